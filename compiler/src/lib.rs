@@ -1,0 +1,13 @@
+//! From a project to what Envoy and the engine serve. Pure: no network, no clock, no randomness.
+//!
+//! ```text
+//! files -> source -> definition -> model --compile--> artifact --assemble(settings)--> snapshot
+//! ```
+
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
+
+pub mod model;
+pub mod path;
+pub mod settings;
+pub mod snapshot;

@@ -1,0 +1,187 @@
+//! The model: what a project says, resolved. Later stages never look at a definition again.
+
+use std::fmt;
+
+use crate::path::PathTemplate;
+
+/// A compiled project.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Model {
+    pub project: String,
+    /// Source files relative to the project, `/` separated. [`Position::file`] is an index into it.
+    pub files: Vec<String>,
+    /// Each distinct endpoint once; operations refer to them by [`EndpointId`].
+    pub endpoints: Vec<Endpoint>,
+    /// Sorted by base path.
+    pub apis: Vec<Api>,
+    /// What was declared and is not enforced, because the project was built with `--allow-unenforced`.
+    pub unenforced: Vec<Unenforced>,
+}
+
+/// Where something was declared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Position {
+    pub file: u32,
+    /// From 1.
+    pub line: u32,
+    /// From 1, in characters.
+    pub column: u32,
+}
+
+/// One OpenAPI definition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Api {
+    /// `info.title`.
+    pub name: String,
+    /// `info.version`.
+    pub version: String,
+    /// `""` for the root, else `/...` without a trailing slash; `{version}` resolved.
+    pub base_path: String,
+    pub owner: Option<String>,
+    pub transports: Transports,
+    /// `x-wso2-auth-header`, lower-case. `None`: the configured header.
+    pub credential_header: Option<String>,
+    pub source: Position,
+    /// In the order of the definition.
+    pub operations: Vec<Operation>,
+}
+
+/// Which listeners serve an API. At least one is set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transports {
+    pub http: bool,
+    pub https: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Operation {
+    pub method: Method,
+    /// Relative to the base path.
+    pub path: PathTemplate,
+    pub operation_id: Option<String>,
+    pub access: Access,
+    pub production: Option<EndpointId>,
+    pub sandbox: Option<EndpointId>,
+    pub source: Position,
+}
+
+/// Index into [`Model::endpoints`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EndpointId(pub u32);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Method {
+    Delete,
+    Get,
+    Head,
+    Options,
+    Patch,
+    Post,
+    Put,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// No credential is asked for; Envoy alone serves it.
+    Public,
+    /// Any one alternative suffices. None: every request is refused.
+    Guarded(Vec<Alternative>),
+}
+
+/// Every requirement must hold. Never empty: an alternative that asks for nothing is [`Access::Public`].
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Alternative(pub Vec<Requirement>);
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Requirement {
+    OAuth2 {
+        scopes: Vec<String>,
+        /// `x-microgw-scope-match: all`; otherwise any one of `scopes` suffices.
+        all_scopes: bool,
+    },
+    ApiKey {
+        location: KeyLocation,
+        /// Lower-case in a header, as written in the query.
+        name: String,
+    },
+    /// A scheme this version cannot enforce, by name: never satisfied. Only with `--allow-unenforced`.
+    Unenforceable(String),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum KeyLocation {
+    Header,
+    Query,
+}
+
+/// One URL, or several that share the load round robin.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Endpoint {
+    /// Never empty. All have the same `tls` and `path`.
+    pub urls: Vec<BackendUrl>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BackendUrl {
+    pub tls: bool,
+    /// Lower-case name, or an IP address without brackets.
+    pub host: String,
+    pub port: u16,
+    /// `""` or `/...` without a trailing slash.
+    pub path: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unenforced {
+    /// Diagnostic code, `MGW-...`.
+    pub code: String,
+    pub message: String,
+    pub source: Position,
+}
+
+// === impl Method ===
+
+impl Method {
+    pub const ALL: [Method; 7] =
+        [Method::Delete, Method::Get, Method::Head, Method::Options, Method::Patch, Method::Post, Method::Put];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Method::Delete => "DELETE",
+            Method::Get => "GET",
+            Method::Head => "HEAD",
+            Method::Options => "OPTIONS",
+            Method::Patch => "PATCH",
+            Method::Post => "POST",
+            Method::Put => "PUT",
+        }
+    }
+
+    /// Case-insensitive.
+    pub fn parse(text: &str) -> Option<Method> {
+        Method::ALL.into_iter().find(|method| method.as_str().eq_ignore_ascii_case(text))
+    }
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+// === impl Model ===
+
+impl Model {
+    pub fn endpoint(&self, id: EndpointId) -> Option<&Endpoint> {
+        self.endpoints.get(id.0 as usize)
+    }
+
+    pub fn file(&self, position: Position) -> &str {
+        self.files.get(position.file as usize).map_or("", String::as_str)
+    }
+
+    /// `file:line:column`.
+    pub fn locate(&self, position: Position) -> String {
+        format!("{}:{}:{}", self.file(position), position.line, position.column)
+    }
+}

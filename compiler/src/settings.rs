@@ -1,0 +1,84 @@
+//! The settings that enter a snapshot: `micro-gw.conf`, resolved. What only the service needs (key material,
+//! passwords, addresses of the admin interface) is not here.
+
+use std::fmt;
+use std::net::IpAddr;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    pub listeners: Listeners,
+    pub credentials: Credentials,
+    /// Accepted OAuth2 issuers, in the order of the configuration.
+    pub issuers: Vec<Issuer>,
+    pub api_keys: ApiKeys,
+    /// `/apikey` is served on the HTTPS listener.
+    pub api_key_issuer: bool,
+    pub access_log: Option<AccessLog>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listeners {
+    pub host: IpAddr,
+    /// 0: any free port.
+    pub http_port: u16,
+    pub https_port: u16,
+    /// Bytes; a longer request head is answered 431.
+    pub max_header_size: u32,
+    /// Bytes; a longer body is answered 413. `None`: no limit.
+    pub max_body_size: Option<u64>,
+    /// Proxies in front of the gateway that append to `x-forwarded-for`.
+    pub trusted_hops: u32,
+    pub http2: bool,
+    /// What the HTTPS listener presents.
+    pub identity: TlsIdentity,
+}
+
+/// A certificate chain and its private key, both PEM. Part of the snapshot, never of its generation.
+#[derive(Clone, PartialEq, Eq)]
+pub struct TlsIdentity {
+    pub certificate_chain: String,
+    pub private_key: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Credentials {
+    /// Lower-case header that carries access tokens unless the API names another.
+    pub header: String,
+    /// Take credentials out of what backends see.
+    pub remove: bool,
+    /// Lower-case identity headers that clients may not send (the backend JWT's).
+    pub strip: Vec<String>,
+}
+
+/// One `[[jwtTokenConfig]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Issuer {
+    /// Must equal `iss`.
+    pub issuer: String,
+    /// Any one must be in `aud`; empty: not checked.
+    pub audiences: Vec<String>,
+    /// JOSE algorithm names; never empty.
+    pub algorithms: Vec<String>,
+    pub skew_seconds: u32,
+}
+
+/// How self-contained API keys are verified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiKeys {
+    pub issuer: String,
+    pub skew_seconds: u32,
+    pub allow_unlimited: bool,
+    pub require_allowed_apis: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessLog {
+    /// File that Envoy appends JSON lines to; `/dev/stdout` for the console.
+    pub path: String,
+}
+
+impl fmt::Debug for TlsIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TlsIdentity(..)")
+    }
+}

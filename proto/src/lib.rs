@@ -1,0 +1,15 @@
+//! The protobuf messages that micro-gw owns: the artifact and the rules.
+
+#![allow(clippy::pedantic)] // generated code
+
+pub mod artifact {
+    pub mod v1 {
+        include!(concat!(env!("OUT_DIR"), "/microgw.artifact.v1.rs"));
+    }
+}
+
+pub mod rules {
+    pub mod v1 {
+        include!(concat!(env!("OUT_DIR"), "/microgw.rules.v1.rs"));
+    }
+}
