@@ -7,7 +7,15 @@
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
+pub mod artifact;
+pub mod compile;
+pub mod coverage;
+pub mod diagnostic;
+pub mod files;
 pub mod model;
+pub mod names;
 pub mod path;
 pub mod settings;
 pub mod snapshot;
+mod source;
+pub mod url;

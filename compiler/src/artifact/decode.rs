@@ -1,0 +1,158 @@
+//! Protobuf as a model. What the compiler guarantees is checked here once more: an artifact may come from anywhere,
+//! and its checksum only shows that it is whole.
+
+use microgw_proto::artifact::v1 as proto;
+
+use super::ArtifactError;
+use crate::model::{
+    Access, Alternative, Api, BackendUrl, Endpoint, EndpointId, KeyLocation, Method, Model, Operation, Position,
+    Requirement, Transports, Unenforced,
+};
+use crate::names;
+use crate::path::PathTemplate;
+use crate::url;
+
+type Result<T> = std::result::Result<T, ArtifactError>;
+
+pub(super) fn model(artifact: proto::Artifact) -> Result<Model> {
+    let files = artifact.files;
+    let endpoints = artifact.endpoints.into_iter().map(endpoint).collect::<Result<Vec<_>>>()?;
+    let bounds = Bounds { files: files.len(), endpoints: endpoints.len() };
+    let apis = artifact.apis.into_iter().map(|api| bounds.api(api)).collect::<Result<Vec<_>>>()?;
+    if !apis.is_sorted_by(|a, b| a.base_path < b.base_path) {
+        return invalid("its base paths are not distinct and sorted");
+    }
+    let unenforced = artifact.unenforced.into_iter().map(|entry| bounds.unenforced(entry)).collect::<Result<_>>()?;
+    Ok(Model { project: artifact.project, files, endpoints, apis, unenforced })
+}
+
+/// What indexes must stay below.
+struct Bounds {
+    files: usize,
+    endpoints: usize,
+}
+
+// === impl Bounds ===
+
+impl Bounds {
+    fn api(&self, api: proto::Api) -> Result<Api> {
+        let transports = Transports { http: api.http, https: api.https };
+        if !transports.http && !transports.https {
+            return invalid(format!("the API `{}` has no transport", api.name));
+        }
+        if !url::is_normal_path(&api.base_path) {
+            return invalid(format!("`{}` is no base path", api.base_path));
+        }
+        let credential_header = given(api.credential_header);
+        if let Some(header) = credential_header.as_deref().filter(|header| !names::is_credential_header(header)) {
+            return invalid(format!("`{header}` is no header for credentials"));
+        }
+        let operations =
+            api.operations.into_iter().map(|operation| self.operation(operation)).collect::<Result<_>>()?;
+        Ok(Api {
+            name: api.name,
+            version: api.version,
+            base_path: api.base_path,
+            owner: given(api.owner),
+            transports,
+            credential_header,
+            source: self.position(api.source)?,
+            operations,
+        })
+    }
+
+    fn operation(&self, operation: proto::Operation) -> Result<Operation> {
+        let method = Method::ALL.into_iter().find(|method| method.as_str() == operation.method);
+        let Some(method) = method else { return invalid(format!("`{}` is no method", operation.method)) };
+        let path = PathTemplate::parse(&operation.path)
+            .or_else(|error| invalid(format!("the path `{}`: {error}", operation.path)))?;
+        let (production, sandbox) = (self.endpoint(operation.production)?, self.endpoint(operation.sandbox)?);
+        if production.is_none() && sandbox.is_none() {
+            return invalid(format!("`{method} {path}` has no endpoint"));
+        }
+        let access = match operation.guard {
+            None => Access::Public,
+            Some(guard) => {
+                Access::Guarded(guard.alternatives.into_iter().map(alternative).collect::<Result<Vec<_>>>()?)
+            }
+        };
+        let source = self.position(operation.source)?;
+        Ok(Operation { method, path, operation_id: given(operation.operation_id), access, production, sandbox, source })
+    }
+
+    fn endpoint(&self, index: u32) -> Result<Option<EndpointId>> {
+        match index.checked_sub(1) {
+            None => Ok(None),
+            Some(id) if (id as usize) < self.endpoints => Ok(Some(EndpointId(id))),
+            Some(_) => invalid("an operation refers to an endpoint that does not exist"),
+        }
+    }
+
+    fn unenforced(&self, entry: proto::Unenforced) -> Result<Unenforced> {
+        Ok(Unenforced { code: entry.code, message: entry.message, source: self.position(entry.source)? })
+    }
+
+    fn position(&self, position: Option<proto::Position>) -> Result<Position> {
+        let Some(proto::Position { file, line, column }) = position else { return invalid("a position is missing") };
+        if file as usize >= self.files || line == 0 || column == 0 {
+            return invalid("a position is out of bounds");
+        }
+        Ok(Position { file, line, column })
+    }
+}
+
+fn endpoint(endpoint: proto::Endpoint) -> Result<Endpoint> {
+    let urls = endpoint.urls.into_iter().map(backend).collect::<Result<Vec<_>>>()?;
+    let Some(first) = urls.first() else { return invalid("an endpoint has no URL") };
+    if urls.iter().any(|url| (url.tls, &url.path) != (first.tls, &first.path)) {
+        return invalid("the URLs of an endpoint differ in scheme or path");
+    }
+    Ok(Endpoint { urls })
+}
+
+fn backend(backend: proto::Url) -> Result<BackendUrl> {
+    let port = u16::try_from(backend.port).ok().filter(|port| *port != 0);
+    match port {
+        Some(port) if url::is_host(&backend.host) && url::is_normal_path(&backend.path) => {
+            Ok(BackendUrl { tls: backend.tls, host: backend.host, port, path: backend.path })
+        }
+        _ => invalid(format!("`{}`, port {}, path `{}` is no backend", backend.host, backend.port, backend.path)),
+    }
+}
+
+fn alternative(alternative: proto::Alternative) -> Result<Alternative> {
+    if alternative.requirements.is_empty() {
+        return invalid("an alternative asks for nothing");
+    }
+    alternative.requirements.into_iter().map(requirement).collect::<Result<_>>().map(Alternative)
+}
+
+fn requirement(requirement: proto::Requirement) -> Result<Requirement> {
+    use proto::requirement::Kind;
+    match requirement.kind {
+        Some(Kind::Oauth2(proto::OAuth2 { scopes, all_scopes })) => {
+            match scopes.iter().find(|scope| !names::is_scope(scope)) {
+                Some(scope) => invalid(format!("`{scope}` is no scope")),
+                None => Ok(Requirement::OAuth2 { scopes, all_scopes }),
+            }
+        }
+        Some(Kind::ApiKey(proto::ApiKey { in_query: true, name })) if names::is_query_name(&name) => {
+            Ok(Requirement::ApiKey { location: KeyLocation::Query, name })
+        }
+        Some(Kind::ApiKey(proto::ApiKey { in_query: false, name })) if names::is_credential_header(&name) => {
+            Ok(Requirement::ApiKey { location: KeyLocation::Header, name })
+        }
+        Some(Kind::ApiKey(proto::ApiKey { name, .. })) => invalid(format!("`{name}` is no name for an API key")),
+        Some(Kind::Unenforceable(scheme)) => Ok(Requirement::Unenforceable(scheme)),
+        // A kind that a later minor version added: to drop it would let requests through.
+        None => invalid("a security requirement is of an unknown kind"),
+    }
+}
+
+fn given(text: String) -> Option<String> {
+    Some(text).filter(|text| !text.is_empty())
+}
+
+fn invalid<T>(what: impl Into<String>) -> Result<T> {
+    Err(ArtifactError::Invalid(what.into()))
+}

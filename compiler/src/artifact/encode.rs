@@ -1,0 +1,91 @@
+//! The model as protobuf.
+
+use microgw_proto::artifact::v1 as proto;
+
+use crate::model::{
+    Access, Alternative, Api, BackendUrl, Endpoint, EndpointId, KeyLocation, Model, Operation, Position, Requirement,
+    Unenforced,
+};
+
+pub(super) fn artifact(model: &Model) -> proto::Artifact {
+    proto::Artifact {
+        project: model.project.clone(),
+        files: model.files.clone(),
+        endpoints: model.endpoints.iter().map(endpoint).collect(),
+        apis: model.apis.iter().map(api).collect(),
+        unenforced: model.unenforced.iter().map(unenforced).collect(),
+    }
+}
+
+fn endpoint(endpoint: &Endpoint) -> proto::Endpoint {
+    proto::Endpoint { urls: endpoint.urls.iter().map(url).collect() }
+}
+
+fn url(url: &BackendUrl) -> proto::Url {
+    proto::Url { tls: url.tls, host: url.host.clone(), port: url.port.into(), path: url.path.clone() }
+}
+
+fn api(api: &Api) -> proto::Api {
+    proto::Api {
+        name: api.name.clone(),
+        version: api.version.clone(),
+        base_path: api.base_path.clone(),
+        owner: api.owner.clone().unwrap_or_default(),
+        http: api.transports.http,
+        https: api.transports.https,
+        credential_header: api.credential_header.clone().unwrap_or_default(),
+        source: Some(position(api.source)),
+        operations: api.operations.iter().map(operation).collect(),
+    }
+}
+
+fn operation(operation: &Operation) -> proto::Operation {
+    proto::Operation {
+        method: operation.method.as_str().to_owned(),
+        path: operation.path.as_str().to_owned(),
+        operation_id: operation.operation_id.clone().unwrap_or_default(),
+        guard: match &operation.access {
+            Access::Public => None,
+            Access::Guarded(alternatives) => {
+                Some(proto::Guard { alternatives: alternatives.iter().map(alternative).collect() })
+            }
+        },
+        production: endpoint_index(operation.production),
+        sandbox: endpoint_index(operation.sandbox),
+        source: Some(position(operation.source)),
+    }
+}
+
+fn endpoint_index(id: Option<EndpointId>) -> u32 {
+    id.map_or(0, |EndpointId(index)| index + 1)
+}
+
+fn alternative(Alternative(requirements): &Alternative) -> proto::Alternative {
+    proto::Alternative { requirements: requirements.iter().map(requirement).collect() }
+}
+
+fn requirement(requirement: &Requirement) -> proto::Requirement {
+    use proto::requirement::Kind;
+    let kind = match requirement {
+        Requirement::OAuth2 { scopes, all_scopes } => {
+            Kind::Oauth2(proto::OAuth2 { scopes: scopes.clone(), all_scopes: *all_scopes })
+        }
+        Requirement::ApiKey { location, name } => {
+            Kind::ApiKey(proto::ApiKey { in_query: *location == KeyLocation::Query, name: name.clone() })
+        }
+        Requirement::Unenforceable(scheme) => Kind::Unenforceable(scheme.clone()),
+    };
+    proto::Requirement { kind: Some(kind) }
+}
+
+fn unenforced(unenforced: &Unenforced) -> proto::Unenforced {
+    proto::Unenforced {
+        code: unenforced.code.clone(),
+        message: unenforced.message.clone(),
+        source: Some(position(unenforced.source)),
+    }
+}
+
+fn position(Position { file, line, column }: Position) -> proto::Position {
+    proto::Position { file, line, column }
+}

@@ -1,0 +1,140 @@
+//! The table of everything the compiler can say. Ids are stable: they are never reused or renumbered.
+
+use std::fmt;
+
+use super::Severity;
+
+/// How a code is reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    Error,
+    Warning,
+    Note,
+    /// Declared and not enforced: an error, or with `--allow-unenforced` a warning that is recorded in the model.
+    Unenforced,
+}
+
+macro_rules! codes {
+    ($($name:ident $id:literal $class:ident $slug:literal $summary:literal)+) => {
+        /// What a diagnostic is about.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Code {
+            $(#[doc = $summary] $name,)+
+        }
+
+        impl Code {
+            pub const ALL: &'static [Code] = &[$(Code::$name,)+];
+
+            /// `MGW-0101` and so on.
+            pub fn id(self) -> &'static str {
+                match self { $(Code::$name => concat!("MGW-", $id),)+ }
+            }
+
+            /// The name for people, `duplicate-key` and so on.
+            pub fn slug(self) -> &'static str {
+                match self { $(Code::$name => $slug,)+ }
+            }
+
+            /// One sentence for the reference page.
+            pub fn summary(self) -> &'static str {
+                match self { $(Code::$name => $summary,)+ }
+            }
+
+            pub fn class(self) -> Class {
+                match self { $(Code::$name => Class::$class,)+ }
+            }
+        }
+    };
+}
+
+codes! {
+    UnreadableFile "0101" Error "unreadable-file" "A file of the project cannot be read."
+    NotText "0102" Error "not-text" "A file is not UTF-8 text, or has a NUL character."
+    Syntax "0103" Error "syntax" "A file is not well-formed JSON, YAML or TOML."
+    DuplicateKey "0104" Error "duplicate-key" "A mapping has a key twice."
+    InputBudget "0105" Error "input-budget" "A file is nested too deeply, or its aliases expand to too much."
+    NothingToBuild "0106" Error "nothing-to-build" "The project has no API definition."
+    UnusedFragment "0107" Note "unused-fragment" "A file is no definition, and no definition refers to it."
+    DeploymentConfig "0108" Error "deployment-config" "`conf/deployment-config.toml` has a wrong key or value."
+    DeploymentIgnored "0109" Note "deployment-ignored" "A section of `conf/deployment-config.toml` has no meaning here."
+
+    UnsupportedVersion "0201" Error "unsupported-version" "A definition is not Swagger 2.0, OpenAPI 3.0 or OpenAPI 3.1."
+    MissingInfo "0202" Error "missing-info" "A definition has no `info.title` or no `info.version`."
+    WrongType "0203" Error "wrong-type" "A value has another type than its key needs."
+    UnresolvedReference "0204" Error "unresolved-reference" "A `$ref` points to nothing."
+    OutsideReference "0205" Error "outside-reference" "A `$ref` leaves the project."
+    NoOperation "0206" Warning "no-operation" "A definition has no operation."
+    BadPath "0207" Error "bad-path" "A path is no valid path template."
+    UnsupportedMethod "0208" Warning "unsupported-method" "An operation's method is not served."
+    UnknownExtension "0209" Warning "unknown-extension" "An `x-wso2-*` or `x-microgw-*` key is not known."
+    MisplacedExtension "0210" Error "misplaced-extension" "An extension stands where it has no meaning."
+    UnknownKey "0211" Warning "unknown-key" "An extension's object has a key that is not known."
+    BadValue "0212" Error "bad-value" "A value is out of range, or not one of those allowed."
+
+    NoBasePath "0301" Warning "no-base-path" "A definition names no base path; `/` is used."
+    BadBasePath "0302" Error "bad-base-path" "A base path is not a concrete, normalised path."
+    NoEndpoint "0303" Error "no-endpoint" "An operation has no endpoint."
+    BadUrl "0304" Error "bad-url" "A URL cannot be used for an endpoint."
+    UnknownEndpoint "0305" Error "unknown-endpoint" "A reference to `x-wso2-endpoints` names no entry."
+    BadEtcd "0306" Error "bad-etcd" "`etcd(...)` does not have exactly two parts."
+    AssumedScheme "0307" Warning "assumed-scheme" "A Swagger 2.0 definition names a host and no schemes."
+    IgnoredUrl "0308" Warning "ignored-url" "A URL is declared and not used."
+
+    UndefinedScheme "0401" Error "undefined-scheme" "A security requirement names a scheme that is not declared."
+    EmptySecurity "0402" Error "empty-security" "An empty security list or object, whose meaning the project does not fix."
+    UnenforceableScope "0403" Error "unenforceable-scope" "Scopes are declared where no scheme can enforce them."
+    BadScheme "0404" Error "bad-scheme" "A security scheme is not valid."
+    OptionalWithoutTls "0405" Error "optional-without-tls" "Optional application security without mandatory mutual TLS."
+    BadHeaderName "0406" Error "bad-header-name" "A credential's header or query name cannot be used."
+    ContradictoryAccess "0407" Error "contradictory-access" "An operation is declared both open and secured."
+
+    DuplicateApi "0501" Error "duplicate-api" "Two definitions have the same name and version."
+    DuplicateBasePath "0502" Error "duplicate-base-path" "Two definitions have the same base path."
+    NestedBasePath "0503" Warning "nested-base-path" "One definition's base path lies below another's."
+    DuplicateOperation "0504" Error "duplicate-operation" "Two operations match exactly the same requests."
+    UnreachableOperation "0505" Error "unreachable-operation" "Another operation takes every request of this one."
+    AmbiguousPath "0506" Warning "ambiguous-path" "Two path templates match a common path, and neither is more specific."
+    ReservedPath "0507" Error "reserved-path" "An operation lies on a path that the gateway itself serves."
+
+    BadPolicy "0601" Error "bad-policy" "A policy of `policies.yaml` is not valid."
+    DuplicatePolicy "0602" Error "duplicate-policy" "A section of `policies.yaml` has a name twice."
+    UnusedPolicies "0603" Note "unused-policies" "Policies are declared and no operation uses them."
+    UnknownPolicy "0604" Error "unknown-policy" "A throttling tier is not declared in `policies.yaml`."
+    ShadowedTier "0605" Warning "shadowed-tier" "An operation's tier has no effect beside its API's."
+
+    Throttling "0701" Unenforced "throttling" "Throttling tiers are not enforced yet."
+    Cors "0702" Unenforced "cors" "CORS is not enforced yet."
+    Interceptor "0703" Unenforced "interceptor" "Interceptors are not run yet."
+    ResponseCache "0704" Unenforced "response-cache" "Responses are not cached yet."
+    MutualTls "0705" Unenforced "mutual-tls" "Mutual TLS is not enforced yet."
+    Failover "0706" Unenforced "failover" "Failover is not done yet."
+    Etcd "0707" Unenforced "etcd" "Endpoints are not looked up in etcd yet."
+    BackendCredentials "0708" Unenforced "backend-credentials" "Credentials for backends are not sent yet."
+    AdvancedEndpoint "0709" Unenforced "advanced-endpoint" "Timeouts, retries, circuit breakers and pools are not applied yet."
+    MixedUrls "0710" Unenforced "mixed-urls" "URLs of one endpoint that differ in scheme or path are not balanced yet."
+    UnenforceableScheme "0711" Unenforced "unenforceable-scheme" "A security scheme cannot be enforced yet."
+
+    BallerinaIgnored "0801" Note "ballerina-ignored" "Ballerina files without code are ignored."
+    BallerinaCode "0802" Error "ballerina-code" "Ballerina code is not run."
+    GrpcDefinition "0803" Error "grpc-definition" "gRPC definitions are not served yet."
+    JavaLibrary "0804" Warning "java-library" "Java libraries are not loaded."
+}
+
+// === impl Code ===
+
+impl Code {
+    /// The severity of this code when nothing unenforced is allowed.
+    pub fn severity(self) -> Severity {
+        match self.class() {
+            Class::Error | Class::Unenforced => Severity::Error,
+            Class::Warning => Severity::Warning,
+            Class::Note => Severity::Note,
+        }
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.id())
+    }
+}
