@@ -1,1 +1,33 @@
+//! (rule, request) -> decision. Sans-I/O: no sockets, no clock, no randomness; the host does the I/O and keeps the caches.
+//!
+//! ```text
+//! let mut exchange = Exchange::new(&rule, &facts, now);
+//! let mut step = exchange.on_request_head(head);
+//! while let Step::Ask(lookup) = step {
+//!     step = exchange.resume(host.look_up(lookup), now);
+//! }
+//! ```
 
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
+
+pub mod apikey;
+mod exchange;
+mod facts;
+mod json;
+mod jwt;
+mod key;
+mod policy;
+mod query;
+mod realm;
+mod reason;
+mod rules;
+
+pub use exchange::{Allow, Answer, Decision, Deny, Exchange, Headers, Lookup, RequestHead, Step};
+pub use facts::{ApiGrant, Facts, KeyType, TokenDigest, TokenFacts, UnixTime};
+pub use jwt::{MAX_TOKEN_LENGTH, TokenError};
+pub use key::{Algorithm, Key, KeyError, KeySet};
+pub use policy::{ENVIRONMENT_HEADER, Policy, SANDBOX};
+pub use realm::{CredentialKind, Issuer, KeySource, Realm};
+pub use reason::{Fault, Reason};
+pub use rules::{Api, LoadError, Rule, RuleId, Rules};

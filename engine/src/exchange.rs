@@ -1,0 +1,394 @@
+//! One request, from its head to the decision.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use crate::facts::{Facts, TokenDigest, TokenFacts, UnixTime};
+use crate::jwt::{TokenError, Unverified};
+use crate::key::KeySet;
+use crate::policy::{Alternative, Credential, Requirement};
+use crate::query::{self, Found};
+use crate::realm::{CredentialKind, KeySource};
+use crate::reason::Reason;
+use crate::rules::Rule;
+
+/// The headers of a request, by lower-case name. Several of one name are one value joined by `,`.
+pub trait Headers {
+    fn get(&self, name: &str) -> Option<&str>;
+}
+
+/// What the engine reads of a request's head.
+#[derive(Clone, Copy)]
+pub struct RequestHead<'a> {
+    /// With its query, as received.
+    pub path: &'a str,
+    pub headers: &'a dyn Headers,
+}
+
+/// What the host does next.
+#[derive(Debug)]
+pub enum Step<'a> {
+    Done(Decision<'a>),
+    /// Find it out, and [`Exchange::resume`].
+    Ask(Lookup),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Lookup {
+    /// The issuer's keys, as they are known; fetched if they never were.
+    Keys(KeySource),
+    /// A token names a key that the issuer is not known to have: fetched again, unless that happened just now.
+    FreshKeys(KeySource),
+}
+
+/// What the host found out.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    Keys(Arc<KeySet>),
+    /// It could not be found out in time.
+    Unavailable,
+}
+
+#[derive(Debug)]
+pub enum Decision<'a> {
+    Allow(Allow<'a>),
+    Deny(Deny<'a>),
+}
+
+/// The request may pass, changed like this.
+#[derive(Debug)]
+pub struct Allow<'a> {
+    /// Headers to remove, present or not.
+    pub remove_headers: &'a [Box<str>],
+    /// The new `:path`, if a credential was cut out of it.
+    pub path: Option<String>,
+    /// The value to give [`crate::ENVIRONMENT_HEADER`].
+    pub environment: Option<&'static str>,
+    /// Who calls.
+    pub identity: Arc<TokenFacts>,
+}
+
+/// The request is refused.
+#[derive(Debug)]
+pub struct Deny<'a> {
+    pub reason: Reason,
+    /// For the log, not for the client.
+    pub cause: Option<TokenError>,
+    /// Values of `WWW-Authenticate`.
+    pub challenges: &'a [Box<str>],
+}
+
+/// The state machine of one request.
+pub struct Exchange<'a> {
+    rule: &'a Rule,
+    facts: &'a dyn Facts,
+    now: UnixTime,
+    head: Option<RequestHead<'a>>,
+    /// One for each of the policy's credentials.
+    slots: SmallVec<[Slot<'a>; 3]>,
+    /// The alternative that is tried.
+    position: usize,
+    /// The best failure so far.
+    failure: Failure,
+    pending: Option<Pending>,
+}
+
+/// What is known about a credential.
+enum Slot<'a> {
+    Presented(Cow<'a, str>),
+    Verified(Arc<TokenFacts>),
+    Refused(Failure),
+}
+
+#[derive(Clone, Copy)]
+struct Failure {
+    reason: Reason,
+    cause: Option<TokenError>,
+    challenge: Challenge,
+}
+
+#[derive(Clone, Copy)]
+enum Challenge {
+    Plain,
+    InvalidToken,
+    /// Of the requirement at these indexes.
+    Scope(usize, usize),
+}
+
+/// A token that waits for keys.
+struct Pending {
+    credential: usize,
+    digest: TokenDigest,
+    source: KeySource,
+    token: Box<Unverified>,
+    refreshed: bool,
+}
+
+enum Verdict {
+    Satisfied(Arc<TokenFacts>),
+    Failed(Failure),
+    Ask(Lookup),
+}
+
+impl Headers for HashMap<String, String> {
+    fn get(&self, name: &str) -> Option<&str> {
+        HashMap::get(self, name).map(String::as_str)
+    }
+}
+
+// === impl Exchange ===
+
+impl<'a> Exchange<'a> {
+    pub fn new(rule: &'a Rule, facts: &'a dyn Facts, now: UnixTime) -> Exchange<'a> {
+        Exchange {
+            rule,
+            facts,
+            now,
+            head: None,
+            slots: SmallVec::new(),
+            position: 0,
+            failure: Failure::MISSING,
+            pending: None,
+        }
+    }
+
+    pub fn on_request_head(&mut self, head: RequestHead<'a>) -> Step<'a> {
+        let policy = &self.rule.policy;
+        self.slots =
+            policy.credentials.iter().map(|credential| present(credential, &policy.credential_header, head)).collect();
+        self.head = Some(head);
+        self.position = 0;
+        self.proceed()
+    }
+
+    /// Takes the answer to the lookup that the last step asked for.
+    pub fn resume(&mut self, answer: Answer, now: UnixTime) -> Step<'a> {
+        self.now = now;
+        let Some(mut pending) = self.pending.take() else {
+            return self.deny(Failure { reason: Reason::Internal, ..Failure::MISSING });
+        };
+        let kind = self.kind(pending.credential);
+        let slot = match answer {
+            Answer::Unavailable => Slot::Refused(Failure {
+                reason: Reason::Unavailable,
+                cause: Some(TokenError::NoKeys),
+                challenge: Challenge::Plain,
+            }),
+            Answer::Keys(keys) => match pending.token.verify(&keys) {
+                Ok(facts) => {
+                    let facts = Arc::new(facts);
+                    self.facts.put(pending.digest, Arc::clone(&facts));
+                    Slot::Verified(facts)
+                }
+                Err(TokenError::UnknownKey) if !pending.refreshed => {
+                    pending.refreshed = true;
+                    let lookup = Lookup::FreshKeys(pending.source.clone());
+                    self.pending = Some(pending);
+                    return Step::Ask(lookup);
+                }
+                Err(error) => Slot::Refused(Failure::invalid(kind, error)),
+            },
+        };
+        if let Some(place) = self.slots.get_mut(pending.credential) {
+            *place = slot;
+        }
+        self.proceed()
+    }
+
+    /// Tries the alternatives in their order, so that who the caller is does not depend on what is cached.
+    fn proceed(&mut self) -> Step<'a> {
+        let policy = &self.rule.policy;
+        while let Some(alternative) = policy.alternatives.get(self.position) {
+            match self.judge(alternative) {
+                Verdict::Satisfied(identity) => return self.allow(identity),
+                Verdict::Ask(lookup) => return Step::Ask(lookup),
+                Verdict::Failed(failure) => self.failure = self.failure.or_better(failure),
+            }
+            self.position += 1;
+        }
+        if self.failure.reason == Reason::MissingCredentials && self.presents_something_else() {
+            return self.deny(Failure { reason: Reason::InvalidScheme, ..self.failure });
+        }
+        self.deny(self.failure)
+    }
+
+    fn judge(&mut self, alternative: &Alternative) -> Verdict {
+        // What is not there is found out before anything is looked up.
+        for requirement in &alternative.0 {
+            match requirement {
+                Requirement::Unenforceable => return Verdict::Failed(Failure::MISSING),
+                Requirement::Token { credential, .. } => {
+                    if let Some(Slot::Refused(failure)) = self.slots.get(*credential) {
+                        return Verdict::Failed(*failure);
+                    }
+                }
+            }
+        }
+        let mut identity: Option<Arc<TokenFacts>> = None;
+        for (index, requirement) in alternative.0.iter().enumerate() {
+            let Requirement::Token { credential, scopes } = requirement else { continue };
+            let facts = match self.settle(*credential) {
+                Verdict::Satisfied(facts) => facts,
+                other => return other,
+            };
+            if let Some(scopes) = scopes
+                && !scopes.granted_by(&facts)
+            {
+                let challenge = Challenge::Scope(self.position, index);
+                return Verdict::Failed(Failure {
+                    reason: Reason::InsufficientScope,
+                    cause: Some(TokenError::Scope),
+                    challenge,
+                });
+            }
+            // A user's token says more about the caller than an application's key.
+            if identity.is_none() || self.kind(*credential) == CredentialKind::AccessToken {
+                identity = Some(facts);
+            }
+        }
+        let Some(identity) = identity else { return Verdict::Failed(Failure::MISSING) };
+        match self.rule.policy.check_environment(identity.key_type) {
+            Ok(()) => Verdict::Satisfied(identity),
+            Err(reason) => {
+                Verdict::Failed(Failure { reason, cause: Some(TokenError::Environment), challenge: Challenge::Plain })
+            }
+        }
+    }
+
+    /// Finds out whether a credential is valid for this API.
+    fn settle(&mut self, credential: usize) -> Verdict {
+        let kind = self.kind(credential);
+        let Some(slot) = self.slots.get_mut(credential) else { return Verdict::Failed(Failure::MISSING) };
+        if let Slot::Presented(token) = slot {
+            let realm = &self.rule.realm;
+            let digest = TokenDigest::new(realm, kind, token);
+            *slot = match self.facts.get(&digest).filter(|facts| !facts.key.is_withdrawn()) {
+                Some(facts) => Slot::Verified(facts),
+                None => match Unverified::read(realm, kind, token) {
+                    Ok((issuer, token)) => {
+                        let source = issuer.source.clone();
+                        let lookup = Lookup::Keys(source.clone());
+                        let token = Box::new(token);
+                        self.pending = Some(Pending { credential, digest, source, token, refreshed: false });
+                        return Verdict::Ask(lookup);
+                    }
+                    Err(error) => Slot::Refused(Failure::invalid(kind, error)),
+                },
+            };
+        }
+        let api = &self.rule.api;
+        let failure = match slot {
+            Slot::Presented(_) => Failure::MISSING,
+            Slot::Refused(failure) => *failure,
+            Slot::Verified(facts) => match facts.check_time(self.now) {
+                Err((reason, error)) => Failure { reason, ..Failure::invalid(kind, error) },
+                Ok(()) if facts.allows(&api.name, &api.version) => return Verdict::Satisfied(Arc::clone(facts)),
+                Ok(()) => Failure {
+                    reason: Reason::ApiForbidden,
+                    cause: Some(TokenError::OtherApi),
+                    challenge: Challenge::Plain,
+                },
+            },
+        };
+        Verdict::Failed(failure)
+    }
+
+    fn kind(&self, credential: usize) -> CredentialKind {
+        match self.rule.policy.credentials.get(credential) {
+            Some(Credential::Bearer) => CredentialKind::AccessToken,
+            _ => CredentialKind::ApiKey,
+        }
+    }
+
+    /// A credential of a kind that the policy does not ask for.
+    fn presents_something_else(&self) -> bool {
+        let header = &self.rule.policy.credential_header;
+        self.head.and_then(|head| head.headers.get(header)).is_some_and(|value| !value.is_empty())
+    }
+
+    fn allow(&self, identity: Arc<TokenFacts>) -> Step<'a> {
+        let policy = &self.rule.policy;
+        let path = match self.head {
+            Some(head) if !policy.query_cuts.is_empty() => query::cut(head.path, &policy.query_cuts),
+            _ => None,
+        };
+        Step::Done(Decision::Allow(Allow {
+            remove_headers: &policy.header_cuts,
+            path,
+            environment: policy.environment(identity.key_type),
+            identity,
+        }))
+    }
+
+    fn deny(&self, failure: Failure) -> Step<'a> {
+        let policy = &self.rule.policy;
+        let challenges = match (failure.reason.fault().status, failure.challenge) {
+            (401, Challenge::InvalidToken) => policy.invalid_token_challenges(),
+            (401, _) => policy.challenges(),
+            (403, Challenge::Scope(alternative, requirement)) => {
+                match policy.alternatives.get(alternative).and_then(|alternative| alternative.0.get(requirement)) {
+                    Some(Requirement::Token { scopes: Some(scopes), .. }) => std::slice::from_ref(&scopes.challenge),
+                    _ => &[],
+                }
+            }
+            _ => &[],
+        };
+        Step::Done(Decision::Deny(Deny { reason: failure.reason, cause: failure.cause, challenges }))
+    }
+}
+
+fn present<'a>(credential: &Credential, header: &str, head: RequestHead<'a>) -> Slot<'a> {
+    let key =
+        |value: Cow<'a, str>| if value.is_empty() { Slot::Refused(Failure::MISSING) } else { Slot::Presented(value) };
+    match credential {
+        Credential::Bearer => bearer(head.headers.get(header).unwrap_or_default()),
+        Credential::HeaderKey(name) => key(head.headers.get(name).unwrap_or_default().into()),
+        Credential::QueryKey(name) => match query::find(head.path, name) {
+            Found::Nothing => Slot::Refused(Failure::MISSING),
+            Found::Once(value) => key(value),
+            Found::Unclear => Slot::Refused(Failure::invalid(CredentialKind::ApiKey, TokenError::Presentation)),
+        },
+    }
+}
+
+/// `Bearer` in any case and one token, RFC 6750 section 2.1 and RFC 9110 section 11.4.
+fn bearer(value: &str) -> Slot<'_> {
+    if value.is_empty() {
+        return Slot::Refused(Failure::MISSING);
+    }
+    let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Slot::Refused(Failure { reason: Reason::InvalidScheme, ..Failure::MISSING });
+    }
+    let token = token.trim_start_matches(' ');
+    if token.is_empty() || token.contains([' ', ',', '\t']) {
+        return Slot::Refused(Failure::invalid(CredentialKind::AccessToken, TokenError::Presentation));
+    }
+    Slot::Presented(Cow::Borrowed(token))
+}
+
+// === impl Failure ===
+
+impl Failure {
+    const MISSING: Failure = Failure { reason: Reason::MissingCredentials, cause: None, challenge: Challenge::Plain };
+
+    fn invalid(kind: CredentialKind, error: TokenError) -> Failure {
+        let challenge = match kind {
+            CredentialKind::AccessToken => Challenge::InvalidToken,
+            CredentialKind::ApiKey => Challenge::Plain,
+        };
+        Failure { reason: Reason::InvalidCredentials, cause: Some(error), challenge }
+    }
+
+    /// Of two equally good ones the first.
+    fn or_better(self, other: Failure) -> Failure {
+        if other.reason > self.reason { other } else { self }
+    }
+}
+
+#[cfg(test)]
+#[path = "exchange_tests.rs"]
+mod tests;

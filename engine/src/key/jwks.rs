@@ -1,0 +1,66 @@
+//! JSON Web Key sets, RFC 7517.
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use super::{Key, KeyError, KeySet, Material, Name};
+use crate::json::{self, Json, Object};
+
+const MAX_KEYS: usize = 256;
+
+pub(super) fn read(text: &[u8]) -> Result<KeySet, KeyError> {
+    let set = json::object(text).map_err(|_| KeyError::NotAKeySet)?;
+    let entries = set.get("keys").and_then(Json::as_array).ok_or(KeyError::NotAKeySet)?;
+    if entries.len() > MAX_KEYS {
+        return Err(KeyError::TooMany);
+    }
+    let keys: Box<[_]> =
+        entries.iter().filter_map(|entry| entry.as_object().and_then(|jwk| key(jwk).ok())).map(Arc::new).collect();
+    Ok(KeySet { skipped: entries.len() - keys.len(), keys })
+}
+
+fn key(jwk: &Object) -> Result<Key, KeyError> {
+    // `d` of RSA, EC and OKP, `k` of oct: who publishes a secret has none.
+    if ["d", "k", "p", "q"].iter().any(|member| jwk.contains_key(*member)) {
+        return Err(KeyError::Private);
+    }
+    if text(jwk, "use")?.is_some_and(|usage| usage != "sig") {
+        return Err(KeyError::OtherUse);
+    }
+    if let Some(operations) = jwk.get("key_ops") {
+        let operations = operations.as_array().ok_or(KeyError::Malformed)?;
+        if !operations.iter().any(|operation| operation.as_str() == Some("verify")) {
+            return Err(KeyError::OtherUse);
+        }
+    }
+    let algorithm = text(jwk, "alg")?.map(str::parse).transpose()?;
+    let material = match (text(jwk, "kty")?, text(jwk, "crv")?) {
+        (Some("RSA"), _) => Material::rsa(&bytes(jwk, "n")?, &bytes(jwk, "e")?)?,
+        (Some("EC"), Some("P-256")) => ec(jwk, 32)?,
+        (Some("EC"), Some("P-384")) => ec(jwk, 48)?,
+        (Some("OKP"), Some("Ed25519")) => Material::ed25519(&bytes(jwk, "x")?)?,
+        _ => return Err(KeyError::Unsupported),
+    };
+    let name = text(jwk, "kid")?.map_or(Name::Unnamed, |kid| Name::Kid(kid.into()));
+    Key::new(name, algorithm, material)
+}
+
+/// Coordinates have the full length of the field, RFC 7518 section 6.2.1.2.
+fn ec(jwk: &Object, length: usize) -> Result<Material, KeyError> {
+    let (x, y) = (bytes(jwk, "x")?, bytes(jwk, "y")?);
+    if x.len() != length || y.len() != length {
+        return Err(KeyError::Malformed);
+    }
+    Material::ec(&[&[4], x.as_slice(), y.as_slice()].concat())
+}
+
+fn text<'a>(jwk: &'a Object, member: &str) -> Result<Option<&'a str>, KeyError> {
+    jwk.get(member).map(|value| value.as_str().ok_or(KeyError::Malformed)).transpose()
+}
+
+fn bytes(jwk: &Object, member: &str) -> Result<Vec<u8>, KeyError> {
+    let encoded = text(jwk, member)?.ok_or(KeyError::Malformed)?;
+    URL_SAFE_NO_PAD.decode(encoded).map_err(|_| KeyError::Malformed)
+}

@@ -1,0 +1,191 @@
+//! Policies: alternatives and everything about their answers that can be made ready beforehand.
+
+use microgw_proto::rules::v1 as proto;
+use proto::api_key::Location;
+use proto::requirement::Kind;
+
+use crate::facts::{KeyType, TokenFacts};
+use crate::reason::Reason;
+use crate::rules::LoadError;
+
+/// Tells Envoy which of two sibling routes to take; clients' copies are removed before routing.
+pub const ENVIRONMENT_HEADER: &str = "x-microgw-environment";
+/// The value of [`ENVIRONMENT_HEADER`] for callers with a sandbox credential. Production callers have no header.
+pub const SANDBOX: &str = "sandbox";
+
+const REALM: &str = "realm=\"micro-gw\"";
+
+/// What a request must satisfy. Shared by all operations that ask for the same.
+#[derive(Debug)]
+pub struct Policy {
+    /// Any one suffices.
+    pub(crate) alternatives: Box<[Alternative]>,
+    /// What the alternatives refer to, each once.
+    pub(crate) credentials: Box<[Credential]>,
+    pub(crate) credential_header: Box<str>,
+    /// Headers to remove.
+    pub(crate) header_cuts: Box<[Box<str>]>,
+    /// Query parameters to cut.
+    pub(crate) query_cuts: Box<[Box<str>]>,
+    production: bool,
+    sandbox: bool,
+    challenges: Box<[Box<str>]>,
+    invalid_token_challenges: Box<[Box<str>]>,
+}
+
+/// Where a credential is found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Credential {
+    /// `Bearer` in the policy's credential header.
+    Bearer,
+    HeaderKey(Box<str>),
+    QueryKey(Box<str>),
+}
+
+/// Every requirement must hold. Never empty.
+#[derive(Debug)]
+pub(crate) struct Alternative(pub(crate) Box<[Requirement]>);
+
+#[derive(Debug)]
+pub(crate) enum Requirement {
+    Token {
+        /// Index into [`Policy::credentials`].
+        credential: usize,
+        scopes: Option<Scopes>,
+    },
+    /// Declared, and not enforceable by this version: never satisfied.
+    Unenforceable,
+}
+
+#[derive(Debug)]
+pub(crate) struct Scopes {
+    names: Box<[Box<str>]>,
+    all: bool,
+    pub(crate) challenge: Box<str>,
+}
+
+// === impl Policy ===
+
+impl Policy {
+    pub(crate) fn load(policy: &proto::Policy) -> Result<Policy, LoadError> {
+        let mut credentials = Vec::new();
+        let alternatives =
+            policy.alternatives.iter().map(|alternative| Alternative::load(alternative, &mut credentials));
+        let alternatives = alternatives.collect::<Result<Box<[_]>, _>>()?;
+        let credential_header: Box<str> = header_name(&policy.credential_header)?.into();
+
+        let (mut header_cuts, mut query_cuts) = (Vec::new(), Vec::new());
+        if policy.remove_credentials {
+            header_cuts.push(credential_header.clone());
+            for credential in &credentials {
+                match credential {
+                    Credential::HeaderKey(name) if !header_cuts.contains(name) => header_cuts.push(name.clone()),
+                    Credential::QueryKey(name) => query_cuts.push(name.clone()),
+                    Credential::HeaderKey(_) | Credential::Bearer => {}
+                }
+            }
+        }
+        let bearer = credentials.contains(&Credential::Bearer);
+        let api_key = credentials.iter().any(|credential| *credential != Credential::Bearer);
+        let challenges = |error: &str| {
+            let bearer = bearer.then(|| format!("Bearer {REALM}{error}").into());
+            bearer.into_iter().chain(api_key.then(|| format!("ApiKey {REALM}").into())).collect()
+        };
+        Ok(Policy {
+            alternatives,
+            credentials: credentials.into(),
+            credential_header,
+            header_cuts: header_cuts.into(),
+            query_cuts: query_cuts.into(),
+            production: policy.production,
+            sandbox: policy.sandbox,
+            challenges: challenges(""),
+            invalid_token_challenges: challenges(", error=\"invalid_token\""),
+        })
+    }
+
+    /// `WWW-Authenticate` values that say what is accepted here. No error attribute: RFC 6750 section 3.1 keeps it for
+    /// requests that carried a token.
+    pub(crate) fn challenges(&self) -> &[Box<str>] {
+        &self.challenges
+    }
+
+    /// The same after an access token was refused.
+    pub(crate) fn invalid_token_challenges(&self) -> &[Box<str>] {
+        &self.invalid_token_challenges
+    }
+
+    /// Whether callers of this type have an endpoint.
+    pub(crate) fn check_environment(&self, key_type: KeyType) -> Result<(), Reason> {
+        match key_type {
+            KeyType::Production if !self.production => Err(Reason::NoProductionEndpoint),
+            KeyType::Sandbox if !self.sandbox => Err(Reason::NoSandboxEndpoint),
+            KeyType::Production | KeyType::Sandbox => Ok(()),
+        }
+    }
+
+    /// The value of [`ENVIRONMENT_HEADER`], where the route depends on it.
+    pub(crate) fn environment(&self, key_type: KeyType) -> Option<&'static str> {
+        (self.production && self.sandbox && key_type == KeyType::Sandbox).then_some(SANDBOX)
+    }
+}
+
+impl Alternative {
+    fn load(alternative: &proto::Alternative, credentials: &mut Vec<Credential>) -> Result<Alternative, LoadError> {
+        let requirements =
+            alternative.requirements.iter().map(|requirement| Requirement::load(requirement, credentials));
+        let requirements = requirements.collect::<Result<Box<[_]>, _>>()?;
+        // All of nothing would hold.
+        if requirements.is_empty() { Err(LoadError::EmptyAlternative) } else { Ok(Alternative(requirements)) }
+    }
+}
+
+impl Requirement {
+    fn load(requirement: &proto::Requirement, credentials: &mut Vec<Credential>) -> Result<Requirement, LoadError> {
+        let (credential, scopes) = match requirement.kind.as_ref().ok_or(LoadError::UnknownRequirement)? {
+            Kind::Oauth2(oauth2) => (Credential::Bearer, Scopes::load(oauth2)),
+            Kind::ApiKey(key) => match key.location() {
+                Location::Header => (Credential::HeaderKey(header_name(&key.name)?.into()), None),
+                Location::Query => (Credential::QueryKey(key.name.as_str().into()), None),
+                Location::Unspecified => return Err(LoadError::KeyLocation),
+            },
+            Kind::Unenforceable(_) => return Ok(Requirement::Unenforceable),
+        };
+        let known = credentials.iter().position(|other| *other == credential);
+        let index = known.unwrap_or_else(|| {
+            credentials.push(credential);
+            credentials.len() - 1
+        });
+        Ok(Requirement::Token { credential: index, scopes })
+    }
+}
+
+// === impl Scopes ===
+
+impl Scopes {
+    fn load(oauth2: &proto::OAuth2) -> Option<Scopes> {
+        if oauth2.scopes.is_empty() {
+            return None;
+        }
+        // RFC 6750 section 3 restricts the attribute's characters; a scope that has others cannot be told.
+        let printable = |byte: u8| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e);
+        let told: Vec<_> =
+            oauth2.scopes.iter().filter(|scope| scope.bytes().all(printable)).map(String::as_str).collect();
+        Some(Scopes {
+            names: oauth2.scopes.iter().map(|scope| scope.as_str().into()).collect(),
+            all: oauth2.all_scopes,
+            challenge: format!("Bearer {REALM}, error=\"insufficient_scope\", scope=\"{}\"", told.join(" ")).into(),
+        })
+    }
+
+    pub(crate) fn granted_by(&self, facts: &TokenFacts) -> bool {
+        let mut names = self.names.iter();
+        if self.all { names.all(|name| facts.has_scope(name)) } else { names.any(|name| facts.has_scope(name)) }
+    }
+}
+
+/// Only lower-case names are found in, and removed from, what Envoy sends.
+fn header_name(name: &str) -> Result<&str, LoadError> {
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    if name.is_empty() || !name.bytes().all(allowed) { Err(LoadError::HeaderName(name.to_owned())) } else { Ok(name) }
+}

@@ -1,0 +1,88 @@
+//! Credentials in the query: found by their decoded name, cut out without touching another byte.
+
+use std::borrow::Cow;
+
+/// What a query says about one parameter.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Found<'a> {
+    Nothing,
+    /// Decoded. Empty when the parameter has no value.
+    Once(Cow<'a, str>),
+    /// More than once, or a value that is no UTF-8: which one counts is anyone's guess.
+    Unclear,
+}
+
+/// Looks for the parameter whose percent-decoded name is `name`.
+pub(crate) fn find<'a>(path: &'a str, name: &str) -> Found<'a> {
+    let mut found = Found::Nothing;
+    for (key, value) in pairs(path) {
+        if decode(key).is_some_and(|key| key == name) {
+            if found != Found::Nothing {
+                return Found::Unclear;
+            }
+            found = decode(value).map_or(Found::Unclear, Found::Once);
+        }
+    }
+    found
+}
+
+/// The path without the pairs that carry one of `names`; everything else stays byte for byte. `None`: it has none.
+pub(crate) fn cut(path: &str, names: &[Box<str>]) -> Option<String> {
+    let (before, query) = path.split_once('?')?;
+    let secret = |pair: &str| {
+        let key = pair.split_once('=').map_or(pair, |(key, _)| key);
+        decode(key).is_some_and(|key| names.iter().any(|name| **name == *key))
+    };
+    if !query.split('&').any(secret) {
+        return None;
+    }
+    let mut kept = String::with_capacity(path.len());
+    kept.push_str(before);
+    let mut separator = '?';
+    for pair in query.split('&').filter(|pair| !secret(pair)) {
+        kept.push(separator);
+        kept.push_str(pair);
+        separator = '&';
+    }
+    Some(kept)
+}
+
+fn pairs(path: &str) -> impl Iterator<Item = (&str, &str)> {
+    let query = path.split_once('?').map(|(_, query)| query);
+    query.into_iter().flat_map(|query| query.split('&')).map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+}
+
+/// Form decoding (`+` is a space). A `%` without two digits stands for itself. `None`: the result is no UTF-8.
+fn decode(text: &str) -> Option<Cow<'_, str>> {
+    if !text.contains(['%', '+']) {
+        return Some(Cow::Borrowed(text));
+    }
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, tail)) = rest.split_first() {
+        let (byte, tail) = match (first, tail) {
+            (b'+', _) => (b' ', tail),
+            (b'%', [high, low, after @ ..]) => match (digit(*high), digit(*low)) {
+                (Some(high), Some(low)) => (high << 4 | low, after),
+                _ => (first, tail),
+            },
+            _ => (first, tail),
+        };
+        bytes.push(byte);
+        rest = tail;
+    }
+    String::from_utf8(bytes).ok().map(Cow::Owned)
+}
+
+fn digit(byte: u8) -> Option<u8> {
+    match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        b'A'..=b'F' => Some(byte - b'A' + 10),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+#[path = "query_tests.rs"]
+mod tests;

@@ -1,0 +1,138 @@
+//! Rules in memory. Ten thousand cost a few megabytes: what rules have in common they share.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use microgw_proto::rules::v1 as proto;
+
+use crate::policy::Policy;
+use crate::realm::Realm;
+
+/// Names a rule by its content. Written as 32 lower-case hex digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RuleId(pub u128);
+
+#[derive(Debug, PartialEq, Eq)]
+pub struct Api {
+    pub name: Box<str>,
+    pub version: Box<str>,
+    pub base_path: Box<str>,
+}
+
+/// What one guarded operation asks of its callers.
+#[derive(Debug)]
+pub struct Rule {
+    pub(crate) api: Arc<Api>,
+    pub(crate) policy: Arc<Policy>,
+    pub(crate) realm: Arc<Realm>,
+    operation: Box<str>,
+}
+
+/// The rules of one generation.
+pub type Rules = Vec<(RuleId, Arc<Rule>)>;
+
+/// The book contradicts itself: nothing of it is used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LoadError {
+    #[error("a rule's id has {0} bytes, not 16")]
+    RuleId(usize),
+    #[error("rule `{0}` refers to an API that the book does not have")]
+    UnknownApi(RuleId),
+    #[error("rule `{0}` refers to a policy that the book does not have")]
+    UnknownPolicy(RuleId),
+    #[error("an alternative of a policy asks for nothing")]
+    EmptyAlternative,
+    #[error("a requirement of a policy is of a kind that this version does not know")]
+    UnknownRequirement,
+    #[error("an API key requirement does not say where the key is found")]
+    KeyLocation,
+    #[error("`{0}` is not a header name in lower case")]
+    HeaderName(String),
+    #[error("an issuer allows the algorithm `{0}`, which is not supported")]
+    UnknownAlgorithm(String),
+    #[error("issuer `{0}` allows no algorithm")]
+    NoAlgorithm(String),
+    #[error("issuer `{0}` is configured twice, or issues both API keys and access tokens")]
+    RepeatedIssuer(String),
+}
+
+// === impl RuleId ===
+
+impl FromStr for RuleId {
+    type Err = ParseRuleIdError;
+
+    fn from_str(text: &str) -> Result<RuleId, ParseRuleIdError> {
+        let digits = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        if text.len() != 32 || !text.bytes().all(digits) {
+            return Err(ParseRuleIdError);
+        }
+        u128::from_str_radix(text, 16).map(RuleId).map_err(|_| ParseRuleIdError)
+    }
+}
+
+/// Not 32 lower-case hex digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a rule's id is written as 32 lower-case hex digits")]
+pub struct ParseRuleIdError;
+
+impl fmt::Display for RuleId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl fmt::Debug for RuleId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+// === impl Rule ===
+
+impl Rule {
+    /// Reads a book. All or nothing.
+    pub fn load(book: &proto::RuleBook) -> Result<Rules, LoadError> {
+        let realm = Arc::new(Realm::load(book)?);
+        let apis: Vec<Arc<Api>> = book.apis.iter().map(|api| Arc::new(Api::from(api))).collect();
+        let policies =
+            book.policies.iter().map(|policy| Policy::load(policy).map(Arc::new)).collect::<Result<Vec<_>, _>>()?;
+        let rule = |rule: &proto::Rule| {
+            let id = <[u8; 16]>::try_from(rule.id.as_slice()).map_err(|_| LoadError::RuleId(rule.id.len()))?;
+            let id = RuleId(u128::from_be_bytes(id));
+            let api = apis.get(rule.api as usize).ok_or(LoadError::UnknownApi(id))?;
+            let policy = policies.get(rule.policy as usize).ok_or(LoadError::UnknownPolicy(id))?;
+            let loaded = Rule {
+                api: Arc::clone(api),
+                policy: Arc::clone(policy),
+                realm: Arc::clone(&realm),
+                operation: format!("{} {}", rule.method, rule.path).into(),
+            };
+            Ok((id, Arc::new(loaded)))
+        };
+        book.rules.iter().map(rule).collect()
+    }
+
+    pub fn api(&self) -> &Api {
+        &self.api
+    }
+
+    /// Method and path template: `GET /v2/pet/{petId}`.
+    pub fn operation(&self) -> &str {
+        &self.operation
+    }
+
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+}
+
+impl From<&proto::Api> for Api {
+    fn from(api: &proto::Api) -> Api {
+        Api {
+            name: api.name.as_str().into(),
+            version: api.version.as_str().into(),
+            base_path: api.base_path.as_str().into(),
+        }
+    }
+}
