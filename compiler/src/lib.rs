@@ -8,6 +8,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
 pub mod artifact;
+pub mod assemble;
 pub mod compile;
 pub mod coverage;
 pub mod diagnostic;

@@ -1,6 +1,7 @@
 //! Path templates: what they match, and which of two wins. Envoy's routes are generated from them, and
 //! [`PathTemplate::matches`] says the same as those routes: a property test compares the two.
 
+use std::cmp::{Ordering, Reverse};
 use std::fmt;
 
 /// A path of a definition such as `/pet/{petId}` or `/files/*`.
@@ -91,15 +92,29 @@ impl PathTemplate {
         self.segments.iter().all(|segment| matches!(segment, Segment::Literal(_)))
     }
 
+    /// The one path of a concrete template.
+    pub fn concrete(&self) -> String {
+        self.segments.iter().fold(String::with_capacity(self.text.len()), |mut path, segment| {
+            path.push('/');
+            if let Segment::Literal(text) = segment {
+                path.push_str(text);
+            }
+            path
+        })
+    }
+
     /// Names of the parameters in order.
     pub fn parameters(&self) -> impl Iterator<Item = &str> {
-        self.segments.iter().flat_map(|segment| match segment {
-            Segment::Template(pieces) => pieces.as_slice(),
-            Segment::Literal(_) | Segment::Rest => &[],
-        }).filter_map(|piece| match piece {
-            Piece::Parameter(name) => Some(name.as_str()),
-            Piece::Text(_) => None,
-        })
+        self.segments
+            .iter()
+            .flat_map(|segment| match segment {
+                Segment::Template(pieces) => pieces.as_slice(),
+                Segment::Literal(_) | Segment::Rest => &[],
+            })
+            .filter_map(|piece| match piece {
+                Piece::Parameter(name) => Some(name.as_str()),
+                Piece::Text(_) => None,
+            })
     }
 
     /// The same template with every parameter called `{}`: equal shapes match the same paths.
@@ -120,6 +135,144 @@ impl PathTemplate {
     }
 }
 
+/// Requests carry characters outside ASCII percent-encoded; definitions usually do not.
+fn encoded(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_ascii() {
+            out.push(c);
+        } else {
+            let mut buffer = [0; 4];
+            for byte in c.encode_utf8(&mut buffer).bytes() {
+                out.push('%');
+                for digit in [byte >> 4, byte & 15] {
+                    out.extend(char::from_digit(u32::from(digit), 16).map(|digit| digit.to_ascii_uppercase()));
+                }
+            }
+        }
+    }
+    out
+}
+
+// === matching ===
+
+impl PathTemplate {
+    /// Whether `path` (no query) is one of the template's paths.
+    pub fn matches(&self, path: &str) -> bool {
+        let Some(mut rest) = path.strip_prefix('/') else { return false };
+        let mut segments = self.segments.iter();
+        while let Some(segment) = segments.next() {
+            if matches!(segment, Segment::Rest) {
+                return true;
+            }
+            let (text, tail) = rest.split_once('/').map_or((rest, None), |(text, tail)| (text, Some(tail)));
+            if !segment.matches(text) {
+                return false;
+            }
+            match tail {
+                Some(tail) => rest = tail,
+                None => return segments.next().is_none(),
+            }
+        }
+        false
+    }
+
+    /// Which template wins where both match: `Less` is tried first. At the first segment that differs in kind, concrete
+    /// text comes before a template with text around its parameters, that before a bare parameter, that before `*`.
+    pub fn precedence(&self, other: &PathTemplate) -> Ordering {
+        let kinds = self.segments.iter().map(Segment::breadth).cmp(other.segments.iter().map(Segment::breadth));
+        kinds.then_with(|| self.text.cmp(&other.text))
+    }
+
+    /// The regular expression (RE2 syntax, whole path without query) that matches what [`Self::matches`] does.
+    pub fn regex(&self) -> String {
+        let mut regex = String::with_capacity(self.text.len() + 16);
+        for segment in &self.segments {
+            regex.push('/');
+            segment.push_regex(&mut regex);
+        }
+        regex
+    }
+}
+
+// === impl Segment ===
+
+impl Segment {
+    /// Whether the text between two slashes is one of the segment's.
+    pub fn matches(&self, text: &str) -> bool {
+        match self {
+            Segment::Literal(literal) => literal == text,
+            Segment::Template(pieces) => pieces_match(pieces, text),
+            Segment::Rest => true,
+        }
+    }
+
+    /// Appends the regular expression for the segment's text.
+    pub fn push_regex(&self, regex: &mut String) {
+        match self {
+            Segment::Literal(text) => push_escaped(regex, text),
+            Segment::Rest => regex.push_str(".*"),
+            Segment::Template(pieces) => pieces.iter().for_each(|piece| match piece {
+                Piece::Text(text) => push_escaped(regex, text),
+                Piece::Parameter(_) => regex.push_str("[^/]+"),
+            }),
+        }
+    }
+
+    /// Rank of the segment's kind, and within templates the more fixed text the lower.
+    fn breadth(&self) -> (u8, Reverse<usize>) {
+        match self {
+            Segment::Literal(_) => (0, Reverse(0)),
+            Segment::Template(pieces) => {
+                let fixed = pieces.iter().map(|piece| if let Piece::Text(text) = piece { text.len() } else { 0 }).sum();
+                (if fixed > 0 { 1 } else { 2 }, Reverse(fixed))
+            }
+            Segment::Rest => (3, Reverse(0)),
+        }
+    }
+}
+
+/// Follows all positions that can be reached at once, so that the time is bounded by pieces times length.
+fn pieces_match(pieces: &[Piece], text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let mut reached = vec![false; bytes.len() + 1];
+    if let Some(start) = reached.first_mut() {
+        *start = true;
+    }
+    for piece in pieces {
+        let mut next = vec![false; bytes.len() + 1];
+        match piece {
+            Piece::Text(fixed) => {
+                for (at, _) in reached.iter().enumerate().filter(|(_, reached)| **reached) {
+                    if bytes.get(at..).is_some_and(|tail| tail.starts_with(fixed.as_bytes()))
+                        && let Some(end) = next.get_mut(at + fixed.len())
+                    {
+                        *end = true;
+                    }
+                }
+            }
+            Piece::Parameter(_) => {
+                let first = reached.iter().position(|reached| *reached).unwrap_or(bytes.len());
+                next.iter_mut().skip(first + 1).for_each(|end| *end = true);
+            }
+        }
+        reached = next;
+    }
+    reached.last().copied().unwrap_or(false)
+}
+
+/// RE2 takes a backslash before any punctuation as that character itself.
+pub(crate) fn push_escaped(regex: &mut String, text: &str) {
+    for c in text.chars() {
+        if c.is_ascii_punctuation()
+            && !matches!(c, '_' | '-' | '/' | '~' | '%' | '&' | ',' | ';' | ':' | '=' | '@' | '!' | '\'')
+        {
+            regex.push('\\');
+        }
+        regex.push(c);
+    }
+}
+
 impl fmt::Display for PathTemplate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
@@ -128,7 +281,7 @@ impl fmt::Display for PathTemplate {
 
 fn parse_segment(segment: &str) -> Result<Segment, PathError> {
     if !segment.contains(['{', '}']) {
-        return Ok(Segment::Literal(segment.to_owned()));
+        return Ok(Segment::Literal(encoded(segment)));
     }
     let mut pieces = Vec::new();
     let mut rest = segment;
@@ -151,7 +304,7 @@ fn parse_segment(segment: &str) -> Result<Segment, PathError> {
             if text.contains('}') {
                 return Err(PathError::UnbalancedBrace);
             }
-            pieces.push(Piece::Text(text.to_owned()));
+            pieces.push(Piece::Text(encoded(text)));
             rest = tail;
         }
     }

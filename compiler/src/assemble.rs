@@ -1,0 +1,82 @@
+//! Artifact and settings become a snapshot.
+
+mod clusters;
+mod listeners;
+pub mod names;
+mod routes;
+mod rules;
+mod table;
+mod tree;
+mod wire;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use self::routes::Routes;
+use self::rules::Rules;
+use self::wire::{digest, hex, resource};
+use crate::model::Model;
+use crate::settings::Settings;
+use crate::snapshot::{Fallbacks, Generation, ResourceType, Resources, Snapshot};
+
+pub use self::routes::{fault, key};
+
+/// What a snapshot is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Input<'a> {
+    pub model: &'a Model,
+    /// Hash of the artifact.
+    pub artifact: &'a str,
+    pub settings: &'a Settings,
+    /// APIs that are not served with their own content, and the model (with its artifact's hash) they fall back to.
+    pub fallbacks: &'a Fallbacks,
+    pub previous: Option<(&'a Model, &'a str)>,
+}
+
+/// Makes the snapshot. Total: whatever the model holds was checked when it was compiled or loaded.
+pub fn assemble(input: Input<'_>) -> Snapshot {
+    let generation = generation(input);
+    let mut rules = Rules::new(input.settings);
+    let mut routes = Routes::default();
+    routes.model(input.model, input.fallbacks, input.previous.map(|(model, _)| model), &mut rules);
+    routes.built_in(input.settings, &generation);
+    let sources = std::mem::take(&mut routes.sources);
+    let clusters = routes
+        .clusters
+        .iter()
+        .map(|(name, endpoint)| (name.clone(), clusters::cluster(endpoint)))
+        .collect::<BTreeMap<_, _>>();
+    let (table, references) = routes.encode();
+
+    let mut resources = Resources::new();
+    resources.insert(ResourceType::Cluster, clusters);
+    resources.insert(
+        ResourceType::Secret,
+        BTreeMap::from([(names::IDENTITY_SECRET.into(), listeners::identity(&input.settings.listeners.identity))]),
+    );
+    resources.insert(
+        ResourceType::Listener,
+        BTreeMap::from([
+            (names::HTTP_LISTENER.into(), listeners::http(input.settings)),
+            (names::HTTPS_LISTENER.into(), listeners::https(input.settings)),
+        ]),
+    );
+    resources.insert(ResourceType::Route, BTreeMap::from([(names::GATEWAY.into(), resource(table, references))]));
+    let rules = Arc::new(rules.finish(&generation));
+    Snapshot { generation: Generation(generation.into()), resources, rules, sources }
+}
+
+/// Hash of the artifact and of the settings without their secrets (whose `Debug` hides them), so that two gateways
+/// that behave differently never report one generation.
+fn generation(input: Input<'_>) -> String {
+    let settings = format!("{:?}", input.settings);
+    let version = env!("CARGO_PKG_VERSION");
+    let mut parts = vec![version.as_bytes(), input.artifact.as_bytes(), settings.as_bytes()];
+    let fallbacks = format!("{:?}", input.fallbacks);
+    if !input.fallbacks.is_empty() {
+        parts.push(fallbacks.as_bytes());
+        parts.extend(input.previous.map(|(_, artifact)| artifact.as_bytes()));
+    }
+    let id = hex(&digest(&parts));
+    id.get(..16).unwrap_or(&id).to_owned()
+}

@@ -1,0 +1,335 @@
+//! The two listeners. Their bytes depend on the settings alone, so that no change of an API ever drains connections.
+
+use std::sync::Arc;
+
+use envoy_types::pb::envoy::config::accesslog::v3::access_log_filter::FilterSpecifier;
+use envoy_types::pb::envoy::config::accesslog::v3::{
+    AccessLog, AccessLogFilter, ExtensionFilter, ResponseFlagFilter, access_log, extension_filter,
+};
+use envoy_types::pb::envoy::config::common::mutation_rules::v3::header_mutation::{Action as Mutate, RemoveOnMatch};
+use envoy_types::pb::envoy::config::common::mutation_rules::v3::{HeaderMutation as Mutation, HeaderMutationRules};
+use envoy_types::pb::envoy::config::core::v3::config_source::ConfigSourceSpecifier;
+use envoy_types::pb::envoy::config::core::v3::grpc_service::{EnvoyGrpc, TargetSpecifier};
+use envoy_types::pb::envoy::config::core::v3::header_value_option::HeaderAppendAction;
+use envoy_types::pb::envoy::config::core::v3::http_protocol_options::HeadersWithUnderscoresAction;
+use envoy_types::pb::envoy::config::core::v3::substitution_format_string::Format;
+use envoy_types::pb::envoy::config::core::v3::{
+    AggregatedConfigSource, ApiVersion, ConfigSource, DataSource, GrpcService, HeaderValue, HeaderValueOption,
+    Http1ProtocolOptions, Http2ProtocolOptions, HttpProtocolOptions, SubstitutionFormatString, TransportSocket,
+    TypedExtensionConfig, data_source, transport_socket,
+};
+use envoy_types::pb::envoy::config::listener::v3::{Filter, FilterChain, Listener, filter};
+use envoy_types::pb::envoy::extensions::access_loggers::file::v3::FileAccessLog;
+use envoy_types::pb::envoy::extensions::access_loggers::filters::cel::v3::ExpressionFilter;
+use envoy_types::pb::envoy::extensions::filters::http::buffer::v3::Buffer;
+use envoy_types::pb::envoy::extensions::filters::http::ext_authz::v3::{ExtAuthz, ext_authz::Services};
+use envoy_types::pb::envoy::extensions::filters::http::router::v3::Router;
+use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::{
+    CodecType, PathWithEscapedSlashesAction, RouteSpecifier, ServerHeaderTransformation,
+};
+use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::{
+    HttpConnectionManager, HttpFilter, LocalReplyConfig, Rds, ResponseMapper, http_filter,
+};
+use envoy_types::pb::envoy::extensions::http::early_header_mutation::header_mutation::v3::HeaderMutation;
+use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::secret::Type as SecretType;
+use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::tls_parameters::TlsProtocol;
+use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::{
+    CommonTlsContext, DownstreamTlsContext, SdsSecretConfig, Secret, TlsCertificate, TlsParameters,
+};
+use envoy_types::pb::envoy::r#type::matcher::v3::{StringMatcher, string_matcher::MatchPattern};
+use envoy_types::pb::envoy::r#type::v3::{HttpStatus, StatusCode};
+use envoy_types::pb::google::protobuf::Any;
+use prost::{Message as _, Name as _};
+
+use super::names;
+use super::routes::fault;
+use super::wire::{any, append, number, resource, seconds, yes};
+use crate::settings::{Settings, TlsIdentity};
+use crate::snapshot::{Resource, ResourceType};
+
+/// All lookups of one decision share 2 s; Envoy waits a little longer, so that the service's own answer arrives.
+const AUTHZ_TIMEOUT: envoy_types::pb::google::protobuf::Duration =
+    envoy_types::pb::google::protobuf::Duration { seconds: 2, nanos: 250_000_000 };
+/// Envoy's advice for proxies at the edge.
+const CONNECTION_BUFFER: u32 = 32 * 1024;
+const STREAM_WINDOW: u32 = 64 * 1024;
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+
+// Field numbers of what is encoded by hand, see `access_log`.
+const STRUCT_FIELDS: u32 = 1;
+const ENTRY_KEY: u32 = 1;
+const ENTRY_VALUE: u32 = 2;
+const VALUE_STRING: u32 = 3;
+const FORMAT_JSON: u32 = 2;
+const FILE_LOG_FORMAT: u32 = 5;
+
+/// The listener without TLS.
+pub fn http(settings: &Settings) -> Resource {
+    listener(settings, names::HTTP_LISTENER, names::HTTP, settings.listeners.http_port, None, Vec::new())
+}
+
+/// The listener with TLS; its certificate arrives as a secret.
+pub fn https(settings: &Settings) -> Resource {
+    let protocols: &[&str] = if settings.listeners.http2 { &["h2", "http/1.1"] } else { &["http/1.1"] };
+    let context = DownstreamTlsContext {
+        common_tls_context: Some(CommonTlsContext {
+            tls_params: Some(TlsParameters {
+                tls_minimum_protocol_version: TlsProtocol::TlSv12.into(),
+                ..Default::default()
+            }),
+            tls_certificate_sds_secret_configs: vec![SdsSecretConfig {
+                name: names::IDENTITY_SECRET.to_owned(),
+                sds_config: Some(ads()),
+            }],
+            alpn_protocols: protocols.iter().map(|&protocol| protocol.to_owned()).collect(),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    let socket = TransportSocket {
+        name: "envoy.transport_sockets.tls".to_owned(),
+        config_type: Some(transport_socket::ConfigType::TypedConfig(any(&context))),
+    };
+    let secret = (ResourceType::Secret, names::IDENTITY_SECRET.into());
+    listener(settings, names::HTTPS_LISTENER, names::HTTPS, settings.listeners.https_port, Some(socket), vec![secret])
+}
+
+/// The certificate and key of the HTTPS listener.
+pub fn identity(identity: &TlsIdentity) -> Resource {
+    let inline = |text: &str| {
+        let specifier = Some(data_source::Specifier::InlineString(text.to_owned()));
+        Some(DataSource { specifier, ..Default::default() })
+    };
+    let certificate = TlsCertificate {
+        certificate_chain: inline(&identity.certificate_chain),
+        private_key: inline(&identity.private_key),
+        ..Default::default()
+    };
+    let secret =
+        Secret { name: names::IDENTITY_SECRET.to_owned(), r#type: Some(SecretType::TlsCertificate(certificate)) };
+    resource(secret.encode_to_vec(), Vec::new())
+}
+
+fn listener(
+    settings: &Settings,
+    name: &str,
+    scheme: &str,
+    port: u16,
+    tls: Option<TransportSocket>,
+    mut references: Vec<(ResourceType, Arc<str>)>,
+) -> Resource {
+    let manager = any(&connection_manager(settings, scheme));
+    let listener = Listener {
+        name: name.to_owned(),
+        address: Some(super::clusters::tcp(settings.listeners.host.to_string(), port)),
+        filter_chains: vec![FilterChain {
+            filters: vec![Filter {
+                name: "envoy.filters.network.http_connection_manager".to_owned(),
+                config_type: Some(filter::ConfigType::TypedConfig(manager)),
+            }],
+            transport_socket: tls,
+            transport_socket_connect_timeout: seconds(10),
+            ..Default::default()
+        }],
+        per_connection_buffer_limit_bytes: number(CONNECTION_BUFFER),
+        ..Default::default()
+    };
+    references.push((ResourceType::Route, names::GATEWAY.into()));
+    references.push((ResourceType::Cluster, names::AUTHZ_CLUSTER.into()));
+    resource(listener.encode_to_vec(), references)
+}
+
+fn connection_manager(settings: &Settings, scheme: &str) -> HttpConnectionManager {
+    let listeners = &settings.listeners;
+    HttpConnectionManager {
+        stat_prefix: scheme.to_owned(),
+        codec_type: if listeners.http2 { CodecType::Auto } else { CodecType::Http1 }.into(),
+        route_specifier: Some(RouteSpecifier::Rds(Rds {
+            config_source: Some(ads()),
+            route_config_name: names::GATEWAY.to_owned(),
+        })),
+        http_filters: filters(settings),
+        access_log: settings.access_log.iter().map(|log| access_log(&log.path)).collect(),
+        server_name: "micro-gw".to_owned(),
+        server_header_transformation: ServerHeaderTransformation::PassThrough.into(),
+        use_remote_address: yes(),
+        xff_num_trusted_hops: listeners.trusted_hops,
+        early_header_mutation_extensions: vec![early_mutation(settings, scheme)],
+        normalize_path: yes(),
+        merge_slashes: true,
+        path_with_escaped_slashes_action: PathWithEscapedSlashesAction::RejectRequest.into(),
+        max_request_headers_kb: number(listeners.max_header_size.div_ceil(1024).max(1)),
+        request_headers_timeout: seconds(10),
+        stream_idle_timeout: seconds(300),
+        common_http_protocol_options: Some(HttpProtocolOptions {
+            idle_timeout: seconds(3600),
+            max_headers_count: number(100),
+            // `api_key` is a header name in many a definition.
+            headers_with_underscores_action: HeadersWithUnderscoresAction::Allow.into(),
+            ..Default::default()
+        }),
+        http_protocol_options: Some(Http1ProtocolOptions::default()),
+        http2_protocol_options: Some(Http2ProtocolOptions {
+            max_concurrent_streams: number(100),
+            initial_stream_window_size: number(STREAM_WINDOW),
+            initial_connection_window_size: number(CONNECTION_WINDOW),
+            ..Default::default()
+        }),
+        local_reply_config: Some(local_replies()),
+        ..Default::default()
+    }
+}
+
+fn filters(settings: &Settings) -> Vec<HttpFilter> {
+    let http_filter = |name: &str, config: Any| HttpFilter {
+        name: name.to_owned(),
+        config_type: Some(http_filter::ConfigType::TypedConfig(config)),
+        ..Default::default()
+    };
+    let mut filters = vec![http_filter(names::EXT_AUTHZ, any(&ext_authz()))];
+    if let Some(limit) = settings.listeners.max_body_size {
+        let limit = u32::try_from(limit).unwrap_or(u32::MAX);
+        filters.push(http_filter("envoy.filters.http.buffer", any(&Buffer { max_request_bytes: number(limit) })));
+    }
+    let router = Router { suppress_envoy_headers: true, ..Default::default() };
+    filters.push(http_filter("envoy.filters.http.router", any(&router)));
+    filters
+}
+
+/// Enabled here and disabled per route, never the reverse: a route that says nothing is refused.
+fn ext_authz() -> ExtAuthz {
+    ExtAuthz {
+        transport_api_version: ApiVersion::V3.into(),
+        services: Some(Services::GrpcService(GrpcService {
+            target_specifier: Some(TargetSpecifier::EnvoyGrpc(EnvoyGrpc {
+                cluster_name: names::AUTHZ_CLUSTER.to_owned(),
+                ..Default::default()
+            })),
+            timeout: Some(AUTHZ_TIMEOUT),
+            ..Default::default()
+        })),
+        // A dead service must not look like a denial.
+        status_on_error: Some(HttpStatus { code: StatusCode::ServiceUnavailable.into() }),
+        validate_mutations: true,
+        // The engine picks the environment by a header: the route is matched again.
+        clear_route_cache: true,
+        decoder_header_mutation_rules: Some(HeaderMutationRules { allow_all_routing: yes(), ..Default::default() }),
+        ..Default::default()
+    }
+}
+
+/// Before routing: clients cannot send what only the gateway may say, and each listener leaves its mark.
+fn early_mutation(settings: &Settings, scheme: &str) -> TypedExtensionConfig {
+    let prefix = StringMatcher {
+        match_pattern: Some(MatchPattern::Prefix(names::INTERNAL_PREFIX.to_owned())),
+        ..Default::default()
+    };
+    let mut mutations = vec![Mutate::RemoveOnMatch(RemoveOnMatch { key_matcher: Some(prefix) })];
+    mutations.extend(settings.credentials.strip.iter().cloned().map(Mutate::Remove));
+    mutations.push(Mutate::Append(HeaderValueOption {
+        header: Some(HeaderValue {
+            key: names::LISTENER_HEADER.to_owned(),
+            value: scheme.to_owned(),
+            ..Default::default()
+        }),
+        append_action: HeaderAppendAction::OverwriteIfExistsOrAdd.into(),
+        ..Default::default()
+    }));
+    let mutations = mutations.into_iter().map(|action| Mutation { action: Some(action) }).collect();
+    TypedExtensionConfig {
+        name: "envoy.http.early_header_mutation.header_mutation".to_owned(),
+        typed_config: Some(any(&HeaderMutation { mutations })),
+    }
+}
+
+/// JSON for the replies Envoy makes for want of a route. Selected by flag or details, never by status alone: a
+/// decision of the service with the same status keeps its own body.
+fn local_replies() -> LocalReplyConfig {
+    let not_found = FilterSpecifier::ResponseFlagFilter(ResponseFlagFilter { flags: vec!["NR".to_owned()] });
+    let expression = r#"response.code == 405 && response.code_details == "direct_response""#.to_owned();
+    let not_allowed = FilterSpecifier::ExtensionFilter(ExtensionFilter {
+        name: "envoy.access_loggers.extension_filters.cel".to_owned(),
+        config_type: Some(extension_filter::ConfigType::TypedConfig(any(&ExpressionFilter {
+            expression,
+            ..Default::default()
+        }))),
+    });
+    LocalReplyConfig {
+        mappers: vec![
+            mapper(not_found, &fault(404, "Not Found", "No matching resource found for given API Request")),
+            mapper(not_allowed, &fault(405, "Method Not Allowed", "Method not allowed for given API resource")),
+        ],
+        ..Default::default()
+    }
+}
+
+fn mapper(filter: FilterSpecifier, body: &str) -> ResponseMapper {
+    ResponseMapper {
+        filter: Some(AccessLogFilter { filter_specifier: Some(filter) }),
+        body: Some(DataSource {
+            specifier: Some(data_source::Specifier::InlineString(body.to_owned())),
+            ..Default::default()
+        }),
+        body_format_override: Some(SubstitutionFormatString {
+            content_type: "application/json".to_owned(),
+            format: Some(Format::TextFormatSource(DataSource {
+                specifier: Some(data_source::Specifier::InlineString("%LOCAL_REPLY_BODY%".to_owned())),
+                ..Default::default()
+            })),
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}
+
+/// One JSON line per request. No query string: it may hold a key.
+fn access_log(path: &str) -> AccessLog {
+    let fields = [
+        ("time", "%START_TIME%"),
+        ("method", "%REQ(:METHOD)%"),
+        ("path", "%PATH(NQ)%"),
+        ("protocol", "%PROTOCOL%"),
+        ("status", "%RESPONSE_CODE%"),
+        ("details", "%RESPONSE_CODE_DETAILS%"),
+        ("flags", "%RESPONSE_FLAGS%"),
+        ("operation", "%ROUTE_NAME%"),
+        ("client", "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%"),
+        ("received", "%BYTES_RECEIVED%"),
+        ("sent", "%BYTES_SENT%"),
+        ("duration_ms", "%DURATION%"),
+        ("upstream", "%UPSTREAM_HOST%"),
+        ("request_id", "%REQ(X-REQUEST-ID)%"),
+    ];
+    let mut fields = fields.to_vec();
+    fields.sort_unstable();
+    // `google.protobuf.Struct` is a hash map in the generated types; its order would change the listener's bytes.
+    let mut line = Vec::new();
+    for (name, value) in fields {
+        let mut string = Vec::new();
+        append(&mut string, VALUE_STRING, value.as_bytes());
+        let mut field = Vec::new();
+        append(&mut field, ENTRY_KEY, name.as_bytes());
+        append(&mut field, ENTRY_VALUE, &string);
+        append(&mut line, STRUCT_FIELDS, &field);
+    }
+    let mut format = Vec::new();
+    append(&mut format, FORMAT_JSON, &line);
+    let mut file = FileAccessLog { path: path.to_owned(), ..Default::default() }.encode_to_vec();
+    append(&mut file, FILE_LOG_FORMAT, &format);
+    AccessLog {
+        name: "envoy.access_loggers.file".to_owned(),
+        config_type: Some(access_log::ConfigType::TypedConfig(Any {
+            type_url: FileAccessLog::type_url(),
+            value: file,
+        })),
+        ..Default::default()
+    }
+}
+
+fn ads() -> ConfigSource {
+    ConfigSource {
+        resource_api_version: ApiVersion::V3.into(),
+        config_source_specifier: Some(ConfigSourceSpecifier::Ads(AggregatedConfigSource {})),
+        ..Default::default()
+    }
+}

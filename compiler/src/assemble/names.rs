@@ -1,0 +1,33 @@
+//! Names that the snapshot, the bootstrap and the service agree on.
+
+/// The route configuration, its virtual host, and the prefix of statistics.
+pub const GATEWAY: &str = "microgw";
+/// Cluster of the bootstrap: the service that decides.
+pub const AUTHZ_CLUSTER: &str = "microgw_authz";
+/// Cluster of the bootstrap: the API-key issuer.
+pub const ISSUER_CLUSTER: &str = "microgw_issuer";
+/// Clusters that a snapshot may refer to and that the bootstrap defines.
+pub const STATIC_CLUSTERS: [&str; 2] = [AUTHZ_CLUSTER, ISSUER_CLUSTER];
+
+pub const HTTP_LISTENER: &str = "http";
+pub const HTTPS_LISTENER: &str = "https";
+/// The secret that the HTTPS listener presents.
+pub const IDENTITY_SECRET: &str = "gateway-identity";
+
+pub const EXT_AUTHZ: &str = "envoy.filters.http.ext_authz";
+/// Key of the rule's id in context extensions and in route metadata.
+pub const RULE_KEY: &str = "rule";
+/// Namespace of route metadata.
+pub const METADATA: &str = "microgw";
+
+/// Clients cannot send headers with this prefix: the listener removes them first.
+pub const INTERNAL_PREFIX: &str = "x-microgw-";
+/// Set by each listener, for routes that belong to one of them.
+pub const LISTENER_HEADER: &str = "x-microgw-listener";
+pub const HTTP: &str = "http";
+pub const HTTPS: &str = "https";
+/// Set by the engine for sandbox callers where an operation has both endpoints.
+pub const ENVIRONMENT_HEADER: &str = "x-microgw-environment";
+pub const SANDBOX: &str = "sandbox";
+/// On `/health` of every listener: the generation that Envoy serves.
+pub const GENERATION_HEADER: &str = "x-microgw-generation";

@@ -1,0 +1,341 @@
+//! Operations as Envoy routes, and the tree that finds them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use envoy_types::pb::envoy::config::core::v3::header_value_option::HeaderAppendAction;
+use envoy_types::pb::envoy::config::core::v3::{
+    DataSource, HeaderValue, HeaderValueOption, Metadata, data_source::Specifier,
+};
+use envoy_types::pb::envoy::config::route::v3::header_matcher::HeaderMatchSpecifier;
+use envoy_types::pb::envoy::config::route::v3::retry_policy::{RetryHostPredicate, retry_host_predicate};
+use envoy_types::pb::envoy::config::route::v3::route::Action;
+use envoy_types::pb::envoy::config::route::v3::route_action::{ClusterSpecifier, HostRewriteSpecifier};
+use envoy_types::pb::envoy::config::route::v3::route_match::PathSpecifier;
+use envoy_types::pb::envoy::config::route::v3::{
+    DirectResponseAction, HeaderMatcher, RetryPolicy, Route, RouteAction, RouteMatch,
+};
+use envoy_types::pb::envoy::extensions::filters::http::ext_authz::v3::ext_authz_per_route::Override;
+use envoy_types::pb::envoy::extensions::filters::http::ext_authz::v3::{CheckSettings, ExtAuthzPerRoute};
+use envoy_types::pb::envoy::extensions::retry::host::previous_hosts::v3::PreviousHostsPredicate;
+use envoy_types::pb::envoy::r#type::matcher::v3::{
+    RegexMatchAndSubstitute, RegexMatcher, StringMatcher, string_matcher::MatchPattern,
+};
+use envoy_types::pb::google::protobuf::{Any, Struct, Value, value::Kind};
+use prost::Message as _;
+
+use super::rules::{RuleId, Rules};
+use super::wire::{any, digest, hex, number, seconds, yes};
+use super::{clusters, names, table};
+use crate::model::{Access, Api, Endpoint, Method, Model, Operation};
+use crate::path::{PathTemplate, push_escaped};
+use crate::settings::Settings;
+use crate::snapshot::{ApiKey, ApiSource, Fallback, Fallbacks, ResourceType};
+
+/// `timeoutInMillis` where none is declared, as in the old product.
+const RESPONSE_TIMEOUT_SECONDS: i64 = 60;
+
+/// The routes of one path template, encoded and in the order in which they are tried.
+pub struct Entry {
+    pub template: PathTemplate,
+    pub routes: Vec<Vec<u8>>,
+}
+
+/// What the APIs of a snapshot turn into.
+#[derive(Default)]
+pub struct Routes {
+    /// By base path (`""` for the root).
+    pub areas: BTreeMap<String, Vec<Entry>>,
+    pub operations: usize,
+    pub sources: Vec<ApiSource>,
+    /// Clusters in use.
+    pub clusters: BTreeMap<Arc<str>, Endpoint>,
+}
+
+// === impl Routes ===
+
+impl Routes {
+    /// Adds an API's operations and their rules.
+    pub fn api(&mut self, model: &Model, api: &Api, rules: &mut Rules<'_>) {
+        rules.api(api);
+        let mut by_path: BTreeMap<String, Vec<&Operation>> = BTreeMap::new();
+        for operation in &api.operations {
+            by_path.entry(operation.path.shape()).or_default().push(operation);
+        }
+        let mut content = Vec::new();
+        let area = self.areas.entry(api.base_path.clone()).or_default();
+        for operations in by_path.into_values() {
+            let Some(template) = operations.first().and_then(|first| first.path.under(&api.base_path).ok()) else {
+                continue;
+            };
+            let mut routes = Vec::new();
+            for operation in &operations {
+                let rule = rules.operation(api, operation);
+                for route in operation_routes(model, api, operation, &template, rule.as_ref(), &mut self.clusters) {
+                    routes.push(route.encode_to_vec());
+                }
+            }
+            routes.push(method_not_allowed(api, &template, &operations).encode_to_vec());
+            self.operations += operations.len();
+            content.extend(routes.iter().flatten());
+            area.push(Entry { template, routes });
+        }
+        self.sources.push(source(model, api, &content));
+    }
+
+    /// Answers 503 below the API's base path.
+    pub fn unavailable(&mut self, model: &Model, api: &Api) {
+        let area = self.areas.entry(api.base_path.clone()).or_default();
+        let mut content = Vec::new();
+        if let Ok(template) = PathTemplate::parse(&format!("{}/*", api.base_path)) {
+            let body = fault(503, "Service Unavailable", "The API could not be published");
+            let route = direct(path_match(&template), 503, Some(body), &[]);
+            let route = route.encode_to_vec();
+            content.clone_from(&route);
+            area.push(Entry { template, routes: vec![route] });
+        }
+        self.sources.push(source(model, api, &content));
+    }
+
+    /// The gateway's own paths: `/health` on every listener, `/apikey` on the HTTPS listener.
+    pub fn built_in(&mut self, settings: &Settings, generation: &str) {
+        let area = self.areas.entry(String::new()).or_default();
+        for path in ["/health", "/health/*"] {
+            let Ok(template) = PathTemplate::parse(path) else { continue };
+            let headers = [(names::GENERATION_HEADER, generation)];
+            let body = r#"{"status":"healthy"}"#.to_owned();
+            let route = direct(path_match(&template), 200, Some(body), &headers);
+            area.push(Entry { template, routes: vec![route.encode_to_vec()] });
+        }
+        for path in ["/apikey", "/apikey/*"] {
+            let Ok(template) = PathTemplate::parse(path) else { continue };
+            if !settings.api_key_issuer {
+                continue;
+            }
+            let mut matching = path_match(&template);
+            matching.headers.push(header_is(names::LISTENER_HEADER, names::HTTPS));
+            let action = RouteAction {
+                cluster_specifier: Some(ClusterSpecifier::Cluster(names::ISSUER_CLUSTER.to_owned())),
+                timeout: seconds(5),
+                ..Default::default()
+            };
+            let route = Route {
+                name: path.to_owned(),
+                r#match: Some(matching),
+                typed_per_filter_config: HashMap::from([(names::EXT_AUTHZ.to_owned(), unguarded())]),
+                action: Some(Action::Route(action)),
+                ..Default::default()
+            };
+            area.push(Entry { template, routes: vec![route.encode_to_vec()] });
+        }
+    }
+
+    /// Adds `model`'s APIs, some of them with a stand-in for their own content.
+    pub fn model(&mut self, model: &Model, fallbacks: &Fallbacks, previous: Option<&Model>, rules: &mut Rules<'_>) {
+        for api in &model.apis {
+            let key = key(api);
+            let before =
+                || previous.and_then(|model| Some((model, model.apis.iter().find(|api| self::key(api) == key)?)));
+            match fallbacks.get(&key) {
+                None => self.api(model, api, rules),
+                Some(Fallback::Previous) => match before() {
+                    Some((model, api)) => self.api(model, api, rules),
+                    None => self.unavailable(model, api),
+                },
+                Some(Fallback::Unavailable) => self.unavailable(model, api),
+            }
+        }
+    }
+
+    /// The `RouteConfiguration`, encoded, and what it refers to.
+    pub fn encode(self) -> (Vec<u8>, Vec<(ResourceType, Arc<str>)>) {
+        let references = self.clusters.keys().map(|name| (ResourceType::Cluster, name.clone())).collect();
+        (table::encode(self.areas, self.operations), references)
+    }
+}
+
+/// How an API is called in fallbacks and in the status.
+pub fn key(api: &Api) -> ApiKey {
+    ApiKey(format!("{}:{}", api.name, api.version).into())
+}
+
+fn source(model: &Model, api: &Api, content: &[u8]) -> ApiSource {
+    ApiSource { key: key(api), location: model.locate(api.source), content: hex(&digest(&[content])).into() }
+}
+
+/// One route per environment that has an endpoint: the sandbox route asks for the header that the engine sets.
+fn operation_routes(
+    model: &Model,
+    api: &Api,
+    operation: &Operation,
+    template: &PathTemplate,
+    rule: Option<&RuleId>,
+    clusters: &mut BTreeMap<Arc<str>, Endpoint>,
+) -> Vec<Route> {
+    let matching = |environment: Option<&str>| {
+        let mut matching = path_match(template);
+        matching.headers.push(header_is(":method", operation.method.as_str()));
+        matching.headers.extend(environment.map(|name| header_is(names::ENVIRONMENT_HEADER, name)));
+        matching.headers.extend(transport(api));
+        matching
+    };
+    let mut forward = |environment: Option<&str>, endpoint: &Endpoint| {
+        let cluster: Arc<str> = clusters::name(endpoint).into();
+        clusters.entry(cluster.clone()).or_insert_with(|| endpoint.clone());
+        let filter = rule.map_or_else(unguarded, |rule| guarded(rule));
+        Route {
+            name: format!("{} {template}", operation.method),
+            r#match: Some(matching(environment)),
+            metadata: rule.map(|rule| metadata(rule)),
+            typed_per_filter_config: HashMap::from([(names::EXT_AUTHZ.to_owned(), filter)]),
+            action: Some(Action::Route(route_action(api, operation, endpoint, &cluster))),
+            ..Default::default()
+        }
+    };
+    let production = operation.production.and_then(|id| model.endpoint(id));
+    let sandbox = operation.sandbox.and_then(|id| model.endpoint(id));
+    match (&operation.access, production, sandbox) {
+        (Access::Guarded(_), Some(production), Some(sandbox)) => {
+            vec![forward(Some(names::SANDBOX), sandbox), forward(None, production)]
+        }
+        (Access::Guarded(_), None, Some(sandbox)) => vec![forward(None, sandbox)],
+        (_, Some(production), _) => vec![forward(None, production)],
+        // A caller without credentials counts as a production caller.
+        (Access::Public, None, Some(_)) => {
+            let message = "Production key offered to the API with no production endpoint";
+            vec![direct(matching(None), 403, Some(fault(900_901, message, message)), &[])]
+        }
+        (_, None, None) => Vec::new(),
+    }
+}
+
+fn route_action(api: &Api, operation: &Operation, endpoint: &Endpoint, cluster: &str) -> RouteAction {
+    let backend_path = endpoint.urls.first().map_or("", |url| url.path.as_str());
+    let mut action = RouteAction {
+        cluster_specifier: Some(ClusterSpecifier::Cluster(cluster.to_owned())),
+        host_rewrite_specifier: yes().map(HostRewriteSpecifier::AutoHostRewrite),
+        timeout: seconds(RESPONSE_TIMEOUT_SECONDS),
+        retry_policy: next_host(endpoint),
+        ..Default::default()
+    };
+    if backend_path == api.base_path {
+        return action;
+    }
+    if operation.path.is_concrete() {
+        action.prefix_rewrite = format!("{backend_path}{}", operation.path.concrete());
+    } else {
+        let mut pattern = "^".to_owned();
+        push_escaped(&mut pattern, &api.base_path);
+        action.regex_rewrite = Some(RegexMatchAndSubstitute {
+            pattern: Some(regex(pattern)),
+            substitution: backend_path.replace('\\', "\\\\"),
+        });
+    }
+    action
+}
+
+/// Several URLs: a connection that cannot be made is tried on the others, each once.
+fn next_host(endpoint: &Endpoint) -> Option<RetryPolicy> {
+    let others = u32::try_from(endpoint.urls.len()).ok()?.checked_sub(1).filter(|others| *others > 0)?;
+    Some(RetryPolicy {
+        retry_on: "connect-failure".to_owned(),
+        num_retries: number(others),
+        retry_host_predicate: vec![RetryHostPredicate {
+            name: "envoy.retry_host_predicates.previous_hosts".to_owned(),
+            config_type: Some(retry_host_predicate::ConfigType::TypedConfig(any(&PreviousHostsPredicate {}))),
+        }],
+        host_selection_retry_max_attempts: 5,
+        ..Default::default()
+    })
+}
+
+/// 405 with `Allow`; the listener gives it its body.
+fn method_not_allowed(api: &Api, template: &PathTemplate, operations: &[&Operation]) -> Route {
+    let mut methods: Vec<Method> = operations.iter().map(|operation| operation.method).collect();
+    methods.sort_unstable();
+    methods.dedup();
+    let allow = methods.iter().map(|method| method.as_str()).collect::<Vec<_>>().join(", ");
+    let mut matching = path_match(template);
+    matching.headers.extend(transport(api));
+    direct(matching, 405, None, &[("allow", &allow)])
+}
+
+/// A reply that Envoy makes itself. With a body it is JSON.
+pub fn direct(matching: RouteMatch, status: u32, body: Option<String>, headers: &[(&str, &str)]) -> Route {
+    let content_type = body.as_ref().map(|_| ("content-type", "application/json"));
+    Route {
+        r#match: Some(matching),
+        typed_per_filter_config: HashMap::from([(names::EXT_AUTHZ.to_owned(), unguarded())]),
+        response_headers_to_add: headers.iter().copied().chain(content_type).map(header).collect(),
+        action: Some(Action::DirectResponse(DirectResponseAction {
+            status,
+            body: body.map(|body| DataSource { specifier: Some(Specifier::InlineString(body)), ..Default::default() }),
+            ..Default::default()
+        })),
+        ..Default::default()
+    }
+}
+
+/// The gateway's one error shape.
+pub fn fault(code: u32, message: &str, description: &str) -> String {
+    serde_json::json!({ "fault": { "code": code, "message": message, "description": description } }).to_string()
+}
+
+fn header((name, value): (&str, &str)) -> HeaderValueOption {
+    HeaderValueOption {
+        header: Some(HeaderValue { key: name.to_owned(), value: value.to_owned(), ..Default::default() }),
+        append_action: HeaderAppendAction::OverwriteIfExistsOrAdd.into(),
+        ..Default::default()
+    }
+}
+
+/// Envoy proper serves it: no question to the service.
+fn unguarded() -> Any {
+    any(&ExtAuthzPerRoute { r#override: Some(Override::Disabled(true)) })
+}
+
+fn guarded(rule: &str) -> Any {
+    let context_extensions = HashMap::from([(names::RULE_KEY.to_owned(), rule.to_owned())]);
+    any(&ExtAuthzPerRoute {
+        r#override: Some(Override::CheckSettings(CheckSettings { context_extensions, ..Default::default() })),
+    })
+}
+
+fn metadata(rule: &str) -> Metadata {
+    let rule = Value { kind: Some(Kind::StringValue(rule.to_owned())) };
+    let fields = Struct { fields: HashMap::from([(names::RULE_KEY.to_owned(), rule)]) };
+    Metadata { filter_metadata: HashMap::from([(names::METADATA.to_owned(), fields)]), ..Default::default() }
+}
+
+fn path_match(template: &PathTemplate) -> RouteMatch {
+    let path = if template.is_concrete() {
+        PathSpecifier::Path(template.concrete())
+    } else {
+        PathSpecifier::SafeRegex(regex(template.regex()))
+    };
+    RouteMatch { path_specifier: Some(path), ..Default::default() }
+}
+
+fn regex(regex: String) -> RegexMatcher {
+    RegexMatcher { regex, ..Default::default() }
+}
+
+/// For an API that is not served on both listeners.
+fn transport(api: &Api) -> Option<HeaderMatcher> {
+    match (api.transports.http, api.transports.https) {
+        (true, true) => None,
+        (true, false) => Some(header_is(names::LISTENER_HEADER, names::HTTP)),
+        (false, _) => Some(header_is(names::LISTENER_HEADER, names::HTTPS)),
+    }
+}
+
+fn header_is(name: &str, value: &str) -> HeaderMatcher {
+    HeaderMatcher {
+        name: name.to_owned(),
+        header_match_specifier: Some(HeaderMatchSpecifier::StringMatch(StringMatcher {
+            match_pattern: Some(MatchPattern::Exact(value.to_owned())),
+            ..Default::default()
+        })),
+        ..Default::default()
+    }
+}

@@ -1,0 +1,117 @@
+//! The rules of a snapshot: what the engine asks of each guarded operation.
+
+use std::collections::HashMap;
+
+use microgw_proto::rules::v1 as pb;
+use prost::Message as _;
+
+use super::wire::{digest, hex};
+use crate::model::{Access, Alternative, Api, KeyLocation, Operation, Requirement};
+use crate::settings::Settings;
+
+/// Collects the rules of one snapshot; equal policies are stored once.
+pub struct Rules<'a> {
+    settings: &'a Settings,
+    book: pb::RuleBook,
+    /// What every rule's identity covers besides its own content: issuers and API keys.
+    realm: Vec<u8>,
+    policies: HashMap<Vec<u8>, u32>,
+}
+
+/// 32 hexadecimal digits: what a route carries.
+pub type RuleId = String;
+
+// === impl Rules ===
+
+impl<'a> Rules<'a> {
+    pub fn new(settings: &'a Settings) -> Rules<'a> {
+        let issuers = settings.issuers.iter().map(|issuer| pb::Issuer {
+            issuer: issuer.issuer.clone(),
+            audiences: issuer.audiences.clone(),
+            algorithms: issuer.algorithms.clone(),
+            skew_seconds: issuer.skew_seconds,
+        });
+        let keys = &settings.api_keys;
+        let book = pb::RuleBook {
+            issuers: issuers.collect(),
+            api_keys: Some(pb::ApiKeys {
+                issuer: keys.issuer.clone(),
+                skew_seconds: keys.skew_seconds,
+                allow_unlimited: keys.allow_unlimited,
+                require_allowed_apis: keys.require_allowed_apis,
+            }),
+            ..Default::default()
+        };
+        Rules { settings, realm: book.encode_to_vec(), book, policies: HashMap::new() }
+    }
+
+    /// Call before the API's operations.
+    pub fn api(&mut self, api: &Api) {
+        self.book.apis.push(pb::Api {
+            name: api.name.clone(),
+            version: api.version.clone(),
+            base_path: api.base_path.clone(),
+        });
+    }
+
+    /// The rule of an operation of the last [`Self::api`]; `None` where it is public.
+    pub fn operation(&mut self, api: &Api, operation: &Operation) -> Option<RuleId> {
+        let Access::Guarded(alternatives) = &operation.access else { return None };
+        let policy = pb::Policy {
+            alternatives: alternatives.iter().map(alternative).collect(),
+            credential_header: api
+                .credential_header
+                .clone()
+                .unwrap_or_else(|| self.settings.credentials.header.clone()),
+            remove_credentials: self.settings.credentials.remove,
+            production: operation.production.is_some(),
+            sandbox: operation.sandbox.is_some(),
+        };
+        let encoded = policy.encode_to_vec();
+        let path = format!("{}{}", api.base_path, operation.path);
+        let method = operation.method.as_str();
+        let identity =
+            [&self.realm[..], &encoded, api.name.as_bytes(), api.version.as_bytes(), api.base_path.as_bytes()];
+        let id = digest(&[&identity[..], &[method.as_bytes(), path.as_bytes()]].concat());
+        let next = u32::try_from(self.book.policies.len()).unwrap_or(u32::MAX);
+        let index = *self.policies.entry(encoded).or_insert(next);
+        if index == next {
+            self.book.policies.push(policy);
+        }
+        self.book.rules.push(pb::Rule {
+            id: id.to_vec(),
+            api: u32::try_from(self.book.apis.len()).unwrap_or(u32::MAX).saturating_sub(1),
+            policy: index,
+            method: method.to_owned(),
+            path,
+        });
+        Some(hex(&id))
+    }
+
+    pub fn finish(self, generation: &str) -> pb::RuleBook {
+        pb::RuleBook { generation: generation.to_owned(), ..self.book }
+    }
+}
+
+fn alternative(alternative: &Alternative) -> pb::Alternative {
+    pb::Alternative { requirements: alternative.0.iter().map(requirement).collect() }
+}
+
+fn requirement(requirement: &Requirement) -> pb::Requirement {
+    use pb::requirement::Kind;
+    let kind = match requirement {
+        Requirement::OAuth2 { scopes, all_scopes } => {
+            Kind::Oauth2(pb::OAuth2 { scopes: scopes.clone(), all_scopes: *all_scopes })
+        }
+        Requirement::ApiKey { location, name } => Kind::ApiKey(pb::ApiKey {
+            location: match location {
+                KeyLocation::Header => pb::api_key::Location::Header,
+                KeyLocation::Query => pb::api_key::Location::Query,
+            }
+            .into(),
+            name: name.clone(),
+        }),
+        Requirement::Unenforceable(scheme) => Kind::Unenforceable(scheme.clone()),
+    };
+    pb::Requirement { kind: Some(kind) }
+}
