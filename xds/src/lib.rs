@@ -1,1 +1,26 @@
+//! Brings snapshots to Envoy: a delta ADS server, a ledger of what each Envoy accepted, and publishing as a
+//! transaction.
+//!
+//! ```text
+//! Candidate --Publisher--> Offer (immutable, behind a watch channel) --one Session per stream--> Envoy
+//!     ^                                                                                          |
+//!     +-- live | degraded | rejected <-- Ledger of ACKs and NACKs <------------------------------+
+//! ```
+//!
+//! Knows nothing of OpenAPI: a resource is a name, a version, bytes, and the names that it refers to.
 
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
+
+mod ledger;
+mod offer;
+mod publisher;
+mod server;
+mod session;
+mod status;
+mod wire;
+
+pub use offer::Inconsistent;
+pub use publisher::{Candidate, Config, Outcome, Probe, Publisher, Reassemble, Rejection, RuleSink};
+pub use server::{ServeError, Xds};
+pub use status::{EnvoyStatus, Fault, Metrics, Publication, State, Status, TypeStatus};

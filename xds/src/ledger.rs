@@ -1,0 +1,282 @@
+//! What each connected Envoy accepted and refused.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use envoy_types::pb::envoy::config::core::v3::{Node, node::UserAgentVersionType};
+use microgw_compiler::snapshot::{Generation, ResourceType};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use crate::session::{Step, Verdict};
+use crate::status::{EnvoyStatus, Metrics, TypeStatus};
+
+/// More Envoys than this are turned away.
+const MAX_ENVOYS: usize = 256;
+/// Characters kept of what an Envoy says about itself, and of its reasons.
+const MAX_ID: usize = 256;
+const MAX_TEXT: usize = 4096;
+
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    entries: watch::Sender<BTreeMap<u64, Entry>>,
+    streams: AtomicU64,
+    pushes: AtomicU64,
+    acks: AtomicU64,
+    nacks: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    id: String,
+    version: String,
+    connected_since: u64,
+    /// Sequence of the last offer that it holds whole.
+    settled: u64,
+    refused: Option<(u64, Refusal)>,
+    types: BTreeMap<ResourceType, TypeEntry>,
+    out_of_sync: bool,
+}
+
+#[derive(Debug, Default)]
+struct TypeEntry {
+    acked: Option<Generation>,
+    refusal: Option<String>,
+}
+
+/// An Envoy's NACK.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) kind: ResourceType,
+    pub(crate) text: String,
+}
+
+/// What became of an offer.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Settlement {
+    /// By every Envoy that is waited for, and at least one.
+    Acked,
+    /// By any.
+    Refused(Refusal),
+    /// No Envoy is connected, or all that are were silent for too long.
+    Silent,
+}
+
+/// One connected Envoy; leaves the ledger when dropped.
+#[derive(Debug)]
+pub(crate) struct Membership<'a> {
+    ledger: &'a Ledger,
+    stream: u64,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("{MAX_ENVOYS} Envoys are connected already")]
+pub(crate) struct Full;
+
+type Entries = BTreeMap<u64, Entry>;
+
+// === impl Ledger ===
+
+impl Ledger {
+    pub(crate) fn join(&self, node: &Node) -> Result<Membership<'_>, Full> {
+        let stream = self.streams.fetch_add(1, Ordering::Relaxed);
+        let joined = self.entries.send_if_modified(|entries| {
+            let room = entries.len() < MAX_ENVOYS;
+            if room {
+                entries.insert(stream, Entry::new(node));
+            }
+            room
+        });
+        joined.then_some(Membership { ledger: self, stream }).ok_or(Full)
+    }
+
+    /// Waits until every Envoy holds the offer or one refuses it. Those that did neither within `limit` are out of
+    /// sync from then on, and are no longer waited for until they have caught up.
+    pub(crate) async fn settle(&self, sequence: u64, limit: Duration) -> Settlement {
+        let mut entries = self.entries.subscribe();
+        if let Ok(Ok(entries)) = timeout(limit, entries.wait_for(|entries| settlement(entries, sequence).is_some())).await
+        {
+            return settlement(&entries, sequence).unwrap_or(Settlement::Silent);
+        }
+        self.entries.send_modify(|entries| {
+            for entry in entries.values_mut().filter(|entry| entry.settled < sequence && !entry.out_of_sync) {
+                tracing::warn!(envoy = ?entry.id, "out of sync: no answer within {limit:?}");
+                entry.out_of_sync = true;
+            }
+        });
+        settlement(&self.entries.borrow(), sequence).unwrap_or(Settlement::Silent)
+    }
+
+    /// Waits for a refusal.
+    pub(crate) async fn refusal(&self, sequence: u64) -> Refusal {
+        let mut entries = self.entries.subscribe();
+        loop {
+            if let Some(refusal) = refusal(&entries.borrow_and_update(), sequence) {
+                return refusal;
+            }
+            if entries.changed().await.is_err() {
+                // Cannot happen while `self` lives.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// Waits until there is an Envoy whose answer to the offer can be waited for, or has come.
+    pub(crate) async fn audience(&self, sequence: u64) {
+        self.wait_for(|entries| {
+            refusal(entries, sequence).is_some()
+                || entries.values().any(|entry| !entry.out_of_sync || entry.settled >= sequence)
+        })
+        .await;
+    }
+
+    /// Waits until no connected Envoy holds anything older than the offer.
+    pub(crate) async fn all_hold(&self, sequence: u64) {
+        self.wait_for(|entries| entries.values().all(|entry| entry.settled >= sequence)).await;
+    }
+
+    async fn wait_for(&self, condition: impl FnMut(&Entries) -> bool) {
+        // The sender is `self`: it outlives the wait.
+        let _ = self.entries.subscribe().wait_for(condition).await;
+    }
+
+    /// Any Envoy is connected that has accepted an offer and is in step.
+    pub(crate) fn has_audience(&self) -> bool {
+        self.entries.borrow().values().any(|entry| entry.settled > 0 && !entry.out_of_sync)
+    }
+
+    pub(crate) fn envoys(&self) -> Vec<EnvoyStatus> {
+        self.entries.borrow().values().map(Entry::status).collect()
+    }
+
+    pub(crate) fn metrics(&self) -> Metrics {
+        Metrics {
+            pushes: self.pushes.load(Ordering::Relaxed),
+            acks: self.acks.load(Ordering::Relaxed),
+            nacks: self.nacks.load(Ordering::Relaxed),
+            envoys: self.entries.borrow().len() as u64,
+        }
+    }
+}
+
+fn settlement(entries: &Entries, sequence: u64) -> Option<Settlement> {
+    if let Some(refusal) = refusal(entries, sequence) {
+        return Some(Settlement::Refused(refusal));
+    }
+    let mut awaited = entries.values().filter(|entry| !entry.out_of_sync).peekable();
+    if awaited.peek().is_none() {
+        return Some(Settlement::Silent);
+    }
+    awaited.all(|entry| entry.settled >= sequence).then_some(Settlement::Acked)
+}
+
+fn refusal(entries: &Entries, sequence: u64) -> Option<Refusal> {
+    let refused = |entry: &Entry| entry.refused.as_ref().filter(|(at, _)| *at == sequence).map(|(_, text)| text.clone());
+    entries.values().find_map(refused)
+}
+
+// === impl Membership ===
+
+impl Membership<'_> {
+    pub(crate) fn pushed(&self) {
+        self.ledger.pushes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn judged(&self, verdict: Verdict) {
+        self.update(|entry| match verdict {
+            Verdict::Acked { kind, generation } => {
+                self.ledger.acks.fetch_add(1, Ordering::Relaxed);
+                *entry.types.entry(kind).or_default() = TypeEntry { acked: Some(generation), refusal: None };
+            }
+            Verdict::Refused { kind, sequence, text } => {
+                self.ledger.nacks.fetch_add(1, Ordering::Relaxed);
+                let text = shorten(&text, MAX_TEXT);
+                tracing::warn!(envoy = ?entry.id, ?kind, ?text, "refused");
+                entry.types.entry(kind).or_default().refusal = Some(text.clone());
+                entry.refused = Some((sequence, Refusal { kind, text }));
+            }
+        });
+    }
+
+    /// Where the session stands with the offer.
+    pub(crate) fn reached(&self, sequence: u64, step: &Step) {
+        if *step == Step::Settled {
+            self.update(|entry| {
+                entry.settled = sequence;
+                entry.out_of_sync = false;
+            });
+        }
+    }
+
+    fn update(&self, change: impl FnOnce(&mut Entry)) {
+        self.ledger.entries.send_modify(|entries| {
+            if let Some(entry) = entries.get_mut(&self.stream) {
+                change(entry);
+            }
+        });
+    }
+}
+
+impl Drop for Membership<'_> {
+    fn drop(&mut self) {
+        self.ledger.entries.send_modify(|entries| {
+            entries.remove(&self.stream);
+        });
+    }
+}
+
+// === impl Entry ===
+
+impl Entry {
+    fn new(node: &Node) -> Entry {
+        Entry {
+            id: shorten(&node.id, MAX_ID),
+            version: version(node),
+            connected_since: unix_now(),
+            settled: 0,
+            refused: None,
+            types: BTreeMap::new(),
+            out_of_sync: false,
+        }
+    }
+
+    fn status(&self) -> EnvoyStatus {
+        let types = self.types.iter().map(|(kind, entry)| TypeStatus {
+            kind: format!("{kind:?}"),
+            acked: entry.acked.clone(),
+            refusal: entry.refusal.clone(),
+        });
+        EnvoyStatus {
+            id: self.id.clone(),
+            version: self.version.clone(),
+            connected_since: self.connected_since,
+            out_of_sync: self.out_of_sync,
+            types: types.collect(),
+        }
+    }
+}
+
+fn version(node: &Node) -> String {
+    match &node.user_agent_version_type {
+        Some(UserAgentVersionType::UserAgentVersion(version)) => shorten(version, MAX_ID),
+        Some(UserAgentVersionType::UserAgentBuildVersion(build)) => build
+            .version
+            .as_ref()
+            .map(|version| format!("{}.{}.{}", version.major_number, version.minor_number, version.patch))
+            .unwrap_or_default(),
+        None => String::new(),
+    }
+}
+
+fn shorten(text: &str, characters: usize) -> String {
+    text.chars().take(characters).collect()
+}
+
+/// Seconds since the Unix epoch.
+pub(crate) fn unix_now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,128 @@
+//! Delta responses as gRPC messages, without copying large resources.
+//!
+//! A generated server would encode each response into a buffer that it then keeps for the next one: a route table of
+//! several megabytes, once more, for as long as the stream lives. Here the message is a list of pieces, and a large
+//! body is the snapshot's own.
+
+use std::sync::Arc;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use envoy_types::pb::envoy::service::discovery::v3::{DeltaDiscoveryResponse, Resource};
+use envoy_types::pb::google::protobuf::Any;
+use prost::{Message, length_delimiter_len};
+
+use crate::session::Response;
+
+/// A body of this many bytes is passed by reference; HTTP/2 would cut it into frames of 16 KiB anyway.
+const BY_REFERENCE: usize = 16 * 1024;
+/// Small bodies are gathered in pieces of about this many bytes.
+const PIECE: usize = 64 * 1024;
+
+/// `DeltaDiscoveryResponse.resources`, `Resource.resource` and `Any.value`: field 2, length-delimited.
+const FIELD_2: u8 = 2 << 3 | 2;
+
+/// A gRPC message cannot be longer than 4 GiB.
+#[derive(Debug, thiserror::Error)]
+#[error("the response does not fit a gRPC message")]
+pub(crate) struct TooLong;
+
+/// The response as one uncompressed gRPC message.
+pub(crate) fn encode(response: &Response) -> Result<Vec<Bytes>, TooLong> {
+    // Protobuf merges what is concatenated: prost writes the small fields, and the three nested `field 2` that lead
+    // to a body are appended by hand.
+    let head = DeltaDiscoveryResponse {
+        system_version_info: response.generation.to_string(),
+        type_url: response.kind.type_url().to_owned(),
+        nonce: response.nonce.clone(),
+        removed_resources: response.removed.iter().map(ToString::to_string).collect(),
+        ..DeltaDiscoveryResponse::default()
+    };
+    let any = Any { type_url: response.kind.type_url().to_owned(), value: Vec::new() }.encode_to_vec();
+
+    let resources: Vec<Encoded> = response
+        .upserts
+        .iter()
+        .map(|(name, resource)| Encoded::new(name, &resource.version, &any, &resource.body))
+        .collect();
+    let length = head.encoded_len() + resources.iter().map(|resource| field_len(resource.length)).sum::<usize>();
+
+    let mut pieces = Pieces::default();
+    pieces.open.put_u8(0); // not compressed
+    pieces.open.put_u32(u32::try_from(length).map_err(|_| TooLong)?);
+    pieces.open.put_slice(&head.encode_to_vec());
+    for resource in resources {
+        put_field(&mut pieces.open, resource.length);
+        pieces.open.put_slice(&resource.head);
+        put_field(&mut pieces.open, any.len() + field_len(resource.body.len()));
+        pieces.open.put_slice(&any);
+        put_field(&mut pieces.open, resource.body.len());
+        pieces.push(resource.body);
+    }
+    Ok(pieces.finish())
+}
+
+struct Encoded<'a> {
+    /// Name and version.
+    head: Vec<u8>,
+    body: &'a Arc<[u8]>,
+    /// Of the whole `Resource`.
+    length: usize,
+}
+
+impl<'a> Encoded<'a> {
+    fn new(name: &str, version: &str, any: &[u8], body: &'a Arc<[u8]>) -> Encoded<'a> {
+        let head = Resource { name: name.to_owned(), version: version.to_owned(), ..Resource::default() };
+        let head = head.encode_to_vec();
+        let length = head.len() + field_len(any.len() + field_len(body.len()));
+        Encoded { head, body, length }
+    }
+}
+
+/// Length of a length-delimited field, tag included.
+fn field_len(length: usize) -> usize {
+    1 + length_delimiter_len(length) + length
+}
+
+fn put_field(buffer: &mut BytesMut, mut length: usize) {
+    buffer.put_u8(FIELD_2);
+    while length >= 0x80 {
+        buffer.put_u8((length & 0x7f) as u8 | 0x80);
+        length >>= 7;
+    }
+    buffer.put_u8((length & 0x7f) as u8);
+}
+
+#[derive(Default)]
+struct Pieces {
+    done: Vec<Bytes>,
+    open: BytesMut,
+}
+
+impl Pieces {
+    fn push(&mut self, body: &Arc<[u8]>) {
+        if body.len() >= BY_REFERENCE {
+            self.close();
+            self.done.push(Bytes::from_owner(Arc::clone(body)));
+        } else {
+            self.open.put_slice(body);
+            if self.open.len() >= PIECE {
+                self.close();
+            }
+        }
+    }
+
+    /// Takes the buffer whole: a split one would keep its allocation for as long as any piece lives.
+    fn close(&mut self) {
+        if !self.open.is_empty() {
+            self.done.push(std::mem::take(&mut self.open).freeze());
+        }
+    }
+
+    fn finish(mut self) -> Vec<Bytes> {
+        self.close();
+        self.done
+    }
+}
+
+#[cfg(test)]
+mod tests;
