@@ -247,5 +247,3 @@ impl Drop for Task {
     }
 }
 
-#[cfg(test)]
-mod tests;

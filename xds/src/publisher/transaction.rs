@@ -257,16 +257,13 @@ impl Transactions {
             self.retire_later(&previous, true);
         }
         self.on_trial.clear();
-        let faults = match &standing {
-            Standing::Degraded(faults) => faults.clone(),
-            Standing::Whole | Standing::InPlaceOf(_) => Vec::new(),
-        };
-        for fault in &faults {
-            tracing::error!(api = %fault.api, location = fault.location, reason = ?fault.envoy_text, "in fallback");
-        }
         self.shared.publication.send_modify(|publication| {
             publication.live = Some(generation.clone());
-            publication.faults.clone_from(&faults);
+            match &standing {
+                Standing::Whole => publication.faults.clear(),
+                Standing::Degraded(faults) => publication.faults.clone_from(faults),
+                Standing::InPlaceOf(_) => {}
+            }
         });
         tracing::info!(%generation, "live");
         match standing {
@@ -274,7 +271,10 @@ impl Transactions {
                 self.announce(State::Live, None);
                 Outcome::Live { generation }
             }
-            Standing::Degraded(_) => {
+            Standing::Degraded(faults) => {
+                for fault in &faults {
+                    tracing::error!(api = %fault.api, location = fault.location, reason = ?fault.envoy_text, "in fallback");
+                }
                 self.announce(State::Degraded, None);
                 Outcome::Degraded { generation, faults }
             }
