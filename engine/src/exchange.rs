@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
@@ -16,7 +17,7 @@ use crate::reason::Reason;
 use crate::rules::Rule;
 
 /// The headers of a request, by lower-case name. Several of one name are one value joined by `,`.
-pub trait Headers {
+pub trait Headers: Sync {
     fn get(&self, name: &str) -> Option<&str>;
 }
 
@@ -133,7 +134,7 @@ enum Verdict {
     Ask(Lookup),
 }
 
-impl Headers for HashMap<String, String> {
+impl<S: BuildHasher + Sync> Headers for HashMap<String, String, S> {
     fn get(&self, name: &str) -> Option<&str> {
         HashMap::get(self, name).map(String::as_str)
     }

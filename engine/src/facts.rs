@@ -15,7 +15,7 @@ use crate::{CredentialKind, Realm, TokenError};
 pub struct UnixTime(pub u64);
 
 /// The host's cache of facts. Losing an entry costs time, never safety.
-pub trait Facts {
+pub trait Facts: Sync {
     fn get(&self, digest: &TokenDigest) -> Option<Arc<TokenFacts>>;
     fn put(&self, digest: TokenDigest, facts: Arc<TokenFacts>);
 }

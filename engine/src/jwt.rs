@@ -109,6 +109,8 @@ impl Unverified {
         };
         if key.verifies(self.algorithm, &self.signing_input, &self.signature) {
             Ok(self.claims.clone().into_facts(key))
+        } else if key.is_guess() {
+            Err(TokenError::UnknownKey)
         } else {
             Err(TokenError::Signature)
         }

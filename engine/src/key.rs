@@ -162,6 +162,11 @@ impl Key {
         self.withdrawn.load(Ordering::Acquire)
     }
 
+    /// The key answers to any name: that it fails to verify does not prove that the token is forged.
+    pub(crate) fn is_guess(&self) -> bool {
+        self.name == Name::Any
+    }
+
     /// Whether the key may be used with `algorithm`.
     pub(crate) fn fits(&self, algorithm: Algorithm) -> bool {
         self.algorithm.is_none_or(|own| own == algorithm)

@@ -1,1 +1,23 @@
+//! Envoy's questions -> engine -> answers; and the I/O that the engine asks for, the API-key issuer, and the admin interface.
+//!
+//! ```text
+//! Envoy --ext_authz--> Authz (h2 over a private socket) -> Decider -> engine::Exchange -> CheckResponse
+//!                                                            |-> RuleStore, FactCache, KeyStore
+//! ```
 
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
+
+pub mod admin;
+pub mod apikey;
+pub mod authz;
+mod clock;
+pub mod fact_cache;
+pub mod fault;
+pub mod keys;
+pub mod login;
+pub mod metrics;
+pub mod rule_store;
+pub mod signing;
+pub mod socket;
+pub mod users;

@@ -1,0 +1,71 @@
+//! The admin interface: `/live`, `/ready`, `/status`, `/metrics`.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+
+use crate::fault::HttpFault;
+use crate::login::Login;
+use crate::metrics::Metrics;
+
+/// What the rest of the process says about itself.
+pub trait Status: Send + Sync {
+    /// The generation is live.
+    fn ready(&self) -> bool;
+    /// Never a secret.
+    fn status(&self) -> serde_json::Value;
+    /// OpenMetrics families beside our own, without an end mark.
+    fn metrics(&self) -> String;
+}
+
+/// What the interface is made of.
+#[derive(Clone)]
+pub struct Admin {
+    pub status: Arc<dyn Status>,
+    pub metrics: Arc<Metrics>,
+    /// Asked for everything but `/live`; needed wherever others than this machine can connect.
+    pub login: Option<Arc<Login>>,
+}
+
+/// Serve it with `into_make_service_with_connect_info::<SocketAddr>()`, so that failed logins are counted by address.
+pub fn router(admin: Admin) -> Router {
+    Router::new()
+        .route("/ready", get(ready))
+        .route("/status", get(status))
+        .route("/metrics", get(metrics))
+        .route_layer(middleware::from_fn_with_state(admin.clone(), guard))
+        .route("/live", get(async || Json(serde_json::json!({ "live": true }))))
+        .fallback(async || HttpFault::new(StatusCode::NOT_FOUND, 404, "Not Found", "There is nothing here"))
+        .with_state(admin)
+}
+
+async fn guard(State(admin): State<Admin>, request: Request, next: Next) -> Response {
+    if let Some(login) = &admin.login {
+        let address = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(address)| address.ip());
+        if let Err(fault) = login.authenticate(request.headers(), address).await {
+            return fault.into_response();
+        }
+    }
+    next.run(request).await
+}
+
+async fn ready(State(admin): State<Admin>) -> Response {
+    let ready = admin.status.ready();
+    let code = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (code, Json(serde_json::json!({ "ready": ready }))).into_response()
+}
+
+async fn status(State(admin): State<Admin>) -> Json<serde_json::Value> {
+    Json(admin.status.status())
+}
+
+async fn metrics(State(admin): State<Admin>) -> Response {
+    let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+    ([(header::CONTENT_TYPE, kind)], admin.metrics.render(&admin.status.metrics())).into_response()
+}

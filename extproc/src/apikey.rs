@@ -1,0 +1,115 @@
+//! The API-key issuer: `/apikey` and everything below it, GET and POST, HTTP Basic.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use aws_lc_rs::rand;
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use microgw_engine::apikey::{self, Terms, Wish};
+
+use crate::clock::now;
+use crate::fault::HttpFault;
+use crate::login::Login;
+use crate::metrics::Metrics;
+use crate::signing::SigningKey;
+
+/// Bytes; a longer body is answered 413.
+const MAX_BODY: usize = 8 * 1024;
+
+/// Makes keys for whoever logs in.
+pub struct ApiKeyIssuer {
+    /// The keys' `iss`.
+    pub issuer: String,
+    /// What every caller is entitled to.
+    pub terms: Terms,
+    pub key: Arc<SigningKey>,
+    pub login: Arc<Login>,
+    pub metrics: Arc<Metrics>,
+}
+
+impl ApiKeyIssuer {
+    /// The default validity of a key, in seconds: 30 days.
+    pub const DEFAULT_VALIDITY: u64 = 30 * 24 * 60 * 60;
+
+    async fn issue(self: Arc<Self>, headers: &HeaderMap, body: &Bytes) -> Result<Response, HttpFault> {
+        let identity = self.login.authenticate(headers, client_address(headers)).await?;
+        let wish = if body.trim_ascii().is_empty() {
+            Wish::default()
+        } else {
+            serde_json::from_slice(body).map_err(|error| bad_request(error.to_string()))?
+        };
+        let terms = self.terms.narrow(wish).map_err(|error| bad_request(error.to_string()))?;
+        let issuer = Arc::clone(&self);
+        let token = tokio::task::spawn_blocking(move || issuer.make(&identity.name, &terms))
+            .await
+            .ok()
+            .flatten()
+            .ok_or_else(HttpFault::internal)?;
+        self.metrics.issued_key();
+        let headers = [
+            (header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8")),
+            (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        ];
+        Ok((headers, token).into_response())
+    }
+
+    fn make(&self, subject: &str, terms: &Terms) -> Option<String> {
+        let mut id = [0; 16];
+        rand::fill(&mut id).ok()?;
+        let id = URL_SAFE_NO_PAD.encode(id);
+        let claims = apikey::claims(&self.issuer, subject, &id, terms, now());
+        self.key.sign(&claims).inspect_err(|error| tracing::error!(%error, "could not issue an API key")).ok()
+    }
+}
+
+/// Serves the issuer; `None`: it is disabled.
+pub fn router(issuer: Option<Arc<ApiKeyIssuer>>) -> Router {
+    let Some(issuer) = issuer else {
+        return Router::new().fallback(async || not_found("The API key issuer is disabled"));
+    };
+    let route = get(issue).post(issue).fallback(async || {
+        let allowed = HeaderValue::from_static("GET, POST");
+        HttpFault::new(StatusCode::METHOD_NOT_ALLOWED, 405, "Method Not Allowed", "Use GET or POST")
+            .with(header::ALLOW, allowed)
+    });
+    Router::new()
+        .route("/apikey", route.clone())
+        .route("/apikey/", route.clone())
+        .route("/apikey/{*rest}", route)
+        .fallback(async || not_found("There is nothing here"))
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .with_state(issuer)
+}
+
+async fn issue(
+    State(issuer): State<Arc<ApiKeyIssuer>>,
+    headers: HeaderMap,
+    body: Result<Bytes, axum::extract::rejection::BytesRejection>,
+) -> Response {
+    let Ok(body) = body else {
+        let description = format!("The body is longer than {MAX_BODY} bytes");
+        return HttpFault::new(StatusCode::PAYLOAD_TOO_LARGE, 413, "Payload Too Large", description).into_response();
+    };
+    issuer.issue(&headers, &body).await.unwrap_or_else(IntoResponse::into_response)
+}
+
+/// The last entry is the one that Envoy appended, whatever the client sent before it.
+fn client_address(headers: &HeaderMap) -> Option<IpAddr> {
+    let last = headers.get_all("x-forwarded-for").iter().next_back()?;
+    last.to_str().ok()?.rsplit(',').next()?.trim().parse().ok()
+}
+
+fn bad_request(description: String) -> HttpFault {
+    HttpFault::new(StatusCode::BAD_REQUEST, 400, "Bad Request", description)
+}
+
+fn not_found(description: &'static str) -> HttpFault {
+    HttpFault::new(StatusCode::NOT_FOUND, 404, "Not Found", description)
+}

@@ -1,0 +1,133 @@
+//! The ext_authz service: one question per request, answered from memory wherever possible.
+
+mod answer;
+mod server;
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use envoy_types::pb::envoy::service::auth::v3::authorization_server::Authorization;
+use envoy_types::pb::envoy::service::auth::v3::{CheckRequest, CheckResponse};
+use futures_util::FutureExt as _;
+use microgw_engine::{Answer, Decision, Exchange, Reason, RequestHead, Rule, Step};
+use tokio::time::{Instant, timeout_at};
+use tonic::{Request, Response, Status};
+
+use crate::clock::now;
+use crate::fact_cache::FactCache;
+use crate::keys::KeyStore;
+use crate::metrics::Metrics;
+use crate::rule_store::RuleStore;
+pub use server::{AuthzServer, StartError};
+
+/// The key of the route's context extensions that holds the rule's id.
+pub const RULE_KEY: &str = "rule";
+
+/// Everything that decisions are made from.
+pub struct Decider {
+    pub rules: Arc<RuleStore>,
+    pub facts: FactCache,
+    pub keys: KeyStore,
+    pub metrics: Arc<Metrics>,
+    /// For all lookups of one decision together.
+    pub deadline: Duration,
+    unknown_rules: Seldom,
+}
+
+impl Decider {
+    /// What all lookups of one decision may take together, unless said otherwise.
+    pub const DEADLINE: Duration = Duration::from_secs(2);
+
+    pub fn new(
+        rules: Arc<RuleStore>,
+        facts: FactCache,
+        keys: KeyStore,
+        metrics: Arc<Metrics>,
+        deadline: Duration,
+    ) -> Decider {
+        Decider { rules, facts, keys, metrics, deadline, unknown_rules: Seldom::default() }
+    }
+
+    /// Answers one question. Does not fail: what goes wrong is a fault in the answer.
+    pub async fn check(&self, question: CheckRequest) -> CheckResponse {
+        let answer = AssertUnwindSafe(self.decide(question)).catch_unwind().await;
+        answer.unwrap_or_else(|_| {
+            self.metrics.panicked();
+            tracing::error!("a request ended in a panic and was answered 500");
+            self.refuse(Reason::Internal, None)
+        })
+    }
+
+    async fn decide(&self, question: CheckRequest) -> CheckResponse {
+        let Some(attributes) = question.attributes else { return self.refuse(Reason::Internal, None) };
+        let id = attributes.context_extensions.get(RULE_KEY).map_or("", String::as_str);
+        let Some(rule) = id.parse().ok().and_then(|id| self.rules.get(id)) else {
+            if self.unknown_rules.now() {
+                tracing::error!(rule = ?id, "a route carries a rule that is not loaded: its requests are answered 500");
+            }
+            return self.refuse(Reason::UnknownRule, None);
+        };
+        let Some(http) = attributes.request.and_then(|request| request.http) else {
+            return self.refuse(Reason::Internal, Some(&rule));
+        };
+        let mut exchange = Exchange::new(&rule, &self.facts, now());
+        let mut step = exchange.on_request_head(RequestHead { path: &http.path, headers: &http.headers });
+        let mut deadline = None;
+        loop {
+            match step {
+                Step::Done(Decision::Allow(allow)) => {
+                    self.metrics.allowed();
+                    return answer::allowed(allow, &rule);
+                }
+                Step::Done(Decision::Deny(deny)) => {
+                    self.metrics.denied(deny.reason);
+                    tracing::debug!(
+                        api = %rule.api().name,
+                        operation = rule.operation(),
+                        reason = %deny.reason,
+                        cause = deny.cause.map(tracing::field::display),
+                        "refused a request"
+                    );
+                    return answer::denied(&deny, Some(&rule));
+                }
+                Step::Ask(lookup) => {
+                    let deadline = *deadline.get_or_insert_with(|| Instant::now() + self.deadline);
+                    let answer = timeout_at(deadline, self.keys.answer(&lookup)).await;
+                    step = exchange.resume(answer.unwrap_or(Answer::Unavailable), now());
+                }
+            }
+        }
+    }
+
+    fn refuse(&self, reason: Reason, rule: Option<&Rule>) -> CheckResponse {
+        self.metrics.denied(reason);
+        let deny = microgw_engine::Deny { reason, cause: None, challenges: &[] };
+        answer::denied(&deny, rule)
+    }
+}
+
+/// The service that tonic serves.
+#[derive(Clone)]
+pub(crate) struct Authz(pub(crate) Arc<Decider>);
+
+#[tonic::async_trait]
+impl Authorization for Authz {
+    async fn check(&self, request: Request<CheckRequest>) -> Result<Response<CheckResponse>, Status> {
+        Ok(Response::new(self.0.check(request.into_inner()).await))
+    }
+}
+
+/// Says yes at most once a second.
+#[derive(Default)]
+struct Seldom {
+    last: AtomicU64,
+}
+
+impl Seldom {
+    fn now(&self) -> bool {
+        let now = now().0;
+        self.last.swap(now, Ordering::Relaxed) != now
+    }
+}

@@ -1,0 +1,83 @@
+//! Decisions in Envoy's words. ext_authz reads headers from `value`, sets rather than appends whatever `append_action` says
+//! for requests, and appends all of them in a denied response.
+
+use std::collections::HashMap;
+
+use envoy_types::pb::envoy::config::core::v3::header_value_option::HeaderAppendAction;
+use envoy_types::pb::envoy::config::core::v3::{HeaderValue, HeaderValueOption};
+use envoy_types::pb::envoy::service::auth::v3::check_response::HttpResponse;
+use envoy_types::pb::envoy::service::auth::v3::{CheckResponse, DeniedHttpResponse, OkHttpResponse};
+use envoy_types::pb::envoy::r#type::v3::HttpStatus;
+use envoy_types::pb::google::protobuf::value::Kind;
+use envoy_types::pb::google::protobuf::{Struct, Value};
+use envoy_types::pb::google::rpc;
+use microgw_engine::{Allow, Deny, ENVIRONMENT_HEADER, Reason, Rule};
+use tonic::Code;
+
+/// Seconds that clients are told to wait when a lookup failed.
+const RETRY_AFTER: &str = "1";
+
+pub(super) fn allowed(allow: Allow<'_>, rule: &Rule) -> CheckResponse {
+    let path = allow.path.map(|path| header(":path", path));
+    let environment = allow.environment.map(|environment| header(ENVIRONMENT_HEADER, environment.to_owned()));
+    let ok = OkHttpResponse {
+        headers: path.into_iter().chain(environment).collect(),
+        headers_to_remove: allow.remove_headers.iter().map(ToString::to_string).collect(),
+        ..OkHttpResponse::default()
+    };
+    CheckResponse {
+        status: Some(rpc::Status::default()),
+        dynamic_metadata: Some(metadata(Some(rule), None)),
+        http_response: Some(HttpResponse::OkResponse(ok)),
+    }
+}
+
+pub(super) fn denied(deny: &Deny<'_>, rule: Option<&Rule>) -> CheckResponse {
+    let fault = deny.reason.fault();
+    let code = match fault.status {
+        401 => Code::Unauthenticated,
+        403 => Code::PermissionDenied,
+        503 => Code::Unavailable,
+        _ => Code::Internal,
+    };
+    let mut headers =
+        vec![header("content-type", "application/json".to_owned()), header("cache-control", "no-store".to_owned())];
+    headers.extend(deny.challenges.iter().map(|challenge| header("www-authenticate", challenge.to_string())));
+    if deny.reason == Reason::Unavailable {
+        headers.push(header("retry-after", RETRY_AFTER.to_owned()));
+    }
+    let response = DeniedHttpResponse {
+        status: Some(HttpStatus { code: fault.status.into() }),
+        headers,
+        body: fault.body.to_owned(),
+    };
+    CheckResponse {
+        status: Some(rpc::Status { code: code as i32, ..rpc::Status::default() }),
+        dynamic_metadata: Some(metadata(rule, Some(deny.reason))),
+        http_response: Some(HttpResponse::DeniedResponse(response)),
+    }
+}
+
+/// `content-length` must never be set: Envoy would forward it as it is.
+fn header(name: &str, value: String) -> HeaderValueOption {
+    HeaderValueOption {
+        header: Some(HeaderValue { key: name.to_owned(), value, ..HeaderValue::default() }),
+        append_action: HeaderAppendAction::OverwriteIfExistsOrAdd.into(),
+        ..HeaderValueOption::default()
+    }
+}
+
+/// For the access log. Says what was asked for and how it ended, nothing about the caller.
+fn metadata(rule: Option<&Rule>, reason: Option<Reason>) -> Struct {
+    let text = |text: &str| Value { kind: Some(Kind::StringValue(text.to_owned())) };
+    let mut fields = HashMap::with_capacity(4);
+    if let Some(rule) = rule {
+        fields.insert("api".to_owned(), text(&rule.api().name));
+        fields.insert("version".to_owned(), text(&rule.api().version));
+        fields.insert("operation".to_owned(), text(rule.operation()));
+    }
+    if let Some(reason) = reason {
+        fields.insert("reason".to_owned(), text(reason.as_str()));
+    }
+    Struct { fields }
+}

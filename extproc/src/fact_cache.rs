@@ -1,0 +1,52 @@
+//! The cache of token facts, bounded by bytes.
+
+use std::sync::Arc;
+
+use microgw_engine::{Facts, TokenDigest, TokenFacts};
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+
+/// What an entry costs beside its facts: the digest and the cache's own bookkeeping.
+const OVERHEAD: usize = 128;
+/// What entries are reckoned at when a capacity is given in entries.
+const TYPICAL_WEIGHT: usize = 512;
+
+/// Facts of verified tokens, least useful first out.
+pub struct FactCache {
+    cache: Cache<TokenDigest, Arc<TokenFacts>, ByWeight>,
+}
+
+#[derive(Clone)]
+struct ByWeight;
+
+impl Weighter<TokenDigest, Arc<TokenFacts>> for ByWeight {
+    fn weight(&self, _: &TokenDigest, facts: &Arc<TokenFacts>) -> u64 {
+        (OVERHEAD + facts.weight()) as u64
+    }
+}
+
+impl FactCache {
+    /// About `entries` tokens of ordinary size. 0: nothing is kept.
+    pub fn new(entries: usize) -> FactCache {
+        let bytes = entries.saturating_mul(TYPICAL_WEIGHT) as u64;
+        FactCache { cache: Cache::with_weighter(entries, bytes, ByWeight) }
+    }
+
+    pub fn len(&self) -> usize {
+        self.cache.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.cache.is_empty()
+    }
+}
+
+impl Facts for FactCache {
+    fn get(&self, digest: &TokenDigest) -> Option<Arc<TokenFacts>> {
+        self.cache.get(digest)
+    }
+
+    fn put(&self, digest: TokenDigest, facts: Arc<TokenFacts>) {
+        self.cache.insert(digest, facts);
+    }
+}

@@ -1,0 +1,123 @@
+//! One fetch of a key set.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use microgw_engine::{KeyError, KeySet};
+use reqwest::redirect::{Attempt, Policy};
+use reqwest::{Client, StatusCode, Url};
+use tokio::io::AsyncReadExt as _;
+
+use super::KeyLocation;
+
+/// Bytes; a longer key set is refused.
+const MAX_LENGTH: usize = 1024 * 1024;
+const MAX_REDIRECTS: usize = 3;
+
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    #[error("`{0}` is not an http or https URL")]
+    Url(String),
+    #[error("the HTTP client cannot be set up")]
+    Client(#[source] reqwest::Error),
+    /// With the reasons below it: reqwest's own text ends at "error sending request".
+    #[error("{}", chain(.0))]
+    Http(#[from] reqwest::Error),
+    #[error("the answer was {0}")]
+    Status(StatusCode),
+    #[error("the file cannot be read: {0}")]
+    File(#[from] std::io::Error),
+    #[error("the key set is longer than {MAX_LENGTH} bytes")]
+    TooLong,
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+    #[error("it took longer than {0:?}")]
+    Slow(Duration),
+}
+
+pub(super) struct Fetcher {
+    place: Place,
+    timeout: Duration,
+}
+
+enum Place {
+    Url(Client, Url),
+    File(PathBuf),
+}
+
+impl Fetcher {
+    pub(super) fn new(location: KeyLocation, timeout: Duration) -> Result<Fetcher, FetchError> {
+        let place = match location {
+            KeyLocation::File(path) => Place::File(path),
+            KeyLocation::Url(url) => {
+                let parsed = Url::parse(&url).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+                let parsed = parsed.ok_or(FetchError::Url(url))?;
+                let client = Client::builder()
+                    .redirect(Policy::custom(|attempt| follow(attempt)))
+                    .connect_timeout(timeout)
+                    .user_agent(concat!("micro-gw/", env!("CARGO_PKG_VERSION")))
+                    .build()
+                    .map_err(FetchError::Client)?;
+                Place::Url(client, parsed)
+            }
+        };
+        Ok(Fetcher { place, timeout })
+    }
+
+    pub(super) async fn fetch(&self) -> Result<KeySet, FetchError> {
+        let text =
+            tokio::time::timeout(self.timeout, self.read()).await.map_err(|_| FetchError::Slow(self.timeout))??;
+        let pem = text.trim_ascii_start().starts_with(b"-----BEGIN");
+        Ok(if pem { KeySet::from_pem(&text)? } else { KeySet::from_jwks(&text)? })
+    }
+
+    async fn read(&self) -> Result<Vec<u8>, FetchError> {
+        let mut text = Vec::new();
+        match &self.place {
+            Place::File(path) => {
+                let file = tokio::fs::File::open(path).await?;
+                file.take(MAX_LENGTH as u64 + 1).read_to_end(&mut text).await?;
+            }
+            Place::Url(client, url) => {
+                let mut response = client
+                    .get(url.clone())
+                    .header("accept", "application/jwk-set+json, application/json")
+                    .send()
+                    .await?;
+                if response.status() != StatusCode::OK {
+                    return Err(FetchError::Status(response.status()));
+                }
+                while let Some(chunk) = response.chunk().await? {
+                    text.extend_from_slice(&chunk);
+                    if text.len() > MAX_LENGTH {
+                        break;
+                    }
+                }
+            }
+        }
+        if text.len() > MAX_LENGTH { Err(FetchError::TooLong) } else { Ok(text) }
+    }
+}
+
+/// From https to https only: what was reached without TLS may not say where the keys are.
+fn follow(attempt: Attempt<'_>) -> reqwest::redirect::Action {
+    let https = |url: &Url| url.scheme() == "https";
+    if attempt.previous().len() > MAX_REDIRECTS {
+        attempt.error("too many redirects")
+    } else if https(attempt.url()) && attempt.previous().iter().all(https) {
+        attempt.follow()
+    } else {
+        attempt.error("a redirect that is not from https to https")
+    }
+}
+
+fn chain(error: &reqwest::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}

@@ -1,0 +1,122 @@
+//! The rules of every generation that is still in use, by their id.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::ArcSwap;
+use microgw_engine::{LoadError, Rule, RuleId, Rules};
+use microgw_proto::rules::v1::RuleBook;
+
+/// Requests read it without a lock; a publish adds a generation before Envoy learns of its routes, and takes the old one
+/// away once no Envoy has them any more.
+#[derive(Debug, Default)]
+pub struct RuleStore {
+    union: ArcSwap<HashMap<RuleId, Arc<Rule>>>,
+    /// Oldest first.
+    generations: Mutex<Vec<(String, Rules)>>,
+}
+
+impl RuleStore {
+    /// Adds a generation. Idempotent. On an error nothing changes.
+    pub fn load(&self, book: &RuleBook) -> Result<(), LoadError> {
+        let rules = Rule::load(book)?;
+        let mut generations = self.lock();
+        generations.retain(|(generation, _)| *generation != book.generation);
+        generations.push((book.generation.clone(), rules));
+        self.publish(&generations);
+        Ok(())
+    }
+
+    /// Forgets a generation; what it shares with others stays.
+    pub fn retire(&self, generation: &str) {
+        let mut generations = self.lock();
+        generations.retain(|(own, _)| own != generation);
+        self.publish(&generations);
+    }
+
+    pub fn get(&self, id: RuleId) -> Option<Arc<Rule>> {
+        self.union.load().get(&id).cloned()
+    }
+
+    /// Oldest first.
+    pub fn generations(&self) -> Vec<String> {
+        self.lock().iter().map(|(generation, _)| generation.clone()).collect()
+    }
+
+    /// Rules of all generations, each once.
+    pub fn len(&self) -> usize {
+        self.union.load().len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn publish(&self, generations: &[(String, Rules)]) {
+        let capacity = generations.iter().map(|(_, rules)| rules.len()).max().unwrap_or(0);
+        let mut union = HashMap::with_capacity(capacity);
+        for (id, rule) in generations.iter().flat_map(|(_, rules)| rules) {
+            union.insert(*id, Arc::clone(rule));
+        }
+        self.union.store(Arc::new(union));
+    }
+
+    /// Nothing between lock and unlock can leave the list half changed.
+    fn lock(&self) -> MutexGuard<'_, Vec<(String, Rules)>> {
+        self.generations.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use microgw_proto::rules::v1 as proto;
+
+    use super::*;
+
+    fn book(generation: &str, ids: &[u8]) -> RuleBook {
+        let rule = |id: &u8| proto::Rule {
+            id: vec![*id; 16],
+            method: "GET".into(),
+            path: format!("/{generation}"),
+            ..Default::default()
+        };
+        RuleBook {
+            generation: generation.into(),
+            apis: vec![proto::Api::default()],
+            policies: vec![proto::Policy { credential_header: "authorization".into(), ..Default::default() }],
+            rules: ids.iter().map(rule).collect(),
+            ..Default::default()
+        }
+    }
+
+    fn id(byte: u8) -> RuleId {
+        RuleId(u128::from_be_bytes([byte; 16]))
+    }
+
+    #[test]
+    fn holds_the_union_of_the_generations_in_use() {
+        let store = RuleStore::default();
+        store.load(&book("one", &[1, 2])).unwrap();
+        store.load(&book("two", &[2, 3])).unwrap();
+        assert_eq!(store.generations(), ["one", "two"]);
+        assert_eq!(store.len(), 3);
+        assert_eq!(store.get(id(2)).unwrap().operation(), "GET /two");
+
+        store.retire("two");
+        assert_eq!(store.get(id(2)).unwrap().operation(), "GET /one");
+        assert!(store.get(id(3)).is_none());
+        store.retire("one");
+        assert!(store.is_empty());
+    }
+
+    #[test]
+    fn a_bad_book_changes_nothing() {
+        let store = RuleStore::default();
+        store.load(&book("one", &[1])).unwrap();
+        let mut bad = book("two", &[2]);
+        bad.rules[0].policy = 7;
+        assert_eq!(store.load(&bad), Err(LoadError::UnknownPolicy(id(2))));
+        assert_eq!(store.generations(), ["one"]);
+        assert!(store.get(id(2)).is_none());
+    }
+}
