@@ -11,6 +11,7 @@ pub mod artifact;
 pub mod assemble;
 pub mod compile;
 pub mod coverage;
+mod definition;
 pub mod diagnostic;
 pub mod files;
 pub mod model;

@@ -187,6 +187,12 @@ pub(crate) fn into_text(file: &Arc<str>, bytes: Vec<u8>) -> Result<String, Diagn
     }
 }
 
+/// The place of a range of bytes in a text that is no [`Document`].
+pub(crate) fn place_in(file: &Arc<str>, text: &str, range: std::ops::Range<usize>) -> Place {
+    let lines = Lines::of(text);
+    Place { file: Arc::clone(file), start: lines.locate(text, range.start), end: lines.locate(text, range.end) }
+}
+
 // === impl Value ===
 
 impl<'d> Value<'d> {
@@ -244,11 +250,6 @@ impl<'d> Value<'d> {
 
     pub fn document(self) -> &'d Document {
         self.document
-    }
-
-    /// Identifies the value in its document.
-    pub fn node(self) -> u32 {
-        self.node
     }
 
     /// Where the value is. Of a container, only the first line.

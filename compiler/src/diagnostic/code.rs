@@ -68,7 +68,7 @@ codes! {
     UnsupportedMethod "0208" Warning "unsupported-method" "An operation's method is not served."
     UnknownExtension "0209" Warning "unknown-extension" "An `x-wso2-*` or `x-microgw-*` key is not known."
     MisplacedExtension "0210" Error "misplaced-extension" "An extension stands where it has no meaning."
-    UnknownKey "0211" Warning "unknown-key" "An extension's object has a key that is not known."
+    UnknownKey "0211" Warning "unknown-key" "An object has a key that is not known."
     BadValue "0212" Error "bad-value" "A value is out of range, or not one of those allowed."
 
     NoBasePath "0301" Warning "no-base-path" "A definition names no base path; `/` is used."
@@ -87,12 +87,12 @@ codes! {
     OptionalWithoutTls "0405" Error "optional-without-tls" "Optional application security without mandatory mutual TLS."
     BadHeaderName "0406" Error "bad-header-name" "A credential's header or query name cannot be used."
     ContradictoryAccess "0407" Error "contradictory-access" "An operation is declared both open and secured."
+    BadAuthType "0408" Warning "auth-type" "`x-auth-type` has a value that has no effect."
 
     DuplicateApi "0501" Error "duplicate-api" "Two definitions have the same name and version."
     DuplicateBasePath "0502" Error "duplicate-base-path" "Two definitions have the same base path."
     NestedBasePath "0503" Warning "nested-base-path" "One definition's base path lies below another's."
     DuplicateOperation "0504" Error "duplicate-operation" "Two operations match exactly the same requests."
-    UnreachableOperation "0505" Error "unreachable-operation" "Another operation takes every request of this one."
     AmbiguousPath "0506" Warning "ambiguous-path" "Two path templates match a common path, and neither is more specific."
     ReservedPath "0507" Error "reserved-path" "An operation lies on a path that the gateway itself serves."
 

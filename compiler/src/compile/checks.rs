@@ -1,0 +1,256 @@
+//! What can only be wrong between operations, or between definitions.
+
+use std::collections::HashMap;
+
+use super::Report;
+use crate::definition::Definition;
+use crate::diagnostic::{Code, Diagnostic, LineColumn, Place};
+use crate::model::{Api, Method, Operation, Position};
+use crate::path::{PathTemplate, Segment};
+
+/// Steps of the search for templates that match a common path; a lint may not cost more than the build.
+const MAX_STEPS: usize = 1_000_000;
+
+/// Reports what is wrong among `definitions`, which are sorted by base path. `files` are the names of their files.
+pub(super) fn check(definitions: &[Definition], files: &[String], report: &mut Report) {
+    let checks = Checks { files };
+    checks.identities(definitions, report);
+    checks.base_paths(definitions, report);
+    checks.operations(definitions, report);
+    for definition in definitions {
+        checks.reserved(&definition.api, report);
+        checks.ambiguous(&definition.api, report);
+    }
+}
+
+struct Checks<'a> {
+    files: &'a [String],
+}
+
+// === impl Checks ===
+
+impl Checks<'_> {
+    fn place(&self, Position { file, line, column }: Position) -> Place {
+        let file = self.files.get(file as usize).map_or("", String::as_str);
+        Place::point(file, LineColumn { line, column })
+    }
+
+    fn identities(&self, definitions: &[Definition], report: &mut Report) {
+        let mut seen: HashMap<(&str, &str), Position> = HashMap::new();
+        for Definition { api, .. } in definitions {
+            if let Some(first) = seen.insert((&api.name, &api.version), api.source) {
+                let (first, second) = (first.min(api.source), first.max(api.source));
+                let message = format!("two definitions are called `{}`, version `{}`", api.name, api.version);
+                report.add(
+                    Diagnostic::new(Code::DuplicateApi, self.place(second), message)
+                        .related(self.place(first), "the other one"),
+                );
+            }
+        }
+    }
+
+    /// Base paths that are equal, and those below another. Sorted, everything below a path follows it, with nothing but
+    /// paths that have its text in front in between.
+    fn base_paths(&self, definitions: &[Definition], report: &mut Report) {
+        let mut above: Vec<&Definition> = Vec::new();
+        for definition in definitions {
+            let path = definition.api.base_path.as_str();
+            above.retain(|outer| path.starts_with(outer.api.base_path.as_str()));
+            let contains = |outer: &&&Definition| {
+                path.strip_prefix(outer.api.base_path.as_str())
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            };
+            if let Some(outer) = above.iter().rev().find(contains) {
+                report.add(overlap(outer, definition));
+            }
+            above.push(definition);
+        }
+    }
+
+    /// Operations that match exactly the same requests, within an API or between two of them.
+    fn operations(&self, definitions: &[Definition], report: &mut Report) {
+        let mut seen: HashMap<(Method, String), (&Api, &Operation)> = HashMap::new();
+        for Definition { api, .. } in definitions {
+            for operation in &api.operations {
+                let shape = format!("{}{}", api.base_path, operation.path.shape());
+                let Some((other_api, other)) = seen.insert((operation.method, shape), (api, operation)) else {
+                    continue;
+                };
+                if other_api.base_path == api.base_path && other_api.source != api.source {
+                    continue; // Every operation of two definitions with one base path may clash; that was said once.
+                }
+                let (first, second) = (other.source.min(operation.source), other.source.max(operation.source));
+                let message = format!(
+                    "`{} {}{}` and `{}{}` match the same requests",
+                    operation.method, api.base_path, operation.path, other_api.base_path, other.path
+                );
+                report.add(
+                    Diagnostic::new(Code::DuplicateOperation, self.place(second), message)
+                        .related(self.place(first), "the other one"),
+                );
+            }
+        }
+    }
+
+    /// Paths that the gateway answers itself.
+    fn reserved(&self, api: &Api, report: &mut Report) {
+        for operation in &api.operations {
+            let path = format!("{}{}", api.base_path, operation.path);
+            if matches!(path.as_str(), "/health" | "/apikey") || path.starts_with("/apikey/") {
+                let message =
+                    format!("`{} {path}` can never be reached: the gateway serves this path itself", operation.method);
+                report.add(
+                    Diagnostic::new(Code::ReservedPath, self.place(operation.source), message)
+                        .help("give the API a base path with `x-wso2-basePath`"),
+                );
+            }
+        }
+    }
+
+    /// Templates of which neither is more specific than the other, and which match a common path: `/{kind}/new` and
+    /// `/books/{id}`. One wins by rule; it is worth knowing.
+    fn ambiguous(&self, api: &Api, report: &mut Report) {
+        let mut steps = 0;
+        for method in Method::ALL {
+            let mut tree = Tree::default();
+            let operations: Vec<&Operation> = api
+                .operations
+                .iter()
+                .filter(|operation| operation.method == method && !operation.path.is_concrete())
+                .collect();
+            for operation in operations {
+                let mut crossing = None;
+                tree.crossing(&operation.path, operation.path.segments(), (false, false), &mut steps, &mut crossing);
+                if let Some(other) = crossing {
+                    let wins =
+                        if operation.path.precedence(&other.path).is_lt() { &operation.path } else { &other.path };
+                    let message = format!(
+                        "`{method} {}` and `{}` match common paths, and neither is more specific; `{wins}` takes them",
+                        operation.path, other.path
+                    );
+                    report.add(
+                        Diagnostic::new(Code::AmbiguousPath, self.place(operation.source), message)
+                            .related(self.place(other.source), "the other one"),
+                    );
+                }
+                tree.insert(operation.path.segments(), operation);
+            }
+        }
+    }
+}
+
+fn overlap(outer: &Definition, inner: &Definition) -> Diagnostic {
+    let base = |definition: &Definition| match definition.api.base_path.as_str() {
+        "" => "/".to_owned(),
+        path => path.to_owned(),
+    };
+    if outer.api.base_path == inner.api.base_path {
+        let message =
+            format!("`{}` and `{}` have the same base path `{}`", outer.api.name, inner.api.name, base(inner));
+        return Diagnostic::new(Code::DuplicateBasePath, inner.base_path.clone(), message)
+            .related(outer.base_path.clone(), "the other one")
+            .help("give one of them another `x-wso2-basePath`");
+    }
+    let message = format!(
+        "the base path `{}` of `{}` lies below `{}` of `{}`",
+        base(inner),
+        inner.api.name,
+        base(outer),
+        outer.api.name
+    );
+    Diagnostic::new(Code::NestedBasePath, inner.base_path.clone(), message)
+        .related(outer.base_path.clone(), "the outer one")
+}
+
+/// Templates by their segments.
+#[derive(Default)]
+struct Tree<'m> {
+    literals: HashMap<&'m str, Tree<'m>>,
+    templates: Vec<(&'m Segment, Tree<'m>)>,
+    here: Option<&'m Operation>,
+}
+
+// === impl Tree ===
+
+impl<'m> Tree<'m> {
+    fn insert(&mut self, segments: &'m [Segment], operation: &'m Operation) {
+        let Some((segment, rest)) = segments.split_first() else {
+            self.here = Some(operation);
+            return;
+        };
+        let child = match segment {
+            Segment::Literal(text) => self.literals.entry(text).or_default(),
+            segment => {
+                let known = self.templates.iter().position(|(known, _)| same_shape(known, segment));
+                let index = known.unwrap_or_else(|| {
+                    self.templates.push((segment, Tree::default()));
+                    self.templates.len() - 1
+                });
+                match self.templates.get_mut(index) {
+                    Some((_, child)) => child,
+                    None => return,
+                }
+            }
+        };
+        child.insert(rest, operation);
+    }
+
+    /// Finds a template that has concrete text where `path` has a parameter, a parameter where it has concrete text, and
+    /// agrees elsewhere. `more` says of the path so far whether the searched template, and the other, was more specific.
+    fn crossing(
+        &self,
+        path: &PathTemplate,
+        segments: &[Segment],
+        more: (bool, bool),
+        steps: &mut usize,
+        found: &mut Option<&'m Operation>,
+    ) {
+        *steps += 1;
+        if *steps > MAX_STEPS || found.is_some() {
+            return;
+        }
+        let Some((segment, rest)) = segments.split_first() else {
+            *found = self.here.filter(|_| more == (true, true));
+            return;
+        };
+        match segment {
+            Segment::Literal(text) => {
+                if let Some(child) = self.literals.get(text.as_str()) {
+                    child.crossing(path, rest, more, steps, found);
+                }
+                for (template, child) in self.templates.iter().filter(|(template, _)| **template != Segment::Rest) {
+                    if template.matches(text) {
+                        child.crossing(path, rest, (true, more.1), steps, found);
+                    }
+                }
+            }
+            Segment::Template(_) => {
+                for (template, child) in self.templates.iter().filter(|(template, _)| same_shape(template, segment)) {
+                    let _ = template;
+                    child.crossing(path, rest, more, steps, found);
+                }
+                for (text, child) in &self.literals {
+                    if segment.matches(text) {
+                        child.crossing(path, rest, (more.0, true), steps, found);
+                    }
+                }
+            }
+            Segment::Rest => {}
+        }
+    }
+}
+
+fn same_shape(a: &Segment, b: &Segment) -> bool {
+    use crate::path::Piece;
+    match (a, b) {
+        (Segment::Template(a), Segment::Template(b)) => {
+            a.len() == b.len()
+                && a.iter().zip(b).all(|pieces| match pieces {
+                    (Piece::Text(a), Piece::Text(b)) => a == b,
+                    (Piece::Parameter(_), Piece::Parameter(_)) => true,
+                    _ => false,
+                })
+        }
+        (a, b) => a == b,
+    }
+}

@@ -1,0 +1,122 @@
+//! `policies.yaml`: the throttling policies that tiers name. They are checked; nothing enforces them yet.
+
+use std::collections::{BTreeMap, HashSet};
+
+use super::Report;
+use crate::definition::{Library, Shape, unknown_key};
+use crate::diagnostic::{Code, Diagnostic, Place};
+use crate::files::Files;
+use crate::source::{Content, Value};
+
+const PATH: &str = "policies.yaml";
+const RESOURCE: &str = "resourcePolicies";
+const SECTIONS: &[&str] = &[RESOURCE, "applicationPolicies", "subscriptionPolicies"];
+const UNITS: &[&str] = &["min", "hour", "day", "week", "month", "year"];
+
+const COUNT: Shape = Shape::Integer(1, i64::MAX);
+const POLICY: Shape = Shape::Object(&[("count", COUNT), ("unitTime", COUNT), ("timeUnit", Shape::Text)]);
+const SUBSCRIPTION: Shape =
+    Shape::Object(&[("count", COUNT), ("unitTime", COUNT), ("timeUnit", Shape::Text), ("stopOnQuota", Shape::Boolean)]);
+
+/// The declared policies, and which of them a definition names.
+#[derive(Default)]
+pub(crate) struct Policies {
+    /// Name to whether it is used.
+    resource: BTreeMap<String, bool>,
+    /// Of applications and subscriptions: chosen by the caller's token, never by a definition.
+    others: usize,
+}
+
+// === impl Policies ===
+
+impl Policies {
+    /// Reads the file, if there is one.
+    pub(super) fn read(files: &dyn Files, library: &mut Library<'_>, report: &mut Report) -> Policies {
+        let mut policies = Policies::default();
+        if files.read(PATH, 0).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {
+            return policies;
+        }
+        let document = match library.open(PATH) {
+            Ok(document) => document,
+            Err(diagnostics) => {
+                report.extend(diagnostics);
+                return policies;
+            }
+        };
+        match document.root().content() {
+            Content::Null => {}
+            Content::Map => document.root().entries().for_each(|(key, value)| policies.section(report, key, value)),
+            _ => report.say(Code::WrongType, document.root(), format!("`{PATH}` must be an object")),
+        }
+        policies
+    }
+
+    /// Marks a resource policy as used. Whether there is one of that name.
+    pub(crate) fn use_resource_policy(&mut self, name: &str) -> bool {
+        self.resource.get_mut(name).map(|used| *used = true).is_some()
+    }
+
+    pub(crate) fn resource_policies(&self) -> impl Iterator<Item = &str> {
+        self.resource.keys().map(String::as_str)
+    }
+
+    /// One note for all that nothing uses.
+    pub(super) fn report_unused(&self, report: &mut Report) {
+        let unused = self.others + self.resource.values().filter(|used| !**used).count();
+        if unused > 0 {
+            let policies = if unused == 1 { "1 policy is" } else { &format!("{unused} policies are") };
+            let message = format!("{policies} declared and not used");
+            report.add(Diagnostic::new(Code::UnusedPolicies, Place::whole(PATH), message));
+        }
+    }
+
+    fn section(&mut self, report: &mut Report, key: Value<'_>, section: Value<'_>) {
+        let name = key.text();
+        if !SECTIONS.contains(&name) {
+            unknown_key(report, PATH, key, SECTIONS.iter().copied());
+            return;
+        }
+        if section.is_null() {
+            return;
+        }
+        if !matches!(section.content(), Content::List) {
+            let message = format!("`{name}` must be a list, not {}", section.type_name());
+            report.say(Code::WrongType, section, message);
+            return;
+        }
+        let mut seen = HashSet::new();
+        for item in section.items().filter(|item| !item.is_map()) {
+            report.say(Code::BadPolicy, item, format!("an entry of `{name}` must be `<name>: {{...}}`"));
+        }
+        for (policy, limit) in section.items().flat_map(Value::entries) {
+            if !seen.insert(policy.text()) {
+                let message = format!("`{name}` has the policy `{}` twice", policy.text());
+                report.say(Code::DuplicatePolicy, policy, message);
+            }
+            let shape = if name == "subscriptionPolicies" { &SUBSCRIPTION } else { &POLICY };
+            if shape.check(report, policy.text(), limit) {
+                limit_is_whole(report, policy, limit);
+            }
+            match name {
+                RESOURCE => {
+                    self.resource.insert(policy.text().to_owned(), false);
+                }
+                _ => self.others += 1,
+            }
+        }
+    }
+}
+
+fn limit_is_whole(report: &mut Report, policy: Value<'_>, limit: Value<'_>) {
+    for key in ["count", "unitTime", "timeUnit"] {
+        if limit.get(key).is_none() {
+            report.say(Code::BadPolicy, policy, format!("the policy `{}` has no `{key}`", policy.text()));
+        }
+    }
+    if let Some(unit) = limit.get("timeUnit")
+        && !UNITS.contains(&unit.text().to_ascii_lowercase().as_str())
+    {
+        let message = format!("`timeUnit` must be one of {}, not `{}`", UNITS.join(", "), unit.text());
+        report.say(Code::BadPolicy, unit, message);
+    }
+}

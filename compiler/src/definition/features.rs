@@ -1,0 +1,83 @@
+//! What a definition may declare and the gateway does not do yet. It is checked whole all the same, so that what is
+//! wrong in it shows before it has an effect.
+
+use super::extensions::Level;
+use super::fields::{boolean, object, suggest, text};
+use super::shape::{Shape, one_of};
+use crate::compile::{Policies, Report};
+use crate::diagnostic::Code;
+use crate::source::Value;
+
+/// Built in at every level.
+const UNLIMITED: &str = "Unlimited";
+const TIERS: &[&str] = &["x-wso2-throttling-tier", "x-throttling-tier"];
+
+const CORS: Shape = Shape::Object(&[
+    ("corsConfigurationEnabled", Shape::Boolean),
+    ("accessControlAllowOrigins", Shape::TextList),
+    ("accessControlAllowMethods", Shape::TextList),
+    ("accessControlAllowHeaders", Shape::TextList),
+    ("accessControlAllowCredentials", Shape::Boolean),
+    ("accessControlExposeHeaders", Shape::TextList),
+]);
+const CACHE: Shape =
+    Shape::Object(&[("enabled", Shape::Boolean), ("cacheTimeoutInSeconds", Shape::Integer(0, i32::MAX as i64))]);
+
+/// Tiers and interceptors of an API or operation. Whether it names a tier that limits it.
+pub(super) fn check(report: &mut Report, policies: &mut Policies, owner: Value<'_>, level: Level) -> bool {
+    let mut limited = false;
+    for key in TIERS {
+        let Some(at) = owner.get(key) else { continue };
+        let Some(tier) = text(report, key, at) else { continue };
+        if tier == UNLIMITED {
+            continue;
+        }
+        limited = true;
+        if policies.use_resource_policy(tier) {
+            let what = if level == Level::Api { "API" } else { "operation" };
+            report.say(Code::Throttling, at, format!("the tier `{tier}` of this {what} is not enforced yet"));
+        } else {
+            let message = format!("the tier `{tier}` is not among the `resourcePolicies` of `policies.yaml`");
+            suggest(report, Code::UnknownPolicy, at, message, tier, policies.resource_policies());
+        }
+    }
+    for key in ["x-wso2-request-interceptor", "x-wso2-response-interceptor"] {
+        if let Some(at) = owner.get(key)
+            && let Some(name) = text(report, key, at)
+        {
+            report.say(Code::Interceptor, at, format!("the interceptor `{name}` is not run yet"));
+        }
+    }
+    limited
+}
+
+/// CORS and the response cache of an API.
+pub(super) fn check_api(report: &mut Report, root: Value<'_>) {
+    if let Some(cors) = root.get("x-wso2-cors")
+        && CORS.check(report, "x-wso2-cors", cors)
+        // Presence enables it; exports of API Manager carry a switch as well.
+        && cors.get("corsConfigurationEnabled").is_none_or(|switch| switch.text() != "false")
+    {
+        report.say(Code::Cors, cors, "CORS is not enforced yet");
+    }
+    if let Some(cache) = root.get("x-wso2-response-cache")
+        && CACHE.check(report, "x-wso2-response-cache", cache)
+        && let Some(enabled) = cache.get("enabled")
+        && boolean(report, "enabled", enabled) == Some(true)
+    {
+        report.say(Code::ResponseCache, cache, "responses are not cached yet");
+    }
+}
+
+/// Whether the API insists on client certificates.
+pub(super) fn mutual_tls(report: &mut Report, root: Value<'_>) -> bool {
+    let Some(at) = root.get("x-wso2-mutual-ssl") else { return false };
+    let Some(word) = one_of(report, "x-wso2-mutual-ssl", at, &["mandatory", "optional"]) else { return false };
+    report.say(Code::MutualTls, at, format!("mutual TLS (`{word}`) is not enforced yet"));
+    word == "mandatory"
+}
+
+/// An object, or nothing when `key` is absent or has another type, which is reported.
+pub(super) fn part<'d>(report: &mut Report, owner: Value<'d>, key: &str) -> Option<Value<'d>> {
+    owner.get(key).and_then(|value| object(report, key, value))
+}

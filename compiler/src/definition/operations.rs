@@ -1,0 +1,196 @@
+//! The paths of a definition and the operations on them.
+
+use super::access::Guard;
+use super::endpoints::{self, Declared, Environments, Named};
+use super::extensions::{self, Level};
+use super::features;
+use super::fields::{object, text};
+use super::references::Resolver;
+use super::servers::{self, Address};
+use super::shape::unknown_key;
+use super::{EndpointTable, Version};
+use crate::compile::{Policies, Report};
+use crate::diagnostic::{Code, Diagnostic};
+use crate::model::{EndpointId, Method, Operation};
+use crate::path::PathTemplate;
+use crate::source::Value;
+
+/// Characters; base path included. Envoy's routes repeat it, and its regular expressions grow with it.
+const MAX_PATH: usize = 1024;
+const MAX_PARAMETERS: usize = 32;
+
+/// Keys of a path item besides methods.
+const PATH_KEYS: &[&str] = &["$ref", "summary", "description", "servers", "parameters"];
+
+/// What the operations of one definition share.
+pub(super) struct Paths<'a, 'd> {
+    pub report: &'a mut Report,
+    pub resolver: &'a mut Resolver<'d>,
+    pub policies: &'a mut Policies,
+    pub table: &'a mut EndpointTable,
+    pub guard: Guard<'d>,
+    pub named: Named<'d>,
+    /// The API's own.
+    pub environments: Environments,
+    pub version: Version,
+    pub base_path: &'a str,
+    /// The API has a tier that limits it.
+    pub limited: bool,
+    /// Where a server URL gives a path and no host.
+    pub relative: Option<Value<'d>>,
+}
+
+// === impl Paths ===
+
+impl<'d> Paths<'_, 'd> {
+    /// Every operation that can be served, in the order of the definition.
+    pub(super) fn read(mut self, root: Value<'d>) -> Vec<Operation> {
+        let mut operations = Vec::new();
+        let mut declared = 0;
+        let mut homeless = Vec::new();
+        let paths = root.get("paths").and_then(|paths| object(self.report, "paths", paths));
+        for (key, item) in paths.into_iter().flat_map(Value::entries).filter(|(key, _)| !key.text().starts_with("x-")) {
+            let template = self.template(key);
+            let Some(item) =
+                object(self.report, key.text(), item).and_then(|item| self.resolver.follow(self.report, item))
+            else {
+                continue;
+            };
+            let servers = self.servers(item);
+            extensions::check(self.report, Level::Path, item);
+            for (method, operation) in self.methods(key, item) {
+                declared += 1;
+                let Some(path) = template.clone() else { continue };
+                let label = format!("{} {path}", method.1);
+                let Some(value) = object(self.report, &label, operation) else { continue };
+                let environments = self.environments(value, &servers);
+                let Some(access) = self.guard.access(self.report, &label, value) else { continue };
+                let production = self.endpoint(&environments.production);
+                let sandbox = self.endpoint(&environments.sandbox);
+                if production.is_none() && sandbox.is_none() {
+                    let broken = |declared: &Declared| matches!(declared, Declared::Broken);
+                    if !broken(&environments.production) && !broken(&environments.sandbox) {
+                        homeless.push((label, method.0));
+                    }
+                    continue;
+                }
+                let operation_id =
+                    value.get("operationId").and_then(|id| text(self.report, "operationId", id)).map(str::to_owned);
+                let source = method.0.position();
+                operations.push(Operation {
+                    method: method.1,
+                    path,
+                    operation_id,
+                    access,
+                    production,
+                    sandbox,
+                    source,
+                });
+            }
+        }
+        self.report_homeless(&homeless);
+        if declared == 0 {
+            let at = paths.unwrap_or(root);
+            self.report.say(Code::NoOperation, at, "the definition has no operation");
+        }
+        operations
+    }
+
+    fn template(&mut self, key: Value<'d>) -> Option<PathTemplate> {
+        let text = key.text();
+        let template = match PathTemplate::parse(text) {
+            Ok(template) => template,
+            Err(error) => {
+                self.report.say(Code::BadPath, key, format!("`{text}` is no valid path: {error}"));
+                return None;
+            }
+        };
+        if self.base_path.len() + text.len() > MAX_PATH {
+            self.report.say(Code::BadPath, key, format!("the path is longer than {MAX_PATH} characters"));
+            return None;
+        }
+        if template.parameters().count() > MAX_PARAMETERS {
+            self.report.say(Code::BadPath, key, format!("the path has more than {MAX_PARAMETERS} parameters"));
+            return None;
+        }
+        Some(template)
+    }
+
+    /// The operations of a path item: where each one's key is, its method, and its object.
+    fn methods(&mut self, path: Value<'d>, item: Value<'d>) -> Vec<((Value<'d>, Method), Value<'d>)> {
+        let mut methods = Vec::new();
+        for (key, value) in item.entries() {
+            let word = key.text();
+            let method = Method::parse(word).filter(|_| word.bytes().all(|byte| byte.is_ascii_lowercase()));
+            match method {
+                Some(method) => methods.push(((key, method), value)),
+                None if word == "trace" => {
+                    let message = format!("`TRACE {}` is not served", path.text());
+                    self.report.say(Code::UnsupportedMethod, key, message);
+                }
+                None if word.starts_with("x-") || PATH_KEYS.contains(&word) => {}
+                None => {
+                    let methods = ["delete", "get", "head", "options", "patch", "post", "put"];
+                    unknown_key(self.report, path.text(), key, methods.into_iter().chain(PATH_KEYS.iter().copied()));
+                }
+            }
+        }
+        methods
+    }
+
+    fn environments(&mut self, operation: Value<'d>, of_path: &Declared) -> Environments {
+        extensions::check(self.report, Level::Operation, operation);
+        if features::check(self.report, self.policies, operation, Level::Operation) && self.limited {
+            let message = "the tier of this operation has no effect, because the API has a tier of its own";
+            self.report.say(Code::ShadowedTier, operation, message);
+        }
+        let servers = self.servers(operation).or(of_path);
+        Environments::of(self.report, operation, servers, &self.named).or(&self.environments)
+    }
+
+    /// The endpoint of a path's or operation's own servers.
+    fn servers(&mut self, owner: Value<'d>) -> Declared {
+        if self.version == Version::Swagger2 {
+            return Declared::Nothing;
+        }
+        let servers = servers::of_openapi(self.report, owner);
+        for server in &servers {
+            if let Address::Relative(path) = &server.address
+                && !path.is_empty()
+            {
+                let message = format!("the relative server URL `{path}` would move one operation to another base path");
+                self.report.advise(
+                    Code::BadUrl,
+                    server.at,
+                    message,
+                    "name a host in it, or declare the base path for the whole API",
+                );
+            }
+        }
+        endpoints::from_servers(self.report, &servers)
+    }
+
+    fn endpoint(&mut self, declared: &Declared) -> Option<EndpointId> {
+        match declared {
+            Declared::Endpoint(endpoint) => Some(self.table.id(endpoint)),
+            Declared::Nothing | Declared::Broken => None,
+        }
+    }
+
+    /// One diagnostic for all operations without an endpoint: they lack it for one reason.
+    fn report_homeless(&mut self, homeless: &[(String, Value<'d>)]) {
+        let Some((label, at)) = homeless.first() else { return };
+        let others = match homeless.len() {
+            1 => String::new(),
+            count => format!(" (and {} other operations)", count - 1),
+        };
+        let message = format!("`{label}`{others} has no endpoint");
+        let mut diagnostic = Diagnostic::new(Code::NoEndpoint, at.place(), message).help(
+            "declare `x-wso2-production-endpoints` or a server with a host, at the top level or on the operation",
+        );
+        if let Some(relative) = self.relative {
+            diagnostic = diagnostic.related(relative.place(), "this names a path and no host");
+        }
+        self.report.add(diagnostic);
+    }
+}

@@ -1,0 +1,124 @@
+//! Objects that are checked whole although nothing reads them yet: their types, ranges and keys.
+
+use super::fields::{boolean, list, object, suggest, text};
+use crate::compile::Report;
+use crate::diagnostic::Code;
+use crate::source::{Content, Value};
+
+pub(crate) enum Shape {
+    Boolean,
+    Text,
+    TextList,
+    OneOf(&'static [&'static str]),
+    Integer(i64, i64),
+    Number(f64, f64),
+    /// HTTP status codes.
+    Statuses,
+    Object(&'static [(&'static str, Shape)]),
+}
+
+// === impl Shape ===
+
+impl Shape {
+    /// Whether `value` has this shape; reports why not. A key that is not known is a warning.
+    pub(crate) fn check(&self, report: &mut Report, key: &str, value: Value<'_>) -> bool {
+        match self {
+            Shape::Boolean => boolean(report, key, value).is_some(),
+            Shape::Text => text(report, key, value).is_some(),
+            Shape::TextList => {
+                let items = list(report, key, value).map(|list| {
+                    list.items().map(|item| text(report, key, item).is_some()).fold(true, |all, one| all & one)
+                });
+                items.unwrap_or(false)
+            }
+            Shape::OneOf(allowed) => one_of(report, key, value, allowed).is_some(),
+            Shape::Integer(min, max) => integer(report, key, value, *min, *max),
+            Shape::Number(min, max) => number(report, key, value, *min, *max),
+            Shape::Statuses => {
+                let items = list(report, key, value).map(|list| {
+                    list.items().map(|item| integer(report, key, item, 100, 599)).fold(true, |all, one| all & one)
+                });
+                items.unwrap_or(false)
+            }
+            Shape::Object(keys) => {
+                let Some(object) = object(report, key, value) else { return false };
+                object
+                    .entries()
+                    .map(|(name, value)| entry(report, key, keys, name, value))
+                    .fold(true, |all, one| all & one)
+            }
+        }
+    }
+}
+
+/// One of the allowed words.
+pub(crate) fn one_of<'d>(report: &mut Report, key: &str, value: Value<'d>, allowed: &[&str]) -> Option<&'d str> {
+    let word = text(report, key, value)?;
+    if allowed.contains(&word) {
+        return Some(word);
+    }
+    let list = allowed.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
+    suggest(
+        report,
+        Code::BadValue,
+        value,
+        format!("`{key}` must be one of {list}, not `{word}`"),
+        word,
+        allowed.iter().copied(),
+    );
+    None
+}
+
+/// Warns of a key that is not among `known`.
+pub(crate) fn unknown_key<'k>(
+    report: &mut Report,
+    owner: &str,
+    key: Value<'_>,
+    known: impl IntoIterator<Item = &'k str>,
+) {
+    let name = key.text();
+    suggest(report, Code::UnknownKey, key, format!("`{owner}` has no key `{name}`"), name, known);
+}
+
+fn entry(report: &mut Report, owner: &str, keys: &[(&str, Shape)], name: Value<'_>, value: Value<'_>) -> bool {
+    if let Some((known, shape)) = keys.iter().find(|(known, _)| same_key(known, name.text())) {
+        return shape.check(report, known, value);
+    }
+    unknown_key(report, owner, name, keys.iter().map(|(known, _)| *known));
+    true
+}
+
+/// `maxAge`, `max_age` and `max-age` are one key.
+fn same_key(known: &str, written: &str) -> bool {
+    known == written || {
+        let letters = |text: &str| {
+            text.chars().filter(|c| !matches!(c, '_' | '-')).map(|c| c.to_ascii_lowercase()).collect::<String>()
+        };
+        written.contains(['_', '-']) && letters(known) == letters(written)
+    }
+}
+
+fn integer(report: &mut Report, key: &str, value: Value<'_>, min: i64, max: i64) -> bool {
+    match value.content() {
+        Content::Number(text) => match text.parse::<i64>() {
+            Ok(number) if (min..=max).contains(&number) => return true,
+            Ok(number) => {
+                report.say(Code::BadValue, value, format!("`{key}` must be from {min} to {max}, not {number}"))
+            }
+            Err(_) => report.say(Code::WrongType, value, format!("`{key}` must be a whole number, not `{text}`")),
+        },
+        _ => report.say(Code::WrongType, value, format!("`{key}` must be a whole number, not {}", value.type_name())),
+    }
+    false
+}
+
+fn number(report: &mut Report, key: &str, value: Value<'_>, min: f64, max: f64) -> bool {
+    match value.content() {
+        Content::Number(text) => match text.parse::<f64>() {
+            Ok(number) if (min..=max).contains(&number) => return true,
+            _ => report.say(Code::BadValue, value, format!("`{key}` must be from {min} to {max}, not {text}")),
+        },
+        _ => report.say(Code::WrongType, value, format!("`{key}` must be a number, not {}", value.type_name())),
+    }
+    false
+}
