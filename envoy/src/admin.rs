@@ -110,7 +110,7 @@ impl Admin {
 
     /// Counters and gauges whose name matches `filter`, a regular expression of RE2.
     pub async fn stats(&self, filter: &str) -> Result<BTreeMap<String, u64>, AdminError> {
-        let answer = self.get(&format!("/stats?type=CountersAndGauges&filter={}", encoded(filter))).await?;
+        let answer = self.get(&format!("/stats?filter={}", encoded(filter))).await?;
         let text = String::from_utf8_lossy(&answer);
         let values = text.lines().filter_map(|line| {
             let (name, value) = line.rsplit_once(": ")?;

@@ -146,15 +146,17 @@ impl Binary {
 
     /// The version, which must be 1.40.x; `MICROGW_ENVOY_ANY_VERSION=1` makes any other a warning.
     pub async fn check_version(&self) -> Result<Version, FindError> {
-        let version = self.version().await?;
-        if (version.major, version.minor) == (PINNED_VERSION.major, PINNED_VERSION.minor) {
-            return Ok(version);
+        let any = env::var_os(ANY_VERSION_VARIABLE).is_some_and(|value| value == "1");
+        self.accept(self.version().await?, any)
+    }
+
+    fn accept(&self, version: Version, any: bool) -> Result<Version, FindError> {
+        if (version.major, version.minor) != (PINNED_VERSION.major, PINNED_VERSION.minor) {
+            if !any {
+                return Err(FindError::WrongVersion { path: self.path.clone(), version });
+            }
+            tracing::warn!("running Envoy {version} instead of {PINNED_VERSION}: untested");
         }
-        let error = FindError::WrongVersion { path: self.path.clone(), version };
-        if env::var_os(ANY_VERSION_VARIABLE).is_none_or(|value| value != "1") {
-            return Err(error);
-        }
-        tracing::warn!("running Envoy {version} instead of {PINNED_VERSION}: untested");
         Ok(version)
     }
 }

@@ -93,15 +93,11 @@ impl Supervisor {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError)?;
         let (report, state) = watch::channel(State::Starting);
         let (stop, stopped) = oneshot::channel();
-        // The thread keeps the subscriber of its creator, which may not be the global one.
-        let subscriber = tracing::dispatcher::get_default(Clone::clone);
         let thread = thread::Builder::new()
             .name("envoy".to_owned())
             .spawn(move || {
-                tracing::dispatcher::with_default(&subscriber, || {
-                    runtime.block_on(supervise(&launch, &report, stopped));
-                    report.send_replace(State::Stopped);
-                });
+                runtime.block_on(supervise(&launch, &report, stopped));
+                report.send_replace(State::Stopped);
             })
             .map_err(StartError)?;
         Ok(Supervisor { state, stop: Some(stop), thread: Some(thread) })
@@ -198,7 +194,7 @@ fn spawn(launch: &Launch) -> io::Result<(Child, u32)> {
         .spawn()?;
     let pid = child.id().ok_or_else(|| io::Error::other("it ended at once"))?;
     if let Some(stderr) = child.stderr.take() {
-        follow("envoy-log", stderr.into_owned_fd()?, |stderr| log::fold(stderr))?;
+        follow("envoy-log", stderr.into_owned_fd()?, log::fold)?;
     }
     if let Some(stdout) = child.stdout.take() {
         // Not inherited: Envoy opens `/dev/stdout` by name, which fails when ours is a socket, as under systemd.
@@ -216,13 +212,10 @@ fn follow(
     output: OwnedFd,
     read: impl FnOnce(std::fs::File) -> io::Result<()> + Send + 'static,
 ) -> io::Result<()> {
-    let subscriber = tracing::dispatcher::get_default(Clone::clone);
     let followed = move || {
-        tracing::dispatcher::with_default(&subscriber, || {
-            if let Err(error) = read(output.into()) {
-                tracing::warn!(%error, "lost an output of Envoy");
-            }
-        });
+        if let Err(error) = read(output.into()) {
+            tracing::warn!(%error, "lost an output of Envoy");
+        }
     };
     thread::Builder::new().name(name.to_owned()).spawn(followed).map(drop)
 }
