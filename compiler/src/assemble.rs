@@ -5,12 +5,16 @@ mod listeners;
 pub mod names;
 mod routes;
 mod rules;
+mod secrets;
 mod table;
 mod tree;
 mod wire;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+use envoy_types::pb::envoy::config::core::v3::config_source::ConfigSourceSpecifier;
+use envoy_types::pb::envoy::config::core::v3::{AggregatedConfigSource, ApiVersion, ConfigSource};
 
 use self::routes::Routes;
 use self::rules::Rules;
@@ -50,10 +54,12 @@ pub fn assemble(input: Input<'_>) -> Snapshot {
 
     let mut resources = Resources::new();
     resources.insert(ResourceType::Cluster, clusters);
-    resources.insert(
-        ResourceType::Secret,
-        BTreeMap::from([(names::IDENTITY_SECRET.into(), listeners::identity(&input.settings.listeners.identity))]),
-    );
+    let identity = secrets::identity(&input.settings.listeners.identity);
+    let mut secrets = BTreeMap::from([(names::IDENTITY_SECRET.into(), identity)]);
+    if let Some(store) = &input.settings.backend_trust {
+        secrets.insert(names::BACKEND_TRUST_SECRET.into(), secrets::trust(store));
+    }
+    resources.insert(ResourceType::Secret, secrets);
     resources.insert(
         ResourceType::Listener,
         BTreeMap::from([
@@ -79,4 +85,17 @@ fn generation(input: Input<'_>) -> String {
     }
     let id = hex(&digest(&parts));
     id.get(..16).unwrap_or(&id).to_owned()
+}
+
+/// A short hash for what is too long, or too secret, to show.
+pub fn fingerprint(text: &str) -> String {
+    hex(&digest(&[text.as_bytes()]))
+}
+
+fn ads() -> ConfigSource {
+    ConfigSource {
+        resource_api_version: ApiVersion::V3.into(),
+        config_source_specifier: Some(ConfigSourceSpecifier::Ads(AggregatedConfigSource {})),
+        ..Default::default()
+    }
 }

@@ -14,11 +14,19 @@ pub struct Settings {
     /// `/apikey` is served on the HTTPS listener.
     pub api_key_issuer: bool,
     pub access_log: Option<AccessLog>,
+    /// Certificate authorities of backends. `None`: no backend can be reached over TLS.
+    pub backend_trust: Option<TrustStore>,
 }
+
+/// CA certificates, PEM.
+#[derive(Clone, PartialEq, Eq)]
+pub struct TrustStore(pub String);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listeners {
     pub host: IpAddr,
+    /// `false`: Envoy checks the listeners and does not open them.
+    pub bind: bool,
     /// 0: any free port.
     pub http_port: u16,
     pub https_port: u16,
@@ -75,6 +83,13 @@ pub struct ApiKeys {
 pub struct AccessLog {
     /// File that Envoy appends JSON lines to; `/dev/stdout` for the console.
     pub path: String,
+}
+
+/// A hash: it takes part in the generation, and a bundle is 200 KB.
+impl fmt::Debug for TrustStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("TrustStore").field(&crate::assemble::fingerprint(&self.0)).finish()
+    }
 }
 
 impl fmt::Debug for TlsIdentity {

@@ -1,6 +1,6 @@
 //! Endpoints as Envoy clusters. Equal endpoints are one cluster, whoever uses them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 
 use envoy_types::pb::envoy::config::cluster::v3::circuit_breakers::Thresholds;
@@ -16,20 +16,24 @@ use envoy_types::pb::envoy::config::endpoint::v3::lb_endpoint::HostIdentifier;
 use envoy_types::pb::envoy::config::endpoint::v3::{
     ClusterLoadAssignment, Endpoint as Host, LbEndpoint, LocalityLbEndpoints,
 };
-use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::certificate_validation_context::SystemRootCerts;
-use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::common_tls_context::ValidationContextType;
+use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::common_tls_context::{
+    CombinedCertificateValidationContext, ValidationContextType,
+};
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::{
-    CertificateValidationContext, CommonTlsContext, TlsParameters, UpstreamTlsContext, tls_parameters::TlsProtocol,
+    CertificateValidationContext, CommonTlsContext, SdsSecretConfig, SubjectAltNameMatcher, TlsParameters,
+    UpstreamTlsContext, subject_alt_name_matcher::SanType, tls_parameters::TlsProtocol,
 };
 use envoy_types::pb::envoy::extensions::upstreams::http::v3::HttpProtocolOptions;
 use envoy_types::pb::envoy::extensions::upstreams::http::v3::http_protocol_options::{
     AutoHttpConfig, ExplicitHttpConfig, UpstreamProtocolOptions, explicit_http_config,
 };
+use envoy_types::pb::envoy::r#type::matcher::v3::{StringMatcher, string_matcher::MatchPattern};
 use prost::Message as _;
 
 use super::wire::{any, digest, hex, number, resource, seconds};
+use super::{ads, names};
 use crate::model::{BackendUrl, Endpoint};
-use crate::snapshot::Resource;
+use crate::snapshot::{Resource, ResourceType};
 
 /// The old product had no limit unless one was configured; Envoy's own default would answer 503 at 1,024.
 const UNLIMITED: u32 = 1_000_000;
@@ -59,7 +63,6 @@ pub fn cluster(endpoint: &Endpoint) -> Resource {
         cluster_discovery_type: Some(ClusterDiscoveryType::Type(kind.into())),
         connect_timeout: seconds(5),
         dns_lookup_family: DnsLookupFamily::V4Preferred.into(),
-        respect_dns_ttl: true,
         load_assignment: Some(ClusterLoadAssignment {
             cluster_name: name,
             endpoints: vec![LocalityLbEndpoints { lb_endpoints: hosts, ..Default::default() }],
@@ -78,10 +81,11 @@ pub fn cluster(endpoint: &Endpoint) -> Resource {
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions".to_owned(),
             any(&protocol),
         )]),
-        transport_socket: tls.then(verified_tls),
+        transport_socket: tls.then(|| verified_tls(&endpoint.urls)),
         ..Default::default()
     };
-    resource(cluster.encode_to_vec(), Vec::new())
+    let trust = tls.then(|| (ResourceType::Secret, names::BACKEND_TRUST_SECRET.into()));
+    resource(cluster.encode_to_vec(), trust.into_iter().collect())
 }
 
 fn host(url: &BackendUrl) -> LbEndpoint {
@@ -115,22 +119,40 @@ fn protocol(tls: bool) -> UpstreamProtocolOptions {
     })
 }
 
-/// TLS with the backend's name in SNI, its certificate verified against the system's roots and that name.
-fn verified_tls() -> TransportSocket {
+/// TLS with the backend's name in SNI; its certificate must chain to a trusted authority, which arrives as a secret, and
+/// be for one of the endpoint's hosts. (Envoy's `system_root_certs` does not go with a check of names.)
+fn verified_tls(urls: &[BackendUrl]) -> TransportSocket {
+    let hosts: BTreeSet<&str> = urls.iter().map(|url| url.host.as_str()).collect();
+    let subjects = hosts.into_iter().map(|host| SubjectAltNameMatcher {
+        san_type: if host.parse::<IpAddr>().is_ok() { SanType::IpAddress } else { SanType::Dns }.into(),
+        matcher: Some(StringMatcher {
+            match_pattern: Some(MatchPattern::Exact(host.to_owned())),
+            ..Default::default()
+        }),
+        ..Default::default()
+    });
     let tls = UpstreamTlsContext {
         common_tls_context: Some(CommonTlsContext {
             tls_params: Some(TlsParameters {
                 tls_minimum_protocol_version: TlsProtocol::TlSv12.into(),
                 ..Default::default()
             }),
-            validation_context_type: Some(ValidationContextType::ValidationContext(CertificateValidationContext {
-                system_root_certs: Some(SystemRootCerts {}),
-                ..Default::default()
-            })),
+            validation_context_type: Some(ValidationContextType::CombinedValidationContext(
+                CombinedCertificateValidationContext {
+                    default_validation_context: Some(CertificateValidationContext {
+                        match_typed_subject_alt_names: subjects.collect(),
+                        ..Default::default()
+                    }),
+                    validation_context_sds_secret_config: Some(SdsSecretConfig {
+                        name: names::BACKEND_TRUST_SECRET.to_owned(),
+                        sds_config: Some(ads()),
+                    }),
+                    ..Default::default()
+                },
+            )),
             ..Default::default()
         }),
         auto_host_sni: true,
-        auto_sni_san_validation: true,
         ..Default::default()
     };
     TransportSocket {

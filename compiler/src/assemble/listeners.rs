@@ -8,13 +8,12 @@ use envoy_types::pb::envoy::config::accesslog::v3::{
 };
 use envoy_types::pb::envoy::config::common::mutation_rules::v3::header_mutation::{Action as Mutate, RemoveOnMatch};
 use envoy_types::pb::envoy::config::common::mutation_rules::v3::{HeaderMutation as Mutation, HeaderMutationRules};
-use envoy_types::pb::envoy::config::core::v3::config_source::ConfigSourceSpecifier;
 use envoy_types::pb::envoy::config::core::v3::grpc_service::{EnvoyGrpc, TargetSpecifier};
 use envoy_types::pb::envoy::config::core::v3::header_value_option::HeaderAppendAction;
 use envoy_types::pb::envoy::config::core::v3::http_protocol_options::HeadersWithUnderscoresAction;
 use envoy_types::pb::envoy::config::core::v3::substitution_format_string::Format;
 use envoy_types::pb::envoy::config::core::v3::{
-    AggregatedConfigSource, ApiVersion, ConfigSource, DataSource, GrpcService, HeaderValue, HeaderValueOption,
+    ApiVersion, DataSource, GrpcService, HeaderValue, HeaderValueOption,
     Http1ProtocolOptions, Http2ProtocolOptions, HttpProtocolOptions, SubstitutionFormatString, TransportSocket,
     TypedExtensionConfig, data_source, transport_socket,
 };
@@ -31,20 +30,19 @@ use envoy_types::pb::envoy::extensions::filters::network::http_connection_manage
     HttpConnectionManager, HttpFilter, LocalReplyConfig, Rds, ResponseMapper, http_filter,
 };
 use envoy_types::pb::envoy::extensions::http::early_header_mutation::header_mutation::v3::HeaderMutation;
-use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::secret::Type as SecretType;
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::tls_parameters::TlsProtocol;
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::{
-    CommonTlsContext, DownstreamTlsContext, SdsSecretConfig, Secret, TlsCertificate, TlsParameters,
+    CommonTlsContext, DownstreamTlsContext, SdsSecretConfig, TlsParameters,
 };
 use envoy_types::pb::envoy::r#type::matcher::v3::{StringMatcher, string_matcher::MatchPattern};
 use envoy_types::pb::envoy::r#type::v3::{HttpStatus, StatusCode};
 use envoy_types::pb::google::protobuf::Any;
 use prost::{Message as _, Name as _};
 
-use super::names;
 use super::routes::fault;
-use super::wire::{any, append, number, resource, seconds, yes};
-use crate::settings::{Settings, TlsIdentity};
+use super::wire::{any, append, no, number, resource, seconds, yes};
+use super::{ads, names};
+use crate::settings::Settings;
 use crate::snapshot::{Resource, ResourceType};
 
 /// All lookups of one decision share 2 s; Envoy waits a little longer, so that the service's own answer arrives.
@@ -94,22 +92,6 @@ pub fn https(settings: &Settings) -> Resource {
     listener(settings, names::HTTPS_LISTENER, names::HTTPS, settings.listeners.https_port, Some(socket), vec![secret])
 }
 
-/// The certificate and key of the HTTPS listener.
-pub fn identity(identity: &TlsIdentity) -> Resource {
-    let inline = |text: &str| {
-        let specifier = Some(data_source::Specifier::InlineString(text.to_owned()));
-        Some(DataSource { specifier, ..Default::default() })
-    };
-    let certificate = TlsCertificate {
-        certificate_chain: inline(&identity.certificate_chain),
-        private_key: inline(&identity.private_key),
-        ..Default::default()
-    };
-    let secret =
-        Secret { name: names::IDENTITY_SECRET.to_owned(), r#type: Some(SecretType::TlsCertificate(certificate)) };
-    resource(secret.encode_to_vec(), Vec::new())
-}
-
 fn listener(
     settings: &Settings,
     name: &str,
@@ -132,6 +114,7 @@ fn listener(
             ..Default::default()
         }],
         per_connection_buffer_limit_bytes: number(CONNECTION_BUFFER),
+        bind_to_port: if settings.listeners.bind { None } else { no() },
         ..Default::default()
     };
     references.push((ResourceType::Route, names::GATEWAY.into()));
@@ -322,14 +305,6 @@ fn access_log(path: &str) -> AccessLog {
             type_url: FileAccessLog::type_url(),
             value: file,
         })),
-        ..Default::default()
-    }
-}
-
-fn ads() -> ConfigSource {
-    ConfigSource {
-        resource_api_version: ApiVersion::V3.into(),
-        config_source_specifier: Some(ConfigSourceSpecifier::Ads(AggregatedConfigSource {})),
         ..Default::default()
     }
 }

@@ -14,6 +14,9 @@ pub const HTTPS_LISTENER: &str = "https";
 /// The secret that the HTTPS listener presents.
 pub const IDENTITY_SECRET: &str = "gateway-identity";
 
+/// The certificate authorities of backends.
+pub const BACKEND_TRUST_SECRET: &str = "backend-trust";
+
 pub const EXT_AUTHZ: &str = "envoy.filters.http.ext_authz";
 /// Key of the rule's id in context extensions and in route metadata.
 pub const RULE_KEY: &str = "rule";

@@ -1,0 +1,241 @@
+//! What can be typed.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// An immutable, isolated API microgateway on stock Envoy.
+#[derive(Debug, Parser)]
+#[command(name = "micro-gw", version, propagate_version = true, arg_required_else_help = true)]
+#[command(after_help = "Exit codes: 0 done, 1 the input is wrong, 2 usage.")]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The old product's runtime command: `gateway ARTIFACT` is `micro-gw run ARTIFACT`.
+#[derive(Debug, Parser)]
+#[command(name = "gateway", version, arg_required_else_help = true)]
+pub struct Gateway {
+    #[command(flatten)]
+    pub run: Run,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Create a project.
+    Init(Init),
+    /// Compile a project into one artifact.
+    Build(Build),
+    /// Report problems and security coverage; write nothing.
+    Check(Check),
+    /// Serve an artifact (or a project, built first) with an Envoy of its own.
+    Run(Run),
+    /// Serve an artifact (or a project, built first) to Envoys that are started elsewhere.
+    Serve(Serve),
+    /// Print the Envoy bootstrap that goes with `serve`.
+    Bootstrap(Bootstrap),
+    /// Show what an artifact contains, or the snapshot it becomes.
+    Inspect(Inspect),
+    /// Serve a petstore to try things with.
+    DemoBackend(DemoBackend),
+    /// Print the version.
+    Version,
+    /// Become Envoy, bound to the life of the parent.
+    #[command(name = microgw_envoy::EXEC_SUBCOMMAND, hide = true)]
+    EnvoyExec(EnvoyExec),
+}
+
+#[derive(Debug, Args)]
+pub struct Init {
+    /// Directory to create.
+    pub project: PathBuf,
+    /// `OpenAPI` definition to start from: a file or an http(s) URL.
+    #[arg(short = 'a', long, value_name = "FILE|URL")]
+    pub api_definition: Option<String>,
+    /// Names of request headers to send when downloading the definition.
+    #[arg(long, value_delimiter = ',', requires = "values", value_name = "NAME,...")]
+    pub headers: Vec<String>,
+    /// Values for --headers, in the same order.
+    #[arg(long, value_delimiter = ',', requires = "headers", value_name = "VALUE,...")]
+    pub values: Vec<String>,
+    /// Do not verify the server's certificate when downloading the definition.
+    #[arg(short = 'k', long)]
+    pub insecure: bool,
+    /// File to use as conf/deployment-config.toml.
+    #[arg(short = 'd', long, value_name = "FILE")]
+    pub deployment_config: Option<PathBuf>,
+    /// Replace an existing project.
+    #[arg(short = 'f', long)]
+    pub force: bool,
+}
+
+/// How a project is compiled.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Compile {
+    /// Use this file instead of the project's conf/deployment-config.toml.
+    #[arg(short = 'd', long, value_name = "FILE")]
+    pub deployment_config: Option<PathBuf>,
+    /// Build although something declared is not enforced; it is listed in the coverage table and in /status.
+    #[arg(long)]
+    pub allow_unenforced: bool,
+    /// Treat warnings as errors.
+    #[arg(long)]
+    pub deny_warnings: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Build {
+    /// Project directory.
+    pub project: PathBuf,
+    #[command(flatten)]
+    pub compile: Compile,
+    /// Where the artifact goes [default: <PROJECT>/target/<name>.mgw].
+    #[arg(short = 'o', long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Assemble the snapshot too and have a real Envoy validate it.
+    #[arg(long)]
+    pub preflight: bool,
+    #[command(flatten)]
+    pub settings: Settings,
+    /// How problems are printed.
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub format: Format,
+}
+
+#[derive(Debug, Args)]
+pub struct Check {
+    /// Project directory.
+    pub project: PathBuf,
+    #[command(flatten)]
+    pub compile: Compile,
+    /// How problems are printed.
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub format: Format,
+}
+
+/// Where the gateway's settings come from.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Settings {
+    /// micro-gw.conf to use.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The Envoy to use [default: $`MICROGW_ENVOY`, PATH, the pinned install].
+    #[arg(long, value_name = "FILE")]
+    pub envoy: Option<PathBuf>,
+    /// Any setting, as --section.key=value.
+    #[arg(long = "set", hide = true, value_name = "KEY=VALUE")]
+    pub overrides: Vec<String>,
+}
+
+/// What `run` and `serve` have in common.
+#[derive(Debug, Args)]
+pub struct Serving {
+    /// Artifact (.mgw) or project directory.
+    pub target: PathBuf,
+    #[command(flatten)]
+    pub compile: Compile,
+    #[command(flatten)]
+    pub settings: Settings,
+    /// Rebuild and publish when the project or the artifact changes.
+    #[arg(long)]
+    pub watch: bool,
+    /// How the line that says the gateway is live is printed.
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub output: Format,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Every setting of micro-gw.conf can be given as --section.key=value, e.g. --listenerConfig.httpsPort=9443.")]
+pub struct Run {
+    #[command(flatten)]
+    pub serving: Serving,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Every setting of micro-gw.conf can be given as --section.key=value, e.g. --listenerConfig.httpsPort=9443.")]
+pub struct Serve {
+    #[command(flatten)]
+    pub serving: Serving,
+    /// Directory for the sockets that Envoy connects to.
+    #[arg(long, value_name = "DIR")]
+    pub sockets: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct Bootstrap {
+    /// Artifact or project that the Envoy asks for.
+    pub target: PathBuf,
+    #[command(flatten)]
+    pub settings: Settings,
+    /// Directory of the sockets, as given to `serve`.
+    #[arg(long, value_name = "DIR")]
+    pub sockets: Option<PathBuf>,
+    /// Name of this Envoy.
+    #[arg(long, default_value = "micro-gw")]
+    pub node_id: String,
+}
+
+#[derive(Debug, Args)]
+pub struct Inspect {
+    /// Artifact (.mgw).
+    pub artifact: PathBuf,
+    /// Show the snapshot that the artifact becomes with this micro-gw.conf.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Print the Envoy resources as JSON.
+    #[arg(long)]
+    pub envoy: bool,
+    #[arg(long = "set", hide = true, value_name = "KEY=VALUE")]
+    pub overrides: Vec<String>,
+    /// How the artifact is shown.
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub format: Format,
+}
+
+#[derive(Debug, Args)]
+pub struct DemoBackend {
+    /// Address to listen on; port 0 for any.
+    #[arg(long, default_value = "127.0.0.1:8080")]
+    pub listen: SocketAddr,
+}
+
+#[derive(Debug, Args)]
+pub struct EnvoyExec {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+    pub command: Vec<std::ffi::OsString>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    #[default]
+    Human,
+    Json,
+}
+
+/// `--section.key=value` and `--section.key value` become `--set section.key=value`: settings have too many names to
+/// be declared one by one.
+pub fn with_settings(arguments: impl IntoIterator<Item = String>) -> Vec<String> {
+    let mut out = Vec::new();
+    let mut arguments = arguments.into_iter().peekable();
+    while let Some(argument) = arguments.next() {
+        if argument == "--" {
+            out.push(argument);
+            out.extend(arguments.by_ref());
+            break;
+        }
+        let setting = argument.strip_prefix("--").filter(|rest| {
+            rest.split('=').next().unwrap_or_default().contains('.')
+        });
+        match setting {
+            Some(setting) if setting.contains('=') => out.extend(["--set".to_owned(), setting.to_owned()]),
+            Some(setting) => {
+                let value = arguments.next_if(|next| !next.starts_with("--")).unwrap_or_default();
+                out.extend(["--set".to_owned(), format!("{setting}={value}")]);
+            }
+            None => out.push(argument),
+        }
+    }
+    out
+}

@@ -1,0 +1,136 @@
+//! A real Envoy looks at a snapshot without opening a port: `build --preflight` and `inspect --envoy`.
+//!
+//! Envoy's own `--mode validate` reads static configuration only. Offering the snapshot over ADS checks what will
+//! really be offered, and names the API at fault.
+
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use microgw_compiler::assemble::{Input, assemble};
+use microgw_compiler::model::Model;
+use microgw_compiler::settings::Settings;
+use microgw_compiler::snapshot::{Fallbacks, Generation, Snapshot};
+use microgw_envoy::{Admin, Bootstrap, Launch, LogLevel, Overload, SocketDir, Supervisor, sockets};
+use microgw_xds::{Candidate, Config, Outcome, Probe, Publisher, RuleSink, Xds};
+use tokio::sync::oneshot;
+
+use crate::output;
+use microgw_compiler::assemble::names;
+
+/// An Envoy that has taken the snapshot.
+pub struct Trial {
+    pub admin: Admin,
+    supervisor: Supervisor,
+    _sockets: SocketDir,
+    _stop: oneshot::Sender<()>,
+}
+
+/// There is no traffic, so there is nothing to arm and nothing to see.
+struct NoTraffic;
+
+// === impl Trial ===
+
+impl Trial {
+    /// Fails, with each API at fault, if Envoy refuses the snapshot.
+    pub async fn offer(model: Arc<Model>, artifact: String, settings: Settings, envoy: Option<&Path>) -> anyhow::Result<Trial> {
+        let mut settings = settings;
+        settings.listeners.bind = false;
+        let envoy = microgw_envoy::find(envoy)?;
+        envoy.check_version().await?;
+        let directory = SocketDir::private()?;
+        let paths = directory.sockets();
+        let listener = tokio::net::UnixListener::from_std(sockets::bind(&paths.xds)?)?;
+        let publisher = Publisher::new(
+            Config { static_clusters: names::STATIC_CLUSTERS.map(Arc::from).into(), ..Config::new(model.project.clone()) },
+            Arc::new(NoTraffic),
+            Arc::new(NoTraffic),
+            None,
+        );
+        let (stop, stopped) = oneshot::channel::<()>();
+        let xds = Xds::new([publisher.clone()]);
+        tokio::spawn(async move {
+            // Ends with the sender.
+            let ended = async { drop(stopped.await) };
+            if let Err(error) = xds.serve(listener, ended).await {
+                tracing::error!(%error, "the xDS server of the trial failed");
+            }
+        });
+        let bootstrap = Bootstrap {
+            node_id: "preflight".to_owned(),
+            node_cluster: model.project.clone(),
+            sockets: paths.clone(),
+            overload: Overload::default(),
+        };
+        sockets::write_private(&directory.bootstrap(), bootstrap.to_json().as_bytes())?;
+        let supervisor = Supervisor::start(Launch {
+            envoy,
+            launcher: std::env::current_exe().context("cannot find our own program")?,
+            bootstrap: directory.bootstrap(),
+            admin: paths.admin.clone(),
+            concurrency: std::num::NonZeroU32::new(1),
+            log_level: LogLevel::Critical,
+            drain: std::time::Duration::ZERO,
+        })?;
+        let reassemble = {
+            let (model, artifact, settings) = (model.clone(), artifact.clone(), settings.clone());
+            move |fallbacks: &Fallbacks| -> Result<Snapshot, String> {
+                let input =
+                    Input { model: &model, artifact: &artifact, settings: &settings, fallbacks, previous: None };
+                Ok(assemble(input))
+            }
+        };
+        let snapshot = reassemble(&Fallbacks::new()).map_err(anyhow::Error::msg)?;
+        let candidate = Candidate { snapshot, reassemble: Arc::new(reassemble) };
+        let mut publications = publisher.subscribe();
+        let outcome = match publisher.publish(candidate).await {
+            Outcome::Pending { generation } => {
+                // Envoy has not connected yet; it will, or the supervisor gives up with it.
+                let settled = publications.wait_for(|publication| publication.live.is_some() || publication.rejection.is_some());
+                let publication = tokio::time::timeout(std::time::Duration::from_secs(60), settled)
+                    .await
+                    .context("Envoy did not answer within 60 s")??;
+                match &publication.rejection {
+                    Some(rejection) => bail!("Envoy refuses the snapshot: {rejection}"),
+                    None if publication.faults.is_empty() => Outcome::Live { generation },
+                    None => Outcome::Degraded { generation, faults: publication.faults.clone() },
+                }
+            }
+            outcome => outcome,
+        };
+        match outcome {
+            Outcome::Live { .. } => {
+                Ok(Trial { admin: Admin::new(&paths.admin), supervisor, _sockets: directory, _stop: stop })
+            }
+            Outcome::Degraded { faults, .. } => {
+                for fault in &faults {
+                    output::note(&format!("{}: Envoy refuses API `{}`: {}", fault.location, fault.api, fault.envoy_text));
+                }
+                bail!("Envoy refuses {} API(s)", faults.len())
+            }
+            Outcome::Rejected(rejection) => bail!("Envoy refuses the snapshot: {rejection}"),
+            Outcome::Unchanged | Outcome::Superseded | Outcome::Pending { .. } => {
+                bail!("the trial ended without an answer")
+            }
+        }
+    }
+
+    pub async fn end(self) {
+        self.supervisor.drain_and_stop().await;
+    }
+}
+
+// === impl NoTraffic ===
+
+impl RuleSink for NoTraffic {
+    fn load(&self, _: &Snapshot) {}
+
+    fn retire(&self, _: &Generation) {}
+}
+
+impl Probe for NoTraffic {
+    fn sees<'a>(&'a self, _: &'a Generation) -> Pin<Box<dyn Future<Output = bool> + Send + 'a>> {
+        Box::pin(std::future::ready(true))
+    }
+}

@@ -1,0 +1,99 @@
+//! A project on the disk.
+
+use std::fs;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use microgw_compiler::files::Files;
+
+/// Where the compiler looks for the deployment configuration.
+const DEPLOYMENT_CONFIG: &str = "conf/deployment-config.toml";
+
+/// A project directory. Nothing outside it is read, not even through a link.
+pub struct Project {
+    root: PathBuf,
+    name: String,
+    /// Read in place of [`DEPLOYMENT_CONFIG`].
+    deployment_config: Option<PathBuf>,
+}
+
+// === impl Project ===
+
+impl Project {
+    pub fn open(directory: &Path, deployment_config: Option<&Path>) -> anyhow::Result<Project> {
+        let root = fs::canonicalize(directory).with_context(|| format!("cannot open project `{}`", directory.display()))?;
+        if !root.is_dir() {
+            bail!("`{}` is not a project directory", directory.display());
+        }
+        let name = root.file_name().and_then(|name| name.to_str()).context("the project needs a name in UTF-8")?;
+        if let Some(file) = deployment_config
+            && !file.is_file()
+        {
+            bail!("there is no deployment configuration `{}`", file.display());
+        }
+        Ok(Project { name: name.to_owned(), deployment_config: deployment_config.map(Path::to_owned), root })
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where `build` puts the artifact by default.
+    pub fn artifact(&self) -> PathBuf {
+        self.root.join("target").join(format!("{}.mgw", self.name))
+    }
+
+    fn resolve(&self, path: &str) -> io::Result<PathBuf> {
+        if let Some(file) = self.deployment_config.as_deref().filter(|_| path == DEPLOYMENT_CONFIG) {
+            return Ok(file.to_owned());
+        }
+        let real = fs::canonicalize(self.root.join(path))?;
+        if !real.starts_with(&self.root) {
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, "it lies outside the project"));
+        }
+        Ok(real)
+    }
+}
+
+impl Files for Project {
+    fn read(&self, path: &str, limit: u64) -> io::Result<Vec<u8>> {
+        let mut content = Vec::new();
+        fs::File::open(self.resolve(path)?)?.take(limit + 1).read_to_end(&mut content)?;
+        if content.len() as u64 > limit {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        Ok(content)
+    }
+
+    fn list(&self, directory: &str) -> io::Result<Vec<String>> {
+        let mut files = Vec::new();
+        let mut pending = vec![directory.trim_matches('/').to_owned()];
+        while let Some(directory) = pending.pop() {
+            let entries = match fs::read_dir(self.root.join(&directory)) {
+                Ok(entries) => entries,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
+            for entry in entries {
+                let entry = entry?;
+                let name = entry.file_name().into_string().map_err(|_| {
+                    io::Error::new(io::ErrorKind::InvalidData, format!("a file name below `{directory}` is not UTF-8"))
+                })?;
+                let path = if directory.is_empty() { name } else { format!("{directory}/{name}") };
+                // Links to directories are not followed; links to files are, inside the project.
+                let kind = entry.file_type()?;
+                if kind.is_dir() {
+                    pending.push(path);
+                } else {
+                    files.push(path);
+                }
+            }
+        }
+        Ok(files)
+    }
+}

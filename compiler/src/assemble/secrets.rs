@@ -1,0 +1,42 @@
+//! Keys and certificate authorities, for Envoy's secret discovery.
+
+use envoy_types::pb::envoy::config::core::v3::{DataSource, data_source::Specifier};
+use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::secret::Type;
+use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::{
+    CertificateValidationContext, Secret, TlsCertificate,
+};
+use prost::Message as _;
+
+use super::names;
+use super::wire::resource;
+use crate::settings::{TlsIdentity, TrustStore};
+use crate::snapshot::Resource;
+
+/// What the HTTPS listener presents.
+pub fn identity(identity: &TlsIdentity) -> Resource {
+    secret(
+        names::IDENTITY_SECRET,
+        Type::TlsCertificate(TlsCertificate {
+            certificate_chain: inline(&identity.certificate_chain),
+            private_key: inline(&identity.private_key),
+            ..Default::default()
+        }),
+    )
+}
+
+/// Whom backends' certificates must come from.
+pub fn trust(store: &TrustStore) -> Resource {
+    secret(
+        names::BACKEND_TRUST_SECRET,
+        Type::ValidationContext(CertificateValidationContext { trusted_ca: inline(&store.0), ..Default::default() }),
+    )
+}
+
+fn secret(name: &str, kind: Type) -> Resource {
+    let secret = Secret { name: name.to_owned(), r#type: Some(kind) };
+    resource(secret.encode_to_vec(), Vec::new())
+}
+
+fn inline(text: &str) -> Option<DataSource> {
+    Some(DataSource { specifier: Some(Specifier::InlineString(text.to_owned())), ..Default::default() })
+}
