@@ -304,10 +304,17 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    /// A credential of a kind that the policy does not ask for.
+    /// A credential in the header for tokens, where the policy asks for nothing in that header.
     fn presents_something_else(&self) -> bool {
-        let header = &self.rule.policy.credential_header;
-        self.head.and_then(|head| head.headers.get(header)).is_some_and(|value| !value.is_empty())
+        let policy = &self.rule.policy;
+        let header = &policy.credential_header;
+        let asked_for = |credential: &Credential| match credential {
+            Credential::Bearer => true,
+            Credential::HeaderKey(name) => name == header,
+            Credential::QueryKey(_) => false,
+        };
+        !policy.credentials.iter().any(asked_for)
+            && self.head.and_then(|head| head.headers.get(header)).is_some_and(|value| !value.is_empty())
     }
 
     fn allow(&self, identity: Arc<TokenFacts>) -> Step<'a> {

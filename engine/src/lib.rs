@@ -14,6 +14,8 @@
 pub mod apikey;
 mod exchange;
 mod facts;
+#[cfg(test)]
+mod fixtures;
 mod json;
 mod jwt;
 mod key;

@@ -115,52 +115,52 @@ impl fmt::Display for Reason {
 
 static MISSING_CREDENTIALS: Fault = fault!(
     401,
-    900902,
+    900_902,
     "Missing Credentials",
     "Missing Credentials. Make sure your API request provides required credentials"
 );
 static INVALID_SCHEME: Fault = fault!(
     401,
-    900917,
+    900_917,
     "Invalid Authentication scheme",
     "Invalid Authentication scheme. API can not be used with this authentication scheme"
 );
 static INVALID_CREDENTIALS: Fault = fault!(
     401,
-    900901,
+    900_901,
     "Invalid Credentials",
     "Invalid Credentials. Make sure you have given the correct access token"
 );
 static EXPIRED: Fault =
-    fault!(401, 900903, "Access Token Expired", "Access Token Expired. Renew the access token and try again");
+    fault!(401, 900_903, "Access Token Expired", "Access Token Expired. Renew the access token and try again");
 static API_FORBIDDEN: Fault =
-    fault!(403, 900908, "Resource forbidden", "Resource forbidden. The API key does not allow access to this API");
+    fault!(403, 900_908, "Resource forbidden", "Resource forbidden. The API key does not allow access to this API");
 static NO_PRODUCTION_ENDPOINT: Fault = fault!(
     403,
-    900901,
+    900_901,
     "Production key offered to the API with no production endpoint",
     "Production key offered to the API with no production endpoint"
 );
 static NO_SANDBOX_ENDPOINT: Fault = fault!(
     403,
-    900901,
+    900_901,
     "Sandbox key offered to the API with no sandbox endpoint",
     "Sandbox key offered to the API with no sandbox endpoint"
 );
 static INSUFFICIENT_SCOPE: Fault = fault!(
     403,
-    900910,
+    900_910,
     "The access token does not allow you to access the requested resource",
     "The access token does not allow you to access the requested resource"
 );
 static UNAVAILABLE: Fault = fault!(
     503,
-    900900,
+    900_900,
     "Unclassified Authentication Failure",
     "Unclassified Authentication Failure. The credentials cannot be verified at the moment, try again later"
 );
 static INTERNAL: Fault =
-    fault!(500, 900900, "Unclassified Authentication Failure", "Unclassified Authentication Failure");
+    fault!(500, 900_900, "Unclassified Authentication Failure", "Unclassified Authentication Failure");
 
 #[cfg(test)]
 mod tests {

@@ -1,0 +1,126 @@
+//! The common case must not allocate: a counting allocator says so.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use jsonwebtoken::jwk::Jwk;
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use microgw_engine::{
+    Answer, Decision, Exchange, Facts, KeySet, RequestHead, Rule, Step, TokenDigest, TokenFacts, UnixTime,
+};
+use microgw_proto::rules::v1 as proto;
+
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+}
+
+#[allow(unsafe_code)] // An allocator cannot be written without; it only counts and passes on.
+// SAFETY: every call goes to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.with(|count| count.set(count.get() + 1));
+        // SAFETY: the caller's own promise.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller's own promise.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+#[derive(Default)]
+struct Memory(Mutex<HashMap<TokenDigest, Arc<TokenFacts>>>);
+
+impl Facts for Memory {
+    fn get(&self, digest: &TokenDigest) -> Option<Arc<TokenFacts>> {
+        self.0.lock().unwrap().get(digest).cloned()
+    }
+
+    fn put(&self, digest: TokenDigest, facts: Arc<TokenFacts>) {
+        self.0.lock().unwrap().insert(digest, facts);
+    }
+}
+
+const NOW: UnixTime = UnixTime(1_700_000_000);
+
+fn rule() -> Arc<Rule> {
+    let key = |location: proto::api_key::Location, name: &str| proto::Alternative {
+        requirements: vec![proto::Requirement {
+            kind: Some(proto::requirement::Kind::ApiKey(proto::ApiKey {
+                location: location.into(),
+                name: name.into(),
+            })),
+        }],
+    };
+    let book = proto::RuleBook {
+        apis: vec![proto::Api { name: "pets".into(), version: "1".into(), ..Default::default() }],
+        policies: vec![proto::Policy {
+            alternatives: vec![
+                key(proto::api_key::Location::Header, "api_key"),
+                key(proto::api_key::Location::Query, "api_key"),
+            ],
+            credential_header: "authorization".into(),
+            remove_credentials: true,
+            production: true,
+            sandbox: true,
+        }],
+        rules: vec![proto::Rule { id: vec![1; 16], ..Default::default() }],
+        api_keys: Some(proto::ApiKeys { issuer: "us".into(), ..Default::default() }),
+        ..Default::default()
+    };
+    Arc::clone(&Rule::load(&book).unwrap().first().unwrap().1)
+}
+
+/// A key, and what verifies it.
+fn api_key() -> (String, Arc<KeySet>) {
+    let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+    let key = EncodingKey::from_ec_pem(pair.serialize_pem().as_bytes()).unwrap();
+    let claims = serde_json::json!({
+        "iss": "us", "sub": "admin", "exp": NOW.0 + 60, "keytype": "SANDBOX",
+        "allowedAPIs": [{"name": "other", "version": "1"}, {"name": "pets", "version": "*"}],
+    });
+    let token = jsonwebtoken::encode(&Header::new(Algorithm::ES256), &claims, &key).unwrap();
+    let set = serde_json::json!({ "keys": [Jwk::from_encoding_key(&key, Algorithm::ES256).unwrap()] });
+    (token, Arc::new(KeySet::from_jwks(set.to_string().as_bytes()).unwrap()))
+}
+
+/// Allocations of one decision, which must be to allow.
+fn allocations(rule: &Rule, facts: &Memory, head: RequestHead<'_>, keys: Option<&Arc<KeySet>>) -> usize {
+    let before = ALLOCATIONS.with(Cell::get);
+    let mut exchange = Exchange::new(rule, facts, NOW);
+    let mut step = exchange.on_request_head(head);
+    while let Step::Ask(_) = step {
+        step = exchange.resume(Answer::Keys(Arc::clone(keys.unwrap())), NOW);
+    }
+    let Step::Done(Decision::Allow(allow)) = &step else { panic!("{step:?}") };
+    assert_eq!(allow.environment, Some("sandbox"));
+    drop(step);
+    drop(exchange);
+    ALLOCATIONS.with(Cell::get) - before
+}
+
+#[test]
+fn a_cached_key_costs_no_allocation_in_a_header_and_one_in_the_query() {
+    let (rule, facts) = (rule(), Memory::default());
+    let (token, keys) = api_key();
+    let by_header =
+        HashMap::from([("api_key".to_owned(), token.clone()), ("accept".to_owned(), "application/json".to_owned())]);
+    let head = RequestHead { path: "/v2/pet/1?a=b", headers: &by_header };
+    let first = allocations(&rule, &facts, head, Some(&keys));
+    assert!(first > 0, "the counter counts");
+    assert_eq!(allocations(&rule, &facts, head, None), 0);
+
+    let (path, nothing) = (format!("/v2/pet/1?a=b&api_key={token}"), HashMap::<String, String>::new());
+    let head = RequestHead { path: &path, headers: &nothing };
+    assert_eq!(allocations(&rule, &facts, head, None), 1, "the new path alone");
+}
