@@ -5,8 +5,6 @@ mod deployment;
 mod legacy;
 mod policies;
 mod report;
-#[cfg(test)]
-mod tests;
 
 use crate::coverage::Coverage;
 use crate::definition::{self, Definition, EndpointTable, Library};

@@ -131,3 +131,7 @@ fn escapes_are_whole(segment: &str) -> bool {
 fn encodes_dots(segment: &str) -> bool {
     matches!(segment.to_ascii_lowercase().replace("%2e", ".").as_str(), "." | "..")
 }
+
+#[cfg(test)]
+#[path = "url_tests.rs"]
+mod tests;

@@ -13,7 +13,7 @@ const RESOURCE: &str = "resourcePolicies";
 const SECTIONS: &[&str] = &[RESOURCE, "applicationPolicies", "subscriptionPolicies"];
 const UNITS: &[&str] = &["min", "hour", "day", "week", "month", "year"];
 
-const COUNT: Shape = Shape::Integer(1, i64::MAX);
+const COUNT: Shape = Shape::Integer(1, u32::MAX as i64);
 const POLICY: Shape = Shape::Object(&[("count", COUNT), ("unitTime", COUNT), ("timeUnit", Shape::Text)]);
 const SUBSCRIPTION: Shape =
     Shape::Object(&[("count", COUNT), ("unitTime", COUNT), ("timeUnit", Shape::Text), ("stopOnQuota", Shape::Boolean)]);

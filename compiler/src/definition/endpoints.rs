@@ -108,6 +108,10 @@ impl Environments {
         Environments { production: production.or(&servers), sandbox }
     }
 
+    pub(super) fn are_nothing(&self) -> bool {
+        matches!((&self.production, &self.sandbox), (Declared::Nothing, Declared::Nothing))
+    }
+
     pub(super) fn or(&self, above: &Environments) -> Environments {
         Environments { production: self.production.or(&above.production), sandbox: self.sandbox.or(&above.sandbox) }
     }

@@ -41,13 +41,17 @@ pub(crate) fn list<'d>(report: &mut Report, key: &str, value: Value<'d>) -> Opti
     }
 }
 
-/// `; did you mean ...` as a help text, when one of `known` is near.
+/// `did you mean ...?`, when one of `known` is near.
 pub(crate) fn did_you_mean<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<String> {
-    let lower = word.to_lowercase();
-    let scored =
-        known.into_iter().map(|candidate| (strsim::jaro_winkler(&lower, &candidate.to_lowercase()), candidate));
+    let word = core_of(word).to_lowercase();
+    let scored = known.into_iter().map(|known| (strsim::jaro_winkler(&word, &core_of(known).to_lowercase()), known));
     let (score, nearest) = scored.max_by(|a, b| a.0.total_cmp(&b.0).then_with(|| b.1.cmp(a.1)))?;
-    (score > 0.85).then(|| format!("did you mean `{nearest}`?"))
+    (score > 0.8).then(|| format!("did you mean `{nearest}`?"))
+}
+
+/// The part of an extension's name that tells it from others: a prefix that all share would make all near.
+fn core_of(word: &str) -> &str {
+    ["x-wso2-", "x-microgw-", "x-"].iter().find_map(|prefix| word.strip_prefix(prefix)).unwrap_or(word)
 }
 
 /// Reports `message`, with the nearest of `known` to `word` as help.

@@ -11,7 +11,7 @@ use super::shape::unknown_key;
 use super::{EndpointTable, Version};
 use crate::compile::{Policies, Report};
 use crate::diagnostic::{Code, Diagnostic};
-use crate::model::{EndpointId, Method, Operation};
+use crate::model::{Access, EndpointId, Method, Operation};
 use crate::path::PathTemplate;
 use crate::source::Value;
 
@@ -64,15 +64,13 @@ impl<'d> Paths<'_, 'd> {
                 let label = format!("{} {path}", method.1);
                 let Some(value) = object(self.report, &label, operation) else { continue };
                 let environments = self.environments(value, &servers);
-                let Some(access) = self.guard.access(self.report, &label, value) else { continue };
+                // What is wrong has been reported, and there will be no model: shut, it takes part in the other checks.
+                let access =
+                    self.guard.access(self.report, &label, value).unwrap_or_else(|| Access::Guarded(Vec::new()));
                 let production = self.endpoint(&environments.production);
                 let sandbox = self.endpoint(&environments.sandbox);
-                if production.is_none() && sandbox.is_none() {
-                    let broken = |declared: &Declared| matches!(declared, Declared::Broken);
-                    if !broken(&environments.production) && !broken(&environments.sandbox) {
-                        homeless.push((label, method.0));
-                    }
-                    continue;
+                if environments.are_nothing() {
+                    homeless.push((label, method.0));
                 }
                 let operation_id =
                     value.get("operationId").and_then(|id| text(self.report, "operationId", id)).map(str::to_owned);
@@ -154,10 +152,12 @@ impl<'d> Paths<'_, 'd> {
             return Declared::Nothing;
         }
         let servers = servers::of_openapi(self.report, owner);
+        let mut elsewhere = false;
         for server in &servers {
             if let Address::Relative(path) = &server.address
                 && !path.is_empty()
             {
+                elsewhere = true;
                 let message = format!("the relative server URL `{path}` would move one operation to another base path");
                 self.report.advise(
                     Code::BadUrl,
@@ -167,7 +167,8 @@ impl<'d> Paths<'_, 'd> {
                 );
             }
         }
-        endpoints::from_servers(self.report, &servers)
+        let declared = endpoints::from_servers(self.report, &servers);
+        if elsewhere { Declared::Broken } else { declared }
     }
 
     fn endpoint(&mut self, declared: &Declared) -> Option<EndpointId> {

@@ -130,7 +130,12 @@ impl<'f> Library<'f> {
             }
             let known = self.fragments.get(&path).cloned();
             let fragment = known.unwrap_or_else(|| {
-                let opened = self.open(&path).map_err(|diagnostics| report.extend(diagnostics)).ok().map(Rc::new);
+                let opened = self.open(&path).map(Rc::new).map_err(|mut diagnostics| {
+                    // That it cannot be read is said of each reference to it.
+                    diagnostics.retain(|diagnostic| diagnostic.code != Code::UnreadableFile);
+                    report.extend(diagnostics);
+                });
+                let opened = opened.ok();
                 self.fragments.insert(path.clone(), opened.clone());
                 opened
             });
