@@ -1,6 +1,7 @@
 //! One request, from its head to the decision.
 
-use std::borrow::Cow;
+mod credential;
+
 use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::sync::Arc;
@@ -11,10 +12,11 @@ use crate::facts::{Facts, TokenDigest, TokenFacts, UnixTime};
 use crate::jwt::{TokenError, Unverified};
 use crate::key::KeySet;
 use crate::policy::{Alternative, Credential, Requirement};
-use crate::query::{self, Found};
+use crate::query;
 use crate::realm::{CredentialKind, KeySource};
 use crate::reason::Reason;
 use crate::rules::Rule;
+use credential::{Challenge, Failure, Slot, present};
 
 /// The headers of a request, by lower-case name. Several of one name are one value joined by `,`.
 pub trait Headers: Sync {
@@ -95,28 +97,6 @@ pub struct Exchange<'a> {
     /// The best failure so far.
     failure: Failure,
     pending: Option<Pending>,
-}
-
-/// What is known about a credential.
-enum Slot<'a> {
-    Presented(Cow<'a, str>),
-    Verified(Arc<TokenFacts>),
-    Refused(Failure),
-}
-
-#[derive(Clone, Copy)]
-struct Failure {
-    reason: Reason,
-    cause: Option<TokenError>,
-    challenge: Challenge,
-}
-
-#[derive(Clone, Copy)]
-enum Challenge {
-    Plain,
-    InvalidToken,
-    /// Of the requirement at these indexes.
-    Scope(usize, usize),
 }
 
 /// A token that waits for keys.
@@ -348,55 +328,5 @@ impl<'a> Exchange<'a> {
     }
 }
 
-fn present<'a>(credential: &Credential, header: &str, head: RequestHead<'a>) -> Slot<'a> {
-    let key =
-        |value: Cow<'a, str>| if value.is_empty() { Slot::Refused(Failure::MISSING) } else { Slot::Presented(value) };
-    match credential {
-        Credential::Bearer => bearer(head.headers.get(header).unwrap_or_default()),
-        Credential::HeaderKey(name) => key(head.headers.get(name).unwrap_or_default().into()),
-        Credential::QueryKey(name) => match query::find(head.path, name) {
-            Found::Nothing => Slot::Refused(Failure::MISSING),
-            Found::Once(value) => key(value),
-            Found::Unclear => Slot::Refused(Failure::invalid(CredentialKind::ApiKey, TokenError::Presentation)),
-        },
-    }
-}
-
-/// `Bearer` in any case and one token, RFC 6750 section 2.1 and RFC 9110 section 11.4.
-fn bearer(value: &str) -> Slot<'_> {
-    if value.is_empty() {
-        return Slot::Refused(Failure::MISSING);
-    }
-    let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
-    if !scheme.eq_ignore_ascii_case("bearer") {
-        return Slot::Refused(Failure { reason: Reason::InvalidScheme, ..Failure::MISSING });
-    }
-    let token = token.trim_start_matches(' ');
-    if token.is_empty() || token.contains([' ', ',', '\t']) {
-        return Slot::Refused(Failure::invalid(CredentialKind::AccessToken, TokenError::Presentation));
-    }
-    Slot::Presented(Cow::Borrowed(token))
-}
-
-// === impl Failure ===
-
-impl Failure {
-    const MISSING: Failure = Failure { reason: Reason::MissingCredentials, cause: None, challenge: Challenge::Plain };
-
-    fn invalid(kind: CredentialKind, error: TokenError) -> Failure {
-        let challenge = match kind {
-            CredentialKind::AccessToken => Challenge::InvalidToken,
-            CredentialKind::ApiKey => Challenge::Plain,
-        };
-        Failure { reason: Reason::InvalidCredentials, cause: Some(error), challenge }
-    }
-
-    /// Of two equally good ones the first.
-    fn or_better(self, other: Failure) -> Failure {
-        if other.reason > self.reason { other } else { self }
-    }
-}
-
 #[cfg(test)]
-#[path = "exchange_tests.rs"]
 mod tests;

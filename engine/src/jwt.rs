@@ -146,5 +146,4 @@ fn decode(part: &str) -> Result<Vec<u8>, TokenError> {
 }
 
 #[cfg(test)]
-#[path = "jwt_tests.rs"]
 mod tests;

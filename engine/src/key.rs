@@ -338,5 +338,4 @@ impl KeySet {
 }
 
 #[cfg(test)]
-#[path = "key_tests.rs"]
 mod tests;

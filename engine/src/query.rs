@@ -84,5 +84,4 @@ fn digit(byte: u8) -> Option<u8> {
 }
 
 #[cfg(test)]
-#[path = "query_tests.rs"]
 mod tests;

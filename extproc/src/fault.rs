@@ -1,6 +1,6 @@
 //! Faults of our own HTTP interfaces, in the shape of the engine's.
 
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 /// `{"fault": {...}}` with what belongs to it. Never says more than the client may know.
@@ -10,18 +10,18 @@ pub struct HttpFault {
     code: u32,
     message: &'static str,
     description: String,
-    headers: HeaderMap,
+    headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl HttpFault {
     /// `code` is the status' own number unless micro-gateway 3.2 has one for it.
     pub fn new(status: StatusCode, code: u32, message: &'static str, description: impl Into<String>) -> HttpFault {
-        HttpFault { status, code, message, description: description.into(), headers: HeaderMap::new() }
+        HttpFault { status, code, message, description: description.into(), headers: Vec::new() }
     }
 
     #[must_use]
     pub fn with(mut self, name: HeaderName, value: HeaderValue) -> HttpFault {
-        self.headers.append(name, value);
+        self.headers.push((name, value));
         self
     }
 
@@ -36,10 +36,11 @@ impl IntoResponse for HttpFault {
         let fault = serde_json::json!({
             "fault": { "code": self.code, "message": self.message, "description": self.description }
         });
-        let mut response = (self.status, self.headers, fault.to_string()).into_response();
+        let mut response = (self.status, fault.to_string()).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.extend(self.headers);
         response
     }
 }

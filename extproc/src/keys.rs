@@ -76,7 +76,7 @@ struct Published {
 impl Default for KeyTiming {
     fn default() -> KeyTiming {
         KeyTiming {
-            refresh: Duration::from_secs(300),
+            refresh: Duration::from_mins(5),
             cooldown: Duration::from_secs(30),
             timeout: Duration::from_secs(2),
         }
@@ -252,7 +252,3 @@ fn jitter(pause: Duration) -> Duration {
     let _ = aws_lc_rs::rand::fill(&mut byte);
     pause + pause.mul_f64(f64::from(byte[0]) / 2560.0)
 }
-
-#[cfg(test)]
-#[path = "keys_tests.rs"]
-mod tests;

@@ -27,7 +27,7 @@ pub struct UserConfig {
 
 /// Verifies passwords, off the request threads.
 pub struct Users {
-    users: BTreeMap<String, User>,
+    by_name: BTreeMap<String, User>,
     /// Verified for unknown names, so that they cannot be told from known ones by the time it takes.
     decoy: Verifier,
     permits: Semaphore,
@@ -83,16 +83,16 @@ impl Users {
             }
         }
         let decoy = users.values().map(|user| &user.verifier).max().cloned().unwrap_or(Verifier::Sha256(vec![0; 32]));
-        Ok(Users { users, decoy, permits: Semaphore::new(CONCURRENCY) })
+        Ok(Users { by_name: users, decoy, permits: Semaphore::new(CONCURRENCY) })
     }
 
     pub fn is_empty(&self) -> bool {
-        self.users.is_empty()
+        self.by_name.is_empty()
     }
 
     /// The user, if the password is right.
     pub async fn verify(&self, name: &str, password: String) -> Option<Identity> {
-        let user = self.users.get(name);
+        let user = self.by_name.get(name);
         let verifier = user.map_or(&self.decoy, |user| &user.verifier).clone();
         let permit = self.permits.acquire().await.ok()?;
         let verified = tokio::task::spawn_blocking(move || verifier.verify(&password)).await.unwrap_or(false);
@@ -104,7 +104,7 @@ impl Users {
 
 impl fmt::Debug for Users {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.users.keys()).finish()
+        f.debug_list().entries(self.by_name.keys()).finish()
     }
 }
 
@@ -172,7 +172,11 @@ mod tests {
     }
 
     fn hex(bytes: &[u8]) -> String {
-        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+        bytes
+            .iter()
+            .flat_map(|byte| [byte >> 4, byte & 15])
+            .filter_map(|digit| char::from_digit(digit.into(), 16))
+            .collect()
     }
 
     #[tokio::test]

@@ -39,9 +39,9 @@ pub struct AuthzServer {
 
 impl AuthzServer {
     /// Serves with `workers` threads (at least one); the accept loop runs on the current runtime.
-    pub fn start(listener: PrivateListener, decider: Arc<Decider>, workers: usize) -> Result<AuthzServer, StartError> {
+    pub fn start(listener: PrivateListener, decider: &Arc<Decider>, workers: usize) -> Result<AuthzServer, StartError> {
         let workers =
-            (0..workers.max(1)).map(|index| worker(index, Arc::clone(&decider))).collect::<io::Result<Vec<_>>>()?;
+            (0..workers.max(1)).map(|index| worker(index, Arc::clone(decider))).collect::<io::Result<Vec<_>>>()?;
         Ok(AuthzServer { accepting: tokio::spawn(deal(listener, workers)) })
     }
 }

@@ -53,7 +53,7 @@ impl Fetcher {
                 let parsed = Url::parse(&url).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
                 let parsed = parsed.ok_or(FetchError::Url(url))?;
                 let client = Client::builder()
-                    .redirect(Policy::custom(|attempt| follow(attempt)))
+                    .redirect(Policy::custom(follow))
                     .connect_timeout(timeout)
                     .user_agent(concat!("micro-gw/", env!("CARGO_PKG_VERSION")))
                     .build()

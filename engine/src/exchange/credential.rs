@@ -1,0 +1,85 @@
+//! Credentials as they are presented, and the ways in which they fail.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use super::RequestHead;
+use crate::facts::TokenFacts;
+use crate::jwt::TokenError;
+use crate::policy::Credential;
+use crate::query::{self, Found};
+use crate::realm::CredentialKind;
+use crate::reason::Reason;
+
+/// What is known about a credential.
+pub(super) enum Slot<'a> {
+    Presented(Cow<'a, str>),
+    Verified(Arc<TokenFacts>),
+    Refused(Failure),
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct Failure {
+    pub(super) reason: Reason,
+    pub(super) cause: Option<TokenError>,
+    pub(super) challenge: Challenge,
+}
+
+#[derive(Clone, Copy)]
+pub(super) enum Challenge {
+    Plain,
+    InvalidToken,
+    /// Of the requirement at these indexes.
+    Scope(usize, usize),
+}
+
+/// What a request presents where a policy looks for this credential.
+pub(super) fn present<'a>(credential: &Credential, header: &str, head: RequestHead<'a>) -> Slot<'a> {
+    let key =
+        |value: Cow<'a, str>| if value.is_empty() { Slot::Refused(Failure::MISSING) } else { Slot::Presented(value) };
+    match credential {
+        Credential::Bearer => bearer(head.headers.get(header).unwrap_or_default()),
+        Credential::HeaderKey(name) => key(head.headers.get(name).unwrap_or_default().into()),
+        Credential::QueryKey(name) => match query::find(head.path, name) {
+            Found::Nothing => Slot::Refused(Failure::MISSING),
+            Found::Once(value) => key(value),
+            Found::Unclear => Slot::Refused(Failure::invalid(CredentialKind::ApiKey, TokenError::Presentation)),
+        },
+    }
+}
+
+/// `Bearer` in any case and one token, RFC 6750 section 2.1 and RFC 9110 section 11.4.
+fn bearer(value: &str) -> Slot<'_> {
+    if value.is_empty() {
+        return Slot::Refused(Failure::MISSING);
+    }
+    let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Slot::Refused(Failure { reason: Reason::InvalidScheme, ..Failure::MISSING });
+    }
+    let token = token.trim_start_matches(' ');
+    if token.is_empty() || token.contains([' ', ',', '\t']) {
+        return Slot::Refused(Failure::invalid(CredentialKind::AccessToken, TokenError::Presentation));
+    }
+    Slot::Presented(Cow::Borrowed(token))
+}
+
+// === impl Failure ===
+
+impl Failure {
+    pub(super) const MISSING: Failure =
+        Failure { reason: Reason::MissingCredentials, cause: None, challenge: Challenge::Plain };
+
+    pub(super) fn invalid(kind: CredentialKind, error: TokenError) -> Failure {
+        let challenge = match kind {
+            CredentialKind::AccessToken => Challenge::InvalidToken,
+            CredentialKind::ApiKey => Challenge::Plain,
+        };
+        Failure { reason: Reason::InvalidCredentials, cause: Some(error), challenge }
+    }
+
+    /// Of two equally good ones the first.
+    pub(super) fn or_better(self, other: Failure) -> Failure {
+        if other.reason > self.reason { other } else { self }
+    }
+}
