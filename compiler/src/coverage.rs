@@ -67,7 +67,7 @@ impl Coverage {
         let label = |api: &ApiCoverage| format!("{} {} ({})", api.name, api.version, display_base(&api.base_path));
         let labels: Vec<String> = self.apis.iter().map(label).collect();
         let width = labels.iter().map(|label| label.chars().count()).chain(["all".len()]).max().unwrap_or_default();
-        let mut text = format!("{:width$}  operations  oauth2  with scopes  api key  unenforceable  public\n", "",);
+        let mut text = format!("{:width$}  operations  oauth2  with scopes  api key  unenforceable  public\n", "");
         let totals = (self.apis.len() > 1).then_some(("all", self.total));
         let rows = labels.iter().map(String::as_str).zip(self.apis.iter().map(|api| api.counts)).chain(totals);
         for (label, counts) in rows {

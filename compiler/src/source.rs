@@ -98,10 +98,12 @@ impl Document {
         let text = into_text(&file, bytes).map_err(|diagnostic| vec![diagnostic])?;
         let json = file.ends_with(".json");
         // Many a `.yaml` holds JSON, which the YAML parser reads far more slowly.
-        let tape = match json || text.trim_start().starts_with('{') {
-            true => json::parse(text)
-                .or_else(|(text, malformed)| if json { Err((text, malformed)) } else { yaml::parse(text) }),
-            false => yaml::parse(text),
+        let tape = if json {
+            json::parse(text)
+        } else if text.trim_start().starts_with('{') {
+            json::parse(text).or_else(|(text, _)| yaml::parse(text))
+        } else {
+            yaml::parse(text)
         };
         match tape {
             Ok(tape) => Document { file, id, lines: Lines::of(&tape.text), tape }.without_duplicates(),
@@ -149,11 +151,15 @@ impl Document {
 
     fn without_duplicates(self) -> Result<Document, Vec<Diagnostic>> {
         let mut diagnostics = Vec::new();
-        let mut seen: HashMap<&str, Value<'_>> = HashMap::new();
+        // Sorted, equal keys are neighbours: one buffer for all mappings, where a set would be cleared for each.
+        let mut keys: Vec<Value<'_>> = Vec::new();
         for map in self.values().filter(|value| value.is_map()) {
-            seen.clear();
-            for (key, _) in map.entries() {
-                if let Some(first) = seen.insert(key.text(), key) {
+            keys.clear();
+            keys.extend(map.entries().map(|(key, _)| key));
+            keys.sort_by_key(|key| (key.text(), key.node));
+            for pair in keys.windows(2) {
+                let [first, key] = pair else { continue };
+                if first.text() == key.text() {
                     let message = format!("the key `{}` stands twice in one mapping", key.text());
                     diagnostics.push(
                         Diagnostic::new(Code::DuplicateKey, key.place(), message).related(first.place(), "first here"),

@@ -6,6 +6,7 @@ use microgw_compiler::coverage::Coverage;
 use microgw_compiler::diagnostic::{Code, Diagnostic, render_human, render_json};
 use microgw_compiler::files::MemoryFiles;
 use microgw_compiler::model::{Access, Model, Requirement};
+use proptest::prelude::*;
 
 const STANDARD: &str = "[project]\nopenapiSecurity = \"standard\"\n";
 
@@ -83,7 +84,8 @@ fn line(diagnostic: &Diagnostic) -> String {
     let place = diagnostic.place.as_ref().map_or("-".to_owned(), |place| {
         format!("{}:{}:{}-{}", place.file, place.start.line, place.start.column, place.end.column)
     });
-    let related = diagnostic.related.iter().map(|(place, what)| format!("\n    {place} {what}")).collect::<String>();
+    let related: Vec<String> = diagnostic.related.iter().map(|(place, what)| format!("\n    {place} {what}")).collect();
+    let related = related.concat();
     let help = diagnostic.help.as_ref().map(|help| format!("\n    help: {help}")).unwrap_or_default();
     format!("{} {} {place} {}{related}{help}", diagnostic.severity.as_str(), diagnostic.code, diagnostic.message)
 }
@@ -249,4 +251,42 @@ fn equal_projects_have_equal_artifacts() {
         assert_eq!(artifact::encode(&model(&everything())), bytes);
     }
     assert_eq!(artifact::decode(&bytes).unwrap(), model(&everything()));
+}
+
+/// A definition with some of its characters replaced by others that mean something.
+fn damaged(text: &'static str) -> impl Strategy<Value = String> {
+    let piece = prop::sample::select(vec![
+        "", "{", "}", "[", "]", ":", ",", "\"", "'", "&a ", "*a", "- ", "\n", "0", "null", "%", "/", "é",
+    ]);
+    prop::collection::vec((0..text.len(), piece), 1..6).prop_map(|changes| {
+        changes.into_iter().fold(text.to_owned(), |mut text, (at, piece)| {
+            let at = (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+            let end = (at + 1..=text.len()).find(|end| text.is_char_boundary(*end)).unwrap_or(at);
+            text.replace_range(at..end, piece);
+            text
+        })
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_damaged_definition_panics(
+        petstore in damaged(include_str!("data/petstore.json")),
+        orders in damaged(include_str!("data/orders.yaml")),
+        tickets in damaged(include_str!("data/tickets.yaml")),
+    ) {
+        let files = everything()
+            .with("api_definitions/petstore.json", petstore)
+            .with("api_definitions/orders.yaml", orders)
+            .with("gen/api_definitions/tickets.yaml", tickets);
+        let compilation = build(&files);
+        prop_assert_eq!(compilation.model.is_none(), compilation.diagnostics.iter().any(Diagnostic::is_error));
+        prop_assert!(render_human(&compilation.diagnostics, &files, false).len() >= compilation.diagnostics.len());
+        // Whatever is built can be read back: nothing that decoding refuses is ever written.
+        if let Some(model) = compilation.model {
+            prop_assert_eq!(artifact::decode(&artifact::encode(&model)), Ok(model));
+        }
+    }
 }

@@ -1,12 +1,12 @@
 //! What can only be wrong between operations, or between definitions.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::Report;
 use crate::definition::Definition;
 use crate::diagnostic::{Code, Diagnostic, LineColumn, Place};
 use crate::model::{Api, Method, Operation, Position};
-use crate::path::{PathTemplate, Segment};
+use crate::path::{Piece, Segment};
 
 /// Steps of the search for templates that match a common path; a lint may not cost more than the build.
 const MAX_STEPS: usize = 1_000_000;
@@ -15,7 +15,7 @@ const MAX_STEPS: usize = 1_000_000;
 pub(super) fn check(definitions: &[Definition], files: &[String], report: &mut Report) {
     let checks = Checks { files };
     checks.identities(definitions, report);
-    checks.base_paths(definitions, report);
+    base_paths(definitions, report);
     checks.operations(definitions, report);
     for definition in definitions {
         checks.reserved(&definition.api, report);
@@ -46,24 +46,6 @@ impl Checks<'_> {
                         .related(self.place(first), "the other one"),
                 );
             }
-        }
-    }
-
-    /// Base paths that are equal, and those below another. Sorted, everything below a path follows it, with nothing but
-    /// paths that have its text in front in between.
-    fn base_paths(&self, definitions: &[Definition], report: &mut Report) {
-        let mut above: Vec<&Definition> = Vec::new();
-        for definition in definitions {
-            let path = definition.api.base_path.as_str();
-            above.retain(|outer| path.starts_with(outer.api.base_path.as_str()));
-            let contains = |outer: &&&Definition| {
-                path.strip_prefix(outer.api.base_path.as_str())
-                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-            };
-            if let Some(outer) = above.iter().rev().find(contains) {
-                report.add(overlap(outer, definition));
-            }
-            above.push(definition);
         }
     }
 
@@ -120,7 +102,7 @@ impl Checks<'_> {
                 .collect();
             for operation in operations {
                 let mut crossing = None;
-                tree.crossing(&operation.path, operation.path.segments(), (false, false), &mut steps, &mut crossing);
+                tree.crossing(operation.path.segments(), (false, false), &mut steps, &mut crossing);
                 if let Some(other) = crossing {
                     let wins =
                         if operation.path.precedence(&other.path).is_lt() { &operation.path } else { &other.path };
@@ -136,6 +118,23 @@ impl Checks<'_> {
                 tree.insert(operation.path.segments(), operation);
             }
         }
+    }
+}
+
+/// Base paths that are equal, and those below another. Sorted, everything below a path follows it, with nothing but
+/// paths that have its text in front in between.
+fn base_paths(definitions: &[Definition], report: &mut Report) {
+    let mut above: Vec<&Definition> = Vec::new();
+    for definition in definitions {
+        let path = definition.api.base_path.as_str();
+        above.retain(|outer| path.starts_with(outer.api.base_path.as_str()));
+        let contains = |outer: &&&Definition| {
+            path.strip_prefix(outer.api.base_path.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        if let Some(outer) = above.iter().rev().find(contains) {
+            report.add(overlap(outer, definition));
+        }
+        above.push(definition);
     }
 }
 
@@ -165,7 +164,8 @@ fn overlap(outer: &Definition, inner: &Definition) -> Diagnostic {
 /// Templates by their segments.
 #[derive(Default)]
 struct Tree<'m> {
-    literals: HashMap<&'m str, Tree<'m>>,
+    /// Ordered: what is found first must not change from run to run.
+    literals: BTreeMap<&'m str, Tree<'m>>,
     templates: Vec<(&'m Segment, Tree<'m>)>,
     here: Option<&'m Operation>,
 }
@@ -195,16 +195,9 @@ impl<'m> Tree<'m> {
         child.insert(rest, operation);
     }
 
-    /// Finds a template that has concrete text where `path` has a parameter, a parameter where it has concrete text, and
+    /// Finds a template that has concrete text where the path has a parameter, a parameter where it has concrete text, and
     /// agrees elsewhere. `more` says of the path so far whether the searched template, and the other, was more specific.
-    fn crossing(
-        &self,
-        path: &PathTemplate,
-        segments: &[Segment],
-        more: (bool, bool),
-        steps: &mut usize,
-        found: &mut Option<&'m Operation>,
-    ) {
+    fn crossing(&self, segments: &[Segment], more: (bool, bool), steps: &mut usize, found: &mut Option<&'m Operation>) {
         *steps += 1;
         if *steps > MAX_STEPS || found.is_some() {
             return;
@@ -216,22 +209,21 @@ impl<'m> Tree<'m> {
         match segment {
             Segment::Literal(text) => {
                 if let Some(child) = self.literals.get(text.as_str()) {
-                    child.crossing(path, rest, more, steps, found);
+                    child.crossing(rest, more, steps, found);
                 }
                 for (template, child) in self.templates.iter().filter(|(template, _)| **template != Segment::Rest) {
                     if template.matches(text) {
-                        child.crossing(path, rest, (true, more.1), steps, found);
+                        child.crossing(rest, (true, more.1), steps, found);
                     }
                 }
             }
             Segment::Template(_) => {
-                for (template, child) in self.templates.iter().filter(|(template, _)| same_shape(template, segment)) {
-                    let _ = template;
-                    child.crossing(path, rest, more, steps, found);
+                for (_, child) in self.templates.iter().filter(|(template, _)| same_shape(template, segment)) {
+                    child.crossing(rest, more, steps, found);
                 }
                 for (text, child) in &self.literals {
                     if segment.matches(text) {
-                        child.crossing(path, rest, (more.0, true), steps, found);
+                        child.crossing(rest, (more.0, true), steps, found);
                     }
                 }
             }
@@ -241,7 +233,6 @@ impl<'m> Tree<'m> {
 }
 
 fn same_shape(a: &Segment, b: &Segment) -> bool {
-    use crate::path::Piece;
     match (a, b) {
         (Segment::Template(a), Segment::Template(b)) => {
             a.len() == b.len()

@@ -68,10 +68,10 @@ pub(super) fn read(files: &dyn Files, report: &mut Report) -> EmptySecurity {
                 for (key, value) in project {
                     match (key.get_ref().as_ref(), value.get_ref()) {
                         ("openapiSecurity", DeValue::String(word)) if word == "standard" => {
-                            empty = EmptySecurity::Public
+                            empty = EmptySecurity::Public;
                         }
                         ("openapiSecurity", DeValue::String(word)) if word == "legacy" => {
-                            empty = EmptySecurity::Refused
+                            empty = EmptySecurity::Refused;
                         }
                         ("openapiSecurity", _) => {
                             let message = "`openapiSecurity` must be \"standard\" or \"legacy\"".to_owned();

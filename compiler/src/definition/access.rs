@@ -28,8 +28,11 @@ pub(super) struct Guard<'d> {
     mutual_tls: bool,
     api: Declarations<'d>,
     /// What operations without declarations of their own get. Judged once, when the first one asks.
-    inherited: Option<Option<Access>>,
+    inherited: Option<Judged>,
 }
+
+/// How operations are guarded; `None` where that cannot be said, which was reported.
+type Judged = Option<Access>;
 
 /// What one level declares.
 struct Declarations<'d> {
@@ -67,18 +70,7 @@ impl<'d> Guard<'d> {
         let access = match (own.application, own.security) {
             (Some(application), _) => self.application(report, application, own.security.or(self.api.security)),
             (None, Some(security)) => self.security(report, label, security),
-            (None, None) => match self.inherited.clone() {
-                Some(inherited) => inherited,
-                None => {
-                    let judged = match (self.api.application, self.api.security) {
-                        (Some(application), security) => self.application(report, application, security),
-                        (None, Some(security)) => self.security(report, label, security),
-                        (None, None) => Some(Access::Guarded(vec![Alternative(vec![token(Vec::new())])])),
-                    };
-                    self.inherited = Some(judged.clone());
-                    judged
-                }
-            },
+            (None, None) => self.inherited(report, label),
         };
         let mut access = access?;
         match (scope, &mut access) {
@@ -97,6 +89,19 @@ impl<'d> Guard<'d> {
             need_all_scopes(&mut access);
         }
         Some(access)
+    }
+
+    fn inherited(&mut self, report: &mut Report, label: &str) -> Judged {
+        if let Some(judged) = &self.inherited {
+            return judged.clone();
+        }
+        let judged = match (self.api.application, self.api.security) {
+            (Some(application), security) => self.application(report, application, security),
+            (None, Some(security)) => self.security(report, label, security),
+            (None, None) => Some(Access::Guarded(vec![Alternative(vec![token(Vec::new())])])),
+        };
+        self.inherited = Some(judged.clone());
+        judged
     }
 
     fn is_public(&self, report: &mut Report, own: &Declarations<'d>, operation: Value<'d>) -> bool {
@@ -215,7 +220,7 @@ impl<'d> Guard<'d> {
         for item in types.items() {
             match one_of(report, "security-types", item, &["oauth2", "basic_auth", "api_key"]) {
                 Some("oauth2") => {
-                    push_distinct(&mut alternatives, Alternative(vec![token(self.scopes_of(report, security))]))
+                    push_distinct(&mut alternatives, Alternative(vec![token(self.scopes_of(report, security))]));
                 }
                 Some("api_key") => {
                     let declared: Vec<_> = self.schemes.api_keys().collect();
@@ -319,7 +324,9 @@ fn for_each_token(access: &mut Access, mut change: impl FnMut(&mut Vec<String>, 
 
 fn distinct<T: PartialEq>(items: Vec<T>) -> Vec<T> {
     let mut kept = Vec::with_capacity(items.len());
-    items.into_iter().for_each(|item| push_distinct(&mut kept, item));
+    for item in items {
+        push_distinct(&mut kept, item);
+    }
     kept
 }
 

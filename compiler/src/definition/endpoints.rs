@@ -102,10 +102,10 @@ impl Declared {
 
 impl Environments {
     /// Reads the extensions of an API or operation; servers are its production endpoint when no extension names one.
-    pub(super) fn of<'d>(report: &mut Report, owner: Value<'d>, servers: Declared, named: &Named<'d>) -> Environments {
+    pub(super) fn of<'d>(report: &mut Report, owner: Value<'d>, servers: &Declared, named: &Named<'d>) -> Environments {
         let production = from_extension(report, owner, "x-wso2-production-endpoints", named);
         let sandbox = from_extension(report, owner, "x-wso2-sandbox-endpoints", named);
-        Environments { production: production.or(&servers), sandbox }
+        Environments { production: production.or(servers), sandbox }
     }
 
     pub(super) fn are_nothing(&self) -> bool {

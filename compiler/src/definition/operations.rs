@@ -143,7 +143,7 @@ impl<'d> Paths<'_, 'd> {
             self.report.say(Code::ShadowedTier, operation, message);
         }
         let servers = self.servers(operation).or(of_path);
-        Environments::of(self.report, operation, servers, &self.named).or(&self.environments)
+        Environments::of(self.report, operation, &servers, &self.named).or(&self.environments)
     }
 
     /// The endpoint of a path's or operation's own servers.

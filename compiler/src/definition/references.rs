@@ -123,7 +123,7 @@ impl<'f> Library<'f> {
     /// Opens all that `main` refers to, and checks that every reference leads somewhere.
     pub(crate) fn bundle(&mut self, main: Document, report: &mut Report) -> Bundle {
         let mut fragments = HashMap::new();
-        let mut unread: Vec<String> = self.files_of(&main);
+        let mut unread: Vec<String> = files_of(&main);
         while let Some(path) = unread.pop() {
             if fragments.contains_key(&path) || path == **main.file() {
                 continue;
@@ -140,7 +140,7 @@ impl<'f> Library<'f> {
                 opened
             });
             if let Some(fragment) = fragment {
-                unread.extend(self.files_of(&fragment));
+                unread.extend(files_of(&fragment));
                 fragments.insert(path, fragment);
             }
         }
@@ -154,15 +154,6 @@ impl<'f> Library<'f> {
             }
         }
         bundle
-    }
-
-    /// The files that the references of `document` name, as far as they are inside the project.
-    fn files_of(&self, document: &Document) -> Vec<String> {
-        let targets = Survey::of(document).references.into_iter().filter_map(|reference| Target::of(reference).ok());
-        let mut files: Vec<String> = targets.filter_map(|target| target.file).collect();
-        files.sort();
-        files.dedup();
-        files
     }
 }
 
@@ -338,6 +329,15 @@ impl Site {
             _ => Site::Other,
         }
     }
+}
+
+/// The files that the references of `document` name, as far as they are inside the project.
+fn files_of(document: &Document) -> Vec<String> {
+    let targets = Survey::of(document).references.into_iter().filter_map(|reference| Target::of(reference).ok());
+    let mut files: Vec<String> = targets.filter_map(|target| target.file).collect();
+    files.sort();
+    files.dedup();
+    files
 }
 
 fn percent_decoded(text: &str) -> Option<String> {

@@ -116,7 +116,7 @@ fn api_key(report: &mut Report, scheme_name: &str, scheme: Value<'_>) -> Option<
         _ => Ok(Scheme::Unenforceable("an API key in a cookie")),
     };
     key.map_err(|error| {
-        report.say(Code::BadHeaderName, at, format!("`{name}` cannot carry an API key in the {place}: {error}"))
+        report.say(Code::BadHeaderName, at, format!("`{name}` cannot carry an API key in the {place}: {error}"));
     })
     .ok()
 }

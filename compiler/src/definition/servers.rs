@@ -130,7 +130,7 @@ pub(super) fn absolute(report: &mut Report, at: Value<'_>, text: &str) -> Addres
             let message = format!("the URL{shown} cannot be used: {error}");
             match error {
                 UrlError::International => {
-                    report.advise(Code::BadUrl, at, message, "write the host in its `xn--` form")
+                    report.advise(Code::BadUrl, at, message, "write the host in its `xn--` form");
                 }
                 UrlError::Relative => report.advise(Code::BadUrl, at, message, "begin it with `http://` or `https://`"),
                 UrlError::UserInfo => report.advise(Code::BadUrl, at, message, "take the credentials out of the URL"),

@@ -103,7 +103,7 @@ fn integer(report: &mut Report, key: &str, value: Value<'_>, min: i64, max: i64)
         Content::Number(text) => match text.parse::<i64>() {
             Ok(number) if (min..=max).contains(&number) => return true,
             Ok(number) => {
-                report.say(Code::BadValue, value, format!("`{key}` must be from {min} to {max}, not {number}"))
+                report.say(Code::BadValue, value, format!("`{key}` must be from {min} to {max}, not {number}"));
             }
             Err(_) => report.say(Code::WrongType, value, format!("`{key}` must be a whole number, not `{text}`")),
         },

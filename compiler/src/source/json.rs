@@ -1,6 +1,6 @@
 //! JSON (RFC 8259) with positions. The YAML parser reads most JSON too, but not all of it (tabs as indentation, keys
-//! of more than 1,024 characters) and, being a scanner over characters with lookahead, an order of magnitude slower,
-//! which counts for generated definitions of many megabytes; serde_json has no positions.
+//! of more than 1,024 characters), and building a project of JSON through it takes three times as long, which counts
+//! for generated definitions of many megabytes; serde_json has no positions.
 
 use super::{Kind, MAX_DEPTH, Malformed, Node, Tape};
 use crate::diagnostic::Code;

@@ -102,7 +102,7 @@ fn budgets() {
     assert!(parse("a.json", &deep(MAX_DEPTH)).is_ok());
     assert!(parse("a.yaml", &deep(MAX_DEPTH + 1)).is_err());
     assert!(parse("a.yaml", &deep(1_000_000)).is_err());
-    let block: String = (0..1000).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect();
+    let block = (0..1000).fold(String::new(), |text, depth| text + &" ".repeat(depth) + "a:\n");
     assert!(parse("a.yaml", &block).is_err());
 }
 
