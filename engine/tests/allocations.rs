@@ -1,4 +1,4 @@
-//! The common case must not allocate: a counting allocator says so.
+//! The common case must not allocate, and rules must be small: a counting allocator says so.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -18,6 +18,8 @@ struct Counting;
 
 thread_local! {
     static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+    /// Bytes that were allocated and not freed.
+    static HELD: Cell<isize> = const { Cell::new(0) };
 }
 
 #[allow(unsafe_code)] // An allocator cannot be written without; it only counts and passes on.
@@ -25,11 +27,13 @@ thread_local! {
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.with(|count| count.set(count.get() + 1));
+        HELD.with(|held| held.set(held.get() + layout.size().cast_signed()));
         // SAFETY: the caller's own promise.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        HELD.with(|held| held.set(held.get() - layout.size().cast_signed()));
         // SAFETY: the caller's own promise.
         unsafe { System.dealloc(pointer, layout) }
     }
@@ -123,4 +127,28 @@ fn a_cached_key_costs_no_allocation_in_a_header_and_one_in_the_query() {
     let (path, nothing) = (format!("/v2/pet/1?a=b&api_key={token}"), HashMap::<String, String>::new());
     let head = RequestHead { path: &path, headers: &nothing };
     assert_eq!(allocations(&rule, &facts, head, None), 1, "the new path alone");
+}
+
+#[test]
+fn ten_thousand_rules_cost_two_megabytes() {
+    let rule = |index: u32| proto::Rule {
+        id: u128::from(index).to_be_bytes().to_vec(),
+        api: index / 10,
+        policy: 0,
+        method: "GET".into(),
+        path: format!("/service-{index}/v1/customers/{{customer}}/orders"),
+    };
+    let api =
+        |index: u32| proto::Api { name: format!("service-{index}"), version: "1.0.0".into(), ..Default::default() };
+    let book = proto::RuleBook {
+        apis: (0..1000).map(api).collect(),
+        policies: vec![proto::Policy { credential_header: "authorization".into(), ..Default::default() }],
+        rules: (0..10_000).map(rule).collect(),
+        ..Default::default()
+    };
+    let before = HELD.with(Cell::get);
+    let rules = Rule::load(&book).unwrap();
+    let held = HELD.with(Cell::get) - before;
+    assert_eq!(rules.len(), 10_000);
+    assert!((500_000..2_000_000).contains(&held), "{held} bytes");
 }

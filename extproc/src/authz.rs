@@ -52,8 +52,12 @@ impl Decider {
 
     /// Answers one question. Does not fail: what goes wrong is a fault in the answer.
     pub async fn check(&self, question: CheckRequest) -> CheckResponse {
-        let answer = AssertUnwindSafe(self.decide(question)).catch_unwind().await;
-        answer.unwrap_or_else(|_| {
+        self.isolate(self.decide(question)).await
+    }
+
+    /// A panic costs the request that caused it, and nothing else.
+    async fn isolate(&self, decision: impl Future<Output = CheckResponse>) -> CheckResponse {
+        AssertUnwindSafe(decision).catch_unwind().await.unwrap_or_else(|_| {
             self.metrics.panicked();
             tracing::error!("a request ended in a panic and was answered 500");
             self.refuse(Reason::Internal, None)
@@ -129,5 +133,35 @@ impl Seldom {
     fn now(&self) -> bool {
         let now = now().0;
         self.last.swap(now, Ordering::Relaxed) != now
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use envoy_types::pb::envoy::service::auth::v3::check_response::HttpResponse;
+
+    use super::*;
+    use crate::keys::KeyTiming;
+
+    #[tokio::test]
+    async fn a_panic_is_answered() {
+        let metrics = Metrics::new();
+        let keys = KeyStore::start([], KeyTiming::default(), &metrics).unwrap();
+        let decider = Decider::new(Arc::default(), FactCache::new(0), keys, Arc::clone(&metrics), Decider::DEADLINE);
+        let answer = decider.isolate(async { panic!("a fault of ours") }).await;
+        assert_ne!(answer.status.unwrap().code, 0);
+        let Some(HttpResponse::DeniedResponse(denied)) = answer.http_response else { panic!("not denied") };
+        assert_eq!(denied.status.unwrap().code, 500);
+        assert!(!denied.body.contains("a fault of ours"));
+        assert!(metrics.render("").contains("microgw_panics_total 1\n"));
+    }
+
+    #[test]
+    fn logs_of_one_kind_come_once_a_second() {
+        let seldom = Seldom::default();
+        assert!(seldom.now());
+        let second = now();
+        let again = seldom.now();
+        assert!(!again || now() != second);
     }
 }

@@ -20,6 +20,9 @@ use crate::metrics::Metrics;
 pub use fetch::FetchError;
 use fetch::Fetcher;
 
+/// Between attempts while an issuer's keys were never seen.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+
 /// Where the keys of one issuer come from.
 #[derive(Clone, Debug)]
 pub struct IssuerKeys {
@@ -205,8 +208,17 @@ impl Task {
                 }
             };
             self.metrics.key_fetch(&self.name, !failed);
-            let pause = if failed { self.timing.cooldown.min(self.timing.refresh) } else { self.timing.refresh };
-            self.wait(Instant::now() + jitter(pause)).await;
+            self.wait(Instant::now() + jitter(self.pause(failed))).await;
+        }
+    }
+
+    fn pause(&self, failed: bool) -> Duration {
+        let KeyTiming { refresh, cooldown, .. } = self.timing;
+        match failed {
+            false => refresh,
+            // Requests are refused for want of keys.
+            true if self.published.borrow().keys.is_none() => FIRST_RETRY.min(refresh),
+            true => cooldown.max(FIRST_RETRY).min(refresh),
         }
     }
 

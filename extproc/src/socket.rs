@@ -73,3 +73,28 @@ impl Listener for PrivateListener {
         self.listener.local_addr()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn peers_of_another_user_are_turned_away() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("socket");
+        let mut listener = PrivateListener::bind(&path).unwrap();
+        let own = listener.uid;
+
+        listener.uid = Uid::from_raw(own.as_raw() + 1);
+        let stranger = UnixStream::connect(&path).await.unwrap();
+        let (accepted, _) = listener.listener.accept().await.unwrap();
+        assert!(!listener.trusts(&accepted));
+        drop(stranger);
+
+        listener.uid = own;
+        let friend = UnixStream::connect(&path).await.unwrap();
+        let (accepted, _) = listener.accept().await;
+        assert_eq!(accepted.peer_cred().unwrap().uid(), own.as_raw());
+        drop(friend);
+    }
+}

@@ -30,7 +30,7 @@ pub struct Users {
     by_name: BTreeMap<String, User>,
     /// Verified for unknown names, so that they cannot be told from known ones by the time it takes.
     decoy: Verifier,
-    permits: Semaphore,
+    permits: Arc<Semaphore>,
 }
 
 /// Who logged in.
@@ -83,7 +83,7 @@ impl Users {
             }
         }
         let decoy = users.values().map(|user| &user.verifier).max().cloned().unwrap_or(Verifier::Sha256(vec![0; 32]));
-        Ok(Users { by_name: users, decoy, permits: Semaphore::new(CONCURRENCY) })
+        Ok(Users { by_name: users, decoy, permits: Arc::new(Semaphore::new(CONCURRENCY)) })
     }
 
     pub fn is_empty(&self) -> bool {
@@ -94,9 +94,14 @@ impl Users {
     pub async fn verify(&self, name: &str, password: String) -> Option<Identity> {
         let user = self.by_name.get(name);
         let verifier = user.map_or(&self.decoy, |user| &user.verifier).clone();
-        let permit = self.permits.acquire().await.ok()?;
-        let verified = tokio::task::spawn_blocking(move || verifier.verify(&password)).await.unwrap_or(false);
-        drop(permit);
+        let permit = Arc::clone(&self.permits).acquire_owned().await.ok()?;
+        // The work goes on when the caller hangs up, and so does its permit.
+        let work = move || {
+            let verified = verifier.verify(&password);
+            drop(permit);
+            verified
+        };
+        let verified = tokio::task::spawn_blocking(work).await.unwrap_or(false);
         let user = user.filter(|_| verified)?;
         Some(Identity { name: name.to_owned(), scopes: Arc::clone(&user.scopes) })
     }

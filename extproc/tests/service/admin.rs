@@ -1,0 +1,80 @@
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use microgw_extproc::admin::{Admin, Status, router};
+use microgw_extproc::login::Login;
+use microgw_extproc::metrics::Metrics;
+use reqwest::{Client, StatusCode};
+use serde_json::{Value, json};
+
+use crate::issuer::{serve, users};
+
+#[derive(Default)]
+struct Gateway {
+    live: AtomicBool,
+}
+
+impl Status for Gateway {
+    fn ready(&self) -> bool {
+        self.live.load(Ordering::Relaxed)
+    }
+
+    fn status(&self) -> Value {
+        json!({"generation": "g1"})
+    }
+
+    fn metrics(&self) -> String {
+        "# TYPE microgw_generation gauge\nmicrogw_generation 1\n".into()
+    }
+}
+
+async fn admin(guarded: bool) -> (String, Arc<Gateway>) {
+    let (gateway, metrics) = (Arc::new(Gateway::default()), Metrics::new());
+    let login = guarded.then(|| Arc::new(Login::new(users(), NonZeroU32::new(5).unwrap(), Arc::clone(&metrics))));
+    let status: Arc<dyn Status> = gateway.clone();
+    (serve(router(Admin { status, metrics, login })).await, gateway)
+}
+
+#[tokio::test]
+async fn readiness_follows_the_gateway() {
+    let (url, gateway) = admin(false).await;
+    let get = async |path: &str| reqwest::get(format!("{url}{path}")).await.unwrap();
+    assert_eq!(get("/live").await.status(), StatusCode::OK);
+    assert_eq!(get("/ready").await.status(), StatusCode::SERVICE_UNAVAILABLE);
+    gateway.live.store(true, Ordering::Relaxed);
+    assert_eq!(get("/ready").await.status(), StatusCode::OK);
+    assert_eq!(get("/status").await.text().await.unwrap(), r#"{"generation":"g1"}"#);
+    assert_eq!(get("/secrets").await.status(), StatusCode::NOT_FOUND);
+
+    let response = get("/metrics").await;
+    assert!(response.headers()["content-type"].to_str().unwrap().starts_with("application/openmetrics-text"));
+    let text = response.text().await.unwrap();
+    assert!(text.contains("microgw_decisions_total{reason=\"allowed\"} 0\n"), "{text}");
+    assert!(text.contains("microgw_generation 1\n") && text.ends_with("# EOF\n"), "{text}");
+    assert_eq!(text.matches("# EOF").count(), 1);
+}
+
+#[tokio::test]
+async fn everything_but_liveness_can_ask_for_a_password() {
+    let (url, _) = admin(true).await;
+    let client = Client::new();
+    for path in ["/ready", "/status", "/metrics"] {
+        let response = client.get(format!("{url}{path}")).send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{path}");
+        assert!(response.headers()["www-authenticate"].to_str().unwrap().starts_with("Basic "));
+    }
+    assert_eq!(client.get(format!("{url}/live")).send().await.unwrap().status(), StatusCode::OK);
+    let basic = |password: &str| format!("Basic {}", STANDARD.encode(format!("admin:{password}")));
+    let status = async |password: &str| {
+        let request = client.get(format!("{url}/status")).header("authorization", basic(password));
+        request.send().await.unwrap().status()
+    };
+    assert_eq!(status("admin").await, StatusCode::OK);
+    for _ in 0..5 {
+        assert_eq!(status("wrong").await, StatusCode::UNAUTHORIZED);
+    }
+    assert_eq!(status("admin").await, StatusCode::TOO_MANY_REQUESTS);
+}
