@@ -1,0 +1,246 @@
+//! `micro-gw.conf`: from what was written to what applies.
+//!
+//! ```text
+//! search -> file ┐
+//! environment    ├─ layers ── judge by keys ── values ── resolve ── Config
+//! command line   ┘
+//! ```
+//!
+//! Problems are collected: one run shows them all.
+
+mod diagnostic;
+mod issuers;
+mod keys;
+mod layers;
+mod resolve;
+mod search;
+mod users;
+mod values;
+
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use microgw_compiler::settings;
+use microgw_envoy::{LogLevel, Overload};
+use tracing::level_filters::LevelFilter;
+
+pub use diagnostic::{Code, ConfigDiagnostic, Origin, Severity};
+pub use issuers::{Issuer, KeySource};
+pub use keys::{Danger, Key, Kind, Status, all as keys};
+pub use users::{Secret, User, Users};
+
+/// Everything that applies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    pub listeners: Listeners,
+    pub credentials: settings::Credentials,
+    pub issuers: Vec<Issuer>,
+    pub api_keys: settings::ApiKeys,
+    /// `None`: `/apikey` is not served.
+    pub api_key_issuer: Option<ApiKeyIssuer>,
+    /// PEM key that signs API keys, and verifies them also where none are issued. `None`: the one in `data_dir`.
+    pub api_key_file: Option<PathBuf>,
+    /// As configured: see [`Config::users`].
+    pub users: Vec<User>,
+    /// `None`: tokens are verified each time.
+    pub token_cache: Option<TokenCache>,
+    pub admin: SocketAddr,
+    pub envoy: Envoy,
+    pub gateway: Gateway,
+    pub log_level: LevelFilter,
+    pub access_log: Option<settings::AccessLog>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listeners {
+    pub host: IpAddr,
+    /// 0: any free port.
+    pub http_port: u16,
+    pub https_port: u16,
+    /// Bytes.
+    pub max_header_size: u32,
+    /// Bytes. `None`: no limit.
+    pub max_body_size: Option<u64>,
+    pub http2: bool,
+    /// `None`: a self-signed certificate.
+    pub identity: Option<IdentityFiles>,
+}
+
+/// A certificate chain and its private key, PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdentityFiles {
+    pub certificate_chain: PathBuf,
+    pub private_key: PathBuf,
+}
+
+/// What keys from `/apikey` say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiKeyIssuer {
+    pub issuer: String,
+    /// `None`: without end.
+    pub validity: Option<Duration>,
+    /// Empty: all APIs.
+    pub apis: Vec<GrantedApi>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GrantedApi {
+    pub name: String,
+    /// `*` is among them for all versions. Never empty.
+    pub versions: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TokenCache {
+    pub expiry: Duration,
+    /// Tokens.
+    pub capacity: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Envoy {
+    /// `envoyConfig.path`, which `--envoy` comes before.
+    pub path: Option<PathBuf>,
+    /// `None`: one worker per core.
+    pub concurrency: Option<NonZeroU32>,
+    pub log_level: LogLevel,
+    pub overload: Overload,
+    pub drain: Duration,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gateway {
+    pub data_dir: PathBuf,
+    pub socket_dir: Option<PathBuf>,
+    pub publish_timeout: Duration,
+    pub trusted_hops: u32,
+    /// URLs.
+    pub probe: Vec<String>,
+}
+
+/// What was asked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Request<'a> {
+    /// `--config`.
+    pub file: Option<&'a Path>,
+    /// The project's directory, where one is known.
+    pub project: Option<&'a Path>,
+    /// `section.key=value`, with or without leading dashes; the last one counts.
+    pub overrides: &'a [String],
+    pub allow_unenforced: bool,
+}
+
+/// Settings that can be used.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    pub config: Config,
+    /// The file that was read. `None`: there was none.
+    pub file: Option<PathBuf>,
+    pub warnings: Vec<ConfigDiagnostic>,
+}
+
+/// Settings that cannot be used: errors first, then warnings.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n\n"))]
+pub struct Refused(pub Vec<ConfigDiagnostic>);
+
+/// What [`resolve`] makes settings from.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// Path, for positions and relative paths, and text.
+    pub file: Option<(PathBuf, String)>,
+    pub environment: Vec<(String, String)>,
+    pub overrides: Vec<String>,
+    pub allow_unenforced: bool,
+    /// `gateway.dataDir` where none is given.
+    pub data_dir: PathBuf,
+}
+
+/// Reads the file, the environment of the process and the command line.
+pub fn load(request: &Request<'_>) -> Result<Loaded, Refused> {
+    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let places = search::Places {
+        explicit: request.file.map(Path::to_owned),
+        directory: variable("MGW_CONF_DIR"),
+        homes: request.project.map(Path::to_owned).into_iter().chain([PathBuf::new()]).collect(),
+        system: PathBuf::from("/etc/micro-gw"),
+    };
+    let file = places.read().map_err(|(file, error)| {
+        let message = format!("cannot read `{}`: {error}", file.display());
+        Refused(vec![ConfigDiagnostic::error(Code::Unreadable, &Origin::Settings, message)])
+    })?;
+    let data = variable("XDG_DATA_HOME").or_else(|| Some(variable("HOME")?.join(".local/share")));
+    let path = file.as_ref().map(|(path, _)| path.clone());
+    let sources = Sources {
+        file,
+        // What is not UTF-8 names none of our keys.
+        environment: std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect(),
+        overrides: request.overrides.to_vec(),
+        allow_unenforced: request.allow_unenforced,
+        data_dir: data.unwrap_or_else(|| PathBuf::from("/var/lib")).join("micro-gw"),
+    };
+    resolve(&sources).map(|(config, warnings)| Loaded { config, file: path, warnings })
+}
+
+/// Pure.
+pub fn resolve(sources: &Sources) -> Result<(Config, Vec<ConfigDiagnostic>), Refused> {
+    let mut problems = Vec::new();
+    let document = sources.file.as_ref().map(|(file, text)| layers::Document::parse(file, text));
+    let (mut layers, single_issuer) = document.map_or_else(Default::default, |document| {
+        problems.extend(document.problems);
+        (document.layers, document.single_issuer)
+    });
+    problems.extend(layers::add_environment(&mut layers, &sources.environment));
+    problems.extend(layers::add_command_line(&mut layers, &sources.overrides));
+    let values = values::judge(&layers, sources.allow_unenforced, &mut problems);
+    let config = resolve::resolve(&values, single_issuer, &sources.data_dir, &mut problems);
+    problems.sort_by(|a, b| (a.severity, &a.origin).cmp(&(b.severity, &b.origin)));
+    match config {
+        Some(config) if !problems.iter().any(ConfigDiagnostic::is_error) => Ok((config, problems)),
+        _ => Err(Refused(problems)),
+    }
+}
+
+// === impl Config ===
+
+impl Config {
+    /// The part that enters a snapshot.
+    pub fn settings(
+        &self,
+        identity: settings::TlsIdentity,
+        backend_trust: Option<settings::TrustStore>,
+    ) -> settings::Settings {
+        settings::Settings {
+            listeners: settings::Listeners {
+                host: self.listeners.host,
+                bind: true,
+                http_port: self.listeners.http_port,
+                https_port: self.listeners.https_port,
+                max_header_size: self.listeners.max_header_size,
+                max_body_size: self.listeners.max_body_size,
+                trusted_hops: self.gateway.trusted_hops,
+                http2: self.listeners.http2,
+                identity,
+            },
+            credentials: self.credentials.clone(),
+            issuers: self.issuers.iter().map(|issuer| issuer.settings.clone()).collect(),
+            api_keys: self.api_keys.clone(),
+            api_key_issuer: self.api_key_issuer.is_some(),
+            access_log: self.access_log.clone(),
+            backend_trust,
+        }
+    }
+
+    /// Who may log in. `generate` makes a password that cannot be guessed; it is asked only if one is needed.
+    pub fn users(&self, generate: impl FnOnce() -> String) -> Users {
+        users::or_admin(&self.users, &[self.listeners.host, self.admin.ip()], generate)
+    }
+}
+
+#[cfg(test)]
+#[path = "config/tests.rs"]
+mod tests;

@@ -1,0 +1,127 @@
+//! What there is to say about the settings.
+
+use std::fmt;
+use std::path::PathBuf;
+
+/// One problem, or one remark. Never shows the value of a secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigDiagnostic {
+    pub code: Code,
+    pub severity: Severity,
+    pub origin: Origin,
+    pub message: String,
+    pub help: Option<String>,
+}
+
+/// Worst first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    Error,
+    Warning,
+}
+
+/// Stable names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Code {
+    Unreadable,
+    Syntax,
+    UnknownKey,
+    BadValue,
+    NotEnforced,
+    NoEffect,
+    Conflict,
+    Insecure,
+}
+
+/// Where a setting comes from.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Origin {
+    /// The settings as a whole.
+    Settings,
+    /// Line and column from 1, the column in characters.
+    File {
+        file: PathBuf,
+        line: usize,
+        column: usize,
+    },
+    /// The variable.
+    Environment(String),
+    CommandLine,
+}
+
+// === impl ConfigDiagnostic ===
+
+impl ConfigDiagnostic {
+    pub fn error(code: Code, origin: &Origin, message: impl Into<String>) -> ConfigDiagnostic {
+        ConfigDiagnostic {
+            code,
+            severity: Severity::Error,
+            origin: origin.clone(),
+            message: message.into(),
+            help: None,
+        }
+    }
+
+    pub fn warning(code: Code, origin: &Origin, message: impl Into<String>) -> ConfigDiagnostic {
+        ConfigDiagnostic { severity: Severity::Warning, ..ConfigDiagnostic::error(code, origin, message) }
+    }
+
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> ConfigDiagnostic {
+        self.help = Some(help.into()).filter(|help| !help.is_empty());
+        self
+    }
+
+    pub fn is_error(&self) -> bool {
+        self.severity == Severity::Error
+    }
+}
+
+impl fmt::Display for ConfigDiagnostic {
+    /// `error[MGW-0904]: message`, then where, then what to do.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let severity = match self.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        };
+        write!(f, "{severity}[{}]: {}", self.code.id(), self.message)?;
+        match &self.origin {
+            Origin::Settings => {}
+            origin => write!(f, "\n  --> {origin}")?,
+        }
+        if let Some(help) = &self.help {
+            write!(f, "\n  help: {help}")?;
+        }
+        Ok(())
+    }
+}
+
+// === impl Code ===
+
+impl Code {
+    pub fn id(self) -> &'static str {
+        match self {
+            Code::Unreadable => "MGW-0901",
+            Code::Syntax => "MGW-0902",
+            Code::UnknownKey => "MGW-0903",
+            Code::BadValue => "MGW-0904",
+            Code::NotEnforced => "MGW-0905",
+            Code::NoEffect => "MGW-0906",
+            Code::Conflict => "MGW-0907",
+            Code::Insecure => "MGW-0908",
+        }
+    }
+}
+
+// === impl Origin ===
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Origin::Settings => f.write_str("the settings"),
+            Origin::File { file, line, column } => write!(f, "{}:{line}:{column}", file.display()),
+            Origin::Environment(variable) => write!(f, "environment variable `{variable}`"),
+            Origin::CommandLine => f.write_str("the command line"),
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! Keys of the old product that have no effect in this version. Where ignoring one would let more through, or trust
+//! more, than was asked for, it is refused.
+
+use super::Danger::{Always, When};
+use super::Kind::{Bool, CommaList, Integer, List, Number, Path, Secret, Text};
+use super::{Danger, Key};
+
+/// Written as `true`, also in quotes.
+const WHEN_TRUE: Danger = When(|value| value.eq_ignore_ascii_case("true"));
+/// Envoy offers TLS 1.2 and 1.3: asking for 1.3 alone is asking for more.
+const WHEN_WITHOUT_TLS_1_2: Danger = When(|value| !value.contains("TLSv1.2"));
+/// The key pair and the certificates that the old product ships with are public, and replaced by our own.
+const WHEN_NOT_SHIPPED: Danger =
+    When(|value| !value.contains("ballerinaKeystore") && !value.contains("ballerinaTruststore"));
+
+const CONVERT: &str = "`openssl pkcs12 -in {} -nokeys -out certificate.pem` and `openssl pkcs12 -in {} -nocerts -nodes -out key.pem` \
+    convert it; name the results in `certificatePath` and `privateKeyPath`";
+const CONVERT_KEY: &str =
+    "`openssl pkcs12 -in {} -nocerts -nodes -out key.pem` converts it; name the result in `privateKeyPath`";
+const EXPORT: &str =
+    "export it from the trust store (`keytool -exportcert -rfc -alias {}`) and name the file in `certificatePath`";
+const SYSTEM_TRUST: &str = "backends are verified against the system's certificates";
+const ENVOYS_OWN: &str = "Envoy's own are used: TLS 1.2 and 1.3";
+const OPAQUE: &str = "opaque tokens are refused; name the issuers of JWTs in `[[jwtTokenConfig]]`";
+
+#[rustfmt::skip]
+pub const KEYS: &[Key] = &[
+    Key::later("listenerConfig.keyStorePath", Path, "", "PKCS#12 key store of the listener.").danger(WHEN_NOT_SHIPPED).unless(&["certificatePath"]).instead(CONVERT),
+    Key::later("listenerConfig.keyStorePassword", Secret, "ballerina", "Password of the key store."),
+    Key::later("listenerConfig.trustStorePath", Path, "", "PKCS#12 trust store.").danger(WHEN_NOT_SHIPPED).instead(SYSTEM_TRUST),
+    Key::later("listenerConfig.trustStorePassword", Secret, "ballerina", "Password of the trust store."),
+    Key::later("listenerConfig.tokenListenerPort", Integer(0, 65_535), "9096", "Port of the token endpoints."),
+    Key::later("listenerConfig.keepAlive", Text, "AUTO", "HTTP keep-alive."),
+    Key::later("listenerConfig.maxPipelinedRequests", Number, "10", "HTTP/1.1 pipelining."),
+    Key::later("listenerConfig.maxUriLength", Number, "4096", "Longest request line.").instead("the request line counts towards `maxHeaderSize`"),
+
+    Key::later("keyManager.serverUrl", Text, "https://localhost:9443", "Key manager.").instead(OPAQUE),
+    Key::later("keyManager.tokenContext", Text, "oauth2", "Context of the key manager's token endpoints."),
+    Key::later("keyManager.issuer", Text, "https://localhost:9443/oauth2/token", "Issuer of opaque tokens."),
+    Key::later("keyManager.enableLegacyMode", Bool, "false", "Key validation of API Manager 3.1 and older.").danger(WHEN_TRUE).instead(OPAQUE),
+    Key::later("keyManager.remoteUserClaimRetrievalEnabled", Bool, "false", "Claims of the users of opaque tokens."),
+    Key::later("keyManager.enableIntrospectForFailedJWT", Bool, "false", "Introspect JWTs that no issuer accepted.").danger(WHEN_TRUE).instead(OPAQUE),
+    Key::later("keyManager.timestampSkew", Number, "", "Clock tolerance.").instead("`server.timestampSkew` is the one that counts"),
+    Key::later("keyManager.external", Bool, "false", "A key manager of another vendor.").danger(WHEN_TRUE).instead(OPAQUE),
+    Key::later("keyManager.username", Secret, "", "User of the key manager."),
+    Key::later("keyManager.password", Secret, "", "Password of the key manager."),
+    Key::later("keymanager.security.basic.enabled", Bool, "true", "Introspect with basic authentication.").danger(WHEN_TRUE).instead(OPAQUE),
+    Key::later("keymanager.security.basic.username", Secret, "admin", "User for introspection."),
+    Key::later("keymanager.security.basic.password", Secret, "admin", "Password for introspection."),
+    Key::later("keymanager.security.oauth2.enabled", Bool, "false", "Introspect with OAuth2.").danger(WHEN_TRUE).instead(OPAQUE),
+    Key::later("keymanager.security.oauth2.{credentialBearer,tokenUrl}", Secret, "", "How the gateway gets its own token."),
+    Key::later("keymanager.security.oauth2.clientCredential.{enabled,clientId,clientSecret,client_id,client_secret,scopes}", Secret, "", "Client credentials grant."),
+    Key::later("keymanager.security.oauth2.password.{enabled,clientId,clientSecret,client_id,client_secret,scopes,username,password}", Secret, "", "Password grant."),
+    Key::later("keymanager.security.oauth2.directToken.{enabled,accessToken}", Secret, "", "Fixed token."),
+    Key::later("keymanager.security.oauth2.refresh.{enabled,refreshUrl,scopes,refreshToken,clientId,clientSecret,client_id,client_secret}", Secret, "", "Refresh grant."),
+
+    Key::later("jwtTokenConfig[].certificateAlias", Text, "", "Alias in the trust store.").danger(Always).unless(&["jwksURL", "certificatePath"]).instead(EXPORT),
+    Key::later("jwtTokenConfig[].validateSubscription", Bool, "false", "Accept subscribers only.").danger(WHEN_TRUE),
+    Key::later("jwtTokenConfig[].consumerKeyClaim", Text, "aud", "Claim that holds the client id."),
+    Key::later("jwtTokenConfig[].claimMapperClassName", Text, "", "Java class that maps claims."),
+    Key::later("jwtTokenConfig[].remoteUserClaimRetrievalEnabled", Bool, "false", "Fetch users' claims."),
+    Key::later("jwtTokenConfig[].claims[].remoteClaim", Text, "", "Claim to rename."),
+    Key::later("jwtTokenConfig[].claims[].localClaim", Text, "", "New name of the claim."),
+
+    Key::later("apikey.tokenConfigs.certificateAlias", Text, "ballerina", "Alias of the certificate that verifies API keys.").instead("the gateway's own key verifies them"),
+    Key::later("apikey.issuer.tokenConfig.certificateAlias", Text, "ballerina", "Alias of the key that signs API keys."),
+    Key::later("apikey.issuer.tokenConfig.keyStorePath", Path, "", "Key store with the key that signs API keys.").danger(WHEN_NOT_SHIPPED).unless(&["privateKeyPath"]).instead(CONVERT_KEY),
+    Key::later("apikey.issuer.tokenConfig.keyStorePassword", Secret, "", "Its password."),
+
+    Key::later("tokenRevocationConfig.realtime.enableRealtimeMessageRetrieval", Bool, "false", "Revocations by message.").danger(WHEN_TRUE),
+    Key::later("tokenRevocationConfig.realtime.{jmsConnectionTopic,jmsConnectioninitialContextFactory,jmsConnectionProviderUrl,jmsConnectionUsername,jmsConnectionPassword}", Secret, "", "Where the messages come from."),
+    Key::later("tokenRevocationConfig.persistent.enablePersistentStorageRetrieval", Bool, "false", "Revocations from a store.").danger(WHEN_TRUE),
+    Key::later("tokenRevocationConfig.persistent.{type,useDefault,endpointURL,hostname,username,password}", Secret, "", "Where the store is."),
+    Key::later("caching.tokenCacheEvictionFactor", Number, "0.25", "Share that is evicted when the cache is full."),
+
+    Key::later("analytics.{enable,streamVersion}", Text, "", "Analytics."),
+    Key::later("analytics.fileUpload.{enable,uploadingTimeSpanInMillis,initialDelayInMillis,uploadingEndpoint,rotatingPeriod,taskUploadFiles,username,password}", Secret, "", "Analytics by file."),
+    Key::later("analytics.gRPCAnalytics.{enable,endpointURL,reconnectTimeInMillies}", Text, "", "Analytics by gRPC."),
+    Key::later("analytics.elkAnalytics.enable", Text, "", "Analytics for ELK."),
+    Key::later("analytics.choreoAnalytics.{enable,configEndpoint,authToken}", Secret, "", "Analytics for Choreo."),
+    Key::later("datacenterId", Text, "", "Name of the data centre in events."),
+
+    Key::later("validationConfig.enableRequestValidation", Bool, "false", "Validate requests against their schema.").danger(WHEN_TRUE),
+    Key::later("validationConfig.enableResponseValidation", Bool, "false", "Validate responses against their schema.").danger(WHEN_TRUE),
+    Key::later("httpClients.enableHttp2", Bool, "true", "HTTP/2 to backends."),
+    Key::later("httpClients.verifyHostname", Bool, "true", "Verify names of backends.").instead("they are always verified"),
+    Key::later("httpClients.disableSslVerification", Bool, "false", "Trust every backend.").instead("backends are always verified"),
+    Key::later("httpClients.proxy.enable", Bool, "false", "Reach backends through a proxy.").danger(WHEN_TRUE),
+    Key::later("httpClients.proxy.enableInternalServices", Bool, "false", "Reach other services through the proxy.").danger(WHEN_TRUE),
+    Key::later("httpClients.proxy.{host,port,username,password}", Secret, "", "The proxy."),
+    Key::later("httpClients.poolConfig.{maxActiveConnections,maxIdleConnections,waitTimeInMillis,maxActiveStreamsPerConnection}", Number, "", "Connections to backends."),
+    Key::later("httpClients.sslConfig.protocolName", Text, "TLS", "Protocol to backends."),
+    Key::later("httpClients.sslConfig.protocolVersions", CommaList, "TLSv1.2,TLSv1.1", "TLS versions to backends.").danger(WHEN_WITHOUT_TLS_1_2).instead(ENVOYS_OWN),
+    Key::later("httpClients.sslConfig.ciphers", CommaList, "", "Cipher suites to backends.").instead(ENVOYS_OWN),
+    Key::later("httpClients.sslConfig.keyStorePath", Path, "", "Certificate shown to backends.").danger(Always),
+    Key::later("httpClients.sslConfig.keyStorePassword", Secret, "", "Its password."),
+    Key::later("httpClients.sslConfig.trustStorePath", Path, "", "Certificates that backends are verified against.").danger(Always).instead(SYSTEM_TRUST),
+    Key::later("httpClients.sslConfig.trustStorePassword", Secret, "", "Its password."),
+    Key::later("httpClients.responseLimits.maxStatusLineLength", Number, "4096", "Longest status line of a backend."),
+    Key::later("httpClients.responseLimits.maxHeaderSize", Number, "8192", "Longest head of a backend's response."),
+    Key::later("httpClients.responseLimits.maxEntityBodySize", Number, "-1", "Longest body of a backend's response.").danger(When(|value| value != "-1")),
+
+    Key::later("mutualSSLConfig.sslVerifyClient", Text, "optional", "Ask clients for certificates.").danger(When(|value| value != "optional")),
+    Key::later("mutualSSLConfig.protocolName", Text, "TLS", "Protocol of the listener."),
+    Key::later("mutualSSLConfig.protocolVersions", CommaList, "TLSv1.2,TLSv1.1", "TLS versions of the listener.").danger(WHEN_WITHOUT_TLS_1_2).instead(ENVOYS_OWN),
+    Key::later("mutualSSLConfig.ciphers", CommaList, "", "Cipher suites of the listener.").instead(ENVOYS_OWN),
+    Key::later("mutualSSLConfig.certificateHeaderName", Text, "X-WSO2-CLIENT-CERTIFICATE", "Header with the client's certificate."),
+    Key::later("mutualSSLConfig.isClientCertificateValidationEnabled", Bool, "true", "Validate the load balancer's certificate."),
+    Key::later("mutualSSLConfig.api.certificates[].name", Text, "", "API for some client certificates only.").danger(Always),
+    Key::later("mutualSSLConfig.api.certificates[].version", Text, "", "Its version."),
+    Key::later("mutualSSLConfig.api.certificates[].aliasList", List, "", "Aliases of the certificates."),
+
+    Key::later("throttlingConfig.enabledGlobalTMEventPublishing", Bool, "false", "Throttle with a Traffic Manager.").danger(WHEN_TRUE),
+    Key::later("throttlingConfig.enableHeaderConditions", Bool, "false", "Throttle by header.").danger(WHEN_TRUE),
+    Key::later("throttlingConfig.enableQueryParamConditions", Bool, "false", "Throttle by query.").danger(WHEN_TRUE),
+    Key::later("throttlingConfig.enableJwtClaimConditions", Bool, "false", "Throttle by claim.").danger(WHEN_TRUE),
+    Key::later("throttlingConfig.{jmsConnectioninitialContextFactory,jmsConnectionProviderUrl,jmsConnectionUsername,jmsConnectionPassword,throttleEndpointUrl,throttleEndpointbase64Header}", Secret, "", "The Traffic Manager."),
+    Key::later("throttlingConfig.dataRetriever.{serverUrl,username,password}", Secret, "", "The Traffic Manager's data."),
+    Key::later("throttlingConfig.nodeLocal.{processThreadPoolCoreSize,processThreadPoolMaximumSize,processThreadPoolKeepAliveTime,cleanUpFrequency}", Number, "", "Threads of local throttling."),
+    Key::later("throttlingConfig.binary.{enabled,username,password}", Secret, "", "The Traffic Manager's receiver."),
+    Key::later("throttlingConfig.binary.URLGroup[].receiverURL", List, "", "The Traffic Manager's receiver."),
+    Key::later("throttlingConfig.binary.URLGroup[].authURL", List, "", "The Traffic Manager's receiver."),
+    Key::later("throttlingConfig.binary.URLGroup[].type", Text, "", "The Traffic Manager's receiver."),
+    Key::later("throttlingConfig.binary.publisherPool.{maxIdle,initIdleCapacity}", Number, "", "The Traffic Manager's receiver."),
+    Key::later("throttlingConfig.binary.publisherThreadPool.{corePoolSize,maxPoolSize,keepAliveTime}", Number, "", "The Traffic Manager's receiver."),
+    Key::later("throttlingConfig.binary.agent.{sslEnabledProtocols,ciphers,queueSize,batchSize,corePoolSize,socketTimeoutMS,maxPoolSize,keepAliveTimeInPool,reconnectionInterval,maxTransportPoolSize,maxIdleConnections,evictionTimePeriod,minIdleTimeInPool,secureMaxTransportPoolSize,secureMaxIdleConnections,secureEvictionTimePeriod,secureMinIdleTimeInPool}", Text, "", "The Traffic Manager's receiver."),
+
+    Key::later("b7a.observability.metrics.enabled", Bool, "false", "Metrics.").instead("`/metrics` is always served, on `adminConfig.address`"),
+    Key::later("b7a.observability.metrics.{reporter,enableAuth}", Text, "", "Metrics."),
+    Key::later("b7a.observability.metrics.prometheus.{host,port,jmx_port,secure_port}", Text, "", "Metrics."),
+    Key::later("b7a.observability.tracing.{enabled,name}", Text, "", "Tracing."),
+    Key::later("b7a.observability.tracing.jaeger.reporter.{hostname,port}", Text, "", "Tracing."),
+    Key::later("b7a.observability.tracing.jaeger.reporter.flush.interval.ms", Number, "2000", "Tracing."),
+    Key::later("b7a.observability.tracing.jaeger.reporter.max.buffer.spans", Number, "1000", "Tracing."),
+    Key::later("b7a.observability.tracing.jaeger.sampler.{type,param}", Text, "", "Tracing."),
+    Key::later("b7a.observability.tracing.zipkin.reporter.{hostname,port}", Text, "", "Tracing."),
+    Key::later("b7a.http.tracelog.console", Bool, "false", "Wire log."),
+    Key::later("b7a.http.tracelog.path", Path, "", "Wire log."),
+    Key::later("b7a.config.file", Path, "", "Another file of settings.").danger(Always).instead("use `--config FILE`"),
+
+    Key::later("jwtGeneratorConfig.jwtGeneratorEnabled", Bool, "false", "Make a JWT for backends.").danger(WHEN_TRUE),
+    Key::later("jwtGeneratorConfig.{claimDialect,signingAlgorithm,certificateAlias,privateKeyAlias,tokenExpiry,restrictedClaims,issuer,audience,generatorImpl}", Text, "", "The backend JWT."),
+    Key::later("jwtGeneratorConfig.claimRetrieval.retrieverImpl", Text, "", "Java class that fetches claims."),
+    Key::later("jwtGeneratorConfig.claimRetrieval.configuration.*", Secret, "", "Its settings."),
+    Key::later("jwtGeneratorConfig.jwtGeneratorCaching.{tokenCacheEnable,tokenCacheExpiryTime,tokenCacheCapacity,tokenCacheEvictionFactor}", Number, "", "Cache of backend JWTs."),
+
+    Key::later("server.header", Text, "ballerina", "`Server` header of the gateway's own responses."),
+    Key::later("server.headerConf[].headerName", Text, "", "Header to keep or replace."),
+    Key::later("server.headerConf[].preserveHeader", Bool, "", "Keep it."),
+    Key::later("server.headerConf[].overrideValue", Text, "", "Replace it."),
+    Key::later("security.validateSubscriptions", Bool, "false", "Accept subscribers only.").danger(WHEN_TRUE),
+    Key::later("apim.eventHub.enable", Bool, "false", "Subscriptions from the event hub.").danger(WHEN_TRUE),
+    Key::later("apim.eventHub.{serviceUrl,internalDataContext,username,password,eventListeningEndpoints}", Secret, "", "The event hub."),
+    Key::later("apim.credentials.{username,password}", Secret, "", "The event hub."),
+    Key::later("etcdurl", Text, "", "etcd.").instead("endpoints come from the definitions"),
+    Key::later("etcdusername", Secret, "", "etcd."),
+    Key::later("etcdpassword", Secret, "", "etcd."),
+    Key::later("etcdtimer", Number, "10000", "etcd."),
+    Key::later("etcdbasepath", Text, "/v3", "etcd."),
+];

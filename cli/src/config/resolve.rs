@@ -1,0 +1,292 @@
+//! From values to what they mean together.
+
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
+use std::path::Path;
+use std::time::Duration;
+
+use microgw_compiler::settings;
+use microgw_envoy::{LogLevel, Overload};
+use tracing::level_filters::LevelFilter;
+
+use super::diagnostic::{Code, ConfigDiagnostic};
+use super::users::{Secret, User, is_weak_hash};
+use super::values::Values;
+use super::{ApiKeyIssuer, Config, Envoy, Gateway, GrantedApi, IdentityFiles, Listeners, TokenCache, issuers};
+
+/// Seconds, as [`settings::Issuer`] counts, of clock skew in the old single `[jwtTokenConfig]`.
+const SINGLE_ISSUER_SKEW: u32 = 60;
+
+/// `None` if a problem leaves nothing to go on with.
+pub fn resolve(
+    values: &Values,
+    single_issuer: bool,
+    data_dir: &Path,
+    problems: &mut Vec<ConfigDiagnostic>,
+) -> Option<Config> {
+    let skew_seconds = values.number::<u32>("server.timestampSkew") / 1000;
+    let old_skew = single_issuer && !values.is_given("server.timestampSkew");
+    let issuers = issuers::read(values, if old_skew { SINGLE_ISSUER_SKEW } else { skew_seconds }, problems);
+    let listeners = listeners(values, problems);
+    let admin = address(values, "adminConfig.address", problems);
+    let credentials = credentials(values, problems);
+    let users = users(values, problems);
+    let (api_keys, api_key_issuer) = api_keys(values, skew_seconds, problems);
+    distinct_issuers(values, &issuers, problems);
+    let gateway = Gateway {
+        data_dir: values.path("gateway.dataDir").unwrap_or_else(|| data_dir.to_owned()),
+        socket_dir: values.path("gateway.socketDir"),
+        publish_timeout: milliseconds(values, "gateway.publishTimeout"),
+        trusted_hops: values.number("gateway.trustedHops"),
+        probe: probes(values, problems),
+    };
+    Some(Config {
+        listeners: listeners?,
+        credentials: credentials?,
+        issuers,
+        api_keys,
+        api_key_issuer,
+        api_key_file: values.path("apikey.issuer.tokenConfig.privateKeyPath"),
+        users,
+        token_cache: values.bool("caching.enabled").then(|| TokenCache {
+            expiry: milliseconds(values, "caching.tokenCacheExpiryTime"),
+            capacity: values.number("caching.tokenCacheCapacity"),
+        }),
+        admin: admin?,
+        envoy: envoy(values),
+        gateway,
+        log_level: log_level(&values.text("b7a.log.level")),
+        access_log: access_log(values, problems),
+    })
+}
+
+fn listeners(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Option<Listeners> {
+    let host = host(values, problems);
+    let at = |key| format!("listenerConfig.{key}");
+    let identity = match (values.path(&at("certificatePath")), values.path(&at("privateKeyPath"))) {
+        (Some(certificate_chain), Some(private_key)) => Some(IdentityFiles { certificate_chain, private_key }),
+        (None, None) => None,
+        (certificate, _) => {
+            let (given, missing) = ("certificatePath", "privateKeyPath");
+            let (given, missing) = if certificate.is_some() { (given, missing) } else { (missing, given) };
+            let message = format!("`{}` needs `{}`", at(given), at(missing));
+            problems.push(ConfigDiagnostic::error(Code::Conflict, &values.origin(&at(given)), message));
+            None
+        }
+    };
+    let (http_port, https_port) = (values.number::<u16>(&at("httpPort")), values.number::<u16>(&at("httpsPort")));
+    if http_port == https_port && http_port != 0 {
+        let message = format!("`{}` and `{}` are both {http_port}", at("httpPort"), at("httpsPort"));
+        problems.push(ConfigDiagnostic::error(Code::Conflict, &values.section_origin("listenerConfig"), message));
+    }
+    Some(Listeners {
+        host: host?,
+        http_port,
+        https_port,
+        max_header_size: values.number(&at("maxHeaderSize")),
+        // The one negative value is -1, for none.
+        max_body_size: u64::try_from(values.integer(&at("maxEntityBodySize"))).ok(),
+        http2: values.bool("http2.enable"),
+        identity,
+    })
+}
+
+fn host(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Option<IpAddr> {
+    let path = "listenerConfig.host";
+    let text = values.text(path);
+    if text == "localhost" {
+        return Some(std::net::Ipv4Addr::LOCALHOST.into());
+    }
+    let host = text.trim_start_matches('[').trim_end_matches(']').parse().ok();
+    if host.is_none() {
+        let message = format!("`{path}` is `{text}`, and must be an IP address or `localhost`");
+        problems.push(ConfigDiagnostic::error(Code::BadValue, &values.origin(path), message));
+    }
+    host
+}
+
+fn address(values: &Values, path: &str, problems: &mut Vec<ConfigDiagnostic>) -> Option<SocketAddr> {
+    let text = values.text(path);
+    let address = text.replace("localhost:", "127.0.0.1:").parse().ok();
+    if address.is_none() {
+        let message = format!("`{path}` is `{text}`, and must be an IP address and a port, as in `127.0.0.1:9000`");
+        problems.push(ConfigDiagnostic::error(Code::BadValue, &values.origin(path), message));
+    }
+    address
+}
+
+fn credentials(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Option<settings::Credentials> {
+    let authorization = header(values, "authConfig.authorizationHeader", problems);
+    let identity = header(values, "jwtConfig.header", problems);
+    let (header, strip) = (authorization?, identity?);
+    if header == strip {
+        let message = format!("`authConfig.authorizationHeader` is `{header}` too, which is removed from requests");
+        problems.push(ConfigDiagnostic::error(Code::Conflict, &values.origin("jwtConfig.header"), message));
+    }
+    let remove = values.bool("authConfig.removeAuthHeaderFromOutMessage");
+    Some(settings::Credentials { header, remove, strip: vec![strip] })
+}
+
+/// A header's name in lower case (RFC 9110 section 5.1: a token).
+fn header(values: &Values, path: &str, problems: &mut Vec<ConfigDiagnostic>) -> Option<String> {
+    /// What the proxy itself goes by.
+    const RESERVED: [&str; 9] = [
+        "host",
+        "content-length",
+        "transfer-encoding",
+        "connection",
+        "upgrade",
+        "te",
+        "trailer",
+        "keep-alive",
+        "expect",
+    ];
+    let name = values.text(path).to_ascii_lowercase();
+    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    if name.is_empty() || name.len() > 128 || !name.bytes().all(token) || RESERVED.contains(&name.as_str()) {
+        let message = format!("`{path}` must be the name of a header that requests are free to carry");
+        problems.push(ConfigDiagnostic::error(Code::BadValue, &values.origin(path), message));
+        return None;
+    }
+    Some(name)
+}
+
+fn users(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Vec<User> {
+    let mut users = Vec::new();
+    for section in values.names("b7a.users") {
+        let path = format!("b7a.users.{section}.password");
+        let (origin, name) = (values.section_origin(&format!("b7a.users.{section}")), section.trim_matches('"'));
+        let password = values.text(&path);
+        // A colon ends the name in Basic authentication (RFC 7617 section 2).
+        if name.contains(':') || name.chars().any(char::is_control) {
+            let message = format!("user {name:?} has a colon or a control character in its name");
+            problems.push(ConfigDiagnostic::error(Code::BadValue, &origin, message));
+        }
+        match is_weak_hash(&password) {
+            Some(weak) => {
+                if weak {
+                    let message = format!("`{path}` is a SHA-1 hash, which is easily reversed");
+                    problems.push(ConfigDiagnostic::warning(Code::Insecure, &origin, message).help("use argon2"));
+                }
+                let scopes = values.list(&format!("b7a.users.{section}.scopes"));
+                users.push(User { name: name.to_owned(), password: Secret::new(password), scopes });
+            }
+            None => {
+                let message = format!("`{path}` is not the hash of a password");
+                let help =
+                    "it must be SHA-1 in lower-case hex, `@sha256:{hex}`, `@sha512:{hex}`, or argon2 in PHC form";
+                problems.push(ConfigDiagnostic::error(Code::BadValue, &origin, message).help(help));
+            }
+        }
+    }
+    users
+}
+
+fn api_keys(
+    values: &Values,
+    skew_seconds: u32,
+    problems: &mut Vec<ConfigDiagnostic>,
+) -> (settings::ApiKeys, Option<ApiKeyIssuer>) {
+    let validity_path = "apikey.issuer.tokenConfig.validityTime";
+    let validity = match values.integer(validity_path) {
+        0 => {
+            let message = format!("`{validity_path}` is 0: every key would be born expired");
+            problems.push(ConfigDiagnostic::error(Code::BadValue, &values.origin(validity_path), message));
+            None
+        }
+        seconds => u64::try_from(seconds).ok().map(Duration::from_secs),
+    };
+    let accepted = settings::ApiKeys {
+        issuer: values.text("apikey.tokenConfigs.issuer"),
+        skew_seconds,
+        allow_unlimited: values.integer(validity_path) == -1,
+        require_allowed_apis: values.bool("apikey.tokenConfigs.validateAllowedAPIs"),
+    };
+    let issued = ApiKeyIssuer {
+        issuer: values.text("apikey.issuer.tokenConfig.issuer"),
+        validity,
+        apis: granted(values, problems),
+    };
+    let enabled = values.bool("apikey.issuer.tokenConfig.enabled");
+    if enabled && issued.issuer != accepted.issuer {
+        let origin = values.origin("apikey.issuer.tokenConfig.issuer").max(values.origin("apikey.tokenConfigs.issuer"));
+        let message = "`apikey.issuer.tokenConfig.issuer` is not `apikey.tokenConfigs.issuer`: this gateway does not accept the keys that it makes";
+        problems.push(ConfigDiagnostic::warning(Code::Conflict, &origin, message));
+    }
+    (accepted, enabled.then_some(issued))
+}
+
+fn granted(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Vec<GrantedApi> {
+    let mut granted = Vec::new();
+    for entry in values.entries("apikey.issuer.api") {
+        let name = values.text(&format!("{entry}.name"));
+        let versions = values.list(&format!("{entry}.versions"));
+        // An entry left out could leave none, and none stands for all.
+        if name.is_empty() || versions.is_empty() {
+            let message = format!("`{entry}` must have a `name`, and `versions` that are not empty");
+            problems.push(ConfigDiagnostic::error(Code::BadValue, &values.section_origin(&entry), message));
+        }
+        granted.push(GrantedApi { name, versions });
+    }
+    granted
+}
+
+/// An API key is no access token, nor the reverse: their issuers tell them apart.
+fn distinct_issuers(values: &Values, issuers: &[issuers::Issuer], problems: &mut Vec<ConfigDiagnostic>) {
+    for path in ["apikey.tokenConfigs.issuer", "apikey.issuer.tokenConfig.issuer"] {
+        let name = values.text(path);
+        let shared = issuers.iter().any(|issuer| issuer.settings.issuer == name);
+        let reason = match () {
+            () if name.is_empty() => "must not be empty",
+            () if shared => "is an issuer of `[[jwtTokenConfig]]` too: API keys need one of their own",
+            () => continue,
+        };
+        problems.push(ConfigDiagnostic::error(Code::Conflict, &values.origin(path), format!("`{path}` {reason}")));
+    }
+}
+
+fn envoy(values: &Values) -> Envoy {
+    let heap = values.number::<u64>("envoyConfig.maxHeapSize");
+    Envoy {
+        path: values.path("envoyConfig.path"),
+        concurrency: NonZeroU32::new(values.number("envoyConfig.concurrency")),
+        log_level: values.text("envoyConfig.logLevel").parse::<LogLevel>().unwrap_or_default(),
+        overload: Overload {
+            max_connections: values.number("envoyConfig.maxConnections"),
+            max_heap: (heap > 0).then_some(heap),
+        },
+        drain: milliseconds(values, "envoyConfig.drainTimeout"),
+    }
+}
+
+fn probes(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Vec<String> {
+    let path = "gateway.probe";
+    let probes = values.list(path);
+    for probe in &probes {
+        let scheme = reqwest::Url::parse(probe).ok().map(|url| url.scheme().to_owned());
+        if !matches!(scheme.as_deref(), Some("http" | "https")) {
+            let message = format!("`{path}` has `{probe}` in it, which is no `http:` or `https:` URL");
+            problems.push(ConfigDiagnostic::error(Code::BadValue, &values.origin(path), message));
+        }
+    }
+    probes
+}
+
+fn access_log(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Option<settings::AccessLog> {
+    let (console, path) = (values.bool("b7a.http.accesslog.console"), values.path("b7a.http.accesslog.path"));
+    if console && path.is_some() {
+        let message = "`b7a.http.accesslog.console` has no effect: `b7a.http.accesslog.path` is given too";
+        let origin = values.origin("b7a.http.accesslog.console");
+        problems.push(ConfigDiagnostic::warning(Code::NoEffect, &origin, message));
+    }
+    let path = path.map(|path| path.to_string_lossy().into_owned());
+    path.or_else(|| console.then(|| "/dev/stdout".to_owned())).map(|path| settings::AccessLog { path })
+}
+
+fn log_level(text: &str) -> LevelFilter {
+    text.parse().unwrap_or(LevelFilter::INFO)
+}
+
+fn milliseconds(values: &Values, path: &str) -> Duration {
+    Duration::from_millis(values.number(path))
+}

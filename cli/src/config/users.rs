@@ -1,0 +1,83 @@
+//! Who may log in when nobody is configured.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use aws_lc_rs::digest;
+
+/// A user of `[b7a.users]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    pub name: String,
+    /// A hash, in one of the forms that `b7a.users.*.password` takes.
+    pub password: Secret,
+    pub scopes: Vec<String>,
+}
+
+/// Text that is never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+/// The users, and what must be told about them.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Users {
+    pub users: Vec<User>,
+    /// Password of `admin`, generated now. To be shown once; it is stored nowhere.
+    pub generated: Option<Secret>,
+}
+
+const ADMIN: &str = "admin";
+
+/// The users that are configured. Without any there is one, `admin`: with the password `admin`, which everybody knows,
+/// while nobody but this host can reach `listening`, and with one from `generate` otherwise.
+pub fn or_admin(configured: &[User], listening: &[IpAddr], generate: impl FnOnce() -> String) -> Users {
+    if !configured.is_empty() {
+        return Users { users: configured.to_vec(), generated: None };
+    }
+    let generated = (!listening.iter().all(IpAddr::is_loopback)).then(generate);
+    let password = generated.as_deref().unwrap_or(ADMIN);
+    let admin = User { name: ADMIN.to_owned(), password: Secret::new(hashed(password)), scopes: Vec::new() };
+    Users { users: vec![admin], generated: generated.map(Secret::new) }
+}
+
+/// Unsalted is enough for what is random, or known to all.
+fn hashed(password: &str) -> String {
+    let digest = digest::digest(&digest::SHA256, password.as_bytes());
+    let hex: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("@sha256:{{{hex}}}")
+}
+
+/// Whether `password` has one of the forms of a hash, and if so, whether it is one that is easily reversed.
+pub fn is_weak_hash(password: &str) -> Option<bool> {
+    let hex = |text: &str, length| text.len() == length && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let braced = |prefix| password.strip_prefix(prefix)?.strip_prefix('{')?.strip_suffix('}');
+    if hex(password, 40) && !password.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        return Some(true);
+    }
+    let strong = braced("@sha256:").is_some_and(|digest| hex(digest, 64))
+        || braced("@sha512:").is_some_and(|digest| hex(digest, 128))
+        || password.starts_with("$argon2");
+    strong.then_some(false)
+}
+
+// === impl Secret ===
+
+impl Secret {
+    pub fn new(text: String) -> Secret {
+        Secret(text)
+    }
+
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+#[cfg(test)]
+#[path = "users_tests.rs"]
+mod tests;
