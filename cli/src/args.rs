@@ -147,14 +147,18 @@ pub struct Serving {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Every setting of micro-gw.conf can be given as --section.key=value, e.g. --listenerConfig.httpsPort=9443.")]
+#[command(
+    after_help = "Every setting of micro-gw.conf can be given as --section.key=value, e.g. --listenerConfig.httpsPort=9443."
+)]
 pub struct Run {
     #[command(flatten)]
     pub serving: Serving,
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Every setting of micro-gw.conf can be given as --section.key=value, e.g. --listenerConfig.httpsPort=9443.")]
+#[command(
+    after_help = "Every setting of micro-gw.conf can be given as --section.key=value, e.g. --listenerConfig.httpsPort=9443."
+)]
 pub struct Serve {
     #[command(flatten)]
     pub serving: Serving,
@@ -225,9 +229,8 @@ pub fn with_settings(arguments: impl IntoIterator<Item = String>) -> Vec<String>
             out.extend(arguments.by_ref());
             break;
         }
-        let setting = argument.strip_prefix("--").filter(|rest| {
-            rest.split('=').next().unwrap_or_default().contains('.')
-        });
+        let setting =
+            argument.strip_prefix("--").filter(|rest| rest.split('=').next().unwrap_or_default().contains('.'));
         match setting {
             Some(setting) if setting.contains('=') => out.extend(["--set".to_owned(), setting.to_owned()]),
             Some(setting) => {

@@ -5,10 +5,10 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
+use microgw_compiler::artifact;
 use microgw_compiler::compile::{Compilation, Options, compile};
 use microgw_compiler::diagnostic::{Diagnostic, Severity, render_human, render_json};
 use microgw_compiler::model::Model;
-use microgw_compiler::artifact;
 use serde_json::{Value, json};
 
 use crate::args::{self, Compile, Format};

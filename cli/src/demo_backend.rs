@@ -40,7 +40,8 @@ pub async fn serve(listen: SocketAddr) -> anyhow::Result<()> {
         .route("/v2/store/order/{id}", get(get_order).delete(delete_order))
         .fallback(|| async { missing("no such resource") })
         .with_state(store);
-    let listener = tokio::net::TcpListener::bind(listen).await.with_context(|| format!("cannot listen on `{listen}`"))?;
+    let listener =
+        tokio::net::TcpListener::bind(listen).await.with_context(|| format!("cannot listen on `{listen}`"))?;
     output::line(&format!("petstore on http://{}/v2", listener.local_addr()?));
     axum::serve(listener, app).await.context("the petstore stopped")
 }

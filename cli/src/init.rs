@@ -116,9 +116,9 @@ fn file_name(name: &str, content: &[u8]) -> String {
     let name: String = name.chars().map(safe).collect();
     let name = name.trim_start_matches('.');
     let name = if name.is_empty() { "definition" } else { name };
-    let known = Path::new(name).extension().is_some_and(|extension| {
-        ["json", "yaml", "yml"].iter().any(|known| extension.eq_ignore_ascii_case(known))
-    });
+    let known = Path::new(name)
+        .extension()
+        .is_some_and(|extension| ["json", "yaml", "yml"].iter().any(|known| extension.eq_ignore_ascii_case(known)));
     if known {
         return name.to_owned();
     }

@@ -15,12 +15,39 @@ pub fn inspect(args: &args::Inspect) -> anyhow::Result<()> {
     let id = artifact::id(&bytes);
     let settings = microgw_compiler::settings::Settings {
         listeners: microgw_compiler::settings::Listeners {
-            host: "127.0.0.1".parse()?, bind: true, http_port: 9090, https_port: 9095, max_header_size: 8192, max_body_size: None, trusted_hops: 0, http2: true,
-            identity: { let c = rcgen::generate_simple_self_signed(["localhost".to_owned()])?; microgw_compiler::settings::TlsIdentity { certificate_chain: c.cert.pem(), private_key: c.signing_key.serialize_pem() } },
+            host: "127.0.0.1".parse()?,
+            bind: true,
+            http_port: 9090,
+            https_port: 9095,
+            max_header_size: 8192,
+            max_body_size: None,
+            trusted_hops: 0,
+            http2: true,
+            identity: {
+                let c = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
+                microgw_compiler::settings::TlsIdentity {
+                    certificate_chain: c.cert.pem(),
+                    private_key: c.signing_key.serialize_pem(),
+                }
+            },
         },
-        credentials: microgw_compiler::settings::Credentials { header: "authorization".into(), remove: true, strip: vec!["x-jwt-assertion".into()] },
-        issuers: vec![], api_keys: microgw_compiler::settings::ApiKeys { issuer: "x".into(), skew_seconds: 5, allow_unlimited: false, require_allowed_apis: false },
-        api_key_issuer: true, backend_trust: Some(microgw_compiler::settings::TrustStore(std::fs::read_to_string("/etc/ssl/certs/ca-certificates.crt")?)), access_log: Some(microgw_compiler::settings::AccessLog { path: "/dev/stdout".into() }),
+        credentials: microgw_compiler::settings::Credentials {
+            header: "authorization".into(),
+            remove: true,
+            strip: vec!["x-jwt-assertion".into()],
+        },
+        issuers: vec![],
+        api_keys: microgw_compiler::settings::ApiKeys {
+            issuer: "x".into(),
+            skew_seconds: 5,
+            allow_unlimited: false,
+            require_allowed_apis: false,
+        },
+        api_key_issuer: true,
+        backend_trust: Some(microgw_compiler::settings::TrustStore(std::fs::read_to_string(
+            "/etc/ssl/certs/ca-certificates.crt",
+        )?)),
+        access_log: Some(microgw_compiler::settings::AccessLog { path: "/dev/stdout".into() }),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     runtime.block_on(async {

@@ -2,9 +2,12 @@
 
 mod args;
 mod build;
+mod config;
 mod demo_backend;
+mod gateway;
 mod init;
 mod inspect;
+mod logging;
 mod output;
 mod preflight;
 mod project;
@@ -38,7 +41,8 @@ fn main() -> ExitCode {
 
 fn command() -> Command {
     let arguments = args::with_settings(std::env::args());
-    let gateway = arguments.first().is_some_and(|name| Path::new(name).file_name().is_some_and(|name| name == "gateway"));
+    let gateway =
+        arguments.first().is_some_and(|name| Path::new(name).file_name().is_some_and(|name| name == "gateway"));
     if gateway { Command::Run(Gateway::parse_from(arguments).run) } else { Cli::parse_from(arguments).command }
 }
 
@@ -47,7 +51,20 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Init(args) => runtime()?.block_on(init::init(&args)),
         Command::Build(args) => build::build(&args),
         Command::Check(args) => build::check(&args),
-        Command::Run(_) | Command::Serve(_) | Command::Bootstrap(_) => anyhow::bail!("soon"),
+        Command::Run(args) => {
+            let config = settings(&args.serving.target, &args.serving.settings, args.serving.compile.allow_unenforced)?;
+            logging::start(config.log_level);
+            service_runtime()?.block_on(gateway::run(&args, config))
+        }
+        Command::Serve(args) => {
+            let config = settings(&args.serving.target, &args.serving.settings, args.serving.compile.allow_unenforced)?;
+            logging::start(config.log_level);
+            service_runtime()?.block_on(gateway::serve(&args, config))
+        }
+        Command::Bootstrap(args) => {
+            let config = settings(&args.target, &args.settings, false)?;
+            gateway::print_bootstrap(&args, &config)
+        }
         Command::Inspect(args) => inspect::inspect(&args),
         Command::DemoBackend(args) => runtime()?.block_on(demo_backend::serve(args.listen)),
         Command::Version => {
@@ -56,6 +73,25 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
         }
         Command::EnvoyExec(args) => Err(microgw_envoy::exec_child(args.command).into()),
     }
+}
+
+/// The settings for `target`: a project's own conf/ is looked at, too.
+pub fn settings(target: &Path, args: &args::Settings, allow_unenforced: bool) -> anyhow::Result<config::Config> {
+    let loaded = config::load(&config::Request {
+        file: args.config.as_deref(),
+        project: target.is_dir().then_some(target),
+        overrides: &args.overrides,
+        allow_unenforced,
+    })?;
+    for warning in &loaded.warnings {
+        output::note(&warning.to_string());
+    }
+    Ok(loaded.config)
+}
+
+/// For publishing, the admin interface and all that is not a decision: those have threads of their own.
+fn service_runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?)
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {

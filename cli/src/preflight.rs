@@ -34,7 +34,12 @@ struct NoTraffic;
 
 impl Trial {
     /// Fails, with each API at fault, if Envoy refuses the snapshot.
-    pub async fn offer(model: Arc<Model>, artifact: String, settings: Settings, envoy: Option<&Path>) -> anyhow::Result<Trial> {
+    pub async fn offer(
+        model: Arc<Model>,
+        artifact: String,
+        settings: Settings,
+        envoy: Option<&Path>,
+    ) -> anyhow::Result<Trial> {
         let mut settings = settings;
         settings.listeners.bind = false;
         let envoy = microgw_envoy::find(envoy)?;
@@ -43,7 +48,10 @@ impl Trial {
         let paths = directory.sockets();
         let listener = tokio::net::UnixListener::from_std(sockets::bind(&paths.xds)?)?;
         let publisher = Publisher::new(
-            Config { static_clusters: names::STATIC_CLUSTERS.map(Arc::from).into(), ..Config::new(model.project.clone()) },
+            Config {
+                static_clusters: names::STATIC_CLUSTERS.map(Arc::from).into(),
+                ..Config::new(model.project.clone())
+            },
             Arc::new(NoTraffic),
             Arc::new(NoTraffic),
             None,
@@ -87,7 +95,8 @@ impl Trial {
         let outcome = match publisher.publish(candidate).await {
             Outcome::Pending { generation } => {
                 // Envoy has not connected yet; it will, or the supervisor gives up with it.
-                let settled = publications.wait_for(|publication| publication.live.is_some() || publication.rejection.is_some());
+                let settled =
+                    publications.wait_for(|publication| publication.live.is_some() || publication.rejection.is_some());
                 let publication = tokio::time::timeout(std::time::Duration::from_secs(60), settled)
                     .await
                     .context("Envoy did not answer within 60 s")??;
@@ -105,7 +114,10 @@ impl Trial {
             }
             Outcome::Degraded { faults, .. } => {
                 for fault in &faults {
-                    output::note(&format!("{}: Envoy refuses API `{}`: {}", fault.location, fault.api, fault.envoy_text));
+                    output::note(&format!(
+                        "{}: Envoy refuses API `{}`: {}",
+                        fault.location, fault.api, fault.envoy_text
+                    ));
                 }
                 bail!("Envoy refuses {} API(s)", faults.len())
             }

@@ -22,7 +22,8 @@ pub struct Project {
 
 impl Project {
     pub fn open(directory: &Path, deployment_config: Option<&Path>) -> anyhow::Result<Project> {
-        let root = fs::canonicalize(directory).with_context(|| format!("cannot open project `{}`", directory.display()))?;
+        let root =
+            fs::canonicalize(directory).with_context(|| format!("cannot open project `{}`", directory.display()))?;
         if !root.is_dir() {
             bail!("`{}` is not a project directory", directory.display());
         }

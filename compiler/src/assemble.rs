@@ -6,11 +6,12 @@ pub mod names;
 mod routes;
 mod rules;
 mod secrets;
+mod substitute;
 mod table;
 mod tree;
 mod wire;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use envoy_types::pb::envoy::config::core::v3::config_source::ConfigSourceSpecifier;
@@ -21,9 +22,10 @@ use self::rules::Rules;
 use self::wire::{digest, hex, resource};
 use crate::model::Model;
 use crate::settings::Settings;
-use crate::snapshot::{Fallbacks, Generation, ResourceType, Resources, Snapshot};
+use crate::snapshot::{ApiKey, Fallbacks, Generation, ResourceType, Resources, Snapshot};
 
 pub use self::routes::{fault, key};
+pub use self::substitute::substitute;
 
 /// What a snapshot is made of.
 #[derive(Clone, Copy, Debug)]
@@ -42,7 +44,20 @@ pub fn assemble(input: Input<'_>) -> Snapshot {
     let generation = generation(input);
     let mut rules = Rules::new(input.settings);
     let mut routes = Routes::default();
-    routes.model(input.model, input.fallbacks, input.previous.map(|(model, _)| model), &mut rules);
+    let substituted;
+    let model = if input.fallbacks.is_empty() {
+        input.model
+    } else {
+        substituted = substitute(input.model, input.fallbacks, input.previous.map(|(model, _)| model));
+        &substituted
+    };
+    for api in &model.apis {
+        routes.api(model, api, &mut rules);
+    }
+    let served: BTreeSet<ApiKey> = model.apis.iter().map(key).collect();
+    for api in input.model.apis.iter().filter(|api| !served.contains(&key(api))) {
+        routes.unavailable(input.model, api);
+    }
     routes.built_in(input.settings, &generation);
     let sources = std::mem::take(&mut routes.sources);
     let clusters = routes

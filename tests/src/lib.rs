@@ -1,1 +1,47 @@
+//! Black-box tests start the real `micro-gw`, the real Envoy and real backends on free ports. Nothing is shared between
+//! tests, and nothing sleeps: every wait is for a condition, with a deadline.
 
+pub mod backend;
+pub mod gateway;
+pub mod issuer;
+pub mod load;
+pub mod project;
+
+use std::time::{Duration, Instant};
+
+/// How long anything that should happen may take on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Asks until the answer is `Some`.
+///
+/// # Panics
+/// When that takes longer than [`PATIENCE`].
+pub async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    let started = Instant::now();
+    loop {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        assert!(started.elapsed() < PATIENCE, "{what}: not after {PATIENCE:?}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Whether there is an Envoy to test with. Without one a test is skipped, visibly; on CI it fails.
+///
+/// # Panics
+/// On CI, when there is none.
+pub fn envoy_is_here() -> bool {
+    let found = microgw_envoy::find(None);
+    assert!(found.is_ok() || std::env::var_os("CI").is_none(), "CI needs Envoy: run `make envoy`");
+    if let Err(error) = &found {
+        eprintln!("SKIPPED: {error}");
+    }
+    found.is_ok()
+}
+
+/// One process-wide crypto provider, as in the gateway.
+pub fn install_crypto() {
+    // A second test in this process finds it installed.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+}

@@ -95,7 +95,8 @@ impl Ledger {
     /// sync from then on, and are no longer waited for until they have caught up.
     pub(crate) async fn settle(&self, sequence: u64, limit: Duration) -> Settlement {
         let mut entries = self.entries.subscribe();
-        if let Ok(Ok(entries)) = timeout(limit, entries.wait_for(|entries| settlement(entries, sequence).is_some())).await
+        if let Ok(Ok(entries)) =
+            timeout(limit, entries.wait_for(|entries| settlement(entries, sequence).is_some())).await
         {
             return settlement(&entries, sequence).unwrap_or(Settlement::Silent);
         }
@@ -172,7 +173,8 @@ fn settlement(entries: &Entries, sequence: u64) -> Option<Settlement> {
 }
 
 fn refusal(entries: &Entries, sequence: u64) -> Option<Refusal> {
-    let refused = |entry: &Entry| entry.refused.as_ref().filter(|(at, _)| *at == sequence).map(|(_, text)| text.clone());
+    let refused =
+        |entry: &Entry| entry.refused.as_ref().filter(|(at, _)| *at == sequence).map(|(_, text)| text.clone());
     entries.values().find_map(refused)
 }
 
@@ -277,4 +279,3 @@ fn shorten(text: &str, characters: usize) -> String {
 pub(crate) fn unix_now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())
 }
-

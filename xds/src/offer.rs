@@ -67,12 +67,7 @@ pub(crate) fn check(resources: &Resources, static_clusters: &BTreeSet<Arc<str>>)
     references(resources).find(|(_, _, (kind, target))| !exists(kind, target)).map_or(
         Ok(()),
         |(kind, name, (target_kind, target))| {
-            Err(Inconsistent {
-                kind,
-                name: Arc::clone(name),
-                target_kind: *target_kind,
-                target: Arc::clone(target),
-            })
+            Err(Inconsistent { kind, name: Arc::clone(name), target_kind: *target_kind, target: Arc::clone(target) })
         },
     )
 }

@@ -58,13 +58,20 @@ pub struct Candidate {
 /// How a publish ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    Live { generation: Generation },
+    Live {
+        generation: Generation,
+    },
     /// Live, with some APIs in fallback. The generation is that of the reassembled snapshot.
-    Degraded { generation: Generation, faults: Vec<Fault> },
+    Degraded {
+        generation: Generation,
+        faults: Vec<Fault>,
+    },
     /// The generation that was live before, if any, keeps serving.
     Rejected(Rejection),
     /// No Envoy has accepted it yet; it stays on offer. [`Publisher::subscribe`] tells when it is live.
-    Pending { generation: Generation },
+    Pending {
+        generation: Generation,
+    },
     /// It is live already.
     Unchanged,
     /// A newer candidate came while this one waited for its turn.
@@ -246,4 +253,3 @@ impl Drop for Task {
         self.0.abort();
     }
 }
-

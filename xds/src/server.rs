@@ -160,8 +160,7 @@ impl Conversation {
             tracing::warn!(envoy = ?node.id, project = ?node.cluster, "an Envoy asks for a project that is not served");
             return Err(Status::not_found("the project named by node.cluster is not served here"));
         };
-        let membership =
-            publisher.ledger().join(node).map_err(|full| Status::resource_exhausted(full.to_string()))?;
+        let membership = publisher.ledger().join(node).map_err(|full| Status::resource_exhausted(full.to_string()))?;
         tracing::info!(envoy = ?node.id, project = ?node.cluster, "an Envoy connected");
 
         let mut offers = publisher.offers();

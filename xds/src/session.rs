@@ -159,12 +159,9 @@ impl Session {
 
     /// An Envoy that starts asks for clusters, then for listeners, then for what they refer to.
     fn has_asked_for(&self, offer: &Offer) -> bool {
-        let wants = |kind, name: &str| {
-            self.subscriptions.get(&kind).is_some_and(|subscription| subscription.wants(name))
-        };
-        [ResourceType::Cluster, ResourceType::Listener]
-            .into_iter()
-            .all(|kind| self.subscriptions.contains_key(&kind))
+        let wants =
+            |kind, name: &str| self.subscriptions.get(&kind).is_some_and(|subscription| subscription.wants(name));
+        [ResourceType::Cluster, ResourceType::Listener].into_iter().all(|kind| self.subscriptions.contains_key(&kind))
             && offer.named().all(|(kind, name)| wants(*kind, name))
     }
 }

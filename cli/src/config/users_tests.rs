@@ -1,1 +1,71 @@
+use super::*;
 
+/// `printf admin | sha256sum`.
+const ADMIN_HASH: &str = "@sha256:{8c6976e5b5410415bde908bd4dee15dfb167a9c873fc4bb8a81f6f2ab448a918}";
+
+fn addresses(texts: &[&str]) -> Vec<IpAddr> {
+    texts.iter().map(|text| text.parse().unwrap()).collect()
+}
+
+#[test]
+fn the_known_password_only_on_this_host() {
+    for listening in [&["127.0.0.1", "127.0.0.1"][..], &["127.8.9.1", "::1"]] {
+        let users = or_admin(&[], &addresses(listening), || unreachable!("none is needed"));
+        assert_eq!(users.generated, None);
+        assert_eq!(users.users.len(), 1);
+        assert_eq!((users.users[0].name.as_str(), users.users[0].password.expose()), ("admin", ADMIN_HASH));
+    }
+}
+
+#[test]
+fn a_password_of_its_own_elsewhere() {
+    for listening in [
+        &["0.0.0.0", "127.0.0.1"][..],
+        &["127.0.0.1", "0.0.0.0"],
+        &["127.0.0.1", "::"],
+        &["10.0.0.1", "127.0.0.1"],
+        &["::ffff:10.0.0.1", "127.0.0.1"],
+    ] {
+        let users = or_admin(&[], &addresses(listening), || "abc".to_owned());
+        assert_eq!(users.generated, Some(Secret::new("abc".to_owned())), "{listening:?}");
+        // `printf abc | sha256sum`.
+        let expected = "@sha256:{ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad}";
+        assert_eq!(users.users[0].password.expose(), expected);
+    }
+}
+
+#[test]
+fn configured_users_are_all_there_are() {
+    let user = User { name: "jo".to_owned(), password: Secret::new(ADMIN_HASH.to_owned()), scopes: Vec::new() };
+    for listening in [&["127.0.0.1"][..], &["0.0.0.0"]] {
+        let users = or_admin(std::slice::from_ref(&user), &addresses(listening), || unreachable!("none is needed"));
+        assert_eq!(users, Users { users: vec![user.clone()], generated: None });
+    }
+}
+
+#[test]
+fn hashes() {
+    let (sha1, sha256, sha512) = ("0123456789abcdef0123456789abcdef01234567", "a".repeat(64), "A".repeat(128));
+    for (password, weak) in [
+        (sha1.to_owned(), Some(true)),
+        (format!("@sha256:{{{sha256}}}"), Some(false)),
+        (format!("@sha512:{{{sha512}}}"), Some(false)),
+        ("$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ$aGFzaA".to_owned(), Some(false)),
+        (sha1.to_uppercase(), None),
+        (format!("@sha256:{{{sha512}}}"), None),
+        (format!("@sha256:{sha256}"), None),
+        ("@sha512:{}".to_owned(), None),
+        ("admin".to_owned(), None),
+        (String::new(), None),
+    ] {
+        assert_eq!(is_weak_hash(&password), weak, "{password}");
+    }
+}
+
+#[test]
+fn secrets_are_not_shown() {
+    let user = User { name: "jo".to_owned(), password: Secret::new("hunter2".to_owned()), scopes: Vec::new() };
+    assert!(!format!("{user:?}").contains("hunter2"));
+    let users = or_admin(&[], &addresses(&["0.0.0.0"]), || "hunter2".to_owned());
+    assert!(!format!("{users:?}").contains("hunter2"));
+}

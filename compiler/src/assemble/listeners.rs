@@ -13,9 +13,9 @@ use envoy_types::pb::envoy::config::core::v3::header_value_option::HeaderAppendA
 use envoy_types::pb::envoy::config::core::v3::http_protocol_options::HeadersWithUnderscoresAction;
 use envoy_types::pb::envoy::config::core::v3::substitution_format_string::Format;
 use envoy_types::pb::envoy::config::core::v3::{
-    ApiVersion, DataSource, GrpcService, HeaderValue, HeaderValueOption,
-    Http1ProtocolOptions, Http2ProtocolOptions, HttpProtocolOptions, SubstitutionFormatString, TransportSocket,
-    TypedExtensionConfig, data_source, transport_socket,
+    ApiVersion, DataSource, GrpcService, HeaderValue, HeaderValueOption, Http1ProtocolOptions, Http2ProtocolOptions,
+    HttpProtocolOptions, SubstitutionFormatString, TransportSocket, TypedExtensionConfig, data_source,
+    transport_socket,
 };
 use envoy_types::pb::envoy::config::listener::v3::{Filter, FilterChain, Listener, filter};
 use envoy_types::pb::envoy::extensions::access_loggers::file::v3::FileAccessLog;

