@@ -162,22 +162,18 @@ fn users(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Vec<User> {
             let message = format!("user {name:?} has a colon or a control character in its name");
             problems.push(ConfigDiagnostic::error(Code::BadValue, &origin, message));
         }
-        match is_weak_hash(&password) {
-            Some(weak) => {
-                if weak {
-                    let message = format!("`{path}` is a SHA-1 hash, which is easily reversed");
-                    problems.push(ConfigDiagnostic::warning(Code::Insecure, &origin, message).help("use argon2"));
-                }
-                let scopes = values.list(&format!("b7a.users.{section}.scopes"));
-                users.push(User { name: name.to_owned(), password: Secret::new(password), scopes });
-            }
-            None => {
-                let message = format!("`{path}` is not the hash of a password");
-                let help =
-                    "it must be SHA-1 in lower-case hex, `@sha256:{hex}`, `@sha512:{hex}`, or argon2 in PHC form";
-                problems.push(ConfigDiagnostic::error(Code::BadValue, &origin, message).help(help));
-            }
+        let Some(weak) = is_weak_hash(&password) else {
+            let message = format!("`{path}` is not the hash of a password");
+            let help = "it must be SHA-1 in lower-case hex, `@sha256:{hex}`, `@sha512:{hex}`, or argon2 in PHC form";
+            problems.push(ConfigDiagnostic::error(Code::BadValue, &origin, message).help(help));
+            continue;
+        };
+        if weak {
+            let message = format!("`{path}` is a SHA-1 hash, which is easily reversed");
+            problems.push(ConfigDiagnostic::warning(Code::Insecure, &origin, message).help("use argon2"));
         }
+        let scopes = values.list(&format!("b7a.users.{section}.scopes"));
+        users.push(User { name: name.to_owned(), password: Secret::new(password), scopes });
     }
     users
 }

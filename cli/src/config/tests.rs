@@ -52,7 +52,7 @@ fn the_defaults() {
             },
             api_key_issuer: Some(ApiKeyIssuer {
                 issuer,
-                validity: Some(Duration::from_secs(30 * 24 * 60 * 60)),
+                validity: Some(Duration::from_hours(30 * 24)),
                 apis: Vec::new(),
             }),
             api_key_file: None,

@@ -1,6 +1,6 @@
 //! Who may log in when nobody is configured.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::net::IpAddr;
 
 use aws_lc_rs::digest;
@@ -43,8 +43,13 @@ pub fn or_admin(configured: &[User], listening: &[IpAddr], generate: impl FnOnce
 /// Unsalted is enough for what is random, or known to all.
 fn hashed(password: &str) -> String {
     let digest = digest::digest(&digest::SHA256, password.as_bytes());
-    let hex: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("@sha256:{{{hex}}}")
+    let mut hash = "@sha256:{".to_owned();
+    for byte in digest.as_ref() {
+        // Writing to a `String` does not fail.
+        let _ = write!(hash, "{byte:02x}");
+    }
+    hash.push('}');
+    hash
 }
 
 /// Whether `password` has one of the forms of a hash, and if so, whether it is one that is easily reversed.

@@ -84,8 +84,8 @@ fn ignored(
         let problem = if allow_unenforced { ConfigDiagnostic::warning } else { ConfigDiagnostic::error };
         return Some(problem(Code::NotEnforced, &setting.value_origin, message).help(help));
     }
-    // Switched off is what it is.
-    if key.kind == Kind::Bool && text == "false" {
+    // Switched off is what it is, unless it is on without being asked for.
+    if text == "false" && key.default != "true" {
         return None;
     }
     Some(ConfigDiagnostic::warning(Code::NoEffect, &setting.origin, format!("`{path}` has no effect")).help(instead))

@@ -147,6 +147,7 @@ fn what_lets_nothing_through_is_only_named() {
         "[mutualSSLConfig]\nprotocolVersions = 'TLSv1.2,TLSv1.1'",
         "[analytics.gRPCAnalytics]\nenable = true",
         "[httpClients]\nverifyHostname = true",
+        "[httpClients]\nenableHttp2 = false",
         "[httpClients]\ndisableSslVerification = true",
         "[keyManager]\nserverUrl = 'https://localhost:9443'",
         "[b7a.observability.metrics.prometheus]\nport = 9797",
@@ -200,7 +201,7 @@ fn paths_are_relative_to_their_file() {
 
 #[test]
 fn entries_are_counted_in_their_order() {
-    let file: String = (0..12).map(|index| format!("[[jwtTokenConfig]]\nissuer = '{index}'\n")).collect();
+    let file = "[[jwtTokenConfig]]\nissuer = 'a'\n".repeat(12);
     let (values, _) = judged(&file, false);
     let entries = values.entries("jwtTokenConfig");
     assert_eq!(
