@@ -188,9 +188,12 @@ pub struct Inspect {
     /// Show the snapshot that the artifact becomes with this micro-gw.conf.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Print the Envoy resources as JSON.
+    /// Print the Envoy resources as JSON, as a real Envoy shows them.
     #[arg(long)]
     pub envoy: bool,
+    /// The Envoy that shows them [default: $`MICROGW_ENVOY`, PATH, the pinned install].
+    #[arg(long, value_name = "FILE")]
+    pub binary: Option<PathBuf>,
     #[arg(long = "set", hide = true, value_name = "KEY=VALUE")]
     pub overrides: Vec<String>,
     /// How the artifact is shown.

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use microgw_compiler::artifact;
@@ -12,7 +13,10 @@ use microgw_compiler::model::Model;
 use serde_json::{Value, json};
 
 use crate::args::{self, Compile, Format};
+use crate::gateway::system_trust;
+use crate::inspect::passing_identity;
 use crate::output;
+use crate::preflight::Trial;
 use crate::project::Project;
 
 /// The input is wrong, and that has been said.
@@ -28,7 +32,7 @@ pub fn build(args: &args::Build) -> anyhow::Result<()> {
     if let (Some(model), false) = (&compilation.model, failed) {
         let bytes = artifact::encode(model);
         if args.preflight {
-            anyhow::bail!("soon");
+            preflight(args, model, &bytes)?;
         }
         let path = args.output.clone().unwrap_or_else(|| project.artifact());
         write_atomically(&path, &bytes)?;
@@ -36,6 +40,18 @@ pub fn build(args: &args::Build) -> anyhow::Result<()> {
     }
     report(&project, &compilation, args.format, written.as_ref())?;
     if failed { Err(DoesNotBuild.into()) } else { Ok(()) }
+}
+
+/// A real Envoy has to take the snapshot.
+fn preflight(args: &args::Build, model: &Model, bytes: &[u8]) -> anyhow::Result<()> {
+    let config = crate::settings(&args.project, &args.settings, args.compile.allow_unenforced)?;
+    let settings = config.settings(passing_identity()?, system_trust());
+    let envoy = args.settings.envoy.as_deref().or(config.envoy.path.as_deref());
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    runtime.block_on(async {
+        Trial::offer(Arc::new(model.clone()), artifact::id(bytes), settings, envoy).await?.end().await;
+        Ok(())
+    })
 }
 
 pub fn check(args: &args::Check) -> anyhow::Result<()> {

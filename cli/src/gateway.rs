@@ -23,6 +23,7 @@ use microgw_xds::{Candidate, Outcome, Publisher, Rejection, Xds};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
+pub use self::identity::system_trust;
 use self::last_live::{LastLive, Loaded};
 use self::observer::Observer;
 use self::probe::{HealthProbe, Targets};
@@ -132,7 +133,7 @@ impl Gateway {
         let files = config.listeners.identity.as_ref();
         let files = files.map(|files| (files.certificate_chain.as_path(), files.private_key.as_path()));
         let settings = Arc::new(config.settings(identity::tls(files, data)?, identity::system_trust()));
-        let mut services = Services::start(config, data, paths).await?;
+        let mut services = Services::start(config, data, paths)?;
         let last_live = Arc::new(LastLive::new(data, &project));
         let resumed = match last_live.resume() {
             Some((loaded, rules)) => {

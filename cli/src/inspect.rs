@@ -1,60 +1,223 @@
 //! `inspect`: what an artifact contains, and the snapshot it becomes.
 
-use anyhow::Context as _;
+use std::fmt::Write as _;
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use microgw_compiler::artifact;
+use microgw_compiler::assemble::{Input, assemble};
+use microgw_compiler::model::{Access, Api, Endpoint, EndpointId, KeyLocation, Model, Operation, Requirement};
+use microgw_compiler::settings::{Settings, TlsIdentity};
+use microgw_compiler::snapshot::{Fallbacks, Snapshot};
+use serde_json::{Value, json};
 
-use crate::args;
+use crate::args::{self, Format};
 use crate::build;
+use crate::gateway::system_trust;
 use crate::output;
 use crate::preflight::Trial;
 
 pub fn inspect(args: &args::Inspect) -> anyhow::Result<()> {
     let (model, bytes) = build::load(&args.artifact)?;
     let id = artifact::id(&bytes);
-    let settings = microgw_compiler::settings::Settings {
-        listeners: microgw_compiler::settings::Listeners {
-            host: "127.0.0.1".parse()?,
-            bind: true,
-            http_port: 9090,
-            https_port: 9095,
-            max_header_size: 8192,
-            max_body_size: None,
-            trusted_hops: 0,
-            http2: true,
-            identity: {
-                let c = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
-                microgw_compiler::settings::TlsIdentity {
-                    certificate_chain: c.cert.pem(),
-                    private_key: c.signing_key.serialize_pem(),
-                }
-            },
-        },
-        credentials: microgw_compiler::settings::Credentials {
-            header: "authorization".into(),
-            remove: true,
-            strip: vec!["x-jwt-assertion".into()],
-        },
-        issuers: vec![],
-        api_keys: microgw_compiler::settings::ApiKeys {
-            issuer: "x".into(),
-            skew_seconds: 5,
-            allow_unlimited: false,
-            require_allowed_apis: false,
-        },
-        api_key_issuer: true,
-        backend_trust: Some(microgw_compiler::settings::TrustStore(std::fs::read_to_string(
-            "/etc/ssl/certs/ca-certificates.crt",
-        )?)),
-        access_log: Some(microgw_compiler::settings::AccessLog { path: "/dev/stdout".into() }),
+    if args.envoy {
+        return resources(args, model, id);
+    }
+    let snapshot = if args.config.is_some() || !args.overrides.is_empty() {
+        let settings = settings(args)?;
+        let fallbacks = Fallbacks::new();
+        let input =
+            Input { model: &model, artifact: &id, settings: &settings, fallbacks: &fallbacks, previous: None };
+        Some(assemble(input))
+    } else {
+        None
     };
+    output::line(&match args.format {
+        Format::Json => serde_json::to_string_pretty(&as_json(&model, &id, snapshot.as_ref()))?,
+        Format::Human => as_text(&model, &id, snapshot.as_ref()),
+    });
+    Ok(())
+}
+
+/// What a real Envoy makes of the snapshot. Its ports are not opened, and Envoy itself blots out private keys.
+fn resources(args: &args::Inspect, model: Model, id: String) -> anyhow::Result<()> {
+    let settings = settings(args)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     runtime.block_on(async {
-        let trial = Trial::offer(Arc::new(model), id, settings, None).await?;
-        let dump = trial.admin.get("/config_dump").await.context("Envoy does not show its configuration")?;
-        output::line(&String::from_utf8_lossy(&dump));
+        let trial = Trial::offer(Arc::new(model), id, settings, args.binary.as_deref()).await?;
+        let mut shown = serde_json::Map::new();
+        for (name, mask) in [
+            ("clusters", "dynamic_active_clusters"),
+            ("listeners", "dynamic_listeners"),
+            ("routes", "dynamic_route_configs"),
+            ("secrets", "dynamic_active_secrets"),
+        ] {
+            let dump = trial.admin.get(&format!("/config_dump?resource={mask}")).await;
+            let mut dump: Value = serde_json::from_slice(&dump.context("Envoy does not show its configuration")?)?;
+            forget(&mut dump, "bind_to_port");
+            shown.insert(name.to_owned(), dump.get("configs").cloned().unwrap_or_default());
+        }
         trial.end().await;
+        output::line(&serde_json::to_string_pretty(&shown)?);
         Ok(())
     })
+}
+
+/// Removes a member wherever it is: what only the trial needed is no part of the snapshot.
+fn forget(value: &mut Value, member: &str) {
+    match value {
+        Value::Object(members) => {
+            members.remove(member);
+            members.values_mut().for_each(|value| forget(value, member));
+        }
+        Value::Array(items) => items.iter_mut().for_each(|value| forget(value, member)),
+        _ => {}
+    }
+}
+
+/// The settings, with a certificate made for the occasion: neither files nor keys are needed to look at an artifact.
+fn settings(args: &args::Inspect) -> anyhow::Result<Settings> {
+    let sources = args::Settings {
+        config: args.config.clone(),
+        envoy: args.binary.clone(),
+        overrides: args.overrides.clone(),
+    };
+    let config = crate::settings(&PathBuf::new(), &sources, false)?;
+    Ok(config.settings(passing_identity()?, system_trust()))
+}
+
+/// A self-signed certificate that nobody will see.
+pub fn passing_identity() -> anyhow::Result<TlsIdentity> {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).context("cannot make a certificate")?;
+    Ok(TlsIdentity { certificate_chain: made.cert.pem(), private_key: made.signing_key.serialize_pem() })
+}
+
+fn as_text(model: &Model, id: &str, snapshot: Option<&Snapshot>) -> String {
+    let mut text = format!("project {}  artifact {id}\n", model.project);
+    for api in &model.apis {
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "\n{} {}  {}  ({})", api.name, api.version, base(api), model.locate(api.source));
+        for operation in &api.operations {
+            let _ = writeln!(
+                text,
+                "  {:7} {:40} {:40} -> {}",
+                operation.method.as_str(),
+                operation.path.as_str(),
+                rule(operation),
+                endpoints(model, operation)
+            );
+        }
+    }
+    for unenforced in &model.unenforced {
+        let _ = writeln!(
+            text,
+            "\nnot enforced: {}: {} [{}]",
+            model.locate(unenforced.source),
+            unenforced.message,
+            unenforced.code
+        );
+    }
+    if let Some(snapshot) = snapshot {
+        let _ = writeln!(text, "\ngeneration {}", snapshot.generation);
+        for (kind, resources) in &snapshot.resources {
+            for (name, resource) in resources {
+                let size = resource.body.len();
+                let _ = writeln!(text, "  {kind:?} {name}  version {}  {size} bytes", resource.version);
+            }
+        }
+        let rules = &snapshot.rules;
+        let _ = writeln!(text, "  {} rules, {} policies", rules.rules.len(), rules.policies.len());
+    }
+    text.trim_end().to_owned()
+}
+
+fn as_json(model: &Model, id: &str, snapshot: Option<&Snapshot>) -> Value {
+    let operation = |operation: &Operation| {
+        json!({
+            "method": operation.method.as_str(),
+            "path": operation.path.as_str(),
+            "operationId": operation.operation_id,
+            "rule": rule(operation),
+            "production": operation.production.map(|id| urls(model, id)),
+            "sandbox": operation.sandbox.map(|id| urls(model, id)),
+            "source": model.locate(operation.source),
+        })
+    };
+    let apis = model.apis.iter().map(|api| {
+        json!({
+            "name": api.name,
+            "version": api.version,
+            "basePath": base(api),
+            "source": model.locate(api.source),
+            "operations": api.operations.iter().map(operation).collect::<Vec<_>>(),
+        })
+    });
+    let unenforced = model.unenforced.iter().map(|unenforced| {
+        let source = model.locate(unenforced.source);
+        json!({ "code": unenforced.code, "message": unenforced.message, "source": source })
+    });
+    let snapshot = snapshot.map(|snapshot| {
+        let resources = snapshot.resources.iter().flat_map(|(kind, resources)| {
+            resources.iter().map(move |(name, resource)| {
+                json!({
+                    "type": kind.type_url(), "name": &**name, "version": &*resource.version,
+                    "bytes": resource.body.len(),
+                })
+            })
+        });
+        json!({
+            "generation": snapshot.generation.to_string(),
+            "resources": resources.collect::<Vec<_>>(),
+            "rules": snapshot.rules.rules.len(),
+        })
+    });
+    json!({
+        "project": model.project,
+        "artifact": id,
+        "apis": apis.collect::<Vec<_>>(),
+        "unenforced": unenforced.collect::<Vec<_>>(),
+        "snapshot": snapshot,
+    })
+}
+
+fn base(api: &Api) -> &str {
+    if api.base_path.is_empty() { "/" } else { &api.base_path }
+}
+
+/// `oauth2(read or write) and key in header x-api-key, or ...`.
+fn rule(operation: &Operation) -> String {
+    let Access::Guarded(alternatives) = &operation.access else { return "public".to_owned() };
+    if alternatives.is_empty() {
+        return "refused".to_owned();
+    }
+    let all = |requirements: &[Requirement]| requirements.iter().map(requirement).collect::<Vec<_>>().join(" and ");
+    alternatives.iter().map(|alternative| all(&alternative.0)).collect::<Vec<_>>().join(", or ")
+}
+
+fn requirement(requirement: &Requirement) -> String {
+    match requirement {
+        Requirement::OAuth2 { scopes, .. } if scopes.is_empty() => "oauth2".to_owned(),
+        Requirement::OAuth2 { scopes, all_scopes } => {
+            format!("oauth2({})", scopes.join(if *all_scopes { " and " } else { " or " }))
+        }
+        Requirement::ApiKey { location: KeyLocation::Header, name } => format!("key in header {name}"),
+        Requirement::ApiKey { location: KeyLocation::Query, name } => format!("key in query {name}"),
+        Requirement::Unenforceable(scheme) => format!("never ({scheme} cannot be enforced)"),
+    }
+}
+
+fn endpoints(model: &Model, operation: &Operation) -> String {
+    let production = operation.production.map(|id| urls(model, id));
+    let sandbox = operation.sandbox.map(|id| format!("sandbox {}", urls(model, id)));
+    production.into_iter().chain(sandbox).collect::<Vec<_>>().join("; ")
+}
+
+fn urls(model: &Model, id: EndpointId) -> String {
+    let urls = model.endpoint(id).map(|Endpoint { urls }| urls.as_slice()).unwrap_or_default();
+    let url = |url: &microgw_compiler::model::BackendUrl| {
+        let host = if url.host.contains(':') { format!("[{}]", url.host) } else { url.host.clone() };
+        format!("{}://{host}:{}{}", if url.tls { "https" } else { "http" }, url.port, url.path)
+    };
+    urls.iter().map(url).collect::<Vec<_>>().join(", ")
 }

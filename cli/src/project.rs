@@ -40,10 +40,6 @@ impl Project {
         &self.name
     }
 
-    pub fn root(&self) -> &Path {
-        &self.root
-    }
-
     /// Where `build` puts the artifact by default.
     pub fn artifact(&self) -> PathBuf {
         self.root.join("target").join(format!("{}.mgw", self.name))

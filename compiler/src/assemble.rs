@@ -60,6 +60,7 @@ pub fn assemble(input: Input<'_>) -> Snapshot {
     }
     routes.built_in(input.settings, &generation);
     let sources = std::mem::take(&mut routes.sources);
+    let tls = routes.clusters.values().flat_map(|endpoint| &endpoint.urls).any(|url| url.tls);
     let clusters = routes
         .clusters
         .iter()
@@ -71,7 +72,7 @@ pub fn assemble(input: Input<'_>) -> Snapshot {
     resources.insert(ResourceType::Cluster, clusters);
     let identity = secrets::identity(&input.settings.listeners.identity);
     let mut secrets = BTreeMap::from([(names::IDENTITY_SECRET.into(), identity)]);
-    if let Some(store) = &input.settings.backend_trust {
+    if let Some(store) = input.settings.backend_trust.as_ref().filter(|_| tls) {
         secrets.insert(names::BACKEND_TRUST_SECRET.into(), secrets::trust(store));
     }
     resources.insert(ResourceType::Secret, secrets);

@@ -17,7 +17,7 @@ use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 /// Bytes of one answer. The statistics of 10,000 clusters are about half of it.
-const MAX_ANSWER: usize = 32 * 1024 * 1024;
+const MAX_ANSWER: usize = 256 << 20;
 
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 

@@ -51,8 +51,8 @@ struct Rules(Arc<RuleStore>);
 // === impl Services ===
 
 impl Services {
-    /// Starts what Envoy needs; the admin interface comes with [`Self::serve_admin`].
-    pub async fn start(config: &Config, data: &Path, paths: &SocketPaths) -> anyhow::Result<Services> {
+    /// Starts, on the current runtime, what Envoy needs; the admin interface comes with [`Self::serve_admin`].
+    pub fn start(config: &Config, data: &Path, paths: &SocketPaths) -> anyhow::Result<Services> {
         let metrics = Metrics::new();
         let rules = Arc::new(RuleStore::default());
         let login = Arc::new(Login::new(Arc::new(users(config)?), FAILED_LOGINS, metrics.clone()));

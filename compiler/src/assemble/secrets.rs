@@ -17,8 +17,8 @@ pub fn identity(identity: &TlsIdentity) -> Resource {
     secret(
         names::IDENTITY_SECRET,
         Type::TlsCertificate(TlsCertificate {
-            certificate_chain: inline(&identity.certificate_chain),
-            private_key: inline(&identity.private_key),
+            certificate_chain: Some(inline(&identity.certificate_chain)),
+            private_key: Some(inline(&identity.private_key)),
             ..Default::default()
         }),
     )
@@ -28,7 +28,7 @@ pub fn identity(identity: &TlsIdentity) -> Resource {
 pub fn trust(store: &TrustStore) -> Resource {
     secret(
         names::BACKEND_TRUST_SECRET,
-        Type::ValidationContext(CertificateValidationContext { trusted_ca: inline(&store.0), ..Default::default() }),
+        Type::ValidationContext(CertificateValidationContext { trusted_ca: Some(inline(&store.0)), ..Default::default() }),
     )
 }
 
@@ -37,6 +37,6 @@ fn secret(name: &str, kind: Type) -> Resource {
     resource(secret.encode_to_vec(), Vec::new())
 }
 
-fn inline(text: &str) -> Option<DataSource> {
-    Some(DataSource { specifier: Some(Specifier::InlineString(text.to_owned())), ..Default::default() })
+fn inline(text: &str) -> DataSource {
+    DataSource { specifier: Some(Specifier::InlineString(text.to_owned())), ..Default::default() }
 }

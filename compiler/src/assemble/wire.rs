@@ -1,5 +1,7 @@
 //! How resources become bytes: equal content must give equal bytes in every process.
 
+#![allow(clippy::unnecessary_wraps)] // message fields are options
+
 use std::fmt::Write as _;
 use std::sync::Arc;
 

@@ -51,7 +51,6 @@ async fn too_many_envoys_are_turned_away() {
         let first = DeltaDiscoveryRequest { node: Some(node), ..DeltaDiscoveryRequest::default() };
         let requests = tokio_stream::StreamExt::chain(tokio_stream::iter([first]), tokio_stream::pending());
         open.push(client(&gateway.socket).await.delta_aggregated_resources(requests).await.unwrap().into_inner());
-        let mut spins = 0u64;
         while gateway.publisher.metrics().envoys < (index + 1).min(256) {
             spins += 1;
             if spins == 100_000 {
@@ -61,10 +60,6 @@ async fn too_many_envoys_are_turned_away() {
         }
     }
     assert_eq!(open.last_mut().unwrap().message().await.unwrap_err().code(), Code::ResourceExhausted);
-    open.clear();
-    while gateway.publisher.metrics().envoys > 0 {
-        tokio::task::yield_now().await;
-    }
 }
 
 #[tokio::test(start_paused = true)]
