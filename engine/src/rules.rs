@@ -136,3 +136,6 @@ impl From<&proto::Api> for Api {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -217,22 +217,6 @@ fn what_cannot_be_enforced_is_never_satisfied() {
 }
 
 #[test]
-fn policies_that_would_let_everybody_in_do_not_load() {
-    let load = |policy| Rule::load(&book(policy)).err();
-    assert_eq!(load(policy(vec![vec![]])), Some(crate::LoadError::EmptyAlternative));
-    let mut unknown = policy(vec![vec![oauth2(&[], false)]]);
-    unknown.alternatives[0].requirements[0].kind = None;
-    assert_eq!(load(unknown), Some(crate::LoadError::UnknownRequirement));
-    let nowhere = proto::requirement::Kind::ApiKey(proto::ApiKey { location: 0, name: "k".into() });
-    assert_eq!(load(policy(vec![vec![nowhere]])), Some(crate::LoadError::KeyLocation));
-    let shouted = load(policy(vec![vec![header_key("X-Key")]]));
-    assert_eq!(shouted, Some(crate::LoadError::HeaderName("X-Key".into())));
-    let mut shared = book(policy(vec![]));
-    shared.api_keys.as_mut().unwrap().issuer = crate::fixtures::IDP.into();
-    assert_eq!(Rule::load(&shared).err(), Some(crate::LoadError::RepeatedIssuer(crate::fixtures::IDP.into())));
-}
-
-#[test]
 fn environments_follow_the_key_type() {
     let alternatives = || vec![vec![header_key("x-key")], vec![oauth2(&[], false)]];
     let sandbox = || request().header("x-key", key(json!({"keytype": "SANDBOX"})));
