@@ -26,10 +26,11 @@ use microgw_compiler::settings;
 use microgw_envoy::{LogLevel, Overload};
 use tracing::level_filters::LevelFilter;
 
-pub use diagnostic::{Code, ConfigDiagnostic, Origin, Severity};
+use diagnostic::{Code, Origin};
+
+pub use diagnostic::ConfigDiagnostic;
 pub use issuers::{Issuer, KeySource};
-pub use keys::{Danger, Key, Kind, Status, all as keys};
-pub use users::{Secret, User, Users};
+pub use users::{User, Users};
 
 /// Everything that applies.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,8 +137,6 @@ pub struct Request<'a> {
 #[derive(Clone, Debug)]
 pub struct Loaded {
     pub config: Config,
-    /// The file that was read. `None`: there was none.
-    pub file: Option<PathBuf>,
     pub warnings: Vec<ConfigDiagnostic>,
 }
 
@@ -172,7 +171,6 @@ pub fn load(request: &Request<'_>) -> Result<Loaded, Refused> {
         Refused(vec![ConfigDiagnostic::error(Code::Unreadable, &Origin::Settings, message)])
     })?;
     let data = variable("XDG_DATA_HOME").or_else(|| Some(variable("HOME")?.join(".local/share")));
-    let path = file.as_ref().map(|(path, _)| path.clone());
     let sources = Sources {
         file,
         // What is not UTF-8 names none of our keys.
@@ -183,7 +181,7 @@ pub fn load(request: &Request<'_>) -> Result<Loaded, Refused> {
         allow_unenforced: request.allow_unenforced,
         data_dir: data.unwrap_or_else(|| PathBuf::from("/var/lib")).join("micro-gw"),
     };
-    resolve(&sources).map(|(config, warnings)| Loaded { config, file: path, warnings })
+    resolve(&sources).map(|(config, warnings)| Loaded { config, warnings })
 }
 
 /// Pure.

@@ -16,7 +16,7 @@ use serde::Deserialize;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
-/// Bytes of one answer. The statistics of 10,000 clusters are about half of it.
+/// Bytes of one answer: a bound on our memory, not on what Envoy has to say.
 const MAX_ANSWER: usize = 256 << 20;
 
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
