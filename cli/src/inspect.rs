@@ -27,8 +27,7 @@ pub fn inspect(args: &args::Inspect) -> anyhow::Result<()> {
     let snapshot = if args.config.is_some() || !args.overrides.is_empty() {
         let settings = settings(args)?;
         let fallbacks = Fallbacks::new();
-        let input =
-            Input { model: &model, artifact: &id, settings: &settings, fallbacks: &fallbacks, previous: None };
+        let input = Input { model: &model, artifact: &id, settings: &settings, fallbacks: &fallbacks, previous: None };
         Some(assemble(input))
     } else {
         None
@@ -78,11 +77,8 @@ fn forget(value: &mut Value, member: &str) {
 
 /// The settings, with a certificate made for the occasion: neither files nor keys are needed to look at an artifact.
 fn settings(args: &args::Inspect) -> anyhow::Result<Settings> {
-    let sources = args::Settings {
-        config: args.config.clone(),
-        envoy: args.binary.clone(),
-        overrides: args.overrides.clone(),
-    };
+    let sources =
+        args::Settings { config: args.config.clone(), envoy: args.binary.clone(), overrides: args.overrides.clone() };
     let config = crate::settings(&PathBuf::new(), &sources, false)?;
     Ok(config.settings(passing_identity()?, system_trust()))
 }

@@ -9,6 +9,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
 
+use crate::raw::RawAnswer;
 use crate::{PATIENCE, eventually, install_crypto};
 
 /// `micro-gw run` (or `serve`) with its own data directory.
@@ -64,6 +65,9 @@ pub fn client() -> reqwest::Client {
 
 impl Gateway {
     /// Starts `micro-gw run target` in `directory`, all ports free ones, and waits until it is live.
+    ///
+    /// # Panics
+    /// When it does not become live.
     pub async fn run(directory: &Path, target: &str, settings: &[&str]) -> Gateway {
         let mut gateway = Gateway::start(directory, "run", target, settings);
         gateway.wait_until_live().await;
@@ -80,9 +84,11 @@ impl Gateway {
             .args([command, target, "--output", "json"])
             .arg(format!("--gateway.dataDir={}", data.display()))
             .args(["--listenerConfig.httpPort=0", "--listenerConfig.httpsPort=0", "--adminConfig.address=127.0.0.1:0"])
-            .args(["--envoyConfig.concurrency=1", "--gateway.publishTimeout=5000"])
+            .args(["--envoyConfig.concurrency=1", "--gateway.publishTimeout=10000"])
             .args(settings)
             .env_remove("MGW_CONF_DIR")
+            // Its sockets: a gateway that is killed leaves them behind.
+            .env("XDG_RUNTIME_DIR", directory)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(file)
@@ -110,6 +116,19 @@ impl Gateway {
         self.live.clone()
     }
 
+    /// Replaces the artifact that it serves, has it read again, and waits until the new one is live.
+    pub async fn publish(&mut self, artifact: &Path, bytes: &[u8]) -> Live {
+        replace(artifact, bytes);
+        self.signal(nix::sys::signal::Signal::SIGHUP);
+        self.wait_until_live().await
+    }
+
+    /// Sends bytes over a new connection to the HTTP listener, and reads one answer to the end of the connection.
+    pub async fn raw(&self, request: &[u8]) -> RawAnswer {
+        let address = self.live.http.expect("it has an HTTP listener");
+        RawAnswer::of(address, request).await
+    }
+
     pub fn http(&self, path: &str) -> String {
         format!("http://{}{path}", self.live.http.expect("it has an HTTP listener"))
     }
@@ -134,11 +153,21 @@ impl Gateway {
         self.get(&self.admin("/status"), &[]).await.json()
     }
 
+    /// Waits until `/status` says so.
+    pub async fn status_where(&self, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
+        eventually(what, async || Some(self.status().await).filter(|status| holds(status))).await
+    }
+
     /// An API key from the issuer, as the user admin.
     pub async fn api_key(&self) -> String {
         let answer = Answer::of(self.client.get(self.https("/apikey")).basic_auth("admin", Some("admin"))).await;
         assert_eq!(answer.status, 200, "{}", answer.body);
         answer.body
+    }
+
+    /// An API key for what `wish` says.
+    pub async fn narrow_key(&self, wish: &Value) -> Answer {
+        Answer::of(self.client.post(self.https("/apikey")).basic_auth("admin", Some("admin")).json(wish)).await
     }
 
     pub fn log(&self) -> String {
@@ -174,6 +203,23 @@ fn children(parent: u32) -> Vec<i32> {
         .filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok())
         .flat_map(|children| children.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>())
         .collect()
+}
+
+/// Writes a file in one step.
+///
+/// # Panics
+/// When the disk is full.
+pub fn replace(path: &Path, content: &[u8]) {
+    let fresh = path.with_extension("fresh");
+    std::fs::create_dir_all(path.parent().expect("it is in a directory")).expect("it can be made");
+    std::fs::write(&fresh, content).expect("it can be written");
+    std::fs::rename(&fresh, path).expect("it can be renamed");
+}
+
+/// Whether a process is there and no zombie.
+pub fn is_alive(pid: i32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(") ").next().and_then(|rest| rest.chars().next()).is_some_and(|state| !matches!(state, 'Z' | 'X'))
 }
 
 /// A response, read whole.

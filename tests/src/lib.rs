@@ -2,10 +2,12 @@
 //! tests, and nothing sleeps: every wait is for a condition, with a deadline.
 
 pub mod backend;
+pub mod envoy;
 pub mod gateway;
 pub mod issuer;
 pub mod load;
 pub mod project;
+pub mod raw;
 
 use std::time::{Duration, Instant};
 

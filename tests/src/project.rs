@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::gateway::command;
+use crate::gateway::{command, replace};
 
 /// A directory with a project `shop` in it.
 pub struct Project {
@@ -45,15 +45,23 @@ impl Project {
     /// # Panics
     /// When the disk is full.
     pub fn write(&self, path: &str, content: &str) {
-        let path = self.path(path);
-        std::fs::create_dir_all(path.parent().expect("it is below the project")).expect("it can be made");
-        let fresh = path.with_extension("fresh");
-        std::fs::write(&fresh, content).expect("it can be written");
-        std::fs::rename(&fresh, &path).expect("it can be renamed");
+        replace(&self.path(path), content.as_bytes());
     }
 
     pub fn define(&self, name: &str, definition: &Value) {
         self.write(&format!("api_definitions/{name}.json"), &format!("{definition:#}"));
+    }
+
+    /// Where [`Self::build`] puts the artifact.
+    pub fn artifact(&self) -> PathBuf {
+        self.path("target/shop.mgw")
+    }
+
+    /// A `micro-gw.conf` beside the project: the argument that names it.
+    pub fn config(&self, text: &str) -> String {
+        let path = self.directory().join("micro-gw.conf");
+        replace(&path, text.as_bytes());
+        format!("--config={}", path.display())
     }
 
     /// Builds it. The artifact is `shop/target/shop.mgw`.

@@ -137,7 +137,7 @@ impl Config {
             project: project.into(),
             static_clusters: BTreeSet::new(),
             publish_timeout: Duration::from_secs(10),
-            retire_after: Duration::from_secs(60),
+            retire_after: Duration::from_mins(1),
         }
     }
 }

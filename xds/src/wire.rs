@@ -86,10 +86,12 @@ fn field_len(length: usize) -> usize {
 fn put_field(buffer: &mut BytesMut, mut length: usize) {
     buffer.put_u8(FIELD_2);
     while length >= 0x80 {
-        buffer.put_u8((length & 0x7f) as u8 | 0x80);
+        let [low, ..] = length.to_le_bytes();
+        buffer.put_u8(low | 0x80);
         length >>= 7;
     }
-    buffer.put_u8((length & 0x7f) as u8);
+    let [low, ..] = length.to_le_bytes();
+    buffer.put_u8(low);
 }
 
 #[derive(Default)]

@@ -28,7 +28,10 @@ pub fn identity(identity: &TlsIdentity) -> Resource {
 pub fn trust(store: &TrustStore) -> Resource {
     secret(
         names::BACKEND_TRUST_SECRET,
-        Type::ValidationContext(CertificateValidationContext { trusted_ca: Some(inline(&store.0)), ..Default::default() }),
+        Type::ValidationContext(CertificateValidationContext {
+            trusted_ca: Some(inline(&store.0)),
+            ..Default::default()
+        }),
     )
 }
 

@@ -1,6 +1,6 @@
 //! What can only be wrong between operations, or between definitions.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::Report;
 use crate::definition::Definition;
@@ -15,7 +15,7 @@ const MAX_STEPS: usize = 1_000_000;
 pub(super) fn check(definitions: &[Definition], files: &[String], report: &mut Report) {
     let checks = Checks { files };
     checks.identities(definitions, report);
-    base_paths(definitions, report);
+    checks.base_paths(definitions, report);
     checks.operations(definitions, report);
     for definition in definitions {
         checks.reserved(&definition.api, report);
@@ -78,7 +78,8 @@ impl Checks<'_> {
     fn reserved(&self, api: &Api, report: &mut Report) {
         for operation in &api.operations {
             let path = format!("{}{}", api.base_path, operation.path);
-            if matches!(path.as_str(), "/health" | "/apikey") || path.starts_with("/apikey/") {
+            let below = |own: &str| path.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+            if below("/health") || below("/apikey") {
                 let message =
                     format!("`{} {path}` can never be reached: the gateway serves this path itself", operation.method);
                 report.add(
@@ -90,51 +91,79 @@ impl Checks<'_> {
     }
 
     /// Templates of which neither is more specific than the other, and which match a common path: `/{kind}/new` and
-    /// `/books/{id}`. One wins by rule; it is worth knowing.
+    /// `/books/{id}`. One wins by rule, whatever the methods; it is worth knowing.
     fn ambiguous(&self, api: &Api, report: &mut Report) {
         let mut steps = 0;
-        for method in Method::ALL {
-            let mut tree = Tree::default();
-            let operations: Vec<&Operation> = api
-                .operations
-                .iter()
-                .filter(|operation| operation.method == method && !operation.path.is_concrete())
-                .collect();
-            for operation in operations {
-                let mut crossing = None;
-                tree.crossing(operation.path.segments(), (false, false), &mut steps, &mut crossing);
-                if let Some(other) = crossing {
-                    let wins =
-                        if operation.path.precedence(&other.path).is_lt() { &operation.path } else { &other.path };
-                    let message = format!(
-                        "`{method} {}` and `{}` match common paths, and neither is more specific; `{wins}` takes them",
-                        operation.path, other.path
-                    );
-                    report.add(
-                        Diagnostic::new(Code::AmbiguousPath, self.place(operation.source), message)
-                            .related(self.place(other.source), "the other one"),
-                    );
-                }
-                tree.insert(operation.path.segments(), operation);
+        let mut tree = Tree::default();
+        let mut seen = HashSet::new();
+        for operation in api.operations.iter().filter(|operation| !operation.path.is_concrete()) {
+            if !seen.insert(&operation.path) {
+                continue;
             }
+            let mut crossing = None;
+            tree.crossing(operation.path.segments(), (false, false), &mut steps, &mut crossing);
+            if let Some(other) = crossing {
+                let wins = if operation.path.precedence(&other.path).is_lt() { &operation.path } else { &other.path };
+                let message = format!(
+                    "`{}` and `{}` match common paths, and neither is more specific; `{wins}` takes them",
+                    operation.path, other.path
+                );
+                report.add(
+                    Diagnostic::new(Code::AmbiguousPath, self.place(operation.source), message)
+                        .related(self.place(other.source), "the other one"),
+                );
+            }
+            tree.insert(operation.path.segments(), operation);
         }
     }
-}
 
-/// Base paths that are equal, and those below another. Sorted, everything below a path follows it, with nothing but
-/// paths that have its text in front in between.
-fn base_paths(definitions: &[Definition], report: &mut Report) {
-    let mut above: Vec<&Definition> = Vec::new();
-    for definition in definitions {
-        let path = definition.api.base_path.as_str();
-        above.retain(|outer| path.starts_with(outer.api.base_path.as_str()));
-        let contains = |outer: &&&Definition| {
-            path.strip_prefix(outer.api.base_path.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
-        if let Some(outer) = above.iter().rev().find(contains) {
-            report.add(overlap(outer, definition));
+    /// Base paths that are equal, and those below another. Sorted, everything below a path follows it, with nothing but
+    /// paths that have its text in front in between.
+    fn base_paths(&self, definitions: &[Definition], report: &mut Report) {
+        let mut above: Vec<&Definition> = Vec::new();
+        for definition in definitions {
+            let path = definition.api.base_path.as_str();
+            above.retain(|outer| path.starts_with(outer.api.base_path.as_str()));
+            let contains = |outer: &&&Definition| {
+                path.strip_prefix(outer.api.base_path.as_str())
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            };
+            if let Some(outer) = above.iter().rev().find(contains) {
+                report.add(overlap(outer, definition));
+            }
+            for outer in above.iter().filter(contains) {
+                self.unreachable(outer, definition, report);
+            }
+            above.push(definition);
         }
-        above.push(definition);
+    }
+
+    /// Requests below a base path go to its API alone: an operation of the outer one there would never be called.
+    fn unreachable(&self, outer: &Definition, inner: &Definition, report: &mut Report) {
+        let Some(below) =
+            inner.api.base_path.strip_prefix(outer.api.base_path.as_str()).filter(|rest| !rest.is_empty())
+        else {
+            return;
+        };
+        let below: Vec<&str> = below.split('/').skip(1).collect();
+        for operation in &outer.api.operations {
+            let segments = operation.path.segments();
+            let inside = segments.len() > below.len()
+                && below
+                    .iter()
+                    .zip(segments)
+                    .all(|(text, segment)| matches!(segment, Segment::Literal(own) if own == text));
+            if inside {
+                let message = format!(
+                    "`{} {}{}` can never be reached: what is below `{}` goes to `{}` alone",
+                    operation.method, outer.api.base_path, operation.path, inner.api.base_path, inner.api.name
+                );
+                report.add(
+                    Diagnostic::new(Code::UnreachableOperation, self.place(operation.source), message)
+                        .related(inner.base_path.clone(), "the inner base path"),
+                );
+            }
+        }
     }
 }
 
@@ -151,7 +180,7 @@ fn overlap(outer: &Definition, inner: &Definition) -> Diagnostic {
             .help("give one of them another `x-wso2-basePath`");
     }
     let message = format!(
-        "the base path `{}` of `{}` lies below `{}` of `{}`",
+        "the base path `{}` of `{}` lies below `{}` of `{}`, which gets no request below it",
         base(inner),
         inner.api.name,
         base(outer),

@@ -93,6 +93,7 @@ codes! {
     DuplicateBasePath "0502" Error "duplicate-base-path" "Two definitions have the same base path."
     NestedBasePath "0503" Warning "nested-base-path" "One definition's base path lies below another's."
     DuplicateOperation "0504" Error "duplicate-operation" "Two operations match exactly the same requests."
+    UnreachableOperation "0505" Error "unreachable-operation" "An operation lies below the base path of another API."
     AmbiguousPath "0506" Warning "ambiguous-path" "Two path templates match a common path, and neither is more specific."
     ReservedPath "0507" Error "reserved-path" "An operation lies on a path that the gateway itself serves."
 

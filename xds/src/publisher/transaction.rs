@@ -238,13 +238,12 @@ impl Transactions {
         tokio::select! {
             biased;
             refusal = self.shared.ledger.refusal(attempt.sequence) => Sight::Refused(refusal),
-            seen = timeout(self.shared.config.publish_timeout, seen) => match seen {
-                Ok(()) => Sight::Seen,
-                Err(_) => {
+            seen = timeout(self.shared.config.publish_timeout, seen) => {
+                if seen.is_err() {
                     tracing::error!(%generation, "Envoy accepted it, but the listeners do not answer with it");
-                    Sight::Unseen
                 }
-            },
+                seen.map_or(Sight::Unseen, |()| Sight::Seen)
+            }
         }
     }
 

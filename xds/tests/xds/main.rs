@@ -6,4 +6,5 @@ mod fixture;
 mod nack;
 mod protocol;
 mod publish;
+mod real_envoy;
 mod retire;

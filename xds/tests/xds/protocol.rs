@@ -52,10 +52,6 @@ async fn too_many_envoys_are_turned_away() {
         let requests = tokio_stream::StreamExt::chain(tokio_stream::iter([first]), tokio_stream::pending());
         open.push(client(&gateway.socket).await.delta_aggregated_resources(requests).await.unwrap().into_inner());
         while gateway.publisher.metrics().envoys < (index + 1).min(256) {
-            spins += 1;
-            if spins == 100_000 {
-                panic!("{index} {:?}", gateway.publisher.metrics());
-            }
             tokio::task::yield_now().await;
         }
     }

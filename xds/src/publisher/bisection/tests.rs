@@ -15,12 +15,11 @@ fn run(count: usize, refuses: impl Fn(&BTreeSet<usize>) -> Option<String>) -> (R
         let served: BTreeSet<usize> =
             all.iter().copied().filter(|index| !fallbacks.contains_key(&key(*index))).collect();
         assert!(served.len() < count, "what was refused is tried again");
-        match refuses(&served) {
-            Some(text) => bisection.refused(text),
-            None => {
-                accepted = Some(served);
-                bisection.accepted();
-            }
+        if let Some(text) = refuses(&served) {
+            bisection.refused(text);
+        } else {
+            accepted = Some(served);
+            bisection.accepted();
         }
     }
     let trials = bisection.trials;
