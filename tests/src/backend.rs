@@ -7,15 +7,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use http_body_util::Full;
+use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use serde_json::{Map, Value, json};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 pub struct Backend {
     pub address: SocketAddr,
     requests: Arc<AtomicU64>,
+    gate: watch::Sender<bool>,
     task: JoinHandle<()>,
 }
 
@@ -31,13 +34,21 @@ impl Backend {
         let address = listener.local_addr().expect("it is bound");
         let requests = Arc::new(AtomicU64::new(0));
         let counter = requests.clone();
+        let (gate, opened) = watch::channel(false);
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let counter = counter.clone();
+                let (counter, opened) = (counter.clone(), opened.clone());
                 tokio::spawn(async move {
-                    let service = service_fn(move |request| {
+                    let service = service_fn(move |request: Request<Incoming>| {
                         counter.fetch_add(1, Ordering::Relaxed);
-                        async move { Ok::<_, Infallible>(echo(name, &request)) }
+                        let mut opened = opened.clone();
+                        async move {
+                            if request.uri().path().ends_with("/held") {
+                                // An error: the backend is gone, and with it who would wait for the answer.
+                                let _ = opened.wait_for(|open| *open).await;
+                            }
+                            Ok::<_, Infallible>(echo(name, &request))
+                        }
                     });
                     // A client that goes away is its own affair.
                     let _ = hyper::server::conn::http1::Builder::new()
@@ -46,7 +57,12 @@ impl Backend {
                 });
             }
         });
-        Backend { address, requests, task }
+        Backend { address, requests, gate, task }
+    }
+
+    /// Requests for `.../held` wait for this.
+    pub fn release(&self) {
+        self.gate.send_replace(true);
     }
 
     pub fn requests(&self) -> u64 {

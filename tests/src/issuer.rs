@@ -2,9 +2,12 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::service::service_fn;
@@ -20,6 +23,7 @@ use tokio::task::JoinHandle;
 pub struct TokenKey {
     pub kid: String,
     key: EncodingKey,
+    pem: String,
 }
 
 /// A server of JWK sets.
@@ -45,9 +49,26 @@ impl TokenKey {
     /// # Panics
     /// When there is no randomness.
     pub fn new(kid: &str) -> TokenKey {
-        let pem = SigningKey::generate().expect("a key can be made");
+        TokenKey::from_pem(kid, &SigningKey::generate().expect("a key can be made"))
+    }
+
+    /// A P-256 key in PKCS#8.
+    ///
+    /// # Panics
+    /// When it is something else.
+    pub fn from_pem(kid: &str, pem: &str) -> TokenKey {
         let key = EncodingKey::from_ec_pem(pem.as_bytes()).expect("it is an EC key");
-        TokenKey { kid: kid.to_owned(), key }
+        TokenKey { kid: kid.to_owned(), key, pem: pem.to_owned() }
+    }
+
+    /// Writes the private key, PEM, where only we can read it.
+    ///
+    /// # Panics
+    /// When the disk is full.
+    pub fn write(&self, directory: &Path, name: &str) -> PathBuf {
+        let path = directory.join(name);
+        microgw_envoy::sockets::write_private(&path, self.pem.as_bytes()).expect("it can be written");
+        path
     }
 
     /// Its public half.
@@ -58,6 +79,28 @@ impl TokenKey {
         let mut jwk = Jwk::from_encoding_key(&self.key, Algorithm::ES256).expect("it has a public half");
         jwk.common.key_id = Some(self.kid.clone());
         serde_json::to_value(jwk).expect("a JWK is JSON")
+    }
+
+    /// Signs anything: `header` has these members besides `alg` and, unless the key has no name, `kid`.
+    pub fn sign_as(&self, header: &Value, claims: &Value) -> String {
+        let mut members = json!({ "alg": "ES256" });
+        if !self.kid.is_empty() {
+            members["kid"] = self.kid.as_str().into();
+        }
+        if let (Some(members), Some(more)) = (members.as_object_mut(), header.as_object()) {
+            members.extend(more.clone());
+        }
+        self.sign_text(&members.to_string(), &claims.to_string())
+    }
+
+    /// Signs the two texts as they are, with ES256.
+    ///
+    /// # Panics
+    /// Never: the key is its own.
+    pub fn sign_text(&self, header: &str, claims: &str) -> String {
+        let input = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
+        let signature = jsonwebtoken::crypto::sign(input.as_bytes(), &self.key, Algorithm::ES256);
+        format!("{input}.{}", signature.expect("it can sign"))
     }
 
     /// Signs any claims.

@@ -10,7 +10,8 @@ use microgw_envoy::{LogLevel, Overload};
 use tracing::level_filters::LevelFilter;
 
 use super::diagnostic::{Code, ConfigDiagnostic};
-use super::users::{Secret, User, is_weak_hash};
+use super::keys::quoted;
+use super::users::{Secret, User, is_weak_hash, is_well_known};
 use super::values::Values;
 use super::{ApiKeyIssuer, Config, Envoy, Gateway, GrantedApi, IdentityFiles, Listeners, TokenCache, issuers};
 
@@ -31,6 +32,10 @@ pub fn resolve(
     let admin = address(values, "adminConfig.address", problems);
     let credentials = credentials(values, problems);
     let users = users(values, problems);
+    let exposed = [listeners.as_ref().map(|listeners| listeners.host), admin.map(|admin| admin.ip())];
+    if exposed.iter().flatten().any(|address| !address.is_loopback()) {
+        no_well_known_passwords(values, &users, problems);
+    }
     let (api_keys, api_key_issuer) = api_keys(values, skew_seconds, problems);
     distinct_issuers(values, &issuers, problems);
     let gateway = Gateway {
@@ -176,6 +181,16 @@ fn users(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Vec<User> {
         users.push(User { name: name.to_owned(), password: Secret::new(password), scopes });
     }
     users
+}
+
+/// Old files carry the shipped `admin`/`admin` along.
+fn no_well_known_passwords(values: &Values, users: &[User], problems: &mut Vec<ConfigDiagnostic>) {
+    for user in users.iter().filter(|user| is_well_known(user.password.expose())) {
+        let path = format!("b7a.users.{}.password", quoted(&user.name));
+        let message = format!("`{path}` is one that everybody knows, and the gateway listens beyond this host");
+        let help = "choose another, or listen on `127.0.0.1` only";
+        problems.push(ConfigDiagnostic::error(Code::Insecure, &values.origin(&path), message).help(help));
+    }
 }
 
 fn api_keys(

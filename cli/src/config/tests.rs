@@ -306,3 +306,13 @@ fn the_admin_interface_counts_as_listening() {
     assert!(needs_password("[listenerConfig]\nhost = '0.0.0.0'"));
     assert!(needs_password("[adminConfig]\naddress = '0.0.0.0:9000'"));
 }
+
+#[test]
+fn the_shipped_password_stays_on_this_host() {
+    let user = "[b7a.users.admin]\npassword = 'd033e22ae348aeb5660fc2140aec35850c4da997'\n";
+    assert!(resolved(user).is_ok());
+    let expected = "`b7a.users.admin.password` is one that everybody knows, and the gateway listens beyond this host";
+    for exposed in ["[listenerConfig]\nhost = '0.0.0.0'", "[adminConfig]\naddress = '[::]:9000'"] {
+        assert_eq!(errors(&format!("{user}{exposed}")), [expected], "{exposed}");
+    }
+}

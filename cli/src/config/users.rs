@@ -42,14 +42,28 @@ pub fn or_admin(configured: &[User], listening: &[IpAddr], generate: impl FnOnce
 
 /// Unsalted is enough for what is random, or known to all.
 fn hashed(password: &str) -> String {
-    let digest = digest::digest(&digest::SHA256, password.as_bytes());
-    let mut hash = "@sha256:{".to_owned();
-    for byte in digest.as_ref() {
+    format!("@sha256:{{{}}}", hex(&digest::SHA256, password))
+}
+
+/// Whether it is the hash of a password that the old product ships with or documents.
+pub fn is_well_known(hash: &str) -> bool {
+    [ADMIN, "password"].into_iter().any(|password| {
+        let forms = [
+            hex(&digest::SHA1_FOR_LEGACY_USE_ONLY, password),
+            hashed(password),
+            format!("@sha512:{{{}}}", hex(&digest::SHA512, password)),
+        ];
+        forms.iter().any(|form| form.eq_ignore_ascii_case(hash))
+    })
+}
+
+fn hex(algorithm: &'static digest::Algorithm, text: &str) -> String {
+    let mut hex = String::new();
+    for byte in digest::digest(algorithm, text.as_bytes()).as_ref() {
         // Writing to a `String` does not fail.
-        let _ = write!(hash, "{byte:02x}");
+        let _ = write!(hex, "{byte:02x}");
     }
-    hash.push('}');
-    hash
+    hex
 }
 
 /// Whether `password` has one of the forms of a hash, and if so, whether it is one that is easily reversed.

@@ -44,6 +44,23 @@ fn configured_users_are_all_there_are() {
 }
 
 #[test]
+fn passwords_that_everybody_knows() {
+    for known in [
+        // `printf admin | sha1sum`, `printf password | sha1sum`.
+        "d033e22ae348aeb5660fc2140aec35850c4da997",
+        "5baa61e4c9b93f3f0682250b6cf8331b7ee68fd8",
+        ADMIN_HASH,
+        &ADMIN_HASH.to_uppercase(),
+        &format!("@sha512:{{{}}}", hex(&digest::SHA512, "admin")),
+    ] {
+        assert!(is_well_known(known), "{known}");
+    }
+    for other in ["d033e22ae348aeb5660fc2140aec35850c4da998", "admin", "", "$argon2id$v=19$m=8,t=1,p=1$YQ$YQ"] {
+        assert!(!is_well_known(other), "{other}");
+    }
+}
+
+#[test]
 fn hashes() {
     let (sha1, sha256, sha512) = ("0123456789abcdef0123456789abcdef01234567", "a".repeat(64), "A".repeat(128));
     for (password, weak) in [

@@ -60,7 +60,8 @@ impl Services {
         let mut issuers = config.issuers.iter().map(issuer_keys).collect::<anyhow::Result<Vec<_>>>()?;
         issuers.push(IssuerKeys { source: KeySource::ApiKeys, location: None, pinned: key.key_set() });
         let keys = KeyStore::start(issuers, KeyTiming::default(), &metrics).context("cannot fetch keys")?;
-        let facts = FactCache::new(config.token_cache.map_or(0, |cache| cache.capacity));
+        let (entries, lifetime) = config.token_cache.map_or((0, Duration::ZERO), |cache| (cache.capacity, cache.expiry));
+        let facts = FactCache::new(entries, lifetime);
         let decider = Decider::new(rules.clone(), facts, keys, metrics.clone(), Decider::DEADLINE);
         let workers = std::thread::available_parallelism().map_or(1, usize::from);
         let authz = AuthzServer::start(private(&paths.authz)?, &Arc::new(decider), workers)?;
