@@ -1,0 +1,66 @@
+//! An Envoy that was started by somebody else, for `micro-gw serve`.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use microgw_envoy::Admin;
+use serde_json::Value;
+use tokio::process::{Child, Command};
+
+use crate::eventually;
+use crate::gateway::command;
+
+/// Ended with the value.
+pub struct Envoy {
+    pub child: Child,
+    pub admin: Admin,
+    log: PathBuf,
+}
+
+// === impl Envoy ===
+
+impl Envoy {
+    /// Starts with what `micro-gw bootstrap target` prints, after `change`.
+    ///
+    /// # Panics
+    /// When there is no Envoy, or no bootstrap.
+    pub async fn start(directory: &Path, target: &str, sockets: &Path, change: impl FnOnce(&mut Value)) -> Envoy {
+        let sockets_text = sockets.to_str().expect("it is UTF-8");
+        let output = command(directory, &["bootstrap", target, "--sockets", sockets_text]).await;
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let mut bootstrap: Value = serde_json::from_slice(&output.stdout).expect("a bootstrap is JSON");
+        change(&mut bootstrap);
+        let path = directory.join("bootstrap.json");
+        std::fs::write(&path, bootstrap.to_string()).expect("it can be written");
+        let log = directory.join("envoy.log");
+        let file = std::fs::File::create(&log).expect("it can be written");
+        let binary = microgw_envoy::find(None).expect("there is an Envoy");
+        let child = Command::new(binary.path())
+            .arg("--config-path")
+            .arg(&path)
+            .args(["--concurrency", "1", "--disable-hot-restart", "--log-level", "warning"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(file)
+            .kill_on_drop(true)
+            .spawn()
+            .expect("Envoy starts");
+        let admin = Admin::new(&microgw_envoy::SocketPaths::within(sockets).admin);
+        Envoy { child, admin, log }
+    }
+
+    /// Waits for its listeners: HTTP and HTTPS.
+    pub async fn addresses(&self) -> (SocketAddr, SocketAddr) {
+        eventually("Envoy has listeners", async || {
+            let listeners = self.admin.listeners().await.ok()?;
+            let find = |name| listeners.iter().find(|(listener, _)| listener == name).map(|(_, address)| *address);
+            Some((find("http")?, find("https")?))
+        })
+        .await
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}

@@ -1,0 +1,54 @@
+//! Requests that no well-behaved client would send.
+
+use std::net::SocketAddr;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::PATIENCE;
+
+/// What came back, up to the end of the connection.
+#[derive(Clone, Debug)]
+pub struct RawAnswer {
+    /// 0: none.
+    pub status: u16,
+    pub head: String,
+    pub body: String,
+}
+
+// === impl RawAnswer ===
+
+impl RawAnswer {
+    /// # Panics
+    /// When nobody listens, or the connection does not end: ask for `connection: close`.
+    pub async fn of(address: SocketAddr, request: &[u8]) -> RawAnswer {
+        let exchange = async {
+            let mut stream = TcpStream::connect(address).await.expect("somebody listens");
+            stream.set_nodelay(true).expect("it is a TCP stream");
+            // The other side may have heard enough before the end.
+            let _ = stream.write_all(request).await;
+            let mut bytes = Vec::new();
+            let _ = stream.read_to_end(&mut bytes).await;
+            bytes
+        };
+        let bytes = timeout(PATIENCE, exchange).await.expect("the connection ends");
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+        RawAnswer { status, head: head.to_owned(), body: body.to_owned() }
+    }
+
+    /// A GET of `target`, byte for byte.
+    pub async fn get(address: SocketAddr, target: &[u8]) -> RawAnswer {
+        let request = [b"GET ", target, b" HTTP/1.1\r\nhost: gateway\r\nconnection: close\r\n\r\n"].concat();
+        RawAnswer::of(address, &request).await
+    }
+
+    /// What the echoing backend saw, if it was asked.
+    pub fn echo(&self) -> Option<serde_json::Value> {
+        // Bodies of unknown length are chunked; an echo is one chunk.
+        let body = self.body.find('{').and_then(|start| Some(&self.body[start..=self.body.rfind('}')?]))?;
+        serde_json::from_str::<serde_json::Value>(body).ok().filter(|body| body.get("backend").is_some())
+    }
+}

@@ -1,0 +1,12 @@
+//! The product as its users meet it: the real `micro-gw`, the real Envoy, real backends.
+
+mod api_keys;
+mod environments;
+mod publish;
+mod quick_start;
+mod refused_by_envoy;
+mod requests;
+mod resilience;
+mod routing;
+mod secrets;
+mod tokens;

@@ -1,0 +1,1 @@
+//! refused_by_envoy
