@@ -1,1 +1,165 @@
-//! requests
+//! Requests of those who look for a gap: whatever reaches a backend is what was authorized.
+
+use microgw_tests::backend::Backend;
+use microgw_tests::envoy_is_here;
+use microgw_tests::gateway::Gateway;
+use microgw_tests::project::{Project, definition, get};
+use microgw_tests::raw::RawAnswer;
+use serde_json::json;
+
+/// `/shop/open/{id}` is public, `/shop/guarded/{id}` is not.
+async fn shop(backend: &Backend, settings: &[&str]) -> (Project, Gateway) {
+    let project = Project::new();
+    let (open, guarded) = (get(&json!([])), get(&json!([{ "key": [] }])));
+    let paths = json!({ "/open/{id}": open, "/open/{id}/x": open, "/guarded/{id}": guarded, "/guarded": guarded });
+    project.define("shop", &definition("Shop", "/shop", backend.address, &paths));
+    project.build().await;
+    let gateway = Gateway::run(project.directory(), "shop/target/shop.mgw", settings).await;
+    (project, gateway)
+}
+
+#[tokio::test]
+async fn what_reaches_the_backend_is_what_was_authorized() {
+    if !envoy_is_here() {
+        return;
+    }
+    let backend = Backend::start("shop").await;
+    let (_project, gateway) = shop(&backend, &[]).await;
+    let long = format!("/shop/open/{}", "a".repeat(20_000));
+    // What is asked for; the status; what the backend sees.
+    let cases: [(&[u8], u16, &str); 40] = [
+        (b"/shop/open/1", 200, "/shop/open/1"),
+        (b"//shop///open//1", 200, "/shop/open/1"),
+        (b"/shop/./open/1", 200, "/shop/open/1"),
+        (b"/shop/open/../open/1", 200, "/shop/open/1"),
+        (b"/shop/guarded/../open/1", 200, "/shop/open/1"),
+        (b"/shop/guarded/%2e%2e/open/1", 200, "/shop/open/1"),
+        (b"/../../shop/open/1", 200, "/shop/open/1"),
+        (b"/shop\\open\\1", 200, "/shop/open/1"),
+        (b"http://elsewhere/shop/open/1", 200, "/shop/open/1"),
+        (b"/shop/open/%31?%2e%2e/../x", 200, "/shop/open/%31?%2e%2e/../x"),
+        (b"/shop/open/a%20b", 200, "/shop/open/a%20b"),
+        (b"/shop/open/%C3%A9", 200, "/shop/open/%C3%A9"),
+        (b"/shop/open/1;x=y", 200, "/shop/open/1;x=y"),
+        (b"/shop/open/1?/shop/guarded/1", 200, "/shop/open/1?/shop/guarded/1"),
+        (b"/shop/open/%252e%252e", 200, "/shop/open/%252e%252e"),
+        (b"/shop/open/1/", 404, ""),
+        (b"/shop/open/", 404, ""),
+        (b"/shop/open", 404, ""),
+        (b"/shop?/open/1", 404, ""),
+        (b"/shop/open?/1", 404, ""),
+        (b"/Shop/open/1", 404, ""),
+        (b"/shop/open/1/y", 404, ""),
+        (b"/shop/open/1%3F", 200, "/shop/open/1%3F"),
+        (b"/shop/open/..%2fguarded%2f1", 400, ""),
+        (b"/shop%2Fopen%2F1", 400, ""),
+        (b"/shop/open/..%5cguarded", 400, ""),
+        (b"/shop/open/%00", 400, ""),
+        (b"/shop/open/1#x", 400, ""),
+        (b"/shop/open/\xc3\xa9", 400, ""),
+        (b"shop/open/1", 400, ""),
+        (b"*", 400, ""),
+        (b"", 400, ""),
+        (long.as_bytes(), 431, ""),
+        (b"/shop/open/../guarded/1", 401, ""),
+        (b"/shop/open/%2e%2e/guarded/1", 401, ""),
+        (b"/shop/open/.%2E/guarded/1", 401, ""),
+        (b"/shop/open/1/../../guarded/1", 401, ""),
+        (b"/shop//guarded", 401, ""),
+        (b"/shop/%67uarded/1", 0, ""),
+        (b"http://elsewhere/shop/guarded/1", 401, ""),
+    ];
+    for (target, status, path) in cases {
+        let shown = String::from_utf8_lossy(&target[..target.len().min(60)]);
+        let before = backend.requests();
+        let answer = RawAnswer::get(gateway.live.http.unwrap(), target).await;
+        if status == 0 {
+            // Whether an encoded letter is the letter is for both to say alike.
+            assert!(matches!(answer.status, 401 | 404), "{shown}: {answer:?}");
+        } else {
+            assert_eq!(answer.status, status, "{shown}: {answer:?}");
+        }
+        let seen = answer.echo().map(|echo| echo["path"].as_str().unwrap().to_owned());
+        assert_eq!(seen.as_deref(), Some(path).filter(|path| !path.is_empty()), "{shown}");
+        assert_eq!(backend.requests() - before, u64::from(status == 200), "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn heads_that_mean_two_things_are_refused() {
+    if !envoy_is_here() {
+        return;
+    }
+    let backend = Backend::start("shop").await;
+    let (_project, gateway) = shop(&backend, &["--listenerConfig.maxEntityBodySize=100"]).await;
+    let before = backend.requests();
+    for (name, head, status) in [
+        ("two lengths", "POST /shop/open/1 HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\ncontent-length: 4\r\n", 400),
+        ("length and chunks", "GET /shop/open/1 HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n", 400),
+        ("odd coding", "GET /shop/open/1 HTTP/1.1\r\nhost: a\r\ntransfer-encoding: identity, chunked\r\n", 501),
+        ("no host", "GET /shop/open/1 HTTP/1.1\r\n", 400),
+        ("old version", "GET /shop/open/1 HTTP/1.0\r\n", 426),
+        ("folded header", "GET /shop/open/1 HTTP/1.1\r\nhost: a\r\nx-api-key: a\r\n b\r\n", 400),
+        ("NUL", "GET /shop/open/1 HTTP/1.1\r\nhost: a\r\nx: a\0b\r\n", 400),
+        ("space before colon", "GET /shop/open/1 HTTP/1.1\r\nhost: a\r\nx-api-key : a\r\n", 400),
+        ("unknown method", "BREW /shop/open/1 HTTP/1.1\r\nhost: a\r\n", 400),
+        ("lower-case method", "get /shop/open/1 HTTP/1.1\r\nhost: a\r\n", 400),
+        ("tunnel", "CONNECT elsewhere:1 HTTP/1.1\r\nhost: elsewhere:1\r\n", 404),
+        ("other protocol", "GET /shop/open/1 HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n", 403),
+        ("other method", "TRACE /shop/open/1 HTTP/1.1\r\nhost: a\r\nconnection: close\r\n", 405),
+        ("method in a header", "POST /shop/open/1 HTTP/1.1\r\nhost: a\r\nx-http-method-override: GET\r\ncontent-length: 0\r\nconnection: close\r\n", 405),
+    ] {
+        let answer = gateway.raw(format!("{head}\r\n").as_bytes()).await;
+        assert_eq!(answer.status, status, "{name}: {answer:?}");
+    }
+    let many: String = (0..150).map(|index| format!("x-{index}: y\r\n")).collect();
+    let many = gateway.raw(format!("GET /shop/open/1 HTTP/1.1\r\nhost: a\r\n{many}\r\n").as_bytes()).await;
+    assert_eq!(many.status, 431);
+    let body = "a".repeat(101);
+    let large = format!("GET /shop/open/1 HTTP/1.1\r\nhost: a\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    assert_eq!(gateway.raw(large.as_bytes()).await.status, 413);
+    assert_eq!(backend.requests(), before);
+}
+
+#[tokio::test]
+async fn headers_do_not_steer_the_gateway() {
+    if !envoy_is_here() {
+        return;
+    }
+    let backend = Backend::start("shop").await;
+    let (_project, gateway) = shop(&backend, &[]).await;
+    for (name, value) in [
+        ("x-original-url", "/shop/open/1"),
+        ("x-rewrite-url", "/shop/open/1"),
+        ("x-envoy-original-path", "/shop/open/1"),
+        ("x-envoy-internal", "true"),
+        ("x-forwarded-for", "127.0.0.1"),
+        ("x-ext-authz-check-result", "allowed"),
+        ("x-envoy-auth-partial-body", "false"),
+        ("content-type", "application/json"),
+        ("expect", "100-continue"),
+        ("host", "localhost"),
+        ("connection", "x-microgw-listener"),
+        ("te", "trailers"),
+    ] {
+        let answer = gateway.get(&gateway.http("/shop/guarded/1"), &[(name, value)]).await;
+        assert_eq!((answer.status, answer.code()), (401, 900_902), "{name}");
+    }
+    assert_eq!(backend.requests(), 0);
+
+    // Nor the way to the backend.
+    let steering = [
+        ("x-envoy-upstream-rq-timeout-ms", "1"),
+        ("x-envoy-max-retries", "9"),
+        ("x-envoy-retry-on", "5xx"),
+        ("x-envoy-original-path", "/forged"),
+        ("x-envoy-decorator-operation", "forged"),
+        ("x-envoy-upstream-alt-stat-name", "forged"),
+        ("x-envoy-internal", "true"),
+    ];
+    let seen = gateway.get(&gateway.http("/shop/open/1"), &steering).await;
+    assert_eq!(seen.status, 200);
+    let headers = seen.json()["headers"].clone();
+    let passed: Vec<&str> = steering.iter().map(|(name, _)| *name).filter(|name| !headers[*name].is_null()).collect();
+    assert!(passed.is_empty(), "{passed:?}: {headers}");
+}
