@@ -42,6 +42,9 @@ pub enum Command {
     DemoBackend(DemoBackend),
     /// Print the version.
     Version,
+    /// Print a generated page of the documentation.
+    #[command(hide = true)]
+    Reference { page: Page },
     /// Become Envoy, bound to the life of the parent.
     #[command(name = microgw_envoy::EXEC_SUBCOMMAND, hide = true)]
     EnvoyExec(EnvoyExec),
@@ -212,6 +215,13 @@ pub struct DemoBackend {
 pub struct EnvoyExec {
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
     pub command: Vec<std::ffi::OsString>,
+}
+
+/// Generated pages of docs/.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Page {
+    Configuration,
+    Diagnostics,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]

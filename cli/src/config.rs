@@ -30,6 +30,7 @@ use diagnostic::{Code, Origin};
 
 pub use diagnostic::ConfigDiagnostic;
 pub use issuers::{Issuer, KeySource};
+pub use keys::{Kind, Status, all as keys};
 pub use users::{User, Users};
 
 /// Everything that applies.

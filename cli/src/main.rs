@@ -11,11 +11,12 @@ mod logging;
 mod output;
 mod preflight;
 mod project;
+mod reference;
 
 use std::path::Path;
 use std::process::ExitCode;
 
-use args::{Cli, Command, Gateway};
+use args::{Cli, Command, Gateway, Page};
 use clap::Parser as _;
 
 #[global_allocator]
@@ -69,6 +70,14 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::DemoBackend(args) => runtime()?.block_on(demo_backend::serve(args.listen)),
         Command::Version => {
             output::line(&format!("micro-gw {}", env!("CARGO_PKG_VERSION")));
+            Ok(())
+        }
+        Command::Reference { page } => {
+            let page = match page {
+                Page::Configuration => reference::configuration(),
+                Page::Diagnostics => reference::diagnostics(),
+            };
+            output::line(page.trim_end());
             Ok(())
         }
         Command::EnvoyExec(args) => Err(microgw_envoy::exec_child(args.command).into()),
