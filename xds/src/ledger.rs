@@ -193,7 +193,7 @@ impl Membership<'_> {
             }
             Verdict::Refused { kind, sequence, text } => {
                 self.ledger.nacks.fetch_add(1, Ordering::Relaxed);
-                let text = shorten(&text, MAX_TEXT);
+                let text = shorten(reason(&text), MAX_TEXT);
                 tracing::warn!(envoy = ?entry.id, ?kind, ?text, "refused");
                 entry.types.entry(kind).or_default().refusal = Some(text.clone());
                 entry.refused = Some((sequence, Refusal { kind, text }));
@@ -269,6 +269,12 @@ fn version(node: &Node) -> String {
             .unwrap_or_default(),
         None => String::new(),
     }
+}
+
+/// When a constraint of the proto is violated, Envoy puts the whole message in front of the reason: megabytes of a
+/// route table, or a private key.
+fn reason(text: &str) -> &str {
+    text.rfind("Proto constraint validation failed").and_then(|at| text.get(at..)).unwrap_or(text)
 }
 
 fn shorten(text: &str, characters: usize) -> String {

@@ -41,12 +41,14 @@ pub struct Envoy {
     stream: Mutex<Option<JoinHandle<Status>>>,
 }
 
+/// By type and name: version and body.
+type Resources = BTreeMap<ResourceType, BTreeMap<String, (String, String)>>;
+
 /// What outlives a stream.
 pub struct Held {
     rules: Arc<Rules>,
     judge: Mutex<Judge>,
-    /// By type and name: version and body.
-    resources: Mutex<BTreeMap<ResourceType, BTreeMap<String, (String, String)>>>,
+    resources: Mutex<Resources>,
     updates: watch::Sender<Vec<Update>>,
 }
 

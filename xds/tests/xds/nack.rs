@@ -207,6 +207,21 @@ async fn an_envoy_that_falls_silent_ends_the_search() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_message_that_envoy_quotes_is_not_shown() {
+    let (gateway, envoy) = gateway().await;
+    envoy.judge(|update| match update.kind {
+        ResourceType::Secret => Answer::Nack(
+            "private_key { inline_string: \"KEY\" }: Proto constraint validation failed (SecretValidationError.Name)",
+        ),
+        _ => Answer::Ack,
+    });
+    let outcome = gateway.publish("g1", &[("pets", "1")]).await;
+    let text = "Proto constraint validation failed (SecretValidationError.Name)".to_owned();
+    assert_eq!(outcome, Outcome::Rejected(Rejection::Refused { envoy_text: text }));
+    assert!(!serde_json::to_string(&gateway.publisher.status()).unwrap().contains("KEY"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_failing_reassembly_is_a_rejection() {
     let (gateway, envoy) = gateway().await;
     gateway.publish("g1", &[("pets", "1")]).await;
