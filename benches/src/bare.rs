@@ -135,12 +135,9 @@ impl Bare {
     /// Starts it with the gateway's own arguments, without waiting.
     pub fn start(bench: &Bench, cores: &str, configuration: &Configuration) -> io::Result<Bare> {
         let file = configuration.file.display().to_string();
-        let arguments = [
-            ["--config-path", &file].as_slice(),
-            &["--concurrency", "1", "--log-level", "warning", "--disable-hot-restart"],
-            &["--file-flush-interval-msec", "1000"],
-        ];
-        let process = Process::start(cores, &bench.envoy, arguments.concat(), &configuration.log)?;
+        let options = ["--concurrency", "1", "--log-level", "warning", "--disable-hot-restart"];
+        let arguments = ["--config-path", &file, "--file-flush-interval-msec", "1000"].into_iter().chain(options);
+        let process = Process::start(cores, &bench.envoy, arguments, &configuration.log)?;
         Ok(Bare { process, http: configuration.http })
     }
 
