@@ -115,3 +115,6 @@ fn ads() -> ConfigSource {
         ..Default::default()
     }
 }
+
+#[cfg(test)]
+mod tests;
