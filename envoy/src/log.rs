@@ -6,8 +6,12 @@ use std::io::{self, BufRead, BufReader, Read};
 /// What [`parse`] reads: `[level][logger] text`.
 pub(crate) const FORMAT: &str = "[%l][%n] %v";
 
-/// Bytes; a longer line is logged in pieces.
+/// Bytes; the rest of a longer line is dropped.
 const MAX_LINE: u64 = 16 * 1024;
+/// How Envoy begins to quote a resource that it refuses. A secret's quote holds its private key.
+const QUOTE: &str = "goo.gle/debug";
+/// What follows the quote.
+const REASON: &str = "Proto constraint validation failed";
 
 /// Level, logger, text.
 #[derive(Debug, PartialEq, Eq)]
@@ -22,8 +26,12 @@ pub(crate) fn fold(stderr: impl Read) -> io::Result<()> {
     let mut reader = BufReader::new(stderr);
     let mut line = Vec::new();
     while (&mut reader).take(MAX_LINE).read_until(b'\n', &mut line)? > 0 {
+        let whole = line.ends_with(b"\n");
         record(&String::from_utf8_lossy(&line));
         line.clear();
+        if !whole {
+            reader.skip_until(b'\n')?;
+        }
     }
     Ok(())
 }
@@ -34,6 +42,7 @@ fn record(line: &str) {
         return;
     }
     let Line { level, logger, text } = parse(line);
+    let text = discreet(&text);
     // The level of an event is part of its call site.
     match level {
         tracing::Level::TRACE => tracing::trace!(target: "envoy", logger, "{text}"),
@@ -42,6 +51,13 @@ fn record(line: &str) {
         tracing::Level::WARN => tracing::warn!(target: "envoy", logger, "{text}"),
         tracing::Level::ERROR => tracing::error!(target: "envoy", logger, "{text}"),
     }
+}
+
+/// Without the quotes of resources.
+fn discreet(text: &str) -> Cow<'_, str> {
+    let Some((before, quote)) = text.split_once(QUOTE) else { return Cow::Borrowed(text) };
+    let reason = quote.rfind(REASON).and_then(|at| quote.get(at..)).unwrap_or_default();
+    Cow::Owned(format!("{before}[resource not shown] {reason}"))
 }
 
 /// A line of another form, such as one of the dynamic linker, is a warning: Envoy prints none when all is well.
@@ -91,6 +107,18 @@ fn unescaped(text: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_refused_resource_is_not_quoted() {
+        let text = "gRPC config for Secret rejected: goo.gle/debugonly name: \"s\" inline_string: \"KEY\" (with): \
+                    Proto constraint validation failed (SecretValidationError)";
+        assert_eq!(
+            discreet(text),
+            "gRPC config for Secret rejected: [resource not shown] Proto constraint validation failed (SecretValidationError)"
+        );
+        assert_eq!(discreet("rejected: goo.gle/debugstr name: \"s\" KEY"), "rejected: [resource not shown] ");
+        assert_eq!(discreet("starting"), "starting");
+    }
 
     #[test]
     fn lines_keep_their_level() {
