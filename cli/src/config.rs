@@ -138,6 +138,8 @@ pub struct Request<'a> {
 #[derive(Clone, Debug)]
 pub struct Loaded {
     pub config: Config,
+    /// The file that was read. `None`: there was none.
+    pub file: Option<PathBuf>,
     pub warnings: Vec<ConfigDiagnostic>,
 }
 
@@ -172,6 +174,7 @@ pub fn load(request: &Request<'_>) -> Result<Loaded, Refused> {
         Refused(vec![ConfigDiagnostic::error(Code::Unreadable, &Origin::Settings, message)])
     })?;
     let data = variable("XDG_DATA_HOME").or_else(|| Some(variable("HOME")?.join(".local/share")));
+    let path = file.as_ref().map(|(path, _)| path.clone());
     let sources = Sources {
         file,
         // What is not UTF-8 names none of our keys.
@@ -182,7 +185,7 @@ pub fn load(request: &Request<'_>) -> Result<Loaded, Refused> {
         allow_unenforced: request.allow_unenforced,
         data_dir: data.unwrap_or_else(|| PathBuf::from("/var/lib")).join("micro-gw"),
     };
-    resolve(&sources).map(|(config, warnings)| Loaded { config, warnings })
+    resolve(&sources).map(|(config, warnings)| Loaded { config, file: path, warnings })
 }
 
 /// Pure.

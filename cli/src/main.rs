@@ -88,14 +88,27 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
 pub fn settings(target: &Path, args: &args::Settings, allow_unenforced: bool) -> anyhow::Result<config::Config> {
     let loaded = config::load(&config::Request {
         file: args.config.as_deref(),
-        project: target.is_dir().then_some(target),
+        project: home(target),
         overrides: &args.overrides,
         allow_unenforced,
     })?;
     for warning in &loaded.warnings {
         output::note(&warning.to_string());
     }
+    if let Some(file) = &loaded.file {
+        output::note(&format!("settings from {}", file.display()));
+    }
     Ok(loaded.config)
+}
+
+/// The project whose conf/ applies: the target itself, or the one in whose target/ the artifact still lies.
+fn home(target: &Path) -> Option<&Path> {
+    if target.is_dir() {
+        return Some(target);
+    }
+    let parent = target.parent()?;
+    let home = parent.parent().filter(|_| parent.file_name().is_some_and(|name| name == "target"))?;
+    Some(if home.as_os_str().is_empty() { Path::new(".") } else { home })
 }
 
 /// For publishing, the admin interface and all that is not a decision: those have threads of their own.

@@ -216,6 +216,15 @@ pub fn replace(path: &Path, content: &[u8]) {
     std::fs::rename(&fresh, path).expect("it can be renamed");
 }
 
+/// A port that was free a moment ago, for what must be found at the same place twice.
+///
+/// # Panics
+/// When there is none.
+pub fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("it is bound").port()
+}
+
 /// Whether a process is there and no zombie.
 pub fn is_alive(pid: i32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio::task::JoinHandle;
+
+use crate::eventually;
 
 /// What one request saw: status and backend, or no answer.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -16,6 +18,7 @@ pub struct Seen {
 /// Closed-loop load from a few tasks until it is stopped; bounded in count.
 pub struct Load {
     stop: Arc<AtomicBool>,
+    answers: Arc<AtomicUsize>,
     tasks: Vec<JoinHandle<Vec<(std::time::Instant, Seen)>>>,
 }
 
@@ -26,10 +29,11 @@ const MOST: usize = 200_000;
 impl Load {
     /// Asks for `url` again and again.
     pub fn start(client: &reqwest::Client, url: &str, headers: &[(&'static str, String)], tasks: usize) -> Load {
-        let stop = Arc::new(AtomicBool::new(false));
+        let (stop, answers) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let tasks = (0..tasks)
             .map(|_| {
-                let (client, url, headers, stop) = (client.clone(), url.to_owned(), headers.to_vec(), stop.clone());
+                let (client, url, headers) = (client.clone(), url.to_owned(), headers.to_vec());
+                let (stop, answers) = (stop.clone(), answers.clone());
                 tokio::spawn(async move {
                     let mut seen = Vec::new();
                     while !stop.load(Ordering::Relaxed) && seen.len() < MOST {
@@ -47,12 +51,19 @@ impl Load {
                             Err(error) => Seen { status: 0, backend: format!("{error:?}") },
                         };
                         seen.push((started, answer));
+                        answers.fetch_add(1, Ordering::Relaxed);
                     }
                     seen
                 })
             })
             .collect();
-        Load { stop, tasks }
+        Load { stop, answers, tasks }
+    }
+
+    /// Waits until there are `more` answers than now.
+    pub async fn answers(&self, more: usize) {
+        let wanted = self.answers.load(Ordering::Relaxed) + more;
+        eventually("the load goes on", async || (self.answers.load(Ordering::Relaxed) >= wanted).then_some(())).await;
     }
 
     /// Stops, and tells what was seen, with the time each request was sent.

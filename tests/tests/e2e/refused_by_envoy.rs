@@ -1,1 +1,101 @@
-//! refused_by_envoy
+//! Envoy says no. It takes an Envoy that is stricter than ours: one without the raised limit for long paths.
+
+use microgw_tests::backend::Backend;
+use microgw_tests::envoy::Envoy;
+use microgw_tests::gateway::{Gateway, client};
+use microgw_tests::project::{Project, definition, get};
+use microgw_tests::envoy_is_here;
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+
+/// Longer than Envoy's own limit for regular expressions.
+const LONG: &str = "/{a}/{b}/{c}/{d}/{e}/{f}/{g}/{h}/{i}/{j}/{k}/{l}/{m}/{n}/{o}/{p}";
+
+fn api(name: &str, backend: &Backend, more: Option<&str>) -> Value {
+    let mut paths = json!({ "/open": get(&json!([])) });
+    if let Some(path) = more {
+        paths[path] = get(&json!([]));
+    }
+    definition(name, &format!("/{name}"), backend.address, &paths)
+}
+
+#[tokio::test]
+async fn apis_that_envoy_refuses_are_found_and_the_others_served() {
+    if !envoy_is_here() {
+        return;
+    }
+    let (old, new) = (Backend::start("old").await, Backend::start("new").await);
+    let project = Project::new();
+    for name in ["one", "two", "three"] {
+        project.define(name, &api(name, &old, None));
+    }
+    project.build().await;
+    let sockets = project.directory().join("sockets");
+    let serving = ["--sockets", sockets.to_str().unwrap()];
+    let mut gateway = Gateway::start(project.directory(), "serve", "shop/target/shop.mgw", &serving);
+    let envoy = Envoy::start(project.directory(), "shop/target/shop.mgw", &sockets, |bootstrap| {
+        assert!(bootstrap.as_object_mut().unwrap().remove("layered_runtime").is_some());
+    })
+    .await;
+    let (http, _) = envoy.addresses().await;
+    let first = gateway.wait_until_live().await;
+    assert_eq!(first.state, "live");
+    let client = client();
+    let ask = async |path: &str| {
+        let response = client.get(format!("http://{http}{path}")).send().await.unwrap();
+        let status = response.status().as_u16();
+        let body: Value = response.json().await.unwrap();
+        (status, body["backend"].as_str().unwrap_or_default().to_owned())
+    };
+    let now = |status: u16, backend: &str| (status, backend.to_owned());
+
+    // One API is better, one was good before and is bad now, one is new and bad, one is new and good.
+    project.define("one", &api("one", &new, None));
+    project.define("two", &api("two", &new, Some(LONG)));
+    project.define("four", &api("four", &new, Some(LONG)));
+    project.define("five", &api("five", &new, None));
+    project.build().await;
+    gateway.signal(Signal::SIGHUP);
+    let second = gateway.wait_until_live().await;
+    assert_eq!(second.state, "degraded");
+    assert_ne!(second.generation, first.generation);
+    for (path, answer) in [
+        ("/one/open", now(200, "new")),
+        ("/two/open", now(200, "old")),
+        ("/three/open", now(200, "old")),
+        ("/four/open", now(503, "")),
+        ("/five/open", now(200, "new")),
+        ("/two/1/2/3/4/5/6/7/8/9/10/11/12/13/14/15/16", now(404, "")),
+    ] {
+        assert_eq!(ask(path).await, answer, "{path}");
+    }
+    let status = gateway.status().await;
+    assert_eq!((&status["state"], &status["ready"]), (&"degraded".into(), &true.into()), "{status:#}");
+    let faults = status["faults"].as_array().unwrap();
+    let found: Vec<_> = faults.iter().map(|fault| (fault["api"].clone(), fault["fallback"].clone())).collect();
+    assert_eq!(found, [("four:1.0".into(), "unavailable".into()), ("two:1.0".into(), Value::from("previous"))]);
+    for fault in faults {
+        let name = fault["api"].as_str().unwrap().split(':').next().unwrap();
+        let location = fault["location"].as_str().unwrap();
+        let position = location.strip_prefix(&format!("api_definitions/{name}.json:")).unwrap();
+        assert!(position.split(':').all(|number| number.parse::<u32>().unwrap() > 0), "{location}");
+        let text = fault["envoy_text"].as_str().unwrap();
+        assert!(text.contains("regex") && text.contains("program"), "{text}");
+    }
+    assert!(status["metrics"]["nacks"].as_u64().unwrap() > 0);
+    assert!(gateway.log().contains("api_definitions/four.json"), "{}", gateway.log());
+
+    // Asked once more, nothing changes; made good, all is.
+    for name in ["two", "four"] {
+        project.define(name, &api(name, &new, None));
+    }
+    project.build().await;
+    gateway.signal(Signal::SIGHUP);
+    let third = gateway.wait_until_live().await;
+    assert_eq!(third.state, "live");
+    for path in ["/one/open", "/two/open", "/four/open", "/five/open"] {
+        assert_eq!(ask(path).await, now(200, "new"), "{path}");
+    }
+    let status = gateway.status().await;
+    assert_eq!((&status["state"], status["faults"].as_array().unwrap().len()), (&"live".into(), 0));
+}

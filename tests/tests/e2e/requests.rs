@@ -37,7 +37,7 @@ async fn what_reaches_the_backend_is_what_was_authorized() {
         (b"/../../shop/open/1", 200, "/shop/open/1"),
         (b"/shop\\open\\1", 200, "/shop/open/1"),
         (b"http://elsewhere/shop/open/1", 200, "/shop/open/1"),
-        (b"/shop/open/%31?%2e%2e/../x", 200, "/shop/open/%31?%2e%2e/../x"),
+        (b"/shop/open/%31?%2e%2e/../%31", 200, "/shop/open/1?%2e%2e/../%31"),
         (b"/shop/open/a%20b", 200, "/shop/open/a%20b"),
         (b"/shop/open/%C3%A9", 200, "/shop/open/%C3%A9"),
         (b"/shop/open/1;x=y", 200, "/shop/open/1;x=y"),
@@ -66,19 +66,14 @@ async fn what_reaches_the_backend_is_what_was_authorized() {
         (b"/shop/open/.%2E/guarded/1", 401, ""),
         (b"/shop/open/1/../../guarded/1", 401, ""),
         (b"/shop//guarded", 401, ""),
-        (b"/shop/%67uarded/1", 0, ""),
+        (b"/shop/%67uarded/1", 401, ""),
         (b"http://elsewhere/shop/guarded/1", 401, ""),
     ];
     for (target, status, path) in cases {
         let shown = String::from_utf8_lossy(&target[..target.len().min(60)]);
         let before = backend.requests();
         let answer = RawAnswer::get(gateway.live.http.unwrap(), target).await;
-        if status == 0 {
-            // Whether an encoded letter is the letter is for both to say alike.
-            assert!(matches!(answer.status, 401 | 404), "{shown}: {answer:?}");
-        } else {
-            assert_eq!(answer.status, status, "{shown}: {answer:?}");
-        }
+        assert_eq!(answer.status, status, "{shown}: {answer:?}");
         let seen = answer.echo().map(|echo| echo["path"].as_str().unwrap().to_owned());
         assert_eq!(seen.as_deref(), Some(path).filter(|path| !path.is_empty()), "{shown}");
         assert_eq!(backend.requests() - before, u64::from(status == 200), "{shown}");
@@ -113,10 +108,10 @@ async fn heads_that_mean_two_things_are_refused() {
         assert_eq!(answer.status, status, "{name}: {answer:?}");
     }
     let many: String = (0..150).map(|index| format!("x-{index}: y\r\n")).collect();
-    let many = gateway.raw(format!("GET /shop/open/1 HTTP/1.1\r\nhost: a\r\n{many}\r\n").as_bytes()).await;
+    let many = gateway.raw(format!("GET /shop/open/1 HTTP/1.1\r\nhost: a\r\nconnection: close\r\n{many}\r\n").as_bytes()).await;
     assert_eq!(many.status, 431);
     let body = "a".repeat(101);
-    let large = format!("GET /shop/open/1 HTTP/1.1\r\nhost: a\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    let large = format!("GET /shop/open/1 HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}", body.len());
     assert_eq!(gateway.raw(large.as_bytes()).await.status, 413);
     assert_eq!(backend.requests(), before);
 }
