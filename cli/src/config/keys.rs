@@ -14,7 +14,6 @@ pub struct Key {
     /// As it would be written on the command line; empty: none.
     pub default: &'static str,
     /// One line, for a page of reference.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the page comes with the documentation"))]
     pub doc: &'static str,
     pub status: Status,
 }
