@@ -37,6 +37,7 @@ use crate::output;
 pub async fn run(args: &args::Run, config: Config) -> anyhow::Result<()> {
     let envoy = microgw_envoy::find(args.serving.settings.envoy.as_deref().or(config.envoy.path.as_deref()))?;
     envoy.check_version().await?;
+    free(&config)?;
     let directory = SocketDir::private()?;
     let paths = directory.sockets();
     let admin = Admin::new(&paths.admin);
@@ -53,8 +54,19 @@ pub async fn run(args: &args::Run, config: Config) -> anyhow::Result<()> {
         drain: config.envoy.drain,
     })?;
     let served = gateway.serve(&args.serving, Some(admin)).await;
+    // Requests that come while Envoy drains are decided, too: the gateway ends after it.
     supervisor.drain_and_stop().await;
+    drop(gateway);
     served
+}
+
+/// Envoy would share a port with another Envoy without a word, and both would get some of the requests.
+fn free(config: &Config) -> anyhow::Result<()> {
+    for port in [config.listeners.http_port, config.listeners.https_port] {
+        let address = SocketAddr::new(config.listeners.host, port);
+        std::net::TcpListener::bind(address).with_context(|| format!("cannot listen on `{address}`"))?;
+    }
+    Ok(())
 }
 
 /// Serves Envoys that are started elsewhere until told to stop.
@@ -158,6 +170,7 @@ impl Gateway {
             Arc::new(probe),
             resumed,
         );
+        services.serve_decisions(paths)?;
         let observer = Observer::new(publisher.clone(), last_live.clone());
         services.serve_admin(config, observer.clone()).await?;
         let listener = tokio::net::UnixListener::from_std(sockets::bind(&paths.xds)?)?;
@@ -173,7 +186,7 @@ impl Gateway {
     }
 
     /// Publishes, and publishes again when asked to, until told to stop.
-    async fn serve(self, args: &args::Serving, envoy: Option<Admin>) -> anyhow::Result<()> {
+    async fn serve(&self, args: &args::Serving, envoy: Option<Admin>) -> anyhow::Result<()> {
         let mut hangup = signal(SignalKind::hangup())?;
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;

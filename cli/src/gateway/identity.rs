@@ -4,10 +4,14 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use microgw_compiler::settings::{TlsIdentity, TrustStore};
 use microgw_envoy::sockets::write_private;
 use microgw_extproc::signing::SigningKey;
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
 
 const CERTIFICATE: &str = "tls.crt";
 const CERTIFICATE_KEY: &str = "tls.key";
@@ -25,7 +29,11 @@ const BUNDLES: [&str; 4] = [
 pub fn tls(configured: Option<(&Path, &Path)>, data: &Path) -> anyhow::Result<TlsIdentity> {
     let read = |path: &Path| fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()));
     if let Some((certificate, key)) = configured {
-        return Ok(TlsIdentity { certificate_chain: read(certificate)?, private_key: read(key)? });
+        let identity = TlsIdentity { certificate_chain: read(certificate)?, private_key: read(key)? };
+        check(&identity).with_context(|| {
+            format!("cannot use the certificate `{}` with the key `{}`", certificate.display(), key.display())
+        })?;
+        return Ok(identity);
     }
     let (certificate, key) = (data.join(CERTIFICATE), data.join(CERTIFICATE_KEY));
     if certificate.exists() && key.exists() {
@@ -38,6 +46,18 @@ pub fn tls(configured: Option<(&Path, &Path)>, data: &Path) -> anyhow::Result<Tl
     write_private(&certificate, identity.certificate_chain.as_bytes())?;
     tracing::warn!(path = %certificate.display(), "made a self-signed certificate: configure one before others connect");
     Ok(identity)
+}
+
+/// That the key belongs to the certificate: Envoy would refuse the snapshot for it, and name no file.
+fn check(identity: &TlsIdentity) -> anyhow::Result<()> {
+    let chain = CertificateDer::pem_slice_iter(identity.certificate_chain.as_bytes())
+        .collect::<Result<Vec<_>, _>>()
+        .context("the certificate chain is not PEM")?;
+    if chain.is_empty() {
+        bail!("there is no certificate in it");
+    }
+    let key = PrivateKeyDer::from_pem_slice(identity.private_key.as_bytes()).context("the key is not PEM")?;
+    CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider()).map(drop).context("they do not go together")
 }
 
 /// What signs API keys: `configured`, or a key that is made once.

@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use microgw_compiler::model::Model;
 use microgw_envoy::Admin;
 use microgw_extproc::admin::Status;
-use microgw_xds::{Publisher, State};
+use microgw_xds::Publisher;
 use serde_json::{Value, json};
 
 use super::last_live::LastLive;
@@ -56,7 +56,8 @@ impl Observer {
                     Some(envoy) => probe::addresses(envoy).await,
                     None => None,
                 };
-                let degraded = publication.state == State::Degraded;
+                // Set with `live`, unlike the state, which follows.
+                let degraded = !publication.faults.is_empty();
                 let line = match format {
                     Format::Json => json!({
                         "state": if degraded { "degraded" } else { "live" },

@@ -42,7 +42,8 @@ pub struct Services {
     metrics: Arc<Metrics>,
     login: Arc<Login>,
     admin: Option<SocketAddr>,
-    _authz: AuthzServer,
+    decider: Arc<Decider>,
+    authz: Option<AuthzServer>,
 }
 
 /// The rule store as the publisher sees it.
@@ -51,7 +52,8 @@ struct Rules(Arc<RuleStore>);
 // === impl Services ===
 
 impl Services {
-    /// Starts, on the current runtime, what Envoy needs; the admin interface comes with [`Self::serve_admin`].
+    /// Starts, on the current runtime, what needs no rules; decisions come with [`Self::serve_decisions`], the admin
+    /// interface with [`Self::serve_admin`].
     pub fn start(config: &Config, data: &Path, paths: &SocketPaths) -> anyhow::Result<Services> {
         let metrics = Metrics::new();
         let rules = Arc::new(RuleStore::default());
@@ -63,8 +65,6 @@ impl Services {
         let (entries, lifetime) = config.token_cache.map_or((0, Duration::ZERO), |cache| (cache.capacity, cache.expiry));
         let facts = FactCache::new(entries, lifetime);
         let decider = Decider::new(rules.clone(), facts, keys, metrics.clone(), Decider::DEADLINE);
-        let workers = std::thread::available_parallelism().map_or(1, usize::from);
-        let authz = AuthzServer::start(private(&paths.authz)?, &Arc::new(decider), workers)?;
         let issuer = config.api_key_issuer.as_ref().map(|issuer| {
             Arc::new(ApiKeyIssuer {
                 issuer: issuer.issuer.clone(),
@@ -75,7 +75,14 @@ impl Services {
             })
         });
         spawn(axum::serve(private(&paths.issuer)?, apikey::router(issuer)).into_future(), "API-key issuer");
-        Ok(Services { rules, metrics, login, admin: None, _authz: authz })
+        Ok(Services { rules, metrics, login, admin: None, decider: Arc::new(decider), authz: None })
+    }
+
+    /// Answers Envoy. An Envoy that outlived the last gateway asks at once: what it may ask about must be armed.
+    pub fn serve_decisions(&mut self, paths: &SocketPaths) -> anyhow::Result<()> {
+        let workers = std::thread::available_parallelism().map_or(1, usize::from);
+        self.authz = Some(AuthzServer::start(private(&paths.authz)?, &self.decider, workers)?);
+        Ok(())
     }
 
     pub fn rules(&self) -> Arc<dyn RuleSink> {
