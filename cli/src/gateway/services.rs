@@ -62,7 +62,8 @@ impl Services {
         let mut issuers = config.issuers.iter().map(issuer_keys).collect::<anyhow::Result<Vec<_>>>()?;
         issuers.push(IssuerKeys { source: KeySource::ApiKeys, location: None, pinned: key.key_set() });
         let keys = KeyStore::start(issuers, KeyTiming::default(), &metrics).context("cannot fetch keys")?;
-        let (entries, lifetime) = config.token_cache.map_or((0, Duration::ZERO), |cache| (cache.capacity, cache.expiry));
+        let (entries, lifetime) =
+            config.token_cache.map_or((0, Duration::ZERO), |cache| (cache.capacity, cache.expiry));
         let facts = FactCache::new(entries, lifetime);
         let decider = Decider::new(rules.clone(), facts, keys, metrics.clone(), Decider::DEADLINE);
         let issuer = config.api_key_issuer.as_ref().map(|issuer| {
