@@ -1,10 +1,10 @@
 //! Production and sandbox: which backend a caller reaches is the credential's affair.
 
 use microgw_tests::backend::Backend;
+use microgw_tests::envoy_is_here;
 use microgw_tests::gateway::Gateway;
 use microgw_tests::issuer::TokenKey;
 use microgw_tests::project::{Project, definition, get};
-use microgw_tests::envoy_is_here;
 use serde_json::{Value, json};
 
 const ISSUER: &str = "https://idp.example/";
@@ -36,8 +36,8 @@ async fn the_key_type_picks_the_backend() {
     project.build().await;
     let jwks = project.directory().join("one.jwks");
     std::fs::write(&jwks, json!({ "keys": [key.jwk()] }).to_string()).unwrap();
-    let config =
-        project.config(&format!("[[jwtTokenConfig]]\nissuer = \"{ISSUER}\"\njwksURL = \"file://{}\"\n", jwks.display()));
+    let config = project
+        .config(&format!("[[jwtTokenConfig]]\nissuer = \"{ISSUER}\"\njwksURL = \"file://{}\"\n", jwks.display()));
     let gateway = Gateway::run(project.directory(), "shop/target/shop.mgw", &[&config]).await;
 
     let token = |claims: &Value| format!("Bearer {}", key.token(ISSUER, claims));
@@ -85,7 +85,8 @@ async fn the_key_type_picks_the_backend() {
     assert_eq!(gateway.get(&gateway.http("/trial/op"), &[("x-api-key", &own)]).await.status, 403);
     // A key type that nobody knows is no production key.
     for odd in [json!("sandbox"), json!("OTHER"), json!(1)] {
-        let answer = gateway.get(&gateway.http("/both/op"), &[("authorization", &token(&json!({ "keytype": odd })))]).await;
+        let answer =
+            gateway.get(&gateway.http("/both/op"), &[("authorization", &token(&json!({ "keytype": odd })))]).await;
         assert_eq!((answer.status, answer.code()), (401, 900_901));
     }
 }

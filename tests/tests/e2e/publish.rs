@@ -178,7 +178,11 @@ async fn publishing_under_load_gives_no_wrong_answer() {
             for (sent, seen) in load.stop().await {
                 let right = (sent < live && seen == old) || (sent >= live && seen == new) || seen == new;
                 let early = seen == new && new != old && sent + std::time::Duration::from_secs(1) < asked;
-                assert!(right && !early, "round {round}: {seen:?}, from {old:?} to {new:?}, after live: {}", sent >= live);
+                assert!(
+                    right && !early,
+                    "round {round}: {seen:?}, from {old:?} to {new:?}, after live: {}",
+                    sent >= live
+                );
             }
         }
     }

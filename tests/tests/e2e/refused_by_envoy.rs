@@ -2,9 +2,9 @@
 
 use microgw_tests::backend::Backend;
 use microgw_tests::envoy::Envoy;
+use microgw_tests::envoy_is_here;
 use microgw_tests::gateway::{Gateway, client};
 use microgw_tests::project::{Project, definition, get};
-use microgw_tests::envoy_is_here;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 

@@ -90,25 +90,43 @@ async fn heads_that_mean_two_things_are_refused() {
     let before = backend.requests();
     for (name, head, status) in [
         ("two lengths", "POST /shop/open/1 HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\ncontent-length: 4\r\n", 400),
-        ("length and chunks", "GET /shop/open/1 HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n", 400),
+        (
+            "length and chunks",
+            "GET /shop/open/1 HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n",
+            400,
+        ),
         ("odd coding", "GET /shop/open/1 HTTP/1.1\r\nhost: a\r\ntransfer-encoding: identity, chunked\r\n", 501),
         ("no host", "GET /shop/open/1 HTTP/1.1\r\n", 400),
         ("old version", "GET /shop/open/1 HTTP/1.0\r\n", 426),
-        ("folded header", "GET /shop/guarded/1 HTTP/1.1\r\nhost: a\r\nconnection: close\r\nx-api-key: a\r\n b\r\n", 401),
+        (
+            "folded header",
+            "GET /shop/guarded/1 HTTP/1.1\r\nhost: a\r\nconnection: close\r\nx-api-key: a\r\n b\r\n",
+            401,
+        ),
         ("NUL", "GET /shop/open/1 HTTP/1.1\r\nhost: a\r\nx: a\0b\r\n", 400),
         ("space before colon", "GET /shop/open/1 HTTP/1.1\r\nhost: a\r\nx-api-key : a\r\n", 400),
         ("unknown method", "BREW /shop/open/1 HTTP/1.1\r\nhost: a\r\n", 400),
         ("lower-case method", "get /shop/open/1 HTTP/1.1\r\nhost: a\r\n", 400),
         ("tunnel", "CONNECT elsewhere:1 HTTP/1.1\r\nhost: elsewhere:1\r\n", 404),
-        ("other protocol", "GET /shop/open/1 HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n", 403),
+        (
+            "other protocol",
+            "GET /shop/open/1 HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n",
+            403,
+        ),
         ("other method", "TRACE /shop/open/1 HTTP/1.1\r\nhost: a\r\nconnection: close\r\n", 405),
-        ("method in a header", "POST /shop/open/1 HTTP/1.1\r\nhost: a\r\nx-http-method-override: GET\r\ncontent-length: 0\r\nconnection: close\r\n", 405),
+        (
+            "method in a header",
+            "POST /shop/open/1 HTTP/1.1\r\nhost: a\r\nx-http-method-override: GET\r\ncontent-length: 0\r\nconnection: close\r\n",
+            405,
+        ),
     ] {
         let answer = gateway.raw(format!("{head}\r\n").as_bytes()).await;
         assert_eq!(answer.status, status, "{name}: {answer:?}");
     }
     let many: String = (0..150).map(|index| format!("x-{index}: y\r\n")).collect();
-    let many = gateway.raw(format!("GET /shop/open/1 HTTP/1.1\r\nhost: a\r\nconnection: close\r\n{many}\r\n").as_bytes()).await;
+    let many = gateway
+        .raw(format!("GET /shop/open/1 HTTP/1.1\r\nhost: a\r\nconnection: close\r\n{many}\r\n").as_bytes())
+        .await;
     assert_eq!(many.status, 431);
     assert_eq!(backend.requests(), before);
 }

@@ -182,7 +182,8 @@ async fn sigterm_lets_requests_end_and_leaves_nothing() {
     assert!(exit.success(), "{exit}: {}", gateway.log());
     assert!(!is_alive(envoy));
     assert!(tokio::net::TcpStream::connect(gateway.live.http.unwrap()).await.is_err());
-    let left: Vec<_> = std::fs::read_dir(project.directory()).unwrap().flatten().map(|entry| entry.file_name()).collect();
+    let left: Vec<_> =
+        std::fs::read_dir(project.directory()).unwrap().flatten().map(|entry| entry.file_name()).collect();
     assert!(!left.iter().any(|name| name.to_string_lossy().starts_with("micro-gw-")), "{left:?}");
 }
 

@@ -163,7 +163,13 @@ async fn paths_are_rewritten_for_the_backend_and_queries_are_not() {
     let paths = json!({ "/": open, "/pets": open, "/pets/{id}": open, "/v{major}.json": open, "/files/*": open });
     let project = Project::new();
     // Base path of the API, and of its backend.
-    let bases = [("/same", "/same"), ("/gone", ""), ("/longer", "/a/much/longer/path"), ("/odd", "/a$1\\2.(x)+"), ("", "/root")];
+    let bases = [
+        ("/same", "/same"),
+        ("/gone", ""),
+        ("/longer", "/a/much/longer/path"),
+        ("/odd", "/a$1\\2.(x)+"),
+        ("", "/root"),
+    ];
     for (index, (base, behind)) in bases.into_iter().enumerate() {
         let mut api = definition(&format!("API{index}"), base, backend.address, &paths);
         let encoded = behind.replace('\\', "%5C");
@@ -176,9 +182,9 @@ async fn paths_are_rewritten_for_the_backend_and_queries_are_not() {
         let behind = behind.replace('\\', "%5C");
         for path in ["/", "/pets", "/pets/1", "/pets/same", "/v1.json", "/files/", "/files/a/b.c"] {
             for query in ["", "?", "?q=/same/pets&r=%2F&s=$1", "?a&b=&&=c"] {
-                let seen = gateway.raw(format!(
-                    "GET {base}{path}{query} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"
-                ).as_bytes()).await;
+                let seen = gateway
+                    .raw(format!("GET {base}{path}{query} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").as_bytes())
+                    .await;
                 assert_eq!(seen.status, 200, "{base}{path}{query}: {seen:?}");
                 assert_eq!(seen.echo().unwrap()["path"], format!("{behind}{path}{query}"), "{base}{path}{query}");
             }

@@ -46,8 +46,7 @@ async fn nothing_secret_is_written_down() {
     ));
     let access_log = directory.join("access.log");
     let log_to = format!("--b7a.http.accesslog.path={}", access_log.display());
-    let gateway =
-        Gateway::run(directory, "shop/target/shop.mgw", &[&config, &log_to, "--b7a.log.level=TRACE"]).await;
+    let gateway = Gateway::run(directory, "shop/target/shop.mgw", &[&config, &log_to, "--b7a.log.level=TRACE"]).await;
 
     let log_in = |password: &str| gateway.client.get(gateway.https("/apikey")).basic_auth("alice", Some(password));
     let response = log_in(PASSWORD).send().await.unwrap();
@@ -99,7 +98,8 @@ async fn nothing_secret_is_written_down() {
     secrets.extend([PASSWORD.to_owned(), password_hash(), "a wrong password".to_owned()]);
     secrets.extend([PASSWORD, "a wrong password"].map(|password| STANDARD.encode(format!("alice:{password}"))));
     for file in ["data/tls.key", "data/apikey-signing.pem"] {
-        let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(directory.join(file)).unwrap().permissions());
+        let mode =
+            std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(directory.join(file)).unwrap().permissions());
         assert_eq!(mode & 0o777, 0o600, "{file}");
         secrets.extend(lines(&read(file)));
     }

@@ -111,7 +111,10 @@ async fn issuers_and_scopes() {
         if status == 403 {
             assert_eq!(answer.code(), 900_910);
             let challenge = answer.header("www-authenticate");
-            assert!(challenge.starts_with("Bearer ") && challenge.contains("error=\"insufficient_scope\""), "{challenge}");
+            assert!(
+                challenge.starts_with("Bearer ") && challenge.contains("error=\"insufficient_scope\""),
+                "{challenge}"
+            );
         }
     }
     let nothing = gateway.get(&gateway.http("/shop/any"), &[]).await;
@@ -187,7 +190,10 @@ async fn tokens_that_are_none() {
         ("scope is a number", with("scope", json!(1))),
         ("four parts", format!("{signed}.x")),
         ("padding", format!("{signed}=")),
-        ("nested too deeply", with("x", serde_json::from_str(&format!("{}{}", "[".repeat(100), "]".repeat(100))).unwrap())),
+        (
+            "nested too deeply",
+            with("x", serde_json::from_str(&format!("{}{}", "[".repeat(100), "]".repeat(100))).unwrap()),
+        ),
     ];
     for (name, token) in cases {
         let answer = ask(&gateway, "/shop/token", &token).await;
