@@ -170,7 +170,9 @@ fn routes_of_two_apis() {
     let mut text = String::new();
     for (prefix, routes) in lists(&snapshot) {
         let _ = writeln!(text, "{prefix}");
-        routes.iter().for_each(|route| drop(writeln!(text, "  {}", describe(route))));
+        for route in &routes {
+            let _ = writeln!(text, "  {}", describe(route));
+        }
     }
     let text = text.replace(&*snapshot.generation.0, "GENERATION");
     insta::assert_snapshot!(text);
@@ -277,13 +279,7 @@ fn an_api_in_fallback_has_its_old_content_or_none() {
     let new = model(&[SHOP, NOTES]);
     let in_fallback = |name: &str, fallback| Fallbacks::from([(ApiKey(name.into()), fallback)]);
     let assembled = |fallbacks: &Fallbacks| {
-        let input = Input {
-            model: &new,
-            artifact: "b",
-            settings: &settings,
-            fallbacks,
-            previous: Some((&old, "a")),
-        };
+        let input = Input { model: &new, artifact: "b", settings: &settings, fallbacks, previous: Some((&old, "a")) };
         assemble(input)
     };
     let whole = assembled(&Fallbacks::new());
