@@ -44,7 +44,13 @@ fn command() -> Command {
     let arguments = args::with_settings(std::env::args());
     let gateway =
         arguments.first().is_some_and(|name| Path::new(name).file_name().is_some_and(|name| name == "gateway"));
-    if gateway { Command::Run(Gateway::parse_from(arguments).run) } else { Cli::parse_from(arguments).command }
+    // A copy called `gateway` still has to be able to become Envoy.
+    let envoy = arguments.get(1).is_some_and(|first| first == microgw_envoy::EXEC_SUBCOMMAND);
+    if gateway && !envoy {
+        Command::Run(Gateway::parse_from(arguments).run)
+    } else {
+        Cli::parse_from(arguments).command
+    }
 }
 
 fn dispatch(command: Command) -> anyhow::Result<()> {
