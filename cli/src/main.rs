@@ -31,8 +31,11 @@ fn main() -> ExitCode {
     match dispatch(command()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // It has been shown already.
-            if !error.is::<build::DoesNotBuild>() {
+            if error.is::<config::Refused>() {
+                // Each problem says what it is.
+                output::note(&error.to_string());
+            } else if !error.is::<build::DoesNotBuild>() {
+                // That one has been shown already.
                 output::note(&format!("error: {error:#}"));
             }
             ExitCode::FAILURE
