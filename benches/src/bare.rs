@@ -14,10 +14,10 @@ use envoy_types::pb::envoy::extensions::filters::network::http_connection_manage
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::RouteSpecifier;
 use envoy_types::pb::envoy::service::discovery::v3::DiscoveryResponse;
 use envoy_types::pb::google::protobuf::Any;
+use envoy_types::pb::xds::r#type::matcher::v3::Matcher;
 use envoy_types::pb::xds::r#type::matcher::v3::matcher::matcher_tree::TreeType;
 use envoy_types::pb::xds::r#type::matcher::v3::matcher::on_match::OnMatch as Then;
 use envoy_types::pb::xds::r#type::matcher::v3::matcher::{MatcherType, OnMatch};
-use envoy_types::pb::xds::r#type::matcher::v3::Matcher;
 use microgw_compiler::artifact;
 use microgw_compiler::assemble::{Input, assemble, names};
 use microgw_compiler::settings::{AccessLog, ApiKeys, Credentials, Listeners, Settings, TlsIdentity};
@@ -74,9 +74,7 @@ impl Configuration {
         offer(&routes, ResourceType::Route, vec![table])?;
         offer(&directory.join("listeners.pb"), ResourceType::Listener, vec![listener])?;
         offer(&directory.join("clusters.pb"), ResourceType::Cluster, clusters.collect())?;
-        let source = |file: &str| {
-            json!({ "resource_api_version": "V3", "path_config_source": { "path": directory.join(file) } })
-        };
+        let source = |file: &str| json!({ "resource_api_version": "V3", "path_config_source": { "path": directory.join(file) } });
         let bootstrap = Bootstrap {
             node_id: "bare".to_owned(),
             node_cluster: model.project,
@@ -95,9 +93,7 @@ impl Configuration {
     pub fn plain(backend: SocketAddr, directory: &Path) -> io::Result<Configuration> {
         fs::create_dir_all(directory)?;
         let http = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
-        let address = |address: SocketAddr| {
-            json!({ "socket_address": { "address": address.ip().to_string(), "port_value": address.port() } })
-        };
+        let address = |address: SocketAddr| json!({ "socket_address": { "address": address.ip().to_string(), "port_value": address.port() } });
         let route = json!({ "match": { "prefix": "/" }, "route": { "cluster": "backend" } });
         let manager = json!({
             "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",

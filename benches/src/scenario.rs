@@ -53,14 +53,8 @@ const ROUND: Duration = Duration::from_millis(1200);
 // === impl Scenario ===
 
 impl Scenario {
-    pub const ALL: [Scenario; 6] = [
-        Scenario::Start,
-        Scenario::Build,
-        Scenario::Lookup,
-        Scenario::Guarded,
-        Scenario::Memory,
-        Scenario::Publish,
-    ];
+    pub const ALL: [Scenario; 6] =
+        [Scenario::Start, Scenario::Build, Scenario::Lookup, Scenario::Guarded, Scenario::Memory, Scenario::Publish];
 
     pub fn measure(self, bench: &Bench, report: &mut Report) -> io::Result<()> {
         match self {
@@ -77,9 +71,8 @@ impl Scenario {
 /// Loads `target` for a moment.
 fn round(bench: &Bench, target: &Target, envoy: u32, service: Option<u32>) -> io::Result<Round> {
     let runtime = bench.runtime.handle();
-    let spent = || -> io::Result<(Duration, Duration)> {
-        Ok((cpu(envoy)?, service.map(cpu).transpose()?.unwrap_or_default()))
-    };
+    let spent =
+        || -> io::Result<(Duration, Duration)> { Ok((cpu(envoy)?, service.map(cpu).transpose()?.unwrap_or_default())) };
     let load = Load::start(runtime, target);
     sleep(WARM_UP);
     let (started, before, spent_before) = (Instant::now(), load.count(), spent()?);

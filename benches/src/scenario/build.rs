@@ -74,7 +74,8 @@ fn described(bench: &Bench) -> Value {
         if let Some(fields) = schema.as_object_mut() {
             fields.insert("description".to_owned(), "x".repeat(missing).into());
         }
-        let content = json!({ "200": { "description": "done", "content": { "application/json": { "schema": schema } } } });
+        let content =
+            json!({ "200": { "description": "done", "content": { "application/json": { "schema": schema } } } });
         get.insert("responses".to_owned(), content);
     }
     definition

@@ -28,11 +28,7 @@ pub fn measure(bench: &Bench, report: &mut Report) -> io::Result<()> {
     project.define("shop", &definition("shop", "/v1", bench.backend, &all))?;
     project.build(&bench.gateway, &artifact)?;
 
-    let bare = Bare::start(
-        bench,
-        ENVOY_CORE,
-        &Configuration::without_filter(&artifact, &directory.join("bare"))?,
-    )?;
+    let bare = Bare::start(bench, ENVOY_CORE, &Configuration::without_filter(&artifact, &directory.join("bare"))?)?;
     let plain = Bare::start(bench, ENVOY_CORE, &Configuration::plain(bench.backend, &directory.join("plain"))?)?;
     let (gateway, live) = Gateway::run(bench, &artifact, &directory.join("data"))?;
     let key = gateway.api_key(bench, &live)?;

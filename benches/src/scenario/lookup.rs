@@ -25,7 +25,12 @@ pub fn measure(bench: &Bench, report: &mut Report) -> io::Result<()> {
             return Err(io::Error::other(format!("{}: {failed} requests failed", shape.title())));
         }
         let title = shape.title();
-        report.add(format!("{title}: Envoy at 10"), median(rounds.iter().map(|(few, _)| few.envoy)), "us/request", Goal::None);
+        report.add(
+            format!("{title}: Envoy at 10"),
+            median(rounds.iter().map(|(few, _)| few.envoy)),
+            "us/request",
+            Goal::None,
+        );
         let ratio = median(rounds.iter().map(|(few, many)| many.envoy / few.envoy));
         report.add(format!("{title}: 10,000 over 10"), ratio, "", Goal::AtMost(1.1));
     }

@@ -19,11 +19,8 @@ pub fn measure(bench: &Bench, report: &mut Report) -> io::Result<()> {
     let directory = bench.directory.path().join("memory");
     let artifact = directory.join("shop.mgw");
     let project = Project::create(directory.join("shop"))?;
-    let operation = |index: usize| Operation {
-        template: format!("/resource{index}/{{id}}"),
-        path: String::new(),
-        guarded: true,
-    };
+    let operation =
+        |index: usize| Operation { template: format!("/resource{index}/{{id}}"), path: String::new(), guarded: true };
     let operations: Vec<Operation> = (0..OPERATIONS).map(operation).collect();
     for index in 0..APIS {
         let name = format!("api{index}");

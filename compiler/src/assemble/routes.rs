@@ -13,7 +13,7 @@ use envoy_types::pb::envoy::config::route::v3::route::Action;
 use envoy_types::pb::envoy::config::route::v3::route_action::{ClusterSpecifier, HostRewriteSpecifier};
 use envoy_types::pb::envoy::config::route::v3::route_match::PathSpecifier;
 use envoy_types::pb::envoy::config::route::v3::{
-    DirectResponseAction, HeaderMatcher, RetryPolicy, Route, RouteAction, RouteMatch,
+    DirectResponseAction, FilterConfig, HeaderMatcher, RetryPolicy, Route, RouteAction, RouteMatch,
 };
 use envoy_types::pb::envoy::extensions::filters::http::ext_authz::v3::ext_authz_per_route::Override;
 use envoy_types::pb::envoy::extensions::filters::http::ext_authz::v3::{CheckSettings, ExtAuthzPerRoute};
@@ -273,9 +273,10 @@ fn header((name, value): (&str, &str)) -> HeaderValueOption {
     }
 }
 
-/// Envoy proper serves it: no question to the service.
+/// Envoy proper serves it: no question to the service. Not the filter's own `disabled`, for which the filter would be
+/// made for each request, only to step aside.
 fn unguarded() -> Any {
-    any(&ExtAuthzPerRoute { r#override: Some(Override::Disabled(true)) })
+    any(&FilterConfig { disabled: true, ..Default::default() })
 }
 
 fn guarded(rule: &str) -> Any {

@@ -3,12 +3,12 @@ use std::net::Ipv4Addr;
 
 use envoy_types::pb::envoy::config::route::v3::route::Action;
 use envoy_types::pb::envoy::config::route::v3::route_action::ClusterSpecifier;
-use envoy_types::pb::envoy::config::route::v3::{Route, RouteConfiguration, RouteList};
+use envoy_types::pb::envoy::config::route::v3::{FilterConfig, Route, RouteConfiguration, RouteList};
 use envoy_types::pb::envoy::extensions::filters::http::ext_authz::v3::ExtAuthzPerRoute;
 use envoy_types::pb::envoy::extensions::filters::http::ext_authz::v3::ext_authz_per_route::Override;
 use envoy_types::pb::xds::r#type::matcher::v3::matcher::on_match::OnMatch as Then;
 use envoy_types::pb::xds::r#type::matcher::v3::matcher::{MatcherType, OnMatch, matcher_tree::TreeType};
-use prost::Message as _;
+use prost::{Message as _, Name as _};
 
 use super::*;
 use crate::compile::{Options, compile};
@@ -128,11 +128,12 @@ fn lists(snapshot: &Snapshot) -> BTreeMap<String, Vec<Route>> {
 /// The rule that Envoy asks the service about, or `None` where it asks nothing.
 fn rule_of(route: &Route) -> Option<String> {
     let filter = &route.typed_per_filter_config[names::EXT_AUTHZ];
+    if filter.type_url == FilterConfig::type_url() {
+        assert!(FilterConfig::decode(filter.value.as_slice()).unwrap().disabled, "present and not disabled");
+        return None;
+    }
     match ExtAuthzPerRoute::decode(filter.value.as_slice()).unwrap().r#override.unwrap() {
-        Override::Disabled(disabled) => {
-            assert!(disabled, "present and not disabled");
-            None
-        }
+        Override::Disabled(_) => panic!("the filter would be made only to step aside"),
         Override::CheckSettings(settings) => Some(settings.context_extensions[names::RULE_KEY].clone()),
     }
 }

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::path::{PathTemplate, Segment, push_escaped};
 
 /// Lists up to this length are tried one after the other.
-const LIST: usize = 8;
+const LIST: usize = 16;
 /// Expressions tried one after the other before a list is reached, per level.
 const FAN_OUT: usize = 4;
 /// The table may have this many routes per operation.
