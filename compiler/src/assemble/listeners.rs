@@ -34,7 +34,7 @@ use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::tls_paramete
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::{
     CommonTlsContext, DownstreamTlsContext, SdsSecretConfig, TlsParameters,
 };
-use envoy_types::pb::envoy::r#type::matcher::v3::{StringMatcher, string_matcher::MatchPattern};
+use envoy_types::pb::envoy::r#type::matcher::v3::{RegexMatcher, StringMatcher, string_matcher::MatchPattern};
 use envoy_types::pb::envoy::r#type::v3::{HttpStatus, StatusCode};
 use envoy_types::pb::google::protobuf::Any;
 use prost::{Message as _, Name as _};
@@ -42,6 +42,7 @@ use prost::{Message as _, Name as _};
 use super::routes::fault;
 use super::wire::{any, append, no, number, resource, seconds, yes};
 use super::{ads, names};
+use crate::path::push_escaped;
 use crate::settings::Settings;
 use crate::snapshot::{Resource, ResourceType};
 
@@ -52,6 +53,8 @@ const AUTHZ_TIMEOUT: envoy_types::pb::google::protobuf::Duration =
 const CONNECTION_BUFFER: u32 = 32 * 1024;
 const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// IIS, Symfony and others have taken the path from these.
+const PATH_OVERRIDES: [&str; 2] = ["x-original-url", "x-rewrite-url"];
 
 // Field numbers of what is encoded by hand, see `access_log`.
 const STRUCT_FIELDS: u32 = 1;
@@ -203,12 +206,14 @@ fn ext_authz() -> ExtAuthz {
 
 /// Before routing: clients cannot send what only the gateway may say, and each listener leaves its mark.
 fn early_mutation(settings: &Settings, scheme: &str) -> TypedExtensionConfig {
-    let prefix = StringMatcher {
-        match_pattern: Some(MatchPattern::Prefix(names::INTERNAL_PREFIX.to_owned())),
+    let forbidden = StringMatcher {
+        match_pattern: Some(MatchPattern::SafeRegex(RegexMatcher {
+            regex: forbidden_headers(&settings.credentials.strip),
+            ..Default::default()
+        })),
         ..Default::default()
     };
-    let mut mutations = vec![Mutate::RemoveOnMatch(RemoveOnMatch { key_matcher: Some(prefix) })];
-    mutations.extend(settings.credentials.strip.iter().cloned().map(Mutate::Remove));
+    let mut mutations = vec![Mutate::RemoveOnMatch(RemoveOnMatch { key_matcher: Some(forbidden) })];
     mutations.push(Mutate::Append(HeaderValueOption {
         header: Some(HeaderValue {
             key: names::LISTENER_HEADER.to_owned(),
@@ -223,6 +228,27 @@ fn early_mutation(settings: &Settings, scheme: &str) -> TypedExtensionConfig {
         name: "envoy.http.early_header_mutation.header_mutation".to_owned(),
         typed_config: Some(any(&HeaderMutation { mutations })),
     }
+}
+
+/// The headers that clients may not send, as one expression for the whole name: the gateway's own, those of `strip`, and
+/// those by which some backends serve another path than the one that was routed. In each `_` counts as `-`: to CGI, WSGI
+/// and their kin, and so to many backends, the two are one header.
+fn forbidden_headers(strip: &[String]) -> String {
+    let mut regex = String::new();
+    let names = PATH_OVERRIDES.into_iter().chain(strip.iter().map(String::as_str));
+    for (name, rest) in [(names::INTERNAL_PREFIX, ".*")].into_iter().chain(names.map(|name| (name, ""))) {
+        if !regex.is_empty() {
+            regex.push('|');
+        }
+        for (index, part) in name.split(['-', '_']).enumerate() {
+            if index > 0 {
+                regex.push_str("[-_]");
+            }
+            push_escaped(&mut regex, part);
+        }
+        regex.push_str(rest);
+    }
+    regex
 }
 
 /// JSON for the replies Envoy makes for want of a route. Selected by flag or details, never by status alone: a
