@@ -1,10 +1,11 @@
 //! The admin interface: `/live`, `/ready`, `/status`, `/metrics`.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -51,8 +52,23 @@ async fn guard(State(admin): State<Admin>, request: Request, next: Next) -> Resp
         if let Err(fault) = login.authenticate(request.headers(), address).await {
             return fault.into_response();
         }
+    } else if !names_this_machine(request.headers()) {
+        let description = "Without a password, Host must be an IP address or localhost";
+        return HttpFault::new(StatusCode::MISDIRECTED_REQUEST, 421, "Misdirected Request", description)
+            .into_response();
     }
     next.run(request).await
+}
+
+/// Whether `Host` is an IP address or `localhost`. A web page whose own name was made to resolve to this machine (DNS
+/// rebinding) shares its origin with us, and could read what needs no password; its requests carry that name.
+fn names_this_machine(headers: &HeaderMap) -> bool {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()?.parse::<Authority>().ok());
+    host.is_some_and(|host| {
+        let name = host.host();
+        let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+        name.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok()
+    })
 }
 
 async fn ready(State(admin): State<Admin>) -> Response {

@@ -58,6 +58,24 @@ async fn readiness_follows_the_gateway() {
 }
 
 #[tokio::test]
+async fn a_page_whose_name_was_rebound_learns_nothing() {
+    let (url, _) = admin(false).await;
+    let status = async |path: &str, host: &str| {
+        Client::new().get(format!("{url}{path}")).header("host", host).send().await.unwrap().status()
+    };
+    for path in ["/ready", "/status", "/metrics"] {
+        for host in
+            ["evil.example", "evil.example:9000", "localhost.evil.example", "127.0.0.1.evil.example", "[evil]", ""]
+        {
+            assert_eq!(status(path, host).await, StatusCode::MISDIRECTED_REQUEST, "{path} {host}");
+        }
+    }
+    for host in ["localhost", "LOCALHOST:9000", "127.0.0.1", "127.0.0.1:9000", "[::1]:9000", "10.0.0.7"] {
+        assert_eq!(status("/status", host).await, StatusCode::OK, "{host}");
+    }
+}
+
+#[tokio::test]
 async fn everything_but_liveness_can_ask_for_a_password() {
     let (url, _) = admin(true).await;
     let client = Client::new();
