@@ -153,7 +153,7 @@ impl Gateway {
                     .map_err(anyhow::Error::msg)?;
                 if *snapshot.generation.0 != *rules.generation {
                     // The settings have changed since: routes of then have rules of their own.
-                    services.bridge(&rules);
+                    services.bridge(rules);
                 }
                 Some(snapshot)
             }

@@ -136,7 +136,9 @@ impl Trial {
 // === impl NoTraffic ===
 
 impl RuleSink for NoTraffic {
-    fn load(&self, _: &Snapshot) {}
+    fn load(&self, _: &Snapshot) -> Result<(), String> {
+        Ok(())
+    }
 
     fn retire(&self, _: &Generation) {}
 }

@@ -32,6 +32,8 @@ pub struct ApiKeyIssuer {
     pub key: Arc<SigningKey>,
     pub login: Arc<Login>,
     pub metrics: Arc<Metrics>,
+    /// Proxies in front of Envoy that append to `x-forwarded-for`.
+    pub trusted_hops: u32,
 }
 
 impl ApiKeyIssuer {
@@ -39,7 +41,7 @@ impl ApiKeyIssuer {
     pub const DEFAULT_VALIDITY: u64 = 30 * 24 * 60 * 60;
 
     async fn issue(self: Arc<Self>, headers: &HeaderMap, body: &Bytes) -> Result<Response, HttpFault> {
-        let identity = self.login.authenticate(headers, client_address(headers)).await?;
+        let identity = self.login.authenticate(headers, client_address(headers, self.trusted_hops)).await?;
         let wish = if body.trim_ascii().is_empty() {
             Wish::default()
         } else {
@@ -100,10 +102,14 @@ async fn issue(
     issuer.issue(&headers, &body).await.unwrap_or_else(IntoResponse::into_response)
 }
 
-/// The last entry is the one that Envoy appended, whatever the client sent before it.
-fn client_address(headers: &HeaderMap) -> Option<IpAddr> {
-    let last = headers.get_all("x-forwarded-for").iter().next_back()?;
-    last.to_str().ok()?.rsplit(',').next()?.trim().parse().ok()
+/// Whom the outermost trusted proxy saw: Envoy appended the last entry, and each trusted proxy one before that. What
+/// the client itself sent comes before these, and never counts. `None` where there are fewer: such callers share a count.
+fn client_address(headers: &HeaderMap, trusted_hops: u32) -> Option<IpAddr> {
+    let mut entries = headers.get_all("x-forwarded-for").iter().rev().flat_map(|value| {
+        let text = value.to_str().unwrap_or_default();
+        text.rsplit(',')
+    });
+    entries.nth(usize::try_from(trusted_hops).ok()?)?.trim().parse().ok()
 }
 
 fn bad_request(description: String) -> HttpFault {

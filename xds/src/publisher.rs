@@ -35,7 +35,10 @@ pub struct Config {
 /// Where rules are enforced.
 pub trait RuleSink: Send + Sync {
     /// Arms the rules beside those of other generations. Called before the snapshot is offered.
-    fn load(&self, snapshot: &Snapshot);
+    ///
+    /// # Errors
+    /// Why they cannot be armed: the snapshot is then rejected. [`Self::retire`] follows all the same.
+    fn load(&self, snapshot: &Snapshot) -> Result<(), String>;
     /// Called when no connected Envoy refers to the generation any more.
     fn retire(&self, generation: &Generation);
 }
@@ -92,8 +95,8 @@ pub enum Rejection {
     Silent,
     #[error("cannot be reassembled without the APIs at fault: {0}")]
     Reassembly(String),
-    #[error("loading its rules failed")]
-    Rules,
+    #[error("its rules cannot be armed: {0}")]
+    Rules(String),
     #[error("the publisher is closed")]
     Closed,
 }

@@ -73,6 +73,7 @@ impl Services {
                 key,
                 login: login.clone(),
                 metrics: metrics.clone(),
+                trusted_hops: config.gateway.trusted_hops,
             })
         });
         spawn(axum::serve(private(&paths.issuer)?, apikey::router(issuer)).into_future(), "API-key issuer");
@@ -91,12 +92,14 @@ impl Services {
     }
 
     /// Arms the rules that an Envoy that outlived the gateway still refers to, until it has had time to move on.
-    pub fn bridge(&self, book: &RuleBook) {
-        if let Err(error) = self.rules.load(book) {
+    pub fn bridge(&self, mut book: RuleBook) {
+        // Under a name of its own: if this generation comes to be published again, ending the bridge must not disarm it.
+        book.generation.insert_str(0, "before the restart: ");
+        if let Err(error) = self.rules.load(&book) {
             tracing::warn!(%error, "cannot use the rules that were live last");
             return;
         }
-        let (rules, generation) = (self.rules.clone(), book.generation.clone());
+        let (rules, generation) = (self.rules.clone(), book.generation);
         tokio::spawn(async move {
             tokio::time::sleep(BRIDGE).await;
             rules.retire(&generation);
@@ -185,11 +188,8 @@ fn spawn(server: impl Future<Output = std::io::Result<()>> + Send + 'static, nam
 // === impl Rules ===
 
 impl RuleSink for Rules {
-    fn load(&self, snapshot: &Snapshot) {
-        if let Err(error) = self.0.load(&snapshot.rules) {
-            // Its routes will then be answered 500, never let through.
-            tracing::error!(%error, generation = %snapshot.generation, "cannot arm the rules");
-        }
+    fn load(&self, snapshot: &Snapshot) -> Result<(), String> {
+        self.0.load(&snapshot.rules).map_err(|error| error.to_string())
     }
 
     fn retire(&self, generation: &Generation) {

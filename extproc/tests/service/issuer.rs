@@ -31,6 +31,10 @@ struct Issuer {
 
 impl Issuer {
     async fn start(terms: Terms) -> Issuer {
+        Issuer::behind(0, terms).await
+    }
+
+    async fn behind(trusted_hops: u32, terms: Terms) -> Issuer {
         let service = Service::start(None, KeyTiming::default(), Decider::DEADLINE).await;
         let issuer = ApiKeyIssuer {
             issuer: US.into(),
@@ -38,6 +42,7 @@ impl Issuer {
             key: Arc::clone(&service.signing),
             login: Arc::new(Login::new(users(), NonZeroU32::new(5).unwrap(), Arc::clone(&service.metrics))),
             metrics: Arc::clone(&service.metrics),
+            trusted_hops,
         };
         let url = serve(router(Some(Arc::new(issuer)))).await;
         Issuer { service, url, client: Client::new() }
@@ -198,6 +203,21 @@ async fn repeated_failures_slow_their_own_address_down() {
     }
     assert_eq!(status("admin", "2001:db8::ffff").await.status(), StatusCode::TOO_MANY_REQUESTS);
     assert_eq!(status("admin", "2001:db8:0:1::1").await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn behind_a_balancer_callers_have_their_own_addresses() {
+    let issuer = Issuer::behind(1, thirty_days()).await;
+    let status = async |password: &str, entries: &str| issuer.post(password, entries).send().await.unwrap().status();
+    // The last entry is the balancer's own address, the same for everybody.
+    for spoofed in ["10.0.0.1, 192.0.2.9", "1.1.1.1,10.0.0.1,192.0.2.9", "10.0.0.2, 10.0.0.1,192.0.2.9"] {
+        assert_eq!(status("wrong", spoofed).await, StatusCode::UNAUTHORIZED);
+    }
+    for _ in 0..2 {
+        assert_eq!(status("wrong", "10.0.0.1,192.0.2.9").await, StatusCode::UNAUTHORIZED);
+    }
+    assert_eq!(status("admin", "10.0.0.1, 192.0.2.9").await, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(status("admin", "10.0.0.1, 10.0.0.2, 192.0.2.9").await, StatusCode::OK);
 }
 
 #[tokio::test]

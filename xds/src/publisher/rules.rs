@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use microgw_compiler::snapshot::{Generation, Snapshot};
 
-use super::RuleSink;
+use super::{Rejection, RuleSink};
 
 pub(super) struct Armory {
     sink: Arc<dyn RuleSink>,
@@ -24,17 +24,17 @@ impl Armory {
     }
 
     /// Loads the rules, unless they are armed already: two snapshots of one generation share them.
-    pub(super) fn arm(&self, snapshot: &Snapshot) -> Arc<Armed> {
+    pub(super) fn arm(&self, snapshot: &Snapshot) -> Result<Arc<Armed>, Rejection> {
         let mut all = self.armed.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|_, armed| armed.strong_count() > 0);
         if let Some(armed) = all.get(&snapshot.generation).and_then(Weak::upgrade) {
-            return armed;
+            return Ok(armed);
         }
         // Made first: a sink that panics half-way is told to retire what it has.
         let armed = Arc::new(Armed { sink: Arc::clone(&self.sink), generation: snapshot.generation.clone() });
-        self.sink.load(snapshot);
+        self.sink.load(snapshot).map_err(Rejection::Rules)?;
         all.insert(snapshot.generation.clone(), Arc::downgrade(&armed));
-        armed
+        Ok(armed)
     }
 }
 

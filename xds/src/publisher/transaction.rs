@@ -100,7 +100,13 @@ impl Transactions {
             tracing::error!(%error, generation = %snapshot.generation, "the last live snapshot is not served");
             return;
         }
-        let served = Arc::new(Served::new(snapshot, &self.armory));
+        let served = match Served::new(snapshot, &self.armory) {
+            Ok(served) => Arc::new(served),
+            Err(error) => {
+                tracing::error!(%error, generation = %snapshot.generation, "the last live snapshot is not served");
+                return;
+            }
+        };
         self.base = Some(Arc::clone(&served));
         self.pending = Some(self.attempt(served, None, Standing::Whole));
     }
@@ -167,7 +173,7 @@ impl Transactions {
         check(&snapshot.resources, &self.shared.config.static_clusters)?;
         let armory = Arc::clone(&self.armory);
         let armed = spawn_blocking(move || Served::new(&snapshot, &armory)).await;
-        armed.map(Arc::new).map_err(|_| Rejection::Rules)
+        armed.map_err(|panic| Rejection::Rules(panic.to_string()))?.map(Arc::new)
     }
 
     fn attempt(&mut self, next: Arc<Served>, reassemble: Option<Reassemble>, standing: Standing) -> Attempt {
@@ -368,13 +374,13 @@ impl Transactions {
 }
 
 impl Served {
-    fn new(snapshot: &Snapshot, armory: &Armory) -> Served {
-        Served {
+    fn new(snapshot: &Snapshot, armory: &Armory) -> Result<Served, Rejection> {
+        Ok(Served {
             generation: snapshot.generation.clone(),
             resources: snapshot.resources.clone(),
             sources: snapshot.sources.clone(),
-            armed: armory.arm(snapshot),
-        }
+            armed: armory.arm(snapshot)?,
+        })
     }
 }
 

@@ -84,6 +84,8 @@ impl Gateway {
 #[derive(Default)]
 pub struct Rules {
     armed: Mutex<BTreeSet<String>>,
+    /// Generations that cannot be armed.
+    pub broken: Mutex<BTreeSet<String>>,
     pub log: Mutex<Vec<String>>,
 }
 
@@ -94,10 +96,15 @@ impl Rules {
 }
 
 impl RuleSink for Rules {
-    fn load(&self, snapshot: &Snapshot) {
+    fn load(&self, snapshot: &Snapshot) -> Result<(), String> {
         let generation = snapshot.generation.to_string();
         assert!(self.armed.lock().unwrap().insert(generation.clone()), "{generation} is armed already");
         self.log.lock().unwrap().push(format!("+{generation}"));
+        if self.broken.lock().unwrap().contains(&generation) {
+            Err("they contradict themselves".into())
+        } else {
+            Ok(())
+        }
     }
 
     fn retire(&self, generation: &Generation) {

@@ -99,6 +99,20 @@ async fn an_inconsistent_snapshot_is_not_offered() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_snapshot_whose_rules_cannot_be_armed_is_not_offered() {
+    let gateway = Gateway::start();
+    let envoy = gateway.envoy().await;
+    gateway.publish("g1", &[("pets", "1")]).await;
+    envoy.updates();
+    gateway.rules.broken.lock().unwrap().insert("g2".into());
+    let outcome = gateway.publish("g2", &[("pets", "2")]).await;
+    assert_eq!(outcome, Outcome::Rejected(Rejection::Rules("they contradict themselves".into())));
+    assert_eq!(envoy.updates(), []);
+    assert_eq!((gateway.state(), gateway.publisher.ready()), (State::Rejected, true));
+    assert_eq!(gateway.rules.armed(), ["g1"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_unseen_generation_is_taken_back() {
     let gateway = Gateway::start();
     let envoy = gateway.envoy().await;
