@@ -147,7 +147,13 @@ mod tests {
     async fn a_panic_is_answered() {
         let metrics = Metrics::new();
         let keys = KeyStore::start([], KeyTiming::default(), &metrics).unwrap();
-        let decider = Decider::new(Arc::default(), FactCache::new(0, Duration::ZERO), keys, Arc::clone(&metrics), Decider::DEADLINE);
+        let decider = Decider::new(
+            Arc::default(),
+            FactCache::new(0, Duration::ZERO),
+            keys,
+            Arc::clone(&metrics),
+            Decider::DEADLINE,
+        );
         let answer = decider.isolate(async { panic!("a fault of ours") }).await;
         assert_ne!(answer.status.unwrap().code, 0);
         let Some(HttpResponse::DeniedResponse(denied)) = answer.http_response else { panic!("not denied") };

@@ -177,7 +177,13 @@ impl Service {
         let keys = KeyStore::start(issuers, timing, &metrics).unwrap();
         let rules = Arc::new(RuleStore::default());
         rules.load(&book("one")).unwrap();
-        let decider = Arc::new(Decider::new(rules, FactCache::new(1000, Duration::from_secs(900)), keys, Arc::clone(&metrics), deadline));
+        let decider = Arc::new(Decider::new(
+            rules,
+            FactCache::new(1000, Duration::from_secs(900)),
+            keys,
+            Arc::clone(&metrics),
+            deadline,
+        ));
         let directory = tempfile::tempdir().unwrap();
         let socket = directory.path().join("authz.sock");
         let server = AuthzServer::start(PrivateListener::bind(&socket).unwrap(), &decider, 2).unwrap();
