@@ -123,7 +123,7 @@ impl Gateway {
         self.wait_until_live().await
     }
 
-    /// Sends bytes over a new connection to the HTTP listener, and reads one answer to the end of the connection.
+    /// Sends bytes over a new connection to the HTTP listener.
     pub async fn raw(&self, request: &[u8]) -> RawAnswer {
         let address = self.live.http.expect("it has an HTTP listener");
         RawAnswer::of(address, request).await

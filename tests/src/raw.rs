@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use crate::PATIENCE;
 
-/// What came back, up to the end of the connection.
+/// What came back.
 #[derive(Clone, Debug)]
 pub struct RawAnswer {
     /// 0: none.
@@ -17,11 +17,24 @@ pub struct RawAnswer {
     pub body: String,
 }
 
+/// Whether the answer is there, as far as its head tells.
+fn is_complete(bytes: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(bytes);
+    let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
+    let head = head.to_ascii_lowercase();
+    match head.split("content-length: ").nth(1).and_then(|rest| rest.lines().next()) {
+        Some(length) => length.trim().parse().is_ok_and(|length: usize| body.len() >= length),
+        None => body.ends_with("0\r\n\r\n"),
+    }
+}
+
 // === impl RawAnswer ===
 
 impl RawAnswer {
+    /// Sends the bytes over a connection of their own.
+    ///
     /// # Panics
-    /// When nobody listens, or the connection does not end: ask for `connection: close`.
+    /// When nobody listens, or nothing comes back.
     pub async fn of(address: SocketAddr, request: &[u8]) -> RawAnswer {
         let exchange = async {
             let mut stream = TcpStream::connect(address).await.expect("somebody listens");
@@ -29,10 +42,11 @@ impl RawAnswer {
             // The other side may have heard enough before the end.
             let _ = stream.write_all(request).await;
             let mut bytes = Vec::new();
-            let _ = stream.read_to_end(&mut bytes).await;
+            // Envoy keeps a connection that it has given up on open for another second: the answer is what counts.
+            while !is_complete(&bytes) && stream.read_buf(&mut bytes).await.is_ok_and(|read| read > 0) {}
             bytes
         };
-        let bytes = timeout(PATIENCE, exchange).await.expect("the connection ends");
+        let bytes = timeout(PATIENCE, exchange).await.expect("there is an answer");
         let text = String::from_utf8_lossy(&bytes).into_owned();
         let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
         let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);

@@ -12,7 +12,8 @@ const ISSUER: &str = "https://idp.example/";
 /// A definition whose endpoints are these alone.
 fn api(title: &str, base: &str, endpoints: &[(&str, &Backend)]) -> Value {
     let security = json!([{ "oauth": [] }, { "key": [] }]);
-    let paths = json!({ "/op": get(&security), "/by/{id}": get(&security), "/open": get(&json!([])) });
+    let paths = json!({ "/op": get(&security), "/by/{id}": get(&security), "/open": get(&json!([])),
+        "/and": get(&json!([{ "oauth": [], "query_key": [] }])) });
     let mut api = definition(title, base, endpoints[0].1.address, &paths);
     api.as_object_mut().unwrap().remove("servers");
     for (environment, backend) in endpoints {
@@ -83,6 +84,12 @@ async fn the_key_type_picks_the_backend() {
     let own = gateway.api_key().await;
     assert_eq!(gateway.get(&gateway.http("/both/op"), &[("x-api-key", &own)]).await.json()["backend"], "production");
     assert_eq!(gateway.get(&gateway.http("/trial/op"), &[("x-api-key", &own)]).await.status, 403);
+    // Where both are asked for, the user's token counts, and the key is cut out of the sandbox's request, too.
+    let both = gateway.http(&format!("/both/and?a=1&key={own}&b=2"));
+    for (credential, name) in [(&live_token, "production"), (&trial_token, "sandbox")] {
+        let seen = gateway.get(&both, &[("authorization", credential)]).await.json();
+        assert_eq!((&seen["backend"], &seen["path"]), (&name.into(), &"/behind/and?a=1&b=2".into()));
+    }
     // A key type that nobody knows is no production key.
     for odd in [json!("sandbox"), json!("OTHER"), json!(1)] {
         let answer =

@@ -2,9 +2,12 @@
 
 use microgw_tests::backend::Backend;
 use microgw_tests::envoy_is_here;
-use microgw_tests::gateway::Gateway;
+use microgw_tests::gateway::{Answer, Gateway};
+use microgw_tests::issuer::TokenKey;
 use microgw_tests::project::{Project, definition, get};
 use microgw_tests::raw::RawAnswer;
+use proptest::strategy::{Strategy as _, ValueTree as _};
+use proptest::test_runner::TestRunner;
 use serde_json::json;
 
 /// `/shop/open/{id}` is public, `/shop/guarded/{id}` is not.
@@ -80,6 +83,88 @@ async fn what_reaches_the_backend_is_what_was_authorized() {
     }
 }
 
+/// What a lenient backend may take a path for: decoded, with `\` as `/`, without empty and dot segments.
+fn leniently(path: &str) -> String {
+    let decoded = ["%2e", "%2E", "%2f", "%2F", "%5c", "%5C"].into_iter().zip([".", ".", "/", "/", "/", "/"]);
+    let path = decoded.fold(path.replace('\\', "/"), |path, (from, to)| path.replace(from, to));
+    let mut segments: Vec<&str> = Vec::new();
+    for segment in path.split('/') {
+        match segment {
+            "" | "." => {}
+            ".." => {
+                segments.pop();
+            }
+            _ => segments.push(segment),
+        }
+    }
+    format!("/{}", segments.join("/"))
+}
+
+#[tokio::test]
+async fn no_spelling_of_a_guarded_path_is_an_open_one() {
+    if !envoy_is_here() {
+        return;
+    }
+    let backend = Backend::start("shop").await;
+    let project = Project::new();
+    let paths = json!({ "/open/*": get(&json!([])), "/guarded/*": get(&json!([{ "key": [] }])) });
+    project.define("shop", &definition("Shop", "/shop", backend.address, &paths));
+    project.build().await;
+    let gateway = Gateway::run(project.directory(), "shop/target/shop.mgw", &[]).await;
+    let part = proptest::sample::select(vec![
+        "/",
+        "//",
+        "\\",
+        "%2f",
+        "%2F",
+        "%5c",
+        ".",
+        "..",
+        "%2e",
+        "%2E.",
+        "/./",
+        "/../",
+        "/..;/",
+        ";",
+        "?",
+        "a",
+        "%61",
+        "open",
+        "guarded",
+        "/shop/open/",
+        "/shop/guarded/",
+        "%00",
+        "%",
+        "%25",
+        "+",
+        "~",
+        "|",
+        "http://",
+        ":",
+        "@",
+        "*",
+    ]);
+    let parts = proptest::collection::vec(part, 0..8);
+    let starts = ["/shop/open/", "/shop/guarded/", "/shop/open", "/shop", "", "/"];
+    let mut runner = TestRunner::deterministic();
+    let mut reached = 0;
+    for round in 0..600 {
+        let tail = parts.new_tree(&mut runner).unwrap().current().concat();
+        let target = format!("{}{tail}", starts[round % starts.len()]);
+        let before = backend.requests();
+        let answer = RawAnswer::get(gateway.live.http.unwrap(), target.as_bytes()).await;
+        assert!(matches!(answer.status, 200 | 400 | 401 | 404), "{target}: {answer:?}");
+        assert_eq!(backend.requests() - before, u64::from(answer.status == 200), "{target}: {answer:?}");
+        if let Some(echo) = answer.echo() {
+            let seen = echo["path"].as_str().unwrap();
+            let path = leniently(seen.split('?').next().unwrap());
+            assert!(path.starts_with("/shop/open"), "{target} reached {seen}");
+            reached += 1;
+        }
+    }
+    assert!(reached > 60, "{reached}");
+}
+
 #[tokio::test]
 async fn heads_that_mean_two_things_are_refused() {
     if !envoy_is_here() {
@@ -123,7 +208,7 @@ async fn heads_that_mean_two_things_are_refused() {
         let answer = gateway.raw(format!("{head}\r\n").as_bytes()).await;
         assert_eq!(answer.status, status, "{name}: {answer:?}");
     }
-    let many: String = (0..150).map(|index| format!("x-{index}: y\r\n")).collect();
+    let many = "x: y\r\n".repeat(150);
     let many = gateway
         .raw(format!("GET /shop/open/1 HTTP/1.1\r\nhost: a\r\nconnection: close\r\n{many}\r\n").as_bytes())
         .await;
@@ -191,4 +276,53 @@ async fn headers_do_not_steer_the_gateway() {
     let headers = seen.json()["headers"].clone();
     let passed: Vec<&str> = steering.iter().map(|(name, _)| *name).filter(|name| !headers[*name].is_null()).collect();
     assert!(passed.is_empty(), "{passed:?}: {headers}");
+}
+
+#[tokio::test]
+async fn an_api_is_where_and_how_it_says() {
+    if !envoy_is_here() {
+        return;
+    }
+    let backend = Backend::start("shop").await;
+    let project = Project::new();
+    let key = TokenKey::new("one");
+    let (open, guarded) = (get(&json!([])), get(&json!([{ "oauth": [] }])));
+    let paths = json!({ "/open": open, "/guarded": guarded });
+    for (name, transports) in
+        [("plain", json!(["http"])), ("secure", json!(["https"])), ("both", json!(["http", "https"]))]
+    {
+        let mut api = definition(name, &format!("/{name}"), backend.address, &paths);
+        api["x-wso2-transports"] = transports;
+        api["x-wso2-auth-header"] = format!("X-{name}-Token").into();
+        project.define(name, &api);
+    }
+    project.build().await;
+    let jwks = project.directory().join("one.jwks");
+    std::fs::write(&jwks, json!({ "keys": [key.jwk()] }).to_string()).unwrap();
+    let config = project.config("[[jwtTokenConfig]]\nissuer = \"https://idp.example/\"\njwksURL = \"file:one.jwks\"\n");
+    let keep = "--authConfig.removeAuthHeaderFromOutMessage=false";
+    let gateway = Gateway::run(project.directory(), "shop/target/shop.mgw", &[&config, keep]).await;
+    let bearer = format!("Bearer {}", key.token("https://idp.example/", &json!({})));
+    for (name, http, https) in [("plain", 200, 404), ("secure", 404, 200), ("both", 200, 200)] {
+        let header = format!("x-{name}-token");
+        for (own, other, expected) in [("http", "https", http), ("https", "http", https)] {
+            let url = |path: &str| {
+                let path = format!("/{name}/{path}");
+                if own == "http" { gateway.http(&path) } else { gateway.https(&path) }
+            };
+            // To have come through the other listener cannot be claimed.
+            let claims = [("x-microgw-listener", other), ("x-forwarded-proto", other)];
+            assert_eq!(gateway.get(&url("open"), &claims).await.status, expected, "{name} over {own}");
+            let seen = gateway.get(&url("guarded"), &[(&header, &bearer)]).await;
+            assert_eq!(seen.status, expected, "{name} over {own}: {seen:?}");
+            if expected == 200 {
+                // As configured here, the backend sees who called.
+                assert_eq!(seen.json()["headers"][&header], bearer.as_str());
+                let elsewhere = gateway.get(&url("guarded"), &[("authorization", &bearer)]).await;
+                assert_eq!((elsewhere.status, elsewhere.code()), (401, 900_902));
+                let wrong_method = Answer::of(gateway.client.post(url("open"))).await;
+                assert_eq!((wrong_method.status, wrong_method.header("allow")), (405, "GET"));
+            }
+        }
+    }
 }

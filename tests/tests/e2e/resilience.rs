@@ -5,7 +5,7 @@ use std::path::Path;
 
 use microgw_tests::backend::Backend;
 use microgw_tests::envoy::Envoy;
-use microgw_tests::gateway::{Gateway, client, free_port, is_alive};
+use microgw_tests::gateway::{Gateway, client, command, free_port, is_alive};
 use microgw_tests::load::{Load, Seen, tally};
 use microgw_tests::project::{Project, definition, get};
 use microgw_tests::{envoy_is_here, eventually};
@@ -99,6 +99,12 @@ async fn a_restart_with_other_settings_and_another_artifact_has_no_gap() {
     let generation = service.wait_until_live().await.generation;
     (service.live.http, service.live.https) = (Some(http), Some(https));
     let key = service.api_key().await;
+
+    // Another gateway cannot take its place while it is there.
+    let sockets_text = sockets.to_str().unwrap();
+    let second = command(project.directory(), &["serve", ARTIFACT, "--sockets", sockets_text]).await;
+    let told = String::from_utf8_lossy(&second.stderr);
+    assert!(second.status.code() == Some(1) && told.contains("another gateway uses"), "{told}");
 
     let load = Load::start(&client(), &format!("http://{http}/shop/guarded"), &[("x-api-key", key)], 2);
     load.answers(20).await;

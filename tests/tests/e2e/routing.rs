@@ -120,12 +120,11 @@ async fn envoy_routes_as_templates_match() {
             .collect();
         let site = Site::new(&backend, &templates);
         let bytes = artifact::encode(&site.model);
-        let live = match &mut gateway {
-            Some(gateway) => gateway.publish(&file, &bytes).await,
-            None => {
-                replace(&file, &bytes);
-                gateway.insert(Gateway::run(directory.path(), "shop.mgw", &[]).await).live.clone()
-            }
+        let live = if let Some(gateway) = &mut gateway {
+            gateway.publish(&file, &bytes).await
+        } else {
+            replace(&file, &bytes);
+            gateway.insert(Gateway::run(directory.path(), "shop.mgw", &[]).await).live.clone()
         };
         assert_eq!(live.state, "live");
         let gateway = gateway.as_ref().unwrap();
