@@ -300,3 +300,20 @@ fn an_api_in_fallback_has_its_old_content_or_none() {
     assert!(unavailable.rules.apis.iter().all(|api| api.name != "Notes"));
     assert_eq!(paths(&unavailable, "/shop/"), paths(&whole, "/shop/"));
 }
+
+#[test]
+fn an_api_in_fallback_does_not_come_back_where_another_has_moved_in() {
+    let (old, settings) = (model(&[SHOP]), settings());
+    let moved = SHOP.replace("\"/shop\"", "\"/store\"");
+    let heir = NOTES.replace("\"/notes\"", "\"/shop\"");
+    let new = model(&[&moved, &heir]);
+    let fallbacks = Fallbacks::from([(ApiKey("Shop:1.0".into()), Fallback::Previous)]);
+    let input =
+        Input { model: &new, artifact: "b", settings: &settings, fallbacks: &fallbacks, previous: Some((&old, "a")) };
+    let assembled = assemble(input);
+    assert_eq!(lists(&assembled)["/shop/"], lists(&snapshot(&new, &settings))["/shop/"]);
+    assert!(lists(&assembled)["/store/"].iter().map(describe).all(|route| route.contains("-> 503")));
+    // It is kept as what was live last: there it must be whole.
+    let kept = crate::artifact::encode(&substitute(&new, &fallbacks, Some(&old)));
+    assert!(crate::artifact::decode(&kept).is_ok());
+}
