@@ -9,7 +9,6 @@ mod source;
 mod watch;
 
 use std::net::SocketAddr;
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -134,12 +133,7 @@ impl Gateway {
         targets: Targets,
     ) -> anyhow::Result<Gateway> {
         let data = &config.gateway.data_dir;
-        // Keys are kept there: for our own user alone, if we make it.
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(data)
-            .with_context(|| format!("cannot create `{}` (gateway.dataDir)", data.display()))?;
+        identity::data_directory(data)?;
         let source = Source::new(&args.target, &args.compile)?;
         let project = source::project_name(&args.target)?;
         let files = config.listeners.identity.as_ref();

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use std::path::Path;
 use std::time::Duration;
 
-use microgw_compiler::settings;
+use microgw_compiler::{names, settings};
 use microgw_envoy::{LogLevel, Overload};
 use tracing::level_filters::LevelFilter;
 
@@ -132,28 +132,14 @@ fn credentials(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Option<
     Some(settings::Credentials { header, remove, strip: vec![strip] })
 }
 
-/// A header's name in lower case (RFC 9110 section 5.1: a token).
+/// A header's name in lower case, and none that the proxy itself goes by.
 fn header(values: &Values, path: &str, problems: &mut Vec<ConfigDiagnostic>) -> Option<String> {
-    /// What the proxy itself goes by.
-    const RESERVED: [&str; 9] = [
-        "host",
-        "content-length",
-        "transfer-encoding",
-        "connection",
-        "upgrade",
-        "te",
-        "trailer",
-        "keep-alive",
-        "expect",
-    ];
-    let name = values.text(path).to_ascii_lowercase();
-    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    if name.is_empty() || name.len() > 128 || !name.bytes().all(token) || RESERVED.contains(&name.as_str()) {
+    let name = names::credential_header(&values.text(path));
+    if name.is_err() {
         let message = format!("`{path}` must be the name of a header that requests are free to carry");
         problems.push(ConfigDiagnostic::error(Code::BadValue, &values.origin(path), message));
-        return None;
     }
-    Some(name)
+    name.ok()
 }
 
 fn users(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Vec<User> {

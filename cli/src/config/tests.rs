@@ -261,7 +261,19 @@ fn contradictions() {
 
 #[test]
 fn header_names() {
-    for name in ["Host", "content-length", "Transfer-Encoding", ":path", "a b", "a\\tb", "é", ""] {
+    for name in [
+        "Host",
+        "content-length",
+        "Transfer-Encoding",
+        "X-MicroGW-Listener",
+        "x-forwarded-for",
+        "x-envoy-retry-on",
+        ":path",
+        "a b",
+        "a\\tb",
+        "é",
+        "",
+    ] {
         let file = format!("[authConfig]\nauthorizationHeader = \"{name}\"");
         assert_eq!(errors(&file).len(), 1, "{name}");
     }
