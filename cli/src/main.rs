@@ -1,5 +1,6 @@
 //! The `micro-gw` command. Called as `gateway` it is `micro-gw run`, as in the old product.
 
+mod allocator;
 mod args;
 mod build;
 mod config;
@@ -62,13 +63,11 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Build(args) => build::build(&args),
         Command::Check(args) => build::check(&args),
         Command::Run(args) => {
-            let config = settings(&args.serving.target, &args.serving.settings, args.serving.compile.allow_unenforced)?;
-            logging::start(config.log_level);
+            let config = service_settings(&args.serving)?;
             service_runtime()?.block_on(gateway::run(&args, config))
         }
         Command::Serve(args) => {
-            let config = settings(&args.serving.target, &args.serving.settings, args.serving.compile.allow_unenforced)?;
-            logging::start(config.log_level);
+            let config = service_settings(&args.serving)?;
             service_runtime()?.block_on(gateway::serve(&args, config))
         }
         Command::Bootstrap(args) => {
@@ -91,6 +90,17 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
         }
         Command::EnvoyExec(args) => Err(microgw_envoy::exec_child(args.command).into()),
     }
+}
+
+/// The settings of a service, which logs from here on.
+fn service_settings(serving: &args::Serving) -> anyhow::Result<config::Config> {
+    let kept = allocator::be_thrifty();
+    let config = settings(&serving.target, &serving.settings, serving.compile.allow_unenforced)?;
+    logging::start(config.log_level);
+    if let Err(error) = kept {
+        tracing::warn!(%error, "memory that was freed is not given back");
+    }
+    Ok(config)
 }
 
 /// The settings for `target`: a project's own conf/ is looked at, too.

@@ -15,10 +15,12 @@ use prost::Message as _;
 
 use crate::build::{self, write_atomically};
 
-/// An artifact in memory. The model is many times as large and is made when it is needed.
+/// An artifact in memory. The model is many times as large and is made when it is needed; the one that it was checked
+/// with serves once.
 pub struct Loaded {
     pub bytes: Vec<u8>,
     pub artifact: String,
+    checked: Mutex<Option<Model>>,
 }
 
 pub struct LastLive {
@@ -44,15 +46,19 @@ struct Made {
 // === impl Loaded ===
 
 impl Loaded {
-    pub fn new(bytes: Vec<u8>) -> Loaded {
-        Loaded { artifact: artifact::id(&bytes), bytes }
+    /// `model` is what the bytes encode, if it is wanted soon.
+    pub fn new(bytes: Vec<u8>, model: Option<Model>) -> Loaded {
+        Loaded { artifact: artifact::id(&bytes), bytes, checked: Mutex::new(model) }
     }
 
     pub fn read(path: &Path) -> anyhow::Result<Loaded> {
-        build::load(path).map(|(_, bytes)| Loaded::new(bytes))
+        build::load(path).map(|(model, bytes)| Loaded::new(bytes, Some(model)))
     }
 
     pub fn model(&self) -> anyhow::Result<Model> {
+        if let Some(model) = self.checked.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            return Ok(model);
+        }
         artifact::decode(&self.bytes).context("cannot load the artifact")
     }
 }
@@ -126,7 +132,7 @@ impl LastLive {
         } else {
             let previous = made.previous.map(|previous| previous.model()).transpose()?;
             let model = substitute(&made.loaded.model()?, &made.fallbacks, previous.as_ref());
-            Arc::new(Loaded::new(artifact::encode(&model)))
+            Arc::new(Loaded::new(artifact::encode(&model), None))
         };
         self.lock().current = Some(loaded.clone());
         write_atomically(&self.rules, &made.rules)?;

@@ -31,7 +31,7 @@ impl Source {
             return Loaded::read(&self.target);
         }
         let project = Project::open(&self.target, self.compile.deployment_config.as_deref())?;
-        build::model(&project, &self.compile).map(|(_, bytes)| Loaded::new(bytes))
+        build::model(&project, &self.compile).map(|(model, bytes)| Loaded::new(bytes, Some(model)))
     }
 
     /// What to watch: the project's directory, or the one that holds the artifact (which is replaced by rename).
