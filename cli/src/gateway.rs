@@ -17,7 +17,7 @@ use microgw_compiler::assemble::{Input, assemble, names};
 use microgw_compiler::model::Model;
 use microgw_compiler::settings::Settings;
 use microgw_compiler::snapshot::{Fallbacks, Snapshot};
-use microgw_envoy::{Admin, Bootstrap, Launch, Overload, SocketDir, SocketPaths, Supervisor, sockets};
+use microgw_envoy::{Admin, Bootstrap, Launch, LogLevel, Overload, SocketDir, SocketPaths, Supervisor, sockets};
 use microgw_xds::{Candidate, Outcome, Publisher, Rejection, Xds};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
@@ -37,6 +37,9 @@ pub async fn run(args: &args::Run, config: Config) -> anyhow::Result<()> {
     let envoy = microgw_envoy::find(args.serving.settings.envoy.as_deref().or(config.envoy.path.as_deref()))?;
     envoy.check_version().await?;
     free(&config)?;
+    if matches!(config.envoy.log_level, LogLevel::Debug | LogLevel::Trace) {
+        tracing::warn!("with this envoyConfig.logLevel Envoy shows requests with their credentials: for debugging only");
+    }
     let directory = SocketDir::private()?;
     let paths = directory.sockets();
     let admin = Admin::new(&paths.admin);

@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use reqwest::redirect::{Action, Attempt, Policy};
 
 use crate::args;
 use crate::output;
 
 const MAX_DEFINITION: usize = 256 << 20;
+const MAX_REDIRECTS: usize = 5;
 
 const DEPLOYMENT_CONFIG: &str = include_str!("init/deployment-config.toml");
 const GATEWAY_CONFIG: &str = include_str!("init/micro-gw.conf");
@@ -87,6 +89,7 @@ async fn download(url: reqwest::Url, args: &args::Init) -> anyhow::Result<Vec<u8
         .danger_accept_invalid_certs(args.insecure)
         .connect_timeout(Duration::from_secs(10))
         .timeout(Duration::from_secs(120))
+        .redirect(Policy::custom(if args.headers.is_empty() { follow } else { follow_at_home }))
         .build()?;
     let mut request = client.get(url.clone());
     for (name, value) in args.headers.iter().zip(&args.values) {
@@ -108,6 +111,27 @@ async fn download(url: reqwest::Url, args: &args::Init) -> anyhow::Result<Vec<u8
         }
     }
     Ok(content)
+}
+
+/// Never from https to http: what comes that way may be anybody's.
+fn follow(attempt: Attempt<'_>) -> Action {
+    let downgrade = attempt.url().scheme() != "https" && attempt.previous().iter().any(|url| url.scheme() == "https");
+    if attempt.previous().len() > MAX_REDIRECTS {
+        attempt.error("too many redirects")
+    } else if downgrade {
+        attempt.error("a redirect from https to http")
+    } else {
+        attempt.follow()
+    }
+}
+
+/// The headers that were given may be credentials: they are for the server that was named, and no other.
+fn follow_at_home(attempt: Attempt<'_>) -> Action {
+    if attempt.previous().iter().all(|url| url.origin() == attempt.url().origin()) {
+        follow(attempt)
+    } else {
+        attempt.error("a redirect to another server, which must not see the given headers")
+    }
 }
 
 /// A safe file name with the extension that its content asks for, if it has none that says so.

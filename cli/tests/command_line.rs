@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -108,6 +111,41 @@ fn usage_errors_end_with_2() {
     }
     assert!(place.succeeds(&["--help"]).contains("Usage: micro-gw"));
     assert_eq!(place.succeeds(&["version"]), format!("micro-gw {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+/// Answers one request after the other with `response`; the address, and the requests' heads as they come.
+fn server(response: String) -> (SocketAddr, Receiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (sender, heads) = channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let lines = BufReader::new(&stream).lines().map(Result::unwrap);
+            sender.send(lines.take_while(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")).unwrap();
+            stream.write_all(response.as_bytes()).unwrap();
+        }
+    });
+    (address, heads)
+}
+
+#[test]
+fn init_keeps_the_given_headers_to_the_server_that_was_named() {
+    let place = Place::new();
+    let definition = r#"{"swagger": "2.0"}"#;
+    let ok =
+        format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{definition}", definition.len());
+    let (elsewhere, theirs) = server(ok);
+    let (named, ours) = server(format!(
+        "HTTP/1.1 302 Found\r\nconnection: close\r\nlocation: http://{elsewhere}/api.json\r\ncontent-length: 0\r\n\r\n"
+    ));
+    let url = format!("http://{named}/api.json");
+    let refused = place.refuses(&["init", "one", "-a", &url, "--headers", "x-token", "--values", "secret"]);
+    assert!(ours.recv().unwrap().contains("x-token: secret"));
+    assert!(refused.contains("another server") && theirs.try_recv().is_err(), "{refused}");
+    // With nothing to give away it may go where it is sent.
+    place.succeeds(&["init", "two", "-a", &url]);
+    assert!(theirs.recv().unwrap().starts_with("GET /api.json"));
 }
 
 #[test]
