@@ -38,7 +38,9 @@ pub async fn run(args: &args::Run, config: Config) -> anyhow::Result<()> {
     envoy.check_version().await?;
     free(&config)?;
     if matches!(config.envoy.log_level, LogLevel::Debug | LogLevel::Trace) {
-        tracing::warn!("with this envoyConfig.logLevel Envoy shows requests with their credentials: for debugging only");
+        tracing::warn!(
+            "with this envoyConfig.logLevel Envoy shows requests with their credentials: for debugging only"
+        );
     }
     let directory = SocketDir::private()?;
     let paths = directory.sockets();
