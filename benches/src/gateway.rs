@@ -103,7 +103,7 @@ impl Gateway {
     }
 
     /// A key from the issuer, for all APIs.
-    pub fn api_key(&self, bench: &Bench, live: &Live) -> io::Result<String> {
+    pub fn api_key(bench: &Bench, live: &Live) -> io::Result<String> {
         bench.runtime.block_on(async {
             let client = reqwest::Client::builder().danger_accept_invalid_certs(true).no_proxy().build();
             let request = client.map_err(io::Error::other)?.get(format!("https://{}/apikey", live.https));

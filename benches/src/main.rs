@@ -1,6 +1,8 @@
 //! The numbers of docs/performance.md. Starts the real gateway and the real Envoy and loads them over 127.0.0.1; nothing
 //! here is a test, and no number fails a build.
 
+#![allow(clippy::disallowed_methods)] // a benchmark runs for a time
+
 mod backend;
 mod bare;
 mod gateway;

@@ -31,7 +31,7 @@ pub fn measure(bench: &Bench, report: &mut Report) -> io::Result<()> {
     let bare = Bare::start(bench, ENVOY_CORE, &Configuration::without_filter(&artifact, &directory.join("bare"))?)?;
     let plain = Bare::start(bench, ENVOY_CORE, &Configuration::plain(bench.backend, &directory.join("plain"))?)?;
     let (gateway, live) = Gateway::run(bench, &artifact, &directory.join("data"))?;
-    let key = gateway.api_key(bench, &live)?;
+    let key = Gateway::api_key(bench, &live)?;
     let headers = [(KEY_HEADER, key.as_str())];
     let (envoy, service) = (gateway.envoy()?, Some(gateway.service()));
     let target = |address, operations: &[Operation]| Target {

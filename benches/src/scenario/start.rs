@@ -35,7 +35,7 @@ pub fn measure(bench: &Bench, report: &mut Report) -> io::Result<()> {
 
     // The first start makes keys and certificates.
     let (gateway, live) = Gateway::run(bench, &artifact, &data)?;
-    let key = gateway.api_key(bench, &live)?;
+    let key = Gateway::api_key(bench, &live)?;
     drop(gateway);
     let request = get("/v2/pet/1", &[("api_key", &key)]);
     let bare = Configuration::without_filter(&artifact, &directory.join("bare"))?;
