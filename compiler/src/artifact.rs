@@ -45,6 +45,8 @@ pub enum ArtifactError {
     TrailingBytes { extra: u64 },
     #[error("the artifact has more than {MAX_SIZE} bytes")]
     TooLarge,
+    #[error("the artifact needs `{0}`, which this version does not know: upgrade")]
+    Requires(String),
     #[error("the artifact has been altered: its checksum does not match")]
     Altered,
     #[error("the artifact cannot be decoded")]
@@ -98,7 +100,12 @@ pub fn decode(bytes: &[u8]) -> Result<Model, ArtifactError> {
     if digest(bytes.get(..DIGEST_AT).unwrap_or_default(), payload) != *expected {
         return Err(ArtifactError::Altered);
     }
-    decode::model(proto::Artifact::decode(payload)?)
+    let artifact = proto::Artifact::decode(payload)?;
+    // This version knows none yet.
+    if let Some(feature) = artifact.requires.first() {
+        return Err(ArtifactError::Requires(feature.clone()));
+    }
+    decode::model(artifact)
 }
 
 /// Identifies an artifact by its content: 32 hex digits.

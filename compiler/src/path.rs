@@ -6,8 +6,11 @@ use std::fmt;
 
 /// A path of a definition such as `/pet/{petId}` or `/files/*`.
 ///
-/// `{name}` matches one or more characters other than `/`, anywhere in a segment (`/v{major}.json`).
-/// A trailing `/*` matches the rest, including nothing after its slash.
+/// `{name}` matches one or more characters other than `/` and `;`, anywhere in a segment (`/v{major}.json`).
+/// A trailing `/*` matches the rest, if it has no `;`, including nothing after its slash.
+///
+/// `;` is left out because many backends cut path parameters off before they route: `/pet/findByStatus;x` would be judged
+/// as `/pet/{petId}` and answered as `/pet/findByStatus`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PathTemplate {
     text: String,
@@ -163,7 +166,7 @@ impl PathTemplate {
         let mut segments = self.segments.iter();
         while let Some(segment) = segments.next() {
             if matches!(segment, Segment::Rest) {
-                return true;
+                return !rest.contains(';');
             }
             let (text, tail) = rest.split_once('/').map_or((rest, None), |(text, tail)| (text, Some(tail)));
             if !segment.matches(text) {
@@ -203,7 +206,7 @@ impl Segment {
         match self {
             Segment::Literal(literal) => literal == text,
             Segment::Template(pieces) => pieces_match(pieces, text),
-            Segment::Rest => true,
+            Segment::Rest => !text.contains(';'),
         }
     }
 
@@ -211,10 +214,10 @@ impl Segment {
     pub fn push_regex(&self, regex: &mut String) {
         match self {
             Segment::Literal(text) => push_escaped(regex, text),
-            Segment::Rest => regex.push_str(".*"),
+            Segment::Rest => regex.push_str("[^;]*"),
             Segment::Template(pieces) => pieces.iter().for_each(|piece| match piece {
                 Piece::Text(text) => push_escaped(regex, text),
-                Piece::Parameter(_) => regex.push_str("[^/]+"),
+                Piece::Parameter(_) => regex.push_str("[^/;]+"),
             }),
         }
     }
@@ -252,8 +255,11 @@ fn pieces_match(pieces: &[Piece], text: &str) -> bool {
                 }
             }
             Piece::Parameter(_) => {
-                let first = reached.iter().position(|reached| *reached).unwrap_or(bytes.len());
-                next.iter_mut().skip(first + 1).for_each(|end| *end = true);
+                let mut within = false;
+                for ((here, end), byte) in reached.iter().zip(next.iter_mut().skip(1)).zip(bytes) {
+                    within = (within || *here) && *byte != b';';
+                    *end = within;
+                }
             }
         }
         reached = next;

@@ -25,7 +25,7 @@ fn wrong_types_and_ranges() {
         ("[listenerConfig]\nhost = 127", "`listenerConfig.host` must be text, in quotes, not a whole number"),
         (
             "[listenerConfig]\nmaxHeaderSize = 1023",
-            "`listenerConfig.maxHeaderSize` is 1023, and must be from 1024 to 8388608",
+            "`listenerConfig.maxHeaderSize` is 1023, and must be from 1024 to 262144",
         ),
         ("[b7a.log]\nlevel = 'LOUD'", "`b7a.log.level` must be one of OFF, ERROR, WARN, INFO, DEBUG, TRACE"),
         (

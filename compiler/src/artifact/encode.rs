@@ -14,6 +14,7 @@ pub(super) fn artifact(model: &Model) -> proto::Artifact {
         endpoints: model.endpoints.iter().map(endpoint).collect(),
         apis: model.apis.iter().map(api).collect(),
         unenforced: model.unenforced.iter().map(unenforced).collect(),
+        requires: Vec::new(),
     }
 }
 

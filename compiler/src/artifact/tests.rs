@@ -105,6 +105,14 @@ fn a_later_minor_version_is_read() {
 }
 
 #[test]
+fn what_a_reader_must_understand_is_not_passed_over() {
+    let mut artifact = proto::Artifact::decode(payload().as_slice()).unwrap();
+    artifact.requires.push("quotas".to_owned());
+    let needs = ArtifactError::Requires("quotas".to_owned());
+    assert_eq!(decode(&sealed(MAJOR, 7, &artifact.encode_to_vec())), Err(needs));
+}
+
+#[test]
 fn every_altered_byte_is_noticed() {
     let bytes = encode(&model());
     for at in 0..bytes.len() {

@@ -53,8 +53,9 @@ const AUTHZ_TIMEOUT: envoy_types::pb::google::protobuf::Duration =
 const CONNECTION_BUFFER: u32 = 32 * 1024;
 const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
-/// IIS, Symfony and others have taken the path from these.
-const PATH_OVERRIDES: [&str; 2] = ["x-original-url", "x-rewrite-url"];
+/// Some backends take the path, or the method, from these: it would be another than the one that was authorized.
+const OVERRIDES: [&str; 5] =
+    ["x-original-url", "x-rewrite-url", "x-http-method", "x-http-method-override", "x-method-override"];
 
 // Field numbers of what is encoded by hand, see `access_log`.
 const STRUCT_FIELDS: u32 = 1;
@@ -231,11 +232,11 @@ fn early_mutation(settings: &Settings, scheme: &str) -> TypedExtensionConfig {
 }
 
 /// The headers that clients may not send, as one expression for the whole name: the gateway's own, those of `strip`, and
-/// those by which some backends serve another path than the one that was routed. In each `_` counts as `-`: to CGI, WSGI
+/// those by which some backends serve another path or method than was routed. In each `_` counts as `-`: to CGI, WSGI
 /// and their kin, and so to many backends, the two are one header.
 fn forbidden_headers(strip: &[String]) -> String {
     let mut regex = String::new();
-    let names = PATH_OVERRIDES.into_iter().chain(strip.iter().map(String::as_str));
+    let names = OVERRIDES.into_iter().chain(strip.iter().map(String::as_str));
     for (name, rest) in [(names::INTERNAL_PREFIX, ".*")].into_iter().chain(names.map(|name| (name, ""))) {
         if !regex.is_empty() {
             regex.push('|');

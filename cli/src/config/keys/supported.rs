@@ -12,7 +12,7 @@ pub const KEYS: &[Key] = &[
     Key::new("listenerConfig.httpsPort", PORT, "9095", "Port for HTTPS; 0: any free one."),
     Key::new("listenerConfig.certificatePath", Path, "", "PEM certificate chain of the HTTPS listener. Without one a self-signed certificate is made."),
     Key::new("listenerConfig.privateKeyPath", Path, "", "PEM private key that belongs to `certificatePath`."),
-    Key::new("listenerConfig.maxHeaderSize", Integer(1024, 8_388_608), "8192", "Bytes of a request's head, rounded up to 1024; a longer one is answered 431."),
+    Key::new("listenerConfig.maxHeaderSize", Integer(1024, 262_144), "8192", "Bytes of a request's head, rounded up to 1024; a longer one is answered 431."),
     Key::new("listenerConfig.maxEntityBodySize", Integer(-1, 4_294_967_295), "-1", "Bytes of a request's body; a longer one is answered 413. -1: no limit."),
 
     Key::new("authConfig.authorizationHeader", Text, "Authorization", "Header that carries access tokens, unless the API names another."),
