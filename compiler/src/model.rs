@@ -47,7 +47,7 @@ pub struct Api {
 }
 
 /// Which listeners serve an API. At least one is set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Transports {
     pub http: bool,
     pub https: bool,

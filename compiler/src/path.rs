@@ -187,6 +187,26 @@ impl PathTemplate {
         kinds.then_with(|| self.text.cmp(&other.text))
     }
 
+    /// Whether some path may match both. `true` where that is not obvious.
+    pub fn may_overlap(&self, other: &PathTemplate) -> bool {
+        let is_rest = |segment: &Segment| matches!(segment, Segment::Rest);
+        for (own, other) in self.segments.iter().zip(&other.segments) {
+            match (own, other) {
+                (Segment::Rest, _) | (_, Segment::Rest) => return true,
+                (Segment::Literal(text), segment) | (segment, Segment::Literal(text)) if !segment.matches(text) => {
+                    return false;
+                }
+                _ => {}
+            }
+        }
+        // One that is longer matches what is as long as it, except that `*` also matches nothing.
+        match self.segments.len().cmp(&other.segments.len()) {
+            Ordering::Equal => true,
+            Ordering::Less => other.segments.get(self.segments.len()).is_some_and(is_rest),
+            Ordering::Greater => self.segments.get(other.segments.len()).is_some_and(is_rest),
+        }
+    }
+
     /// The regular expression (RE2 syntax, whole path without query) that matches what [`Self::matches`] does.
     pub fn regex(&self) -> String {
         let mut regex = String::with_capacity(self.text.len() + 16);

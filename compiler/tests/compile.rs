@@ -122,7 +122,8 @@ fn openapi_3_1() {
         .with("gen/api_definitions/tickets.yaml", include_str!("data/tickets.yaml"))
         .with("conf/deployment-config.toml", STANDARD);
     let compilation = build(&files);
-    insta::assert_snapshot!(compilation.diagnostics.iter().map(line).collect::<Vec<_>>().join("\n"), @"");
+    let problems = compilation.diagnostics.iter().map(line).collect::<Vec<_>>().join("\n");
+    insta::assert_snapshot!("openapi_3_1_problems", problems);
     insta::assert_snapshot!(outline(&compilation.model.unwrap()));
 }
 

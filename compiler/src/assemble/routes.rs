@@ -27,7 +27,7 @@ use prost::Message as _;
 use super::rules::{RuleId, Rules};
 use super::wire::{any, digest, hex, number, seconds, yes};
 use super::{clusters, names, table};
-use crate::model::{Access, Api, Endpoint, Method, Model, Operation};
+use crate::model::{Access, Api, Endpoint, Method, Model, Operation, Transports};
 use crate::path::{PathTemplate, push_escaped};
 use crate::settings::Settings;
 use crate::snapshot::{ApiKey, ApiSource, ResourceType};
@@ -39,6 +39,15 @@ const RESPONSE_TIMEOUT_SECONDS: i64 = 60;
 pub struct Entry {
     pub template: PathTemplate,
     pub routes: Vec<Vec<u8>>,
+    /// The answer to other methods. `None`: the routes take them all.
+    pub refusal: Option<Refusal>,
+}
+
+/// 405. Templates with equal ones can share a route.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Refusal {
+    allow: String,
+    transports: Transports,
 }
 
 /// What the APIs of a snapshot turn into.
@@ -75,10 +84,11 @@ impl Routes {
                     routes.push(route.encode_to_vec());
                 }
             }
-            routes.push(method_not_allowed(api, &template, &operations).encode_to_vec());
+            let refusal = Refusal::new(api, &operations);
             self.operations += operations.len();
             content.extend(routes.iter().flatten());
-            area.push(Entry { template, routes });
+            content.extend(refusal.allow.as_bytes());
+            area.push(Entry { template, routes, refusal: Some(refusal) });
         }
         self.sources.push(source(model, api, &content));
     }
@@ -92,7 +102,7 @@ impl Routes {
             let route = direct(path_match(&template), 503, Some(body), &[]);
             let route = route.encode_to_vec();
             content.clone_from(&route);
-            area.push(Entry { template, routes: vec![route] });
+            area.push(Entry { template, routes: vec![route], refusal: None });
         }
         self.sources.push(source(model, api, &content));
     }
@@ -105,7 +115,7 @@ impl Routes {
             let headers = [(names::GENERATION_HEADER, generation)];
             let body = r#"{"status":"healthy"}"#.to_owned();
             let route = direct(path_match(&template), 200, Some(body), &headers);
-            area.push(Entry { template, routes: vec![route.encode_to_vec()] });
+            area.push(Entry { template, routes: vec![route.encode_to_vec()], refusal: None });
         }
         for path in ["/apikey", "/apikey/*"] {
             let Ok(template) = PathTemplate::parse(path) else { continue };
@@ -126,7 +136,7 @@ impl Routes {
                 action: Some(Action::Route(action)),
                 ..Default::default()
             };
-            area.push(Entry { template, routes: vec![route.encode_to_vec()] });
+            area.push(Entry { template, routes: vec![route.encode_to_vec()], refusal: None });
         }
     }
 
@@ -159,7 +169,7 @@ fn operation_routes(
         let mut matching = path_match(template);
         matching.headers.push(header_is(":method", operation.method.as_str()));
         matching.headers.extend(environment.map(|name| header_is(names::ENVIRONMENT_HEADER, name)));
-        matching.headers.extend(transport(api));
+        matching.headers.extend(transport(api.transports));
         matching
     };
     let mut forward = |environment: Option<&str>, endpoint: &Endpoint| {
@@ -232,15 +242,29 @@ fn next_host(endpoint: &Endpoint) -> Option<RetryPolicy> {
     })
 }
 
-/// 405 with `Allow`; the listener gives it its body.
-fn method_not_allowed(api: &Api, template: &PathTemplate, operations: &[&Operation]) -> Route {
-    let mut methods: Vec<Method> = operations.iter().map(|operation| operation.method).collect();
-    methods.sort_unstable();
-    methods.dedup();
-    let allow = methods.iter().map(|method| method.as_str()).collect::<Vec<_>>().join(", ");
-    let mut matching = path_match(template);
-    matching.headers.extend(transport(api));
-    direct(matching, 405, None, &[("allow", &allow)])
+// === impl Refusal ===
+
+impl Refusal {
+    fn new(api: &Api, operations: &[&Operation]) -> Refusal {
+        let mut methods: Vec<Method> = operations.iter().map(|operation| operation.method).collect();
+        methods.sort_unstable();
+        methods.dedup();
+        let allow = methods.iter().map(|method| method.as_str()).collect::<Vec<_>>().join(", ");
+        Refusal { allow, transports: api.transports }
+    }
+
+    /// 405 with `Allow` for all of `templates`; the listener gives it its body.
+    pub fn route(&self, templates: &[&PathTemplate]) -> Route {
+        let mut matching = match templates {
+            [template] => path_match(template),
+            templates => {
+                let any = templates.iter().map(|template| template.regex()).collect::<Vec<_>>().join("|");
+                RouteMatch { path_specifier: Some(PathSpecifier::SafeRegex(regex(any))), ..Default::default() }
+            }
+        };
+        matching.headers.extend(transport(self.transports));
+        direct(matching, 405, None, &[("allow", &self.allow)])
+    }
 }
 
 /// A reply that Envoy makes itself. With a body it is JSON.
@@ -306,8 +330,8 @@ fn regex(regex: String) -> RegexMatcher {
 }
 
 /// For an API that is not served on both listeners.
-fn transport(api: &Api) -> Option<HeaderMatcher> {
-    match (api.transports.http, api.transports.https) {
+fn transport(transports: Transports) -> Option<HeaderMatcher> {
+    match (transports.http, transports.https) {
         (true, true) => None,
         (true, false) => Some(header_is(names::LISTENER_HEADER, names::HTTP)),
         (false, _) => Some(header_is(names::LISTENER_HEADER, names::HTTPS)),

@@ -18,7 +18,7 @@ use envoy_types::pb::xds::r#type::matcher::v3::{Matcher, RegexMatcher, StringMat
 use prost::{Message as _, Name as _};
 
 use super::names;
-use super::routes::Entry;
+use super::routes::{Entry, Refusal};
 use super::tree::{Branch, Builder, Groups};
 use super::wire::{any, append};
 use crate::path::PathTemplate;
@@ -34,36 +34,35 @@ const ENTRY_KEY: u32 = 1;
 const ENTRY_VALUE: u32 = 2;
 const ROUTE_LIST_ROUTES: u32 = 1;
 
+/// Templates that may share a 405: their expressions become one.
+const SHARING: usize = 16;
+
 /// Encodes the table: one virtual host for every `Host`, whose matcher finds the routes.
 pub fn encode(areas: BTreeMap<String, Vec<Entry>>, operations: usize) -> Vec<u8> {
     let bases: Vec<String> = areas.keys().cloned().collect();
-    let mut templates: Vec<PathTemplate> = Vec::new();
-    let mut routes: Vec<Vec<Vec<u8>>> = Vec::new();
+    let mut entries: Vec<Entry> = Vec::new();
     let mut lists = Vec::new();
-    for (base, entries) in areas {
-        let first = templates.len();
-        for entry in entries {
-            templates.push(entry.template);
-            routes.push(entry.routes);
-        }
-        lists.push((base, (first..templates.len()).collect()));
+    for (base, own) in areas {
+        let first = entries.len();
+        entries.extend(own);
+        lists.push((base, (first..entries.len()).collect()));
     }
-    let weights: Vec<usize> = routes.iter().map(Vec::len).collect();
+    let templates: Vec<&PathTemplate> = entries.iter().map(|entry| &entry.template).collect();
+    let weights: Vec<usize> = entries.iter().map(|entry| entry.routes.len() + 1).collect();
     let mut builder = Builder::new(&templates, &weights, operations, bases.iter().map(String::as_str));
     for (base, list) in lists {
         builder.area(&base, list);
     }
     let tree = builder.finish();
-    drop(templates);
 
     let mut map = Vec::new();
     for (prefix, branch) in tree.prefixes {
         let mut entry = Vec::new();
         append(&mut entry, ENTRY_KEY, prefix.as_bytes());
-        append(&mut entry, ENTRY_VALUE, &on_match(&branch, &routes).encode_to_vec());
+        append(&mut entry, ENTRY_VALUE, &on_match(&branch, &entries).encode_to_vec());
         append(&mut map, MAP_ENTRY, &entry);
     }
-    drop(routes);
+    drop(entries);
     let mut tree = Vec::new();
     append(&mut tree, TREE_INPUT, &path_input().encode_to_vec());
     append(&mut tree, TREE_PREFIX_MAP, &map);
@@ -86,24 +85,54 @@ pub fn encode(areas: BTreeMap<String, Vec<Entry>>, operations: usize) -> Vec<u8>
     configuration
 }
 
-fn on_match(branch: &Branch, routes: &[Vec<Vec<u8>>]) -> OnMatch {
+fn on_match(branch: &Branch, entries: &[Entry]) -> OnMatch {
     let then = match branch {
         Branch::List(list) => {
-            let mut encoded = Vec::new();
-            for route in list.iter().filter_map(|template| routes.get(*template)).flatten() {
-                append(&mut encoded, ROUTE_LIST_ROUTES, route);
-            }
+            let list: Vec<&Entry> = list.iter().filter_map(|index| entries.get(*index)).collect();
             Then::Action(TypedExtensionConfig {
                 name: "routes".to_owned(),
-                typed_config: Some(Any { type_url: RouteList::type_url(), value: encoded }),
+                typed_config: Some(Any { type_url: RouteList::type_url(), value: route_list(&list) }),
             })
         }
-        Branch::Groups(groups) => Then::Matcher(Box::new(matcher(groups, routes))),
+        Branch::Groups(groups) => Then::Matcher(Box::new(matcher(groups, entries))),
     };
     OnMatch { on_match: Some(then), ..Default::default() }
 }
 
-fn matcher(groups: &Groups, routes: &[Vec<Vec<u8>>]) -> Matcher {
+/// The path decides before the method: the 405 of a template comes before the routes of the next. Where no path matches
+/// two templates their 405s can come last, and be one: half the routes, and half of what a request has to try.
+fn route_list(list: &[&Entry]) -> Vec<u8> {
+    let mut encoded = Vec::new();
+    let mut add = |route: &[u8]| append(&mut encoded, ROUTE_LIST_ROUTES, route);
+    if list.len() > SHARING || !are_disjoint(list) {
+        for entry in list {
+            entry.routes.iter().for_each(|route| add(route));
+            if let Some(refusal) = &entry.refusal {
+                add(&refusal.route(&[&entry.template]).encode_to_vec());
+            }
+        }
+        return encoded;
+    }
+    let mut refusals: BTreeMap<&Refusal, Vec<&PathTemplate>> = BTreeMap::new();
+    for entry in list {
+        entry.routes.iter().for_each(|route| add(route));
+        if let Some(refusal) = &entry.refusal {
+            refusals.entry(refusal).or_default().push(&entry.template);
+        }
+    }
+    for (refusal, templates) in refusals {
+        add(&refusal.route(&templates).encode_to_vec());
+    }
+    encoded
+}
+
+fn are_disjoint(list: &[&Entry]) -> bool {
+    list.iter()
+        .enumerate()
+        .all(|(index, entry)| list.iter().skip(index + 1).all(|other| !entry.template.may_overlap(&other.template)))
+}
+
+fn matcher(groups: &Groups, entries: &[Entry]) -> Matcher {
     let matchers = groups.groups.iter().map(|(regex, branch)| FieldMatcher {
         predicate: Some(Predicate {
             match_type: Some(MatchType::SinglePredicate(SinglePredicate {
@@ -117,12 +146,12 @@ fn matcher(groups: &Groups, routes: &[Vec<Vec<u8>>]) -> Matcher {
                 })),
             })),
         }),
-        on_match: Some(on_match(branch, routes)),
+        on_match: Some(on_match(branch, entries)),
     });
     let nothing = matches!(&*groups.otherwise, Branch::List(list) if list.is_empty());
     Matcher {
         matcher_type: Some(MatcherType::MatcherList(MatcherList { matchers: matchers.collect() })),
-        on_no_match: (!nothing).then(|| Box::new(on_match(&groups.otherwise, routes))),
+        on_no_match: (!nothing).then(|| Box::new(on_match(&groups.otherwise, entries))),
     }
 }
 

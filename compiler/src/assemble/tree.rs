@@ -2,7 +2,7 @@
 //!
 //! Envoy finds the longest of our literal prefixes in a radix tree, then tries a short list of routes. It never goes
 //! back to a shorter prefix, so each list holds every template that can match below its prefix; templates that share a
-//! long list are told apart by the literal of one later segment, letter by letter, with a few anchored expressions.
+//! long list are told apart by the literal of one later segment, in halves, with one expression per halving.
 //! Lists stay short and the whole table stays below three entries per template, whatever the paths look like.
 
 use std::cell::Cell;
@@ -12,8 +12,8 @@ use crate::path::{PathTemplate, Segment, push_escaped};
 
 /// Lists up to this length are tried one after the other.
 const LIST: usize = 16;
-/// Expressions tried one after the other before a list is reached, per level.
-const FAN_OUT: usize = 4;
+/// Lists with more templates than this are split, too: unlike a concrete path each costs Envoy a regular expression.
+const TEMPLATES: usize = 4;
 /// The table may have this many routes per operation.
 const ROUTES_PER_OPERATION: usize = 3;
 
@@ -42,7 +42,7 @@ pub struct Groups {
 /// Builds the tree for the templates of one area at a time. An area is everything below a base path: it belongs to one
 /// API, and of nested areas the longest base path wins.
 pub struct Builder<'a> {
-    templates: &'a [PathTemplate],
+    templates: &'a [&'a PathTemplate],
     /// Routes per template.
     weights: &'a [usize],
     areas: BTreeSet<String>,
@@ -57,7 +57,7 @@ impl<'a> Builder<'a> {
     /// `weights`: how many routes each template needs, for `operations` operations in all. `areas`: base paths (`""` or
     /// `/...` without a trailing slash).
     pub fn new(
-        templates: &'a [PathTemplate],
+        templates: &'a [&'a PathTemplate],
         weights: &'a [usize],
         operations: usize,
         areas: impl IntoIterator<Item = &'a str>,
@@ -103,7 +103,8 @@ impl<'a> Builder<'a> {
     /// `prefix` ends in `/` and stands for `depth` literal segments; `list` can match below it.
     fn split(&mut self, prefix: String, depth: usize, list: List) {
         if list.len() <= LIST {
-            self.tree.prefixes.insert(prefix, Branch::List(list));
+            let branch = self.group(list);
+            self.tree.prefixes.insert(prefix, branch);
             return;
         }
         let mut terminals: BTreeMap<&'a str, List> = BTreeMap::new();
@@ -165,9 +166,14 @@ impl<'a> Builder<'a> {
         self.templates.get(template).is_some_and(|template| matches!(template.segments().last(), Some(Segment::Rest)))
     }
 
+    fn is_short(&self, list: &[usize]) -> bool {
+        let is_template = |index: &&usize| self.templates.get(**index).is_some_and(|template| !template.is_concrete());
+        list.len() <= LIST && list.iter().filter(is_template).count() <= TEMPLATES
+    }
+
     /// Tells the templates of `list` apart by one later segment, if that helps.
     fn group(&self, list: List) -> Branch {
-        if list.len() <= LIST {
+        if self.is_short(&list) {
             return Branch::List(list);
         }
         let longest = list.iter().map(|template| self.length(*template)).max().unwrap_or(0);
@@ -179,17 +185,20 @@ impl<'a> Builder<'a> {
             })
             .min_by_key(|(largest, depth, _)| (*largest, *depth));
         let Some((_, depth, split)) = best else { return Branch::List(list) };
-        // Each literal's list has the wild ones, and so has each level of letters above it (fewer than there are literals).
+        // Each literal's list has the wild ones, and so has each halving (there are fewer than there are literals).
         if !self.pay(&split.wild, 2 * split.literals.len()) {
             return Branch::List(list);
         }
         let before = "/[^/?]+".repeat(depth);
-        let literals: Vec<(&str, List)> =
-            split.literals.iter().map(|(text, own)| (*text, merged(&list, own, &split.wild))).collect();
-        let mut groups = self.letters(&before, 0, literals, &split.wild);
-        let others: List = merged(&list, &split.wild, &split.short);
-        groups.otherwise = Box::new(self.group_if_smaller(others, list.len()));
-        Branch::Groups(groups)
+        let halves = Halves { before: &before, wild: &split.wild, list: &list };
+        let literals: Vec<(&str, List)> = split.literals.into_iter().collect();
+        let branch = self.halve(&halves, 0, literals);
+        if split.short.is_empty() {
+            return branch;
+        }
+        let others = merged(&list, &split.wild, &split.short);
+        let groups = vec![(format!("{before}/.*"), branch)];
+        Branch::Groups(Groups { groups, otherwise: Box::new(self.group_if_smaller(others, list.len())) })
     }
 
     fn group_if_smaller(&self, list: List, than: usize) -> Branch {
@@ -209,60 +218,68 @@ impl<'a> Builder<'a> {
         split
     }
 
-    /// Groups for the literals of one segment (sorted), which agree on their first `same` bytes. `before` matches what
-    /// stands in front of the segment.
-    fn letters(&self, before: &str, same: usize, literals: Vec<(&str, List)>, wild: &[usize]) -> Groups {
+    /// Splits the literals of one segment (sorted), which agree on their first `same` bytes, until lists are short. Where
+    /// nothing is wild a path in neither half may go to either: it matches nothing there.
+    fn halve(&self, halves: &Halves<'_>, same: usize, literals: Vec<(&str, List)>) -> Branch {
+        let own: List = literals.iter().flat_map(|(_, own)| own).copied().collect();
+        let list = merged(halves.list, &own, halves.wild);
+        if literals.len() == 1 || self.is_short(&list) {
+            return self.group(list);
+        }
         let same = common_prefix(&literals, same);
+        let prefix = literals.first().and_then(|(text, _)| text.get(..same)).unwrap_or_default().to_owned();
         // By the next character; None: the literal ends here.
         let mut next: BTreeMap<Option<char>, Vec<(&str, List)>> = BTreeMap::new();
-        for (text, list) in literals {
-            next.entry(text.get(same..).and_then(|tail| tail.chars().next())).or_default().push((text, list));
+        for (text, own) in literals {
+            next.entry(text.get(same..).and_then(|tail| tail.chars().next())).or_default().push((text, own));
         }
-        let total: usize = next.values().map(Vec::len).sum();
-        let mut groups: Vec<(String, Branch)> = Vec::new();
-        let mut bucket: Vec<(&str, List)> = Vec::new();
-        let mut letters = String::new();
-        let mut flush = |letters: &mut String, bucket: &mut Vec<(&str, List)>| {
-            let bucket = std::mem::take(bucket);
-            let letters = std::mem::take(letters);
-            let Some((text, _)) = bucket.first() else { return };
-            let mut regex = format!("{before}/");
-            if let [(text, _)] = bucket.as_slice() {
-                push_escaped(&mut regex, text);
-                regex.push_str("(?:[/?].*)?");
-            } else {
-                push_escaped(&mut regex, text.get(..same).unwrap_or(text));
-                regex.push('[');
-                regex.push_str(&letters);
-                regex.push_str("].*");
-            }
-            let branch = match <[(&str, List); 1]>::try_from(bucket) {
-                Ok([(_, list)]) => self.group(list),
-                Err(bucket) => Branch::Groups(self.letters(before, same, bucket, wild)),
-            };
-            groups.push((regex, branch));
-        };
-        for (letter, own) in next {
+        let (mut left, mut right) = ((String::new(), Vec::new()), (String::new(), Vec::new()));
+        let (mut ends, mut count) = (false, 0);
+        for (letter, literals) in next {
+            let size: usize = literals.iter().map(|(_, own)| own.len()).sum();
+            let half = if count == 0 || 2 * count + size <= own.len() { &mut left } else { &mut right };
+            count += size;
             match letter {
-                // A literal that ends here is a group of its own: its expression asks for the end of the segment.
-                None => {
-                    let mut own = own;
-                    flush(&mut String::new(), &mut own);
-                }
+                // Sorted first: always in the left half.
+                None => ends = true,
                 Some(letter) => {
-                    if (bucket.len() + own.len()) * FAN_OUT > total {
-                        flush(&mut letters, &mut bucket);
-                    }
                     if letter.is_ascii_punctuation() {
-                        letters.push('\\');
+                        half.0.push('\\');
                     }
-                    letters.push(letter);
-                    bucket.extend(own);
+                    half.0.push(letter);
                 }
             }
+            half.1.extend(literals);
         }
-        flush(&mut letters, &mut bucket);
-        Groups { groups, otherwise: Box::new(self.group_if_smaller(wild.to_vec(), usize::MAX)) }
+        let mut groups = vec![(halves.regex(&prefix, &left.0, ends), self.halve(halves, same, left.1))];
+        let rest = self.halve(halves, same, right.1);
+        if halves.wild.is_empty() {
+            return Branch::Groups(Groups { groups, otherwise: Box::new(rest) });
+        }
+        groups.push((halves.regex(&prefix, &right.0, false), rest));
+        let otherwise = self.group_if_smaller(halves.wild.to_vec(), halves.list.len());
+        Branch::Groups(Groups { groups, otherwise: Box::new(otherwise) })
+    }
+}
+
+/// What all halvings of one segment have in common.
+struct Halves<'h> {
+    /// Matches what stands in front of the segment.
+    before: &'h str,
+    wild: &'h [usize],
+    /// All templates, in the order in which they are tried.
+    list: &'h [usize],
+}
+
+// === impl Halves ===
+
+impl Halves<'_> {
+    /// Matches paths whose segment starts with `prefix` and goes on with one of `letters`, or `ends` there.
+    fn regex(&self, prefix: &str, letters: &str, ends: bool) -> String {
+        let mut regex = format!("{}/", self.before);
+        push_escaped(&mut regex, prefix);
+        let (open, close) = if ends { ("(?:[", "/?].*)?") } else { ("[", "].*") };
+        regex + open + letters + close
     }
 }
 
