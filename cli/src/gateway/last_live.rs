@@ -1,7 +1,6 @@
 //! What is live, and was: an Envoy that outlives the gateway has its routes, and a publish that fails falls back to it.
 //! Kept in the data directory, as the artifact and as the rules that were armed (they depend on the settings of then).
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -14,6 +13,9 @@ use microgw_proto::rules::v1::RuleBook;
 use prost::Message as _;
 
 use crate::build::{self, write_atomically};
+
+/// Candidates that Envoy refuses never become live: only the newest are remembered.
+const MOST_MADE: usize = 64;
 
 /// An artifact in memory. The model is many times as large and is made when it is needed; the one that it was checked
 /// with serves once.
@@ -32,8 +34,8 @@ pub struct LastLive {
 #[derive(Default)]
 struct State {
     current: Option<Arc<Loaded>>,
-    /// Snapshots that were made and are not live yet.
-    made: HashMap<Generation, Made>,
+    /// Snapshots that were made and are not live yet, oldest first.
+    made: Vec<(Generation, Made)>,
 }
 
 struct Made {
@@ -115,18 +117,22 @@ impl LastLive {
             previous: previous.cloned(),
             rules: snapshot.rules.encode_to_vec(),
         };
-        self.lock().made.insert(snapshot.generation.clone(), made);
+        let mut state = self.lock();
+        if state.made.len() == MOST_MADE {
+            state.made.remove(0);
+        }
+        state.made.push((snapshot.generation.clone(), made));
     }
 
     /// Keeps what has become live. APIs in fallback are kept with the content that serves.
     pub fn became_live(&self, generation: &Generation) -> anyhow::Result<()> {
         let made = {
             let mut state = self.lock();
-            let made = state.made.remove(generation);
-            state.made.clear();
-            made
+            // Older ones were passed over. A newer one may be on its way already.
+            let at = state.made.iter().rposition(|(made, _)| made == generation);
+            at.and_then(|at| state.made.drain(..=at).next_back())
         };
-        let Some(made) = made else { return Ok(()) };
+        let Some((_, made)) = made else { return Ok(()) };
         let loaded = if made.fallbacks.is_empty() {
             made.loaded
         } else {

@@ -40,7 +40,7 @@ use envoy_types::pb::google::protobuf::Any;
 use prost::{Message as _, Name as _};
 
 use super::routes::fault;
-use super::wire::{any, append, no, number, resource, seconds, yes};
+use super::wire::{any, append, append_entry, no, number, resource, seconds, yes};
 use super::{ads, names};
 use crate::path::push_escaped;
 use crate::settings::Settings;
@@ -59,8 +59,6 @@ const OVERRIDES: [&str; 5] =
 
 // Field numbers of what is encoded by hand, see `access_log`.
 const STRUCT_FIELDS: u32 = 1;
-const ENTRY_KEY: u32 = 1;
-const ENTRY_VALUE: u32 = 2;
 const VALUE_STRING: u32 = 3;
 const FORMAT_JSON: u32 = 2;
 const FILE_LOG_FORMAT: u32 = 5;
@@ -317,10 +315,7 @@ fn access_log(path: &str) -> AccessLog {
     for (name, value) in fields {
         let mut string = Vec::new();
         append(&mut string, VALUE_STRING, value.as_bytes());
-        let mut field = Vec::new();
-        append(&mut field, ENTRY_KEY, name.as_bytes());
-        append(&mut field, ENTRY_VALUE, &string);
-        append(&mut line, STRUCT_FIELDS, &field);
+        append_entry(&mut line, STRUCT_FIELDS, name, &string);
     }
     let mut format = Vec::new();
     append(&mut format, FORMAT_JSON, &line);

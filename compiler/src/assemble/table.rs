@@ -20,7 +20,7 @@ use prost::{Message as _, Name as _};
 use super::names;
 use super::routes::{Entry, Refusal};
 use super::tree::{Branch, Builder, Groups};
-use super::wire::{any, append};
+use super::wire::{any, append, append_entry};
 use crate::path::PathTemplate;
 
 // Field numbers of what is encoded by hand, because the generated types hold hash maps.
@@ -30,8 +30,6 @@ const MATCHER_TREE: u32 = 2;
 const TREE_INPUT: u32 = 1;
 const TREE_PREFIX_MAP: u32 = 3;
 const MAP_ENTRY: u32 = 1;
-const ENTRY_KEY: u32 = 1;
-const ENTRY_VALUE: u32 = 2;
 const ROUTE_LIST_ROUTES: u32 = 1;
 
 /// Templates that may share a 405: their expressions become one.
@@ -57,10 +55,7 @@ pub fn encode(areas: BTreeMap<String, Vec<Entry>>, operations: usize) -> Vec<u8>
 
     let mut map = Vec::new();
     for (prefix, branch) in tree.prefixes {
-        let mut entry = Vec::new();
-        append(&mut entry, ENTRY_KEY, prefix.as_bytes());
-        append(&mut entry, ENTRY_VALUE, &on_match(&branch, &entries).encode_to_vec());
-        append(&mut map, MAP_ENTRY, &entry);
+        append_entry(&mut map, MAP_ENTRY, &prefix, &on_match(&branch, &entries).encode_to_vec());
     }
     drop(entries);
     let mut tree = Vec::new();

@@ -25,6 +25,14 @@ pub fn append(message: &mut Vec<u8>, tag: u32, field: &[u8]) {
     message.extend_from_slice(field);
 }
 
+/// Appends an entry of the map field `tag`, whose values are messages.
+pub fn append_entry(message: &mut Vec<u8>, tag: u32, key: &str, value: &[u8]) {
+    let mut entry = Vec::with_capacity(key.len() + value.len() + 16);
+    append(&mut entry, 1, key.as_bytes());
+    append(&mut entry, 2, value);
+    append(message, tag, &entry);
+}
+
 /// The first 16 bytes of the SHA-256 of `parts`, each preceded by its length.
 pub fn digest(parts: &[&[u8]]) -> [u8; 16] {
     let mut hash = Sha256::new();
