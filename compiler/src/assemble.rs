@@ -1,7 +1,9 @@
 //! Artifact and settings become a snapshot.
 
+mod access_log;
 mod clusters;
 mod listeners;
+mod local_replies;
 pub mod names;
 mod routes;
 mod rules;

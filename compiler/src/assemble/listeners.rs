@@ -2,24 +2,16 @@
 
 use std::sync::Arc;
 
-use envoy_types::pb::envoy::config::accesslog::v3::access_log_filter::FilterSpecifier;
-use envoy_types::pb::envoy::config::accesslog::v3::{
-    AccessLog, AccessLogFilter, ExtensionFilter, ResponseFlagFilter, access_log, extension_filter,
-};
 use envoy_types::pb::envoy::config::common::mutation_rules::v3::header_mutation::{Action as Mutate, RemoveOnMatch};
 use envoy_types::pb::envoy::config::common::mutation_rules::v3::{HeaderMutation as Mutation, HeaderMutationRules};
 use envoy_types::pb::envoy::config::core::v3::grpc_service::{EnvoyGrpc, TargetSpecifier};
 use envoy_types::pb::envoy::config::core::v3::header_value_option::HeaderAppendAction;
 use envoy_types::pb::envoy::config::core::v3::http_protocol_options::HeadersWithUnderscoresAction;
-use envoy_types::pb::envoy::config::core::v3::substitution_format_string::Format;
 use envoy_types::pb::envoy::config::core::v3::{
-    ApiVersion, DataSource, GrpcService, HeaderValue, HeaderValueOption, Http1ProtocolOptions, Http2ProtocolOptions,
-    HttpProtocolOptions, SubstitutionFormatString, TransportSocket, TypedExtensionConfig, data_source,
-    transport_socket,
+    ApiVersion, GrpcService, HeaderValue, HeaderValueOption, Http1ProtocolOptions, Http2ProtocolOptions,
+    HttpProtocolOptions, TransportSocket, TypedExtensionConfig, transport_socket,
 };
 use envoy_types::pb::envoy::config::listener::v3::{Filter, FilterChain, Listener, filter};
-use envoy_types::pb::envoy::extensions::access_loggers::file::v3::FileAccessLog;
-use envoy_types::pb::envoy::extensions::access_loggers::filters::cel::v3::ExpressionFilter;
 use envoy_types::pb::envoy::extensions::filters::http::buffer::v3::Buffer;
 use envoy_types::pb::envoy::extensions::filters::http::ext_authz::v3::{ExtAuthz, ext_authz::Services};
 use envoy_types::pb::envoy::extensions::filters::http::router::v3::Router;
@@ -27,7 +19,7 @@ use envoy_types::pb::envoy::extensions::filters::network::http_connection_manage
     CodecType, PathWithEscapedSlashesAction, RouteSpecifier, ServerHeaderTransformation,
 };
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::{
-    HttpConnectionManager, HttpFilter, LocalReplyConfig, Rds, ResponseMapper, http_filter,
+    HttpConnectionManager, HttpFilter, Rds, http_filter,
 };
 use envoy_types::pb::envoy::extensions::http::early_header_mutation::header_mutation::v3::HeaderMutation;
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::tls_parameters::TlsProtocol;
@@ -37,11 +29,10 @@ use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::{
 use envoy_types::pb::envoy::r#type::matcher::v3::{RegexMatcher, StringMatcher, string_matcher::MatchPattern};
 use envoy_types::pb::envoy::r#type::v3::{HttpStatus, StatusCode};
 use envoy_types::pb::google::protobuf::Any;
-use prost::{Message as _, Name as _};
+use prost::Message as _;
 
-use super::routes::fault;
-use super::wire::{any, append, append_entry, no, number, resource, seconds, yes};
-use super::{ads, names};
+use super::wire::{any, no, number, resource, seconds, yes};
+use super::{access_log, ads, local_replies, names};
 use crate::path::push_escaped;
 use crate::settings::Settings;
 use crate::snapshot::{Resource, ResourceType};
@@ -56,12 +47,6 @@ const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// Some backends take the path, or the method, from these: it would be another than the one that was authorized.
 const OVERRIDES: [&str; 5] =
     ["x-original-url", "x-rewrite-url", "x-http-method", "x-http-method-override", "x-method-override"];
-
-// Field numbers of what is encoded by hand, see `access_log`.
-const STRUCT_FIELDS: u32 = 1;
-const VALUE_STRING: u32 = 3;
-const FORMAT_JSON: u32 = 2;
-const FILE_LOG_FORMAT: u32 = 5;
 
 /// The listener without TLS.
 pub fn http(settings: &Settings) -> Resource {
@@ -134,7 +119,7 @@ fn connection_manager(settings: &Settings, scheme: &str) -> HttpConnectionManage
             route_config_name: names::GATEWAY.to_owned(),
         })),
         http_filters: filters(settings),
-        access_log: settings.access_log.iter().map(|log| access_log(&log.path)).collect(),
+        access_log: settings.access_log.iter().map(|log| access_log::file(&log.path)).collect(),
         server_name: "micro-gw".to_owned(),
         server_header_transformation: ServerHeaderTransformation::PassThrough.into(),
         use_remote_address: yes(),
@@ -160,7 +145,7 @@ fn connection_manager(settings: &Settings, scheme: &str) -> HttpConnectionManage
             initial_connection_window_size: number(CONNECTION_WINDOW),
             ..Default::default()
         }),
-        local_reply_config: Some(local_replies()),
+        local_reply_config: Some(local_replies::config()),
         ..Default::default()
     }
 }
@@ -248,85 +233,4 @@ fn forbidden_headers(strip: &[String]) -> String {
         regex.push_str(rest);
     }
     regex
-}
-
-/// JSON for the replies Envoy makes for want of a route. Selected by flag or details, never by status alone: a
-/// decision of the service with the same status keeps its own body.
-fn local_replies() -> LocalReplyConfig {
-    let not_found = FilterSpecifier::ResponseFlagFilter(ResponseFlagFilter { flags: vec!["NR".to_owned()] });
-    let expression = r#"response.code == 405 && response.code_details == "direct_response""#.to_owned();
-    let not_allowed = FilterSpecifier::ExtensionFilter(ExtensionFilter {
-        name: "envoy.access_loggers.extension_filters.cel".to_owned(),
-        config_type: Some(extension_filter::ConfigType::TypedConfig(any(&ExpressionFilter {
-            expression,
-            ..Default::default()
-        }))),
-    });
-    LocalReplyConfig {
-        mappers: vec![
-            mapper(not_found, &fault(404, "Not Found", "No matching resource found for given API Request")),
-            mapper(not_allowed, &fault(405, "Method Not Allowed", "Method not allowed for given API resource")),
-        ],
-        ..Default::default()
-    }
-}
-
-fn mapper(filter: FilterSpecifier, body: &str) -> ResponseMapper {
-    ResponseMapper {
-        filter: Some(AccessLogFilter { filter_specifier: Some(filter) }),
-        body: Some(DataSource {
-            specifier: Some(data_source::Specifier::InlineString(body.to_owned())),
-            ..Default::default()
-        }),
-        body_format_override: Some(SubstitutionFormatString {
-            content_type: "application/json".to_owned(),
-            format: Some(Format::TextFormatSource(DataSource {
-                specifier: Some(data_source::Specifier::InlineString("%LOCAL_REPLY_BODY%".to_owned())),
-                ..Default::default()
-            })),
-            ..Default::default()
-        }),
-        ..Default::default()
-    }
-}
-
-/// One JSON line per request. No query string: it may hold a key.
-fn access_log(path: &str) -> AccessLog {
-    let fields = [
-        ("time", "%START_TIME%"),
-        ("method", "%REQ(:METHOD)%"),
-        ("path", "%PATH(NQ)%"),
-        ("protocol", "%PROTOCOL%"),
-        ("status", "%RESPONSE_CODE%"),
-        ("details", "%RESPONSE_CODE_DETAILS%"),
-        ("flags", "%RESPONSE_FLAGS%"),
-        ("operation", "%ROUTE_NAME%"),
-        ("client", "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%"),
-        ("received", "%BYTES_RECEIVED%"),
-        ("sent", "%BYTES_SENT%"),
-        ("duration_ms", "%DURATION%"),
-        ("upstream", "%UPSTREAM_HOST%"),
-        ("request_id", "%REQ(X-REQUEST-ID)%"),
-    ];
-    let mut fields = fields.to_vec();
-    fields.sort_unstable();
-    // `google.protobuf.Struct` is a hash map in the generated types; its order would change the listener's bytes.
-    let mut line = Vec::new();
-    for (name, value) in fields {
-        let mut string = Vec::new();
-        append(&mut string, VALUE_STRING, value.as_bytes());
-        append_entry(&mut line, STRUCT_FIELDS, name, &string);
-    }
-    let mut format = Vec::new();
-    append(&mut format, FORMAT_JSON, &line);
-    let mut file = FileAccessLog { path: path.to_owned(), ..Default::default() }.encode_to_vec();
-    append(&mut file, FILE_LOG_FORMAT, &format);
-    AccessLog {
-        name: "envoy.access_loggers.file".to_owned(),
-        config_type: Some(access_log::ConfigType::TypedConfig(Any {
-            type_url: FileAccessLog::type_url(),
-            value: file,
-        })),
-        ..Default::default()
-    }
 }
