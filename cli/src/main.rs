@@ -3,7 +3,6 @@
 mod allocator;
 mod args;
 mod build;
-mod config;
 mod demo_backend;
 mod gateway;
 mod init;
@@ -19,6 +18,7 @@ use std::process::ExitCode;
 
 use args::{Cli, Command, Gateway, Page};
 use clap::Parser as _;
+use micro_gw::config;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
