@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! search -> file ┐
-//! environment    ├─ layers ── judge by keys ── values ── resolve ── Config
+//! environment    ├─ layers ── references ── judge by keys ── values ── resolve ── Config
 //! command line   ┘
 //! ```
 //!
@@ -12,6 +12,7 @@ mod diagnostic;
 mod issuers;
 mod keys;
 mod layers;
+mod references;
 mod resolve;
 mod search;
 mod users;
@@ -188,7 +189,7 @@ pub fn load(request: &Request<'_>) -> Result<Loaded, Refused> {
     resolve(&sources).map(|(config, warnings)| Loaded { config, file: path, warnings })
 }
 
-/// Pure.
+/// Pure, but for the files that values refer to.
 pub fn resolve(sources: &Sources) -> Result<(Config, Vec<ConfigDiagnostic>), Refused> {
     let mut problems = Vec::new();
     let document = sources.file.as_ref().map(|(file, text)| layers::Document::parse(file, text));
@@ -198,6 +199,7 @@ pub fn resolve(sources: &Sources) -> Result<(Config, Vec<ConfigDiagnostic>), Ref
     });
     problems.extend(layers::add_environment(&mut layers, &sources.environment));
     problems.extend(layers::add_command_line(&mut layers, &sources.overrides));
+    problems.extend(references::resolve(&mut layers, &sources.environment));
     let values = values::judge(&layers, sources.allow_unenforced, &mut problems);
     let config = resolve::resolve(&values, single_issuer, &sources.data_dir, &mut problems);
     problems.sort_by(|a, b| (a.severity, &a.origin).cmp(&(b.severity, &b.origin)));

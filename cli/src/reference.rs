@@ -15,6 +15,16 @@ pub fn configuration() -> String {
          directory's `conf/`, and in `/etc/micro-gw`; every key is optional. Command line (`--listenerConfig.httpsPort=9443`)\n\
          beats environment (`listenerConfig_httpsPort=9443`) beats file beats default. Entries of `[[...]]` cannot be set by\n\
          environment. `*` stands for a name of your choice.\n\n\
+         ## Values that are kept elsewhere\n\n\
+         Any value can be `\"$env{NAME}\"`, the environment variable of that name, or `\"$file{PATH}\"`, what a file holds: those of\n\
+         entries of `[[...]]`, and those given by environment or command line, too. It is meant for keys marked *secret*:\n\n\
+         ```toml\n\
+         [b7a.users.alice]\n\
+         password = \"$file{/run/secrets/alice}\"\n\
+         ```\n\n\
+         The reference is all of the value. A path is relative to the file that names it; newlines at the end of a file do not count,\n\
+         and it may have 64 KiB. What is not there, or empty, is an error that names the key and the reference. A secret's file that\n\
+         everybody on the machine can read is a warning. Values are read once, at the start.\n\n\
          ## Keys\n\n\
          | key | takes | default | |\n|---|---|---|---|\n",
     );
@@ -62,7 +72,7 @@ fn kind(kind: Kind) -> String {
         Kind::Integer(least, most) => format!("{least} to {most}"),
         Kind::Number => "a number".to_owned(),
         Kind::Text => "text".to_owned(),
-        Kind::Secret => "text, never shown".to_owned(),
+        Kind::Secret => "*secret*".to_owned(),
         Kind::Path => "a path".to_owned(),
         Kind::OneOf(values) => values.iter().map(|value| format!("`{value}`")).collect::<Vec<_>>().join(", "),
         Kind::List => "text or a list".to_owned(),

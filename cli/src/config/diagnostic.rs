@@ -1,7 +1,7 @@
 //! What there is to say about the settings.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// One problem, or one remark. Never shows the value of a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,6 +114,17 @@ impl Code {
 }
 
 // === impl Origin ===
+
+impl Origin {
+    /// A path that is written there: relative to the file that it stands in.
+    pub fn resolve(&self, path: &str) -> PathBuf {
+        let folder = match self {
+            Origin::File { file, .. } => file.parent(),
+            Origin::Settings | Origin::Environment(_) | Origin::CommandLine => None,
+        };
+        folder.unwrap_or(Path::new("")).join(path)
+    }
+}
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

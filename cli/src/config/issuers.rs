@@ -1,6 +1,6 @@
 //! `[[jwtTokenConfig]]`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use microgw_compiler::settings;
 use reqwest::Url;
@@ -99,8 +99,7 @@ fn key_source(values: &Values, entry: &str, problems: &mut Vec<ConfigDiagnostic>
 /// Read by the parser that will fetch it: two readers of one URL may see two hosts.
 fn jwks(text: &str, allow_insecure: bool, origin: &Origin) -> Result<KeySource, &'static str> {
     if let Some(path) = text.strip_prefix("file:").filter(|path| !path.starts_with("//")) {
-        let folder = if let Origin::File { file, .. } = origin { file.parent() } else { None };
-        return Ok(KeySource::JwksFile(folder.unwrap_or(Path::new("")).join(path)));
+        return Ok(KeySource::JwksFile(origin.resolve(path)));
     }
     let url = Url::parse(text).map_err(|_| "is not a URL")?;
     if !url.username().is_empty() || url.password().is_some() {

@@ -35,6 +35,8 @@ pub enum Raw {
     List(Vec<Raw>),
     /// A date, a number beyond 64 bits, or a table in a list.
     Other(&'static str),
+    /// It was referred to, and cannot be had.
+    Unresolved,
 }
 
 /// The tables of a file, and what is wrong with it.
@@ -183,6 +185,7 @@ impl Raw {
             Raw::Float(_) => "a fraction",
             Raw::List(_) => "a list",
             Raw::Other(kind) => kind,
+            Raw::Unresolved => "a reference",
         }
     }
 
@@ -194,7 +197,7 @@ impl Raw {
             Raw::Integer(number) => number.to_string(),
             Raw::Float(number) => number.to_string(),
             Raw::List(entries) => entries.iter().map(Raw::text).collect::<Vec<_>>().join(","),
-            Raw::Other(kind) => (*kind).to_owned(),
+            Raw::Other(_) | Raw::Unresolved => self.kind().to_owned(),
         }
     }
 }

@@ -147,6 +147,9 @@ fn users(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Vec<User> {
     for section in values.names("b7a.users") {
         let path = format!("b7a.users.{section}.password");
         let (origin, name) = (values.section_origin(&format!("b7a.users.{section}")), section.trim_matches('"'));
+        if values.is_wrong(&path) {
+            continue;
+        }
         let password = values.text(&path);
         // A colon ends the name in Basic authentication (RFC 7617 section 2).
         if name.contains(':') || name.chars().any(char::is_control) {

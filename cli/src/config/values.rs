@@ -1,7 +1,7 @@
 //! Settings as their keys take them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::diagnostic::{Code, ConfigDiagnostic, Origin};
 use super::keys::{self, Danger, Key, Kind, Status};
@@ -31,6 +31,10 @@ pub fn judge(layers: &Layers, allow_unenforced: bool, problems: &mut Vec<ConfigD
             problems.push(unknown(path, setting));
             continue;
         };
+        // That has been said.
+        if setting.raw == Raw::Unresolved {
+            continue;
+        }
         match key.status {
             Status::Supported => match key.kind.read(&setting.raw) {
                 Ok(value) => {
@@ -178,6 +182,11 @@ impl Values {
         self.origins.contains_key(path)
     }
 
+    /// Whether it was given, and is not a value that it could have: that has been said.
+    pub fn is_wrong(&self, path: &str) -> bool {
+        self.is_given(path) && !self.given.contains_key(path)
+    }
+
     pub fn bool(&self, path: &str) -> bool {
         matches!(self.value(path), Some(Value::Bool(true)))
     }
@@ -212,10 +221,7 @@ impl Values {
     /// Relative to the file that names it, if a file does.
     pub fn path(&self, path: &str) -> Option<PathBuf> {
         let text = Some(self.text(path)).filter(|text| !text.is_empty())?;
-        Some(match self.origin(path) {
-            Origin::File { file, .. } => file.parent().unwrap_or(Path::new("")).join(text),
-            Origin::Settings | Origin::Environment(_) | Origin::CommandLine => PathBuf::from(text),
-        })
+        Some(self.origin(path).resolve(&text))
     }
 
     /// The entries of `[[array]]` in their order: `array[0]` and so on.

@@ -1,3 +1,5 @@
+use std::path::Path;
+
 use super::super::layers::{Document, add_command_line};
 use super::*;
 

@@ -38,8 +38,9 @@ async fn nothing_secret_is_written_down() {
     std::fs::write(directory.join("one.jwks"), json!({ "keys": [key.jwk()] }).to_string()).unwrap();
     let config = project.config(&format!(
         "[[jwtTokenConfig]]\nissuer = \"{ISSUER}\"\njwksURL = \"file:one.jwks\"\n\n\
-         [b7a.users.alice]\npassword = \"@sha256:{{{PASSWORD_HASH}}}\"\n"
+         [b7a.users.alice]\npassword = \"$file{{alice}}\"\n"
     ));
+    std::fs::write(directory.join("alice"), format!("@sha256:{{{PASSWORD_HASH}}}\n")).unwrap();
     let access_log = directory.join("access.log");
     let log_to = format!("--b7a.http.accesslog.path={}", access_log.display());
     let gateway = Gateway::run(directory, "shop/target/shop.mgw", &[&config, &log_to, "--b7a.log.level=TRACE"]).await;
