@@ -4,6 +4,7 @@
 mod code;
 mod human;
 mod json;
+mod record;
 #[cfg(test)]
 mod tests;
 
@@ -12,6 +13,7 @@ use std::sync::Arc;
 pub use code::{Class, Code};
 pub use human::render_human;
 pub use json::render_json;
+pub use record::{Block, Record};
 
 /// One problem, or one remark.
 #[derive(Clone, Debug, PartialEq, Eq)]

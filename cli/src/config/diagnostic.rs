@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use microgw_compiler::diagnostic;
+
 /// One problem, or one remark. Never shows the value of a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigDiagnostic {
@@ -20,7 +22,7 @@ pub enum Severity {
     Warning,
 }
 
-/// Stable names.
+/// The codes of settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Code {
     Unreadable,
@@ -100,15 +102,20 @@ impl fmt::Display for ConfigDiagnostic {
 
 impl Code {
     pub fn id(self) -> &'static str {
+        self.in_table().id()
+    }
+
+    /// The entry of the table of all codes, which has the record.
+    pub fn in_table(self) -> diagnostic::Code {
         match self {
-            Code::Unreadable => "MGW-0901",
-            Code::Syntax => "MGW-0902",
-            Code::UnknownKey => "MGW-0903",
-            Code::BadValue => "MGW-0904",
-            Code::NotEnforced => "MGW-0905",
-            Code::NoEffect => "MGW-0906",
-            Code::Conflict => "MGW-0907",
-            Code::Insecure => "MGW-0908",
+            Code::Unreadable => diagnostic::Code::SettingsUnreadable,
+            Code::Syntax => diagnostic::Code::SettingsSyntax,
+            Code::UnknownKey => diagnostic::Code::UnknownSetting,
+            Code::BadValue => diagnostic::Code::BadSetting,
+            Code::NotEnforced => diagnostic::Code::SettingNotEnforced,
+            Code::NoEffect => diagnostic::Code::SettingWithoutEffect,
+            Code::Conflict => diagnostic::Code::ConflictingSettings,
+            Code::Insecure => diagnostic::Code::InsecureSetting,
         }
     }
 }
@@ -136,3 +143,7 @@ impl fmt::Display for Origin {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "diagnostic_tests.rs"]
+mod tests;

@@ -1,8 +1,9 @@
-//! The table of everything the compiler can say. Ids are stable: they are never reused or renumbered.
+//! The table of all that is said about a project and the gateway's settings. Ids and slugs are stable: they are never
+//! reused or changed. What there is to read about a code is its [`Record`], in `records/MGW-nnnn.md`.
 
 use std::fmt;
 
-use super::Severity;
+use super::{Record, Severity};
 
 /// How a code is reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +43,11 @@ macro_rules! codes {
 
             pub fn class(self) -> Class {
                 match self { $(Code::$name => Class::$class,)+ }
+            }
+
+            /// The record as it was written.
+            fn source(self) -> &'static str {
+                match self { $(Code::$name => include_str!(concat!("records/MGW-", $id, ".md")),)+ }
             }
         }
     };
@@ -119,11 +125,77 @@ codes! {
     BallerinaCode "0802" Error "ballerina-code" "Ballerina code is not run."
     GrpcDefinition "0803" Error "grpc-definition" "gRPC definitions are not served yet."
     JavaLibrary "0804" Warning "java-library" "Java libraries are not loaded."
+
+    SettingsUnreadable "0901" Error "settings-unreadable" "The file with the gateway's settings cannot be read."
+    SettingsSyntax "0902" Error "settings-syntax" "`micro-gw.conf` is not well-formed TOML."
+    UnknownSetting "0903" Error "unknown-setting" "A setting has a name that is not known."
+    BadSetting "0904" Error "bad-setting" "A setting has a value that cannot be used, or lacks one."
+    SettingNotEnforced "0905" Unenforced "setting-not-enforced" "A setting asks for protection that is not there yet."
+    SettingWithoutEffect "0906" Warning "setting-without-effect" "A setting is known and does nothing."
+    ConflictingSettings "0907" Error "conflicting-settings" "Settings contradict or lack each other."
+    InsecureSetting "0908" Error "insecure-setting" "A password is known to everybody, or its hash is weak."
+}
+
+/// How many codes are worth proposing in place of one that is not known.
+const MAX_NEAR: usize = 5;
+
+// === impl Class ===
+
+impl Class {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Class::Error => "error",
+            Class::Warning => "warning",
+            Class::Note => "note",
+            Class::Unenforced => "unenforced",
+        }
+    }
 }
 
 // === impl Code ===
 
 impl Code {
+    /// The code that is called so: `MGW-0104`, `0104`, `104` or `duplicate-key`, in any case.
+    pub fn find(name: &str) -> Option<Code> {
+        let name = name.trim().to_ascii_lowercase();
+        let digits = name.strip_prefix("mgw").map_or(name.as_str(), |rest| rest.trim_start_matches(['-', '_']));
+        let number = digits.parse::<u32>().ok().filter(|_| digits.bytes().all(|byte| byte.is_ascii_digit()));
+        let id = number.map(|number| format!("MGW-{number:04}"));
+        Code::ALL.iter().copied().find(|code| code.slug() == name || id.as_deref() == Some(code.id()))
+    }
+
+    /// Codes that may be meant by a name that is none: those with one of its words, or a name like it; of a number, its
+    /// neighbours.
+    pub fn near(name: &str) -> Vec<Code> {
+        let name = name.trim().to_ascii_lowercase();
+        let number = |text: &str| text.trim_start_matches(|c: char| !c.is_ascii_digit()).parse::<u32>().ok();
+        if let Some(wanted) = number(&name) {
+            let distance = |code: &Code| number(code.id()).unwrap_or_default().abs_diff(wanted);
+            let mut near: Vec<Code> = Code::ALL.iter().copied().filter(|code| distance(code) < 100).collect();
+            near.sort_by_key(distance);
+            near.truncate(MAX_NEAR);
+            return near;
+        }
+        let words: Vec<&str> = name.split(|c: char| !c.is_alphanumeric()).filter(|word| word.len() > 2).collect();
+        let score = |code: &Code| {
+            let shared = words.iter().any(|word| code.slug().contains(word));
+            strsim::jaro_winkler(&name, code.slug()) + if shared { 0.5 } else { 0.0 }
+        };
+        let mut near: Vec<(f64, Code)> = Code::ALL.iter().map(|code| (score(code), *code)).collect();
+        near.retain(|(score, _)| *score > 0.8);
+        near.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+        near.into_iter().map(|(_, code)| code).take(MAX_NEAR).collect()
+    }
+
+    pub fn record(self) -> Record {
+        Record::parse(self.source())
+    }
+
+    /// Whether it is about the gateway's settings rather than a project.
+    pub fn is_of_settings(self) -> bool {
+        self.id().starts_with("MGW-09")
+    }
+
     /// The severity of this code when nothing unenforced is allowed.
     pub fn severity(self) -> Severity {
         match self.class() {

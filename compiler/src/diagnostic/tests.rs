@@ -44,3 +44,26 @@ fn what_cannot_be_shown_is_named() {
         .help("remove one");
     insta::assert_snapshot!(render_human(&[diagnostic], &files, false));
 }
+
+#[test]
+fn codes_are_found_by_number_and_name() {
+    for name in ["MGW-0104", "mgw-0104", "MGW0104", "0104", "104", " 104 ", "duplicate-key", "Duplicate-Key"] {
+        assert_eq!(Code::find(name), Some(Code::DuplicateKey), "{name}");
+    }
+    for name in ["", "MGW-", "MGW-9999", "-104", "+104", "1e2", "104x", "key", "99999999999999999999", "MGW-MGW-0104"] {
+        assert_eq!(Code::find(name), None, "{name}");
+    }
+    for code in Code::ALL {
+        assert_eq!((Code::find(code.id()), Code::find(code.slug())), (Some(*code), Some(*code)));
+    }
+}
+
+#[test]
+fn names_of_no_code_have_codes_near() {
+    let near = |name: &str| Code::near(name).iter().map(|code| code.slug()).collect::<Vec<_>>();
+    assert_eq!(near("MGW-0113").first(), Some(&"deployment-ignored"));
+    assert_eq!(near("duplicate-kye").first(), Some(&"duplicate-key"));
+    assert!(near("etcd endpoint").contains(&"etcd"), "{:?}", near("etcd endpoint"));
+    assert!(near("MGW-9999").is_empty() && near("").is_empty() && near("zzzzzz").is_empty());
+    assert!(near("duplicate").len() > 3 && near("duplicate").iter().all(|slug| slug.contains("duplicate")));
+}
