@@ -11,13 +11,14 @@ use microgw_compiler::compile::{Compilation, Options, compile};
 use microgw_compiler::diagnostic::{Diagnostic, Severity, render_human, render_json};
 use microgw_compiler::model::Model;
 use serde_json::{Value, json};
+use tracing::Level;
 
 use crate::args::{self, Compile, Format};
 use crate::gateway::system_trust;
 use crate::inspect::passing_identity;
-use crate::output;
 use crate::preflight::Trial;
 use crate::project::Project;
+use crate::{logging, output};
 
 /// The input is wrong, and that has been said.
 #[derive(Debug, thiserror::Error)]
@@ -100,7 +101,7 @@ fn failed(compilation: &Compilation, options: &Compile) -> bool {
 
 fn print_diagnostics(project: &Project, diagnostics: &[Diagnostic]) {
     if !diagnostics.is_empty() {
-        output::note(render_human(diagnostics, project, output::colour()).trim_end());
+        logging::say(Level::WARN, render_human(diagnostics, project, output::colour()).trim_end());
     }
 }
 

@@ -15,6 +15,7 @@ mod layers;
 mod references;
 mod resolve;
 mod search;
+mod telemetry;
 mod users;
 mod values;
 
@@ -32,6 +33,7 @@ use diagnostic::{Code, Origin};
 pub use diagnostic::ConfigDiagnostic;
 pub use issuers::{Issuer, KeySource};
 pub use keys::{Kind, Status, all as keys};
+pub use telemetry::LogFormat;
 pub use users::{User, Users};
 
 /// Everything that applies.
@@ -53,6 +55,7 @@ pub struct Config {
     pub envoy: Envoy,
     pub gateway: Gateway,
     pub log_level: LevelFilter,
+    pub log_format: LogFormat,
     pub access_log: Option<settings::AccessLog>,
 }
 

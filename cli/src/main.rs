@@ -19,6 +19,7 @@ use std::process::ExitCode;
 use args::{Cli, Command, Gateway, Page};
 use clap::Parser as _;
 use micro_gw::config;
+use tracing::Level;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -34,10 +35,10 @@ fn main() -> ExitCode {
         Err(error) => {
             if error.is::<config::Refused>() {
                 // Each problem says what it is.
-                output::note(&error.to_string());
+                logging::say(Level::ERROR, &error.to_string());
             } else if !error.is::<build::DoesNotBuild>() {
                 // That one has been shown already.
-                output::note(&format!("error: {error:#}"));
+                logging::say(Level::ERROR, &format!("error: {error:#}"));
             }
             ExitCode::FAILURE
         }
@@ -95,8 +96,9 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
 /// The settings of a service, which logs from here on.
 fn service_settings(serving: &args::Serving) -> anyhow::Result<config::Config> {
     let kept = allocator::be_thrifty();
-    let config = settings(&serving.target, &serving.settings, serving.compile.allow_unenforced)?;
-    logging::start(config.log_level);
+    let loaded = load(&serving.target, &serving.settings, serving.compile.allow_unenforced)?;
+    logging::start(loaded.config.log_level, loaded.config.log_format);
+    let config = remarked(loaded);
     if let Err(error) = kept {
         tracing::warn!(%error, "memory that was freed is not given back");
     }
@@ -105,19 +107,27 @@ fn service_settings(serving: &args::Serving) -> anyhow::Result<config::Config> {
 
 /// The settings for `target`: a project's own conf/ is looked at, too.
 pub fn settings(target: &Path, args: &args::Settings, allow_unenforced: bool) -> anyhow::Result<config::Config> {
-    let loaded = config::load(&config::Request {
+    Ok(remarked(load(target, args, allow_unenforced)?))
+}
+
+fn load(target: &Path, args: &args::Settings, allow_unenforced: bool) -> anyhow::Result<config::Loaded> {
+    Ok(config::load(&config::Request {
         file: args.config.as_deref(),
         project: home(target),
         overrides: &args.overrides,
         allow_unenforced,
-    })?;
+    })?)
+}
+
+/// The settings, once it is told what there is to say about them.
+fn remarked(loaded: config::Loaded) -> config::Config {
     for warning in &loaded.warnings {
-        output::note(&warning.to_string());
+        logging::say(Level::WARN, &warning.to_string());
     }
     if let Some(file) = &loaded.file {
-        output::note(&format!("settings from {}", file.display()));
+        logging::say(Level::INFO, &format!("settings from {}", file.display()));
     }
-    Ok(loaded.config)
+    loaded.config
 }
 
 /// The project whose conf/ applies: the target itself, or the one in whose target/ the artifact still lies.

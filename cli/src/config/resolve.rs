@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use microgw_compiler::{names, settings};
 use microgw_envoy::{LogLevel, Overload};
-use tracing::level_filters::LevelFilter;
 
 use super::diagnostic::{Code, ConfigDiagnostic};
 use super::keys::quoted;
 use super::users::{Secret, User, is_weak_hash, is_well_known};
 use super::values::Values;
-use super::{ApiKeyIssuer, Config, Envoy, Gateway, GrantedApi, IdentityFiles, Listeners, TokenCache, issuers};
+use super::{
+    ApiKeyIssuer, Config, Envoy, Gateway, GrantedApi, IdentityFiles, Listeners, TokenCache, issuers, telemetry,
+};
 
 /// Seconds, as [`settings::Issuer`] counts, of clock skew in the old single `[jwtTokenConfig]`.
 const SINGLE_ISSUER_SKEW: u32 = 60;
@@ -60,8 +61,9 @@ pub fn resolve(
         admin: admin?,
         envoy: envoy(values),
         gateway,
-        log_level: log_level(&values.text("b7a.log.level")),
-        access_log: access_log(values, problems),
+        log_level: telemetry::log_level(values),
+        log_format: telemetry::log_format(values),
+        access_log: telemetry::access_log(values, problems),
     })
 }
 
@@ -270,21 +272,6 @@ fn probes(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Vec<String> 
         }
     }
     probes
-}
-
-fn access_log(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Option<settings::AccessLog> {
-    let (console, path) = (values.bool("b7a.http.accesslog.console"), values.path("b7a.http.accesslog.path"));
-    if console && path.is_some() {
-        let message = "`b7a.http.accesslog.console` has no effect: `b7a.http.accesslog.path` is given too";
-        let origin = values.origin("b7a.http.accesslog.console");
-        problems.push(ConfigDiagnostic::warning(Code::NoEffect, &origin, message));
-    }
-    let path = path.map(|path| path.to_string_lossy().into_owned());
-    path.or_else(|| console.then(|| "/dev/stdout".to_owned())).map(|path| settings::AccessLog { path })
-}
-
-fn log_level(text: &str) -> LevelFilter {
-    text.parse().unwrap_or(LevelFilter::INFO)
 }
 
 fn milliseconds(values: &Values, path: &str) -> Duration {

@@ -74,6 +74,7 @@ fn the_defaults() {
                 probe: Vec::new(),
             },
             log_level: LevelFilter::INFO,
+            log_format: LogFormat::Human,
             access_log: None,
         }
     );

@@ -26,11 +26,12 @@ use microgw_extproc::socket::PrivateListener;
 use microgw_extproc::users::{UserConfig, Users};
 use microgw_proto::rules::v1::RuleBook;
 use microgw_xds::RuleSink;
+use tracing::Level;
 
 use super::identity;
 use super::observer::Observer;
 use crate::config::{self, Config};
-use crate::output;
+use crate::{logging, output};
 
 /// Per minute and address, at `/apikey` and the admin interface.
 const FAILED_LOGINS: NonZeroU32 = NonZeroU32::new(5).unwrap();
@@ -128,11 +129,12 @@ impl Services {
 fn users(config: &Config) -> anyhow::Result<Users> {
     let users = config.users(generated_password);
     if let Some(password) = &users.generated {
-        output::note(&format!(
+        let text = format!(
             "no user is configured and others than this machine can connect: log in as `admin` with the password\n\n    \
              {}\n\nIt is shown this once and is another on the next start: configure [b7a.users] instead.",
             password.expose()
-        ));
+        );
+        logging::say(Level::WARN, &text);
     }
     let configured = users.users.into_iter().map(|user| UserConfig {
         name: user.name,

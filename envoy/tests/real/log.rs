@@ -14,7 +14,7 @@ impl Log {
         static LOG: OnceLock<Log> = OnceLock::new();
         let install = || {
             let log = Log::default();
-            tracing_subscriber::fmt().with_ansi(false).without_time().with_writer(log.clone()).init();
+            tracing_subscriber::fmt().without_time().with_writer(log.clone()).init();
             log
         };
         LOG.get_or_init(install).clone()

@@ -39,6 +39,7 @@ pub const KEYS: &[Key] = &[
     Key::new("b7a.users.*.password", Secret, "", "SHA-1 in lower-case hex, `@sha256:{hex}`, `@sha512:{hex}`, or argon2 in PHC form."),
     Key::new("b7a.users.*.scopes", CommaList, "", "What the user may do."),
     Key::new("b7a.log.level", OneOf(&["OFF", "ERROR", "WARN", "INFO", "DEBUG", "TRACE"]), "INFO", "What is logged."),
+    Key::new("b7a.log.format", OneOf(&["human", "json"]), "human", "How: lines for people, or one JSON object per line."),
     Key::new("b7a.http.accesslog.console", Bool, "false", "Log requests to stdout."),
     Key::new("b7a.http.accesslog.path", Path, "", "Log requests to this file."),
     Key::new("http2.enable", Bool, "true", "HTTP/2 on the listeners."),
