@@ -222,6 +222,7 @@ pub struct EnvoyExec {
 pub enum Page {
     Configuration,
     Diagnostics,
+    Metrics,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]

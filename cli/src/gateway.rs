@@ -4,6 +4,7 @@ mod identity;
 mod last_live;
 mod observer;
 pub mod probe;
+mod publishing;
 mod services;
 mod source;
 mod watch;
@@ -21,11 +22,13 @@ use microgw_envoy::{Admin, Bootstrap, Launch, LogLevel, Overload, SocketDir, Soc
 use microgw_xds::{Candidate, Outcome, Publisher, Rejection, Xds};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
+use tracing::Instrument as _;
 
 pub use self::identity::system_trust;
 use self::last_live::{LastLive, Loaded};
 use self::observer::Observer;
 use self::probe::{HealthProbe, Targets};
+use self::publishing::Publishing;
 use self::services::Services;
 use self::source::Source;
 use crate::args;
@@ -192,11 +195,17 @@ impl Gateway {
         let mut changes = watch::Changes::of(args.watch.then_some(&self.source))?;
         let announcer = tokio::spawn(self.observer.clone().announce(args.output, envoy, self.services.admin_address()));
         // What cannot be loaded at the start is an error; later, the last good generation keeps serving.
-        let mut loaded = Some(self.source.load()?);
+        let begin = || Publishing::begin(self.services.metrics());
+        let publishing = begin();
+        let mut next = Some((publishing.span.in_scope(|| self.source.load())?, publishing));
         loop {
-            if let Some(loaded) = loaded.take() {
+            if let Some((loaded, publishing)) = next.take() {
+                let span = publishing.span.clone();
                 tokio::select! {
-                    outcome = self.publish(Arc::new(loaded)) => report(&outcome),
+                    outcome = self.publish(Arc::new(loaded)).instrument(span) => {
+                        publishing.end(&outcome, &self.publisher);
+                        report(&outcome);
+                    }
                     _ = terminate.recv() => break,
                     _ = interrupt.recv() => break,
                 }
@@ -207,10 +216,12 @@ impl Gateway {
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
             }
-            let source = self.source.clone();
-            loaded = match tokio::task::spawn_blocking(move || source.load()).await? {
-                Ok(loaded) => Some(loaded),
+            let (source, publishing) = (self.source.clone(), begin());
+            let span = publishing.span.clone();
+            next = match tokio::task::spawn_blocking(move || span.in_scope(|| source.load())).await? {
+                Ok(loaded) => Some((loaded, publishing)),
                 Err(error) => {
+                    publishing.failed();
                     if !error.is::<crate::build::DoesNotBuild>() {
                         tracing::error!("{error:#}");
                     }

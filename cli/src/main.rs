@@ -85,6 +85,7 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
             let page = match page {
                 Page::Configuration => reference::configuration(),
                 Page::Diagnostics => reference::diagnostics(),
+                Page::Metrics => reference::metrics(),
             };
             output::line(page.trim_end());
             Ok(())

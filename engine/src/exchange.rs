@@ -47,6 +47,16 @@ pub enum Lookup {
     FreshKeys(KeySource),
 }
 
+impl Lookup {
+    /// A stable name for logs and counters.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Lookup::Keys(_) => "keys",
+            Lookup::FreshKeys(_) => "fresh_keys",
+        }
+    }
+}
+
 /// What the host found out.
 #[derive(Clone, Debug)]
 pub enum Answer {

@@ -13,7 +13,7 @@ use axum::{Json, Router};
 
 use crate::fault::HttpFault;
 use crate::login::Login;
-use crate::metrics::Metrics;
+use crate::metrics::{Exposition, Metrics, Reading};
 
 /// What the rest of the process says about itself.
 pub trait Status: Send + Sync {
@@ -21,8 +21,8 @@ pub trait Status: Send + Sync {
     fn ready(&self) -> bool;
     /// Never a secret.
     fn status(&self) -> serde_json::Value;
-    /// OpenMetrics families beside our own, without an end mark.
-    fn metrics(&self) -> String;
+    /// What is counted elsewhere.
+    fn metrics(&self) -> Vec<Reading>;
 }
 
 /// What the interface is made of.
@@ -81,7 +81,10 @@ async fn status(State(admin): State<Admin>) -> Json<serde_json::Value> {
     Json(admin.status.status())
 }
 
-async fn metrics(State(admin): State<Admin>) -> Response {
-    let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
-    ([(header::CONTENT_TYPE, kind)], admin.metrics.render(&admin.status.metrics())).into_response()
+async fn metrics(State(admin): State<Admin>, headers: HeaderMap) -> Response {
+    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    let exposition = Exposition::accepted(accept);
+    let kind = HeaderValue::from_static(exposition.content_type());
+    let page = admin.metrics.render(admin.status.metrics(), exposition);
+    ([(header::CONTENT_TYPE, kind), (header::VARY, HeaderValue::from_static("accept"))], page).into_response()
 }

@@ -11,15 +11,15 @@ use std::time::Duration;
 use envoy_types::pb::envoy::service::auth::v3::authorization_server::Authorization;
 use envoy_types::pb::envoy::service::auth::v3::{CheckRequest, CheckResponse};
 use futures_util::FutureExt as _;
-use microgw_engine::{Answer, Decision, Exchange, Reason, RequestHead, Rule, Step};
+use microgw_engine::{Answer, Decision, Exchange, Lookup, Reason, RequestHead, Rule, Step};
 use tokio::time::{Instant, timeout_at};
 use tonic::{Request, Response, Status};
 
 use crate::clock::now;
 use crate::fact_cache::FactCache;
 use crate::keys::KeyStore;
-use crate::metrics::Metrics;
-use crate::rule_store::RuleStore;
+use crate::metrics::{LookupOutcome, Metrics, Outcome};
+use crate::rule_store::{Armed, RuleStore};
 pub use server::{AuthzServer, StartError};
 
 /// The key of the route's context extensions that holds the rule's id.
@@ -47,6 +47,7 @@ impl Decider {
         metrics: Arc<Metrics>,
         deadline: Duration,
     ) -> Decider {
+        metrics.show(&facts, &rules);
         Decider { rules, facts, keys, metrics, deadline, unknown_rules: Seldom::default() }
     }
 
@@ -65,44 +66,71 @@ impl Decider {
     }
 
     async fn decide(&self, question: CheckRequest) -> CheckResponse {
+        let started = Instant::now();
         let Some(attributes) = question.attributes else { return self.refuse(Reason::Internal, None) };
         let id = attributes.context_extensions.get(RULE_KEY).map_or("", String::as_str);
-        let Some(rule) = id.parse().ok().and_then(|id| self.rules.get(id)) else {
+        let Some(armed) = id.parse().ok().and_then(|id| self.rules.get(id)) else {
             if self.unknown_rules.now() {
                 tracing::error!(rule = ?id, "a route carries a rule that is not loaded: its requests are answered 500");
             }
             return self.refuse(Reason::UnknownRule, None);
         };
+        let rule = &*armed.rule;
         let Some(http) = attributes.request.and_then(|request| request.http) else {
-            return self.refuse(Reason::Internal, Some(&rule));
+            return self.refuse(Reason::Internal, Some(rule));
         };
-        let mut exchange = Exchange::new(&rule, &self.facts, now());
+        let mut exchange = Exchange::new(rule, &self.facts, now());
         let mut step = exchange.on_request_head(RequestHead { path: &http.path, headers: &http.headers });
         let mut deadline = None;
         loop {
             match step {
-                Step::Done(Decision::Allow(allow)) => {
-                    self.metrics.allowed();
-                    return answer::allowed(allow, &rule);
-                }
-                Step::Done(Decision::Deny(deny)) => {
-                    self.metrics.denied(deny.reason);
-                    tracing::debug!(
-                        api = %rule.api().name,
-                        operation = rule.operation(),
-                        reason = %deny.reason,
-                        cause = deny.cause.map(tracing::field::display),
-                        "refused a request"
-                    );
-                    return answer::denied(&deny, Some(&rule));
+                Step::Done(decision) => {
+                    self.count(&armed, &decision, started);
+                    return match decision {
+                        Decision::Allow(allow) => answer::allowed(allow, rule),
+                        Decision::Deny(deny) => answer::denied(&deny, Some(rule)),
+                    };
                 }
                 Step::Ask(lookup) => {
                     let deadline = *deadline.get_or_insert_with(|| Instant::now() + self.deadline);
-                    let answer = timeout_at(deadline, self.keys.answer(&lookup)).await;
-                    step = exchange.resume(answer.unwrap_or(Answer::Unavailable), now());
+                    step = exchange.resume(self.look_up(&lookup, deadline).await, now());
                 }
             }
         }
+    }
+
+    async fn look_up(&self, lookup: &Lookup, deadline: Instant) -> Answer {
+        let started = Instant::now();
+        let answer = timeout_at(deadline, self.keys.answer(lookup)).await;
+        let outcome = match &answer {
+            Ok(Answer::Keys(_)) => LookupOutcome::Found,
+            Ok(Answer::Unavailable) => LookupOutcome::Unavailable,
+            Err(_) => LookupOutcome::Timeout,
+        };
+        self.metrics.looked_up(lookup, outcome, started.elapsed());
+        answer.unwrap_or(Answer::Unavailable)
+    }
+
+    fn count(&self, Armed { rule, place }: &Armed, decision: &Decision<'_>, started: Instant) {
+        let outcome = match decision {
+            Decision::Allow(_) => {
+                self.metrics.allowed();
+                Outcome::Allowed
+            }
+            Decision::Deny(deny) => {
+                self.metrics.denied(deny.reason);
+                tracing::debug!(
+                    api = %rule.api().name,
+                    operation = rule.operation(),
+                    reason = %deny.reason,
+                    cause = deny.cause.map(tracing::field::display),
+                    "refused a request"
+                );
+                Outcome::of(deny.reason.fault().status)
+            }
+        };
+        self.rules.operations().count(*place, outcome);
+        self.metrics.decided(started.elapsed());
     }
 
     fn refuse(&self, reason: Reason, rule: Option<&Rule>) -> CheckResponse {
@@ -142,6 +170,7 @@ mod tests {
 
     use super::*;
     use crate::keys::KeyTiming;
+    use crate::metrics::Exposition;
 
     #[tokio::test]
     async fn a_panic_is_answered() {
@@ -159,7 +188,7 @@ mod tests {
         let Some(HttpResponse::DeniedResponse(denied)) = answer.http_response else { panic!("not denied") };
         assert_eq!(denied.status.unwrap().code, 500);
         assert!(!denied.body.contains("a fault of ours"));
-        assert!(metrics.render("").contains("microgw_panics_total 1\n"));
+        assert!(metrics.render(Vec::new(), Exposition::OpenMetrics).contains("microgw_panics_total 1\n"));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use microgw_engine::{Facts, TokenDigest, TokenFacts};
+use prometheus_client::metrics::counter::Counter;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
@@ -12,11 +13,14 @@ const OVERHEAD: usize = 128;
 /// What entries are reckoned at when a capacity is given in entries.
 const TYPICAL_WEIGHT: usize = 512;
 
-/// Facts of verified tokens, least useful first out.
+/// Facts of verified tokens, least useful first out. Cheap to clone: all clones are one cache.
+#[derive(Clone)]
 pub struct FactCache {
-    cache: Cache<TokenDigest, Entry, ByWeight>,
+    cache: Arc<Cache<TokenDigest, Entry, ByWeight>>,
     /// How long a token is remembered, its own end apart.
     lifetime: Duration,
+    pub(crate) hits: Counter,
+    pub(crate) misses: Counter,
 }
 
 #[derive(Clone)]
@@ -38,11 +42,17 @@ impl FactCache {
     /// About `entries` tokens of ordinary size, each for `lifetime` at most. 0: nothing is kept.
     pub fn new(entries: usize, lifetime: Duration) -> FactCache {
         let bytes = entries.saturating_mul(TYPICAL_WEIGHT) as u64;
-        FactCache { cache: Cache::with_weighter(entries, bytes, ByWeight), lifetime }
+        let cache = Arc::new(Cache::with_weighter(entries, bytes, ByWeight));
+        FactCache { cache, lifetime, hits: Counter::default(), misses: Counter::default() }
     }
 
     pub fn len(&self) -> usize {
         self.cache.len()
+    }
+
+    /// Bytes, about.
+    pub fn weight(&self) -> u64 {
+        self.cache.weight()
     }
 
     pub fn is_empty(&self) -> bool {
@@ -52,8 +62,10 @@ impl FactCache {
 
 impl Facts for FactCache {
     fn get(&self, digest: &TokenDigest) -> Option<Arc<TokenFacts>> {
-        let entry = self.cache.get(digest)?;
-        (Instant::now() < entry.until).then_some(entry.facts)
+        let known = self.cache.get(digest).filter(|entry| Instant::now() < entry.until);
+        let counter = if known.is_some() { &self.hits } else { &self.misses };
+        counter.inc();
+        known.map(|entry| entry.facts)
     }
 
     fn put(&self, digest: TokenDigest, facts: Arc<TokenFacts>) {

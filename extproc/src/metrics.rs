@@ -1,26 +1,45 @@
 //! Counters of the service, by stable names: a publish resets none of them.
 
-use std::sync::Arc;
+pub mod families;
+mod histogram;
+mod operations;
+mod process;
+mod text;
 
-use microgw_engine::Reason;
-use prometheus_client::encoding::text::{encode_eof, encode_registry};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use microgw_engine::{Lookup, Reason};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Metric, Registry};
 
-type Labels = [(&'static str, String); 1];
-type KeyFetchLabels = [(&'static str, String); 2];
+use crate::fact_cache::FactCache;
+use crate::rule_store::RuleStore;
+use families::{Family, Kind};
+use histogram::Histogram;
+pub use operations::{LIMIT as MAX_OPERATIONS, Operations, Outcome, Place};
+
+type By<const N: usize, M> = prometheus_client::metrics::family::Family<[(&'static str, String); N], M, fn() -> M>;
 
 /// Shared by everything in this crate.
 #[derive(Debug)]
 pub struct Metrics {
-    registry: Registry,
+    registry: Mutex<Registry>,
     allowed: Counter,
-    denied: Family<Labels, Counter>,
-    logins: Family<Labels, Counter>,
-    key_fetches: Family<KeyFetchLabels, Counter>,
+    /// By reason. Handed out once: no decision looks its counter up by label.
+    denied: Box<[Counter]>,
+    decision: Histogram,
+    lookups: By<2, Counter>,
+    lookup: By<1, Histogram>,
+    logins: By<1, Counter>,
+    key_fetches: By<2, Counter>,
     issued_keys: Counter,
     panics: Counter,
+    publishes: By<1, Counter>,
+    publish: Histogram,
 }
 
 /// How an attempt to log in ended.
@@ -32,22 +51,85 @@ pub enum LoginOutcome {
     Slowed,
 }
 
+/// How a lookup ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LookupOutcome {
+    Found,
+    Unavailable,
+    /// The decision could not wait any longer.
+    Timeout,
+}
+
+/// What a family says now, read from where it is kept.
+#[derive(Clone, Debug)]
+pub struct Reading {
+    pub family: &'static Family,
+    /// Values of the family's labels, in its order.
+    pub samples: Vec<(Vec<String>, Value)>,
+}
+
+/// Of a counter or a gauge; what an info says is in its labels.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Value {
+    Integer(u64),
+    Float(f64),
+}
+
+/// The two forms of the page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exposition {
+    OpenMetrics,
+    /// Prometheus' text format 0.0.4.
+    Plain,
+}
+
+#[derive(Debug)]
+struct Readings(Vec<Reading>);
+
+/// Sizes that are read when they are asked for.
+struct Sizes {
+    facts: FactCache,
+    rules: Arc<RuleStore>,
+}
+
+// === impl Metrics ===
+
 impl Default for Metrics {
     fn default() -> Metrics {
-        let mut registry = Registry::with_prefix("microgw");
-        let decisions = Family::<Labels, Counter>::default();
-        registry.register("decisions", "Decisions of the engine, by reason", decisions.clone());
-        let logins = Family::default();
-        registry.register("logins", "Logins to the API-key issuer and the admin interface, by outcome", logins.clone());
-        let key_fetches = Family::default();
-        registry.register("key_fetches", "Fetches of issuers' keys, by issuer and outcome", key_fetches.clone());
-        let issued_keys = Counter::default();
-        registry.register("issued_keys", "API keys issued", issued_keys.clone());
-        let panics = Counter::default();
-        registry.register("panics", "Requests that ended in a panic and were answered 500", panics.clone());
-        // Handed out once: the common case does not look it up by label.
-        let allowed = decisions.get_or_create_owned(&[("reason", "allowed".to_owned())]);
-        Metrics { registry, allowed, denied: decisions, logins, key_fetches, issued_keys, panics }
+        let mut registry = Registry::default();
+        let counter: fn() -> Counter = Counter::default;
+        let decisions = By::<1, Counter>::new_with_constructor(counter);
+        let of = |reason: &str| decisions.get_or_create_owned(&[("reason", reason.to_owned())]);
+        let (allowed, denied) = (of("allowed"), Reason::ALL.iter().map(|reason| of(reason.as_str())).collect());
+        let metrics = Metrics {
+            allowed,
+            denied,
+            decision: Histogram::new(&histogram::DECISION),
+            lookups: By::new_with_constructor(counter),
+            lookup: By::new_with_constructor(|| Histogram::new(&histogram::DECISION)),
+            logins: By::new_with_constructor(counter),
+            key_fetches: By::new_with_constructor(counter),
+            issued_keys: Counter::default(),
+            panics: Counter::default(),
+            publishes: By::new_with_constructor(counter),
+            publish: Histogram::new(&histogram::PUBLISH),
+            registry: Mutex::default(),
+        };
+        register(&mut registry, &families::DECISIONS, decisions);
+        register(&mut registry, &families::DECISION_DURATION, metrics.decision.clone());
+        register(&mut registry, &families::LOOKUPS, metrics.lookups.clone());
+        register(&mut registry, &families::LOOKUP_DURATION, metrics.lookup.clone());
+        register(&mut registry, &families::KEY_FETCHES, metrics.key_fetches.clone());
+        register(&mut registry, &families::LOGINS, metrics.logins.clone());
+        register(&mut registry, &families::ISSUED_KEYS, metrics.issued_keys.clone());
+        register(&mut registry, &families::PANICS, metrics.panics.clone());
+        register(&mut registry, &families::PUBLISHES, metrics.publishes.clone());
+        register(&mut registry, &families::PUBLISH_DURATION, metrics.publish.clone());
+        let version = vec![env!("CARGO_PKG_VERSION").to_owned()];
+        let build = Reading { family: &families::BUILD, samples: vec![(version, Value::Integer(1))] };
+        registry.register_collector(Box::new(Readings(vec![build])));
+        registry.register_collector(Box::new(process::Process::new()));
+        Metrics { registry: registry.into(), ..metrics }
     }
 }
 
@@ -56,12 +138,34 @@ impl Metrics {
         Arc::default()
     }
 
+    /// Shows what is kept elsewhere, too.
+    pub(crate) fn show(&self, facts: &FactCache, rules: &Arc<RuleStore>) {
+        let mut registry = self.lock();
+        register(&mut registry, &families::CACHE_HITS, facts.hits.clone());
+        register(&mut registry, &families::CACHE_MISSES, facts.misses.clone());
+        registry.register_collector(Box::new(Arc::clone(rules.operations())));
+        registry.register_collector(Box::new(Sizes { facts: facts.clone(), rules: Arc::clone(rules) }));
+    }
+
     pub(crate) fn allowed(&self) {
         self.allowed.inc();
     }
 
     pub(crate) fn denied(&self, reason: Reason) {
-        self.denied.get_or_create(&[("reason", reason.as_str().to_owned())]).inc();
+        // In the order of `ALL`, which is that of the declaration.
+        if let Some(counter) = self.denied.get(reason as usize) {
+            counter.inc();
+        }
+    }
+
+    pub(crate) fn decided(&self, duration: Duration) {
+        self.decision.observe(duration);
+    }
+
+    pub(crate) fn looked_up(&self, lookup: &Lookup, outcome: LookupOutcome, duration: Duration) {
+        let (kind, outcome) = (lookup.kind().to_owned(), outcome.as_str().to_owned());
+        self.lookup.get_or_create(&[("kind", kind.clone())]).observe(duration);
+        self.lookups.get_or_create(&[("kind", kind), ("outcome", outcome)]).inc();
     }
 
     pub(crate) fn login(&self, outcome: LoginOutcome) {
@@ -86,13 +190,129 @@ impl Metrics {
         self.panics.inc();
     }
 
-    /// OpenMetrics text; `more` are families that others keep, without an end mark.
-    pub fn render(&self, more: &str) -> String {
-        let mut text = String::new();
+    /// How a publish ended, and how long that took.
+    pub fn published(&self, outcome: &'static str, duration: Duration) {
+        self.publishes.get_or_create(&[("outcome", outcome.to_owned())]).inc();
+        self.publish.observe(duration);
+    }
+
+    /// The page; `more` are families that others keep.
+    pub fn render(&self, more: Vec<Reading>, exposition: Exposition) -> String {
+        let mut others = Registry::default();
+        others.register_collector(Box::new(Readings(more)));
+        let (mut text, mut rest) = (String::new(), String::new());
         // Writing to a string does not fail.
-        let _ = encode_registry(&mut text, &self.registry);
-        text.push_str(more);
-        let _ = encode_eof(&mut text);
-        text
+        let _ = encode(&mut text, &self.lock());
+        let _ = encode(&mut rest, &others);
+        text.truncate(text.len() - "# EOF\n".len());
+        text.push_str(&rest);
+        match exposition {
+            Exposition::OpenMetrics => text,
+            Exposition::Plain => text::plain(&text, &families::ALL),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Registry> {
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+fn register(registry: &mut Registry, family: &'static Family, metric: impl Metric) {
+    registry.register(family.name, family.help, metric);
+}
+
+// === impl LookupOutcome ===
+
+impl LookupOutcome {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            LookupOutcome::Found => "found",
+            LookupOutcome::Unavailable => "unavailable",
+            LookupOutcome::Timeout => "timeout",
+        }
+    }
+}
+
+// === impl Exposition ===
+
+impl Exposition {
+    /// By `Accept`: Prometheus asks for OpenMetrics, others for plain text; who says nothing is given OpenMetrics.
+    pub fn accepted(accept: &str) -> Exposition {
+        let plain = accept.contains("text/plain") && !accept.contains("application/openmetrics-text");
+        if plain { Exposition::Plain } else { Exposition::OpenMetrics }
+    }
+
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Exposition::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            Exposition::Plain => "text/plain; version=0.0.4; charset=utf-8",
+        }
+    }
+}
+
+// === impl Reading ===
+
+impl Reading {
+    /// A family without labels.
+    pub fn of(family: &'static Family, value: Value) -> Reading {
+        Reading { family, samples: vec![(Vec::new(), value)] }
+    }
+
+    fn encode(&self, encoder: &mut DescriptorEncoder) -> Result<(), std::fmt::Error> {
+        let Reading { family, samples } = self;
+        let mut metric = family.describe(encoder)?;
+        for (values, value) in samples {
+            let labels: Vec<(&str, &str)> =
+                family.labels.iter().copied().zip(values.iter().map(String::as_str)).collect();
+            if family.kind == Kind::Info {
+                metric.encode_info(&labels)?;
+            } else if labels.is_empty() {
+                value.encode(family.kind, &mut metric)?;
+            } else {
+                value.encode(family.kind, &mut metric.encode_family(&labels)?)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Value {
+    fn encode(self, kind: Kind, metric: &mut MetricEncoder<'_>) -> Result<(), std::fmt::Error> {
+        match (kind, self) {
+            (Kind::Counter, Value::Integer(value)) => metric.encode_counter::<NoLabelSet, _, u64>(&value, None),
+            (Kind::Counter, Value::Float(value)) => metric.encode_counter::<NoLabelSet, _, f64>(&value, None),
+            (_, Value::Integer(value)) => metric.encode_gauge(&value),
+            (_, Value::Float(value)) => metric.encode_gauge(&value),
+        }
+    }
+}
+
+impl Collector for Readings {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), std::fmt::Error> {
+        self.0.iter().try_for_each(|reading| reading.encode(&mut encoder))
+    }
+}
+
+// === impl Sizes ===
+
+impl Collector for Sizes {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), std::fmt::Error> {
+        let sizes = [
+            (&families::CACHE_ENTRIES, self.facts.len() as u64),
+            (&families::CACHE_BYTES, self.facts.weight()),
+            (&families::RULES, self.rules.len() as u64),
+            (&families::RULE_GENERATIONS, self.rules.generations().len() as u64),
+        ];
+        let readings = sizes.map(|(family, size)| Reading::of(family, Value::Integer(size)));
+        readings.iter().try_for_each(|reading| reading.encode(&mut encoder))
+    }
+}
+
+impl std::fmt::Debug for Sizes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Sizes")
+    }
+}
+
+#[cfg(test)]
+mod tests;

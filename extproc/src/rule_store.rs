@@ -7,13 +7,23 @@ use arc_swap::ArcSwap;
 use microgw_engine::{LoadError, Rule, RuleId, Rules};
 use microgw_proto::rules::v1::RuleBook;
 
+use crate::metrics::{Operations, Place};
+
 /// Requests read it without a lock; a publish adds a generation before Envoy learns of its routes, and takes the old one
 /// away once no Envoy has them any more.
 #[derive(Debug, Default)]
 pub struct RuleStore {
-    union: ArcSwap<HashMap<RuleId, Arc<Rule>>>,
+    union: ArcSwap<HashMap<RuleId, Armed>>,
     /// Oldest first.
     generations: Mutex<Vec<(String, Rules)>>,
+    operations: Arc<Operations>,
+}
+
+/// A rule, and where its decisions are counted.
+#[derive(Clone, Debug)]
+pub struct Armed {
+    pub rule: Arc<Rule>,
+    pub place: Place,
 }
 
 impl RuleStore {
@@ -34,8 +44,13 @@ impl RuleStore {
         self.publish(&generations);
     }
 
-    pub fn get(&self, id: RuleId) -> Option<Arc<Rule>> {
+    pub fn get(&self, id: RuleId) -> Option<Armed> {
         self.union.load().get(&id).cloned()
+    }
+
+    /// Decisions by operation.
+    pub fn operations(&self) -> &Arc<Operations> {
+        &self.operations
     }
 
     /// Oldest first.
@@ -55,8 +70,10 @@ impl RuleStore {
     fn publish(&self, generations: &[(String, Rules)]) {
         let capacity = generations.iter().map(|(_, rules)| rules.len()).max().unwrap_or(0);
         let mut union = HashMap::with_capacity(capacity);
-        for (id, rule) in generations.iter().flat_map(|(_, rules)| rules) {
-            union.insert(*id, Arc::clone(rule));
+        let rules = generations.iter().flat_map(|(_, rules)| rules);
+        let places = self.operations.assign(rules.clone().map(|(_, rule)| &**rule));
+        for ((id, rule), place) in rules.zip(places) {
+            union.insert(*id, Armed { rule: Arc::clone(rule), place });
         }
         self.union.store(Arc::new(union));
     }
@@ -100,10 +117,10 @@ mod tests {
         store.load(&book("two", &[2, 3])).unwrap();
         assert_eq!(store.generations(), ["one", "two"]);
         assert_eq!(store.len(), 3);
-        assert_eq!(store.get(id(2)).unwrap().operation(), "GET /two");
+        assert_eq!(store.get(id(2)).unwrap().rule.operation(), "GET /two");
 
         store.retire("two");
-        assert_eq!(store.get(id(2)).unwrap().operation(), "GET /one");
+        assert_eq!(store.get(id(2)).unwrap().rule.operation(), "GET /one");
         assert!(store.get(id(3)).is_none());
         store.retire("one");
         assert!(store.is_empty());

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::session::{Step, Verdict};
-use crate::status::{EnvoyStatus, Metrics, TypeStatus};
+use crate::status::{EnvoyStatus, Metrics, TypeCounts, TypeStatus};
 
 /// More Envoys than this are turned away.
 const MAX_ENVOYS: usize = 256;
@@ -23,8 +23,9 @@ pub(crate) struct Ledger {
     entries: watch::Sender<BTreeMap<u64, Entry>>,
     streams: AtomicU64,
     pushes: AtomicU64,
-    acks: AtomicU64,
-    nacks: AtomicU64,
+    /// By resource type, in the order of [`ResourceType::ALL`].
+    acks: [AtomicU64; ResourceType::ALL.len()],
+    nacks: [AtomicU64; ResourceType::ALL.len()],
 }
 
 #[derive(Debug)]
@@ -152,12 +153,23 @@ impl Ledger {
     }
 
     pub(crate) fn metrics(&self) -> Metrics {
+        let mut by_type = [TypeCounts::default(); ResourceType::ALL.len()];
+        for (counts, (acks, nacks)) in by_type.iter_mut().zip(self.acks.iter().zip(&self.nacks)) {
+            *counts = TypeCounts { acks: acks.load(Ordering::Relaxed), nacks: nacks.load(Ordering::Relaxed) };
+        }
         Metrics {
             pushes: self.pushes.load(Ordering::Relaxed),
-            acks: self.acks.load(Ordering::Relaxed),
-            nacks: self.nacks.load(Ordering::Relaxed),
+            acks: by_type.iter().map(|counts| counts.acks).sum(),
+            nacks: by_type.iter().map(|counts| counts.nacks).sum(),
             envoys: self.entries.borrow().len() as u64,
+            by_type,
         }
+    }
+}
+
+fn count(counters: &[AtomicU64], kind: ResourceType) {
+    if let Some(counter) = counters.get(kind as usize) {
+        counter.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -188,11 +200,11 @@ impl Membership<'_> {
     pub(crate) fn judged(&self, verdict: Verdict) {
         self.update(|entry| match verdict {
             Verdict::Acked { kind, generation } => {
-                self.ledger.acks.fetch_add(1, Ordering::Relaxed);
+                count(&self.ledger.acks, kind);
                 *entry.types.entry(kind).or_default() = TypeEntry { acked: Some(generation), refusal: None };
             }
             Verdict::Refused { kind, sequence, text } => {
-                self.ledger.nacks.fetch_add(1, Ordering::Relaxed);
+                count(&self.ledger.nacks, kind);
                 let text = shorten(reason(&text), MAX_TEXT);
                 tracing::warn!(envoy = ?entry.id, ?kind, ?text, "refused");
                 entry.types.entry(kind).or_default().refusal = Some(text.clone());

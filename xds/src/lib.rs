@@ -23,4 +23,4 @@ mod wire;
 pub use offer::Inconsistent;
 pub use publisher::{Candidate, Config, Outcome, Probe, Publisher, Reassemble, Rejection, RuleSink};
 pub use server::{ServeError, Xds};
-pub use status::{EnvoyStatus, Fault, Metrics, Publication, State, Status, TypeStatus};
+pub use status::{EnvoyStatus, Fault, Metrics, Publication, State, Status, TypeCounts, TypeStatus};

@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use microgw_compiler::snapshot::{ApiKey, Fallback, Generation};
+use microgw_compiler::snapshot::{ApiKey, Fallback, Generation, ResourceType};
 use serde::{Serialize, Serializer};
 
 /// Where publishing stands.
@@ -99,6 +99,15 @@ pub struct Metrics {
     pub nacks: u64,
     /// Envoys connected now.
     pub envoys: u64,
+    /// Of `acks` and `nacks`, those of each resource type, in the order of [`ResourceType::ALL`].
+    #[serde(skip)]
+    pub by_type: [TypeCounts; ResourceType::ALL.len()],
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TypeCounts {
+    pub acks: u64,
+    pub nacks: u64,
 }
 
 fn text<S: Serializer>(value: &impl Display, serializer: S) -> Result<S::Ok, S::Error> {

@@ -6,10 +6,12 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use microgw_compiler::model::Model;
+use microgw_compiler::snapshot::ResourceType;
 use microgw_envoy::Admin;
 use microgw_extproc::admin::Status;
-use microgw_xds::Publisher;
-use serde_json::{Value, json};
+use microgw_extproc::metrics::{Reading, Value, families};
+use microgw_xds::{Metrics, Publisher, TypeCounts};
+use serde_json::json;
 
 use super::last_live::LastLive;
 use super::probe;
@@ -20,7 +22,7 @@ use crate::output;
 pub struct Observer {
     publisher: Publisher,
     last_live: Arc<LastLive>,
-    unenforced: Arc<ArcSwap<Vec<Value>>>,
+    unenforced: Arc<ArcSwap<Vec<serde_json::Value>>>,
 }
 
 // === impl Observer ===
@@ -94,7 +96,7 @@ impl Status for Observer {
         self.publisher.ready()
     }
 
-    fn status(&self) -> Value {
+    fn status(&self) -> serde_json::Value {
         let mut status = serde_json::to_value(self.publisher.status()).unwrap_or_default();
         if let Some(fields) = status.as_object_mut() {
             fields.insert("version".to_owned(), env!("CARGO_PKG_VERSION").into());
@@ -103,23 +105,31 @@ impl Status for Observer {
         status
     }
 
-    fn metrics(&self) -> String {
-        let metrics = self.publisher.metrics();
-        let mut text = String::new();
-        let families = [
-            ("xds_pushes", "counter", "Responses sent to Envoys", "_total", metrics.pushes),
-            ("xds_acks", "counter", "Responses that Envoys accepted", "_total", metrics.acks),
-            ("xds_nacks", "counter", "Responses that Envoys refused", "_total", metrics.nacks),
-            ("xds_envoys", "gauge", "Connected Envoys", "", metrics.envoys),
-            ("ready", "gauge", "Whether the generation is live", "", u64::from(self.ready())),
+    fn metrics(&self) -> Vec<Reading> {
+        let status = self.publisher.status();
+        let Metrics { pushes, envoys, by_type, .. } = status.metrics;
+        let out_of_sync = status.envoys.iter().filter(|envoy| envoy.out_of_sync).count() as u64;
+        let numbers = [
+            (&families::READY, u64::from(status.ready)),
+            (&families::DEGRADED_APIS, status.publication.faults.len() as u64),
+            (&families::XDS_PUSHES, pushes),
+            (&families::XDS_ENVOYS, envoys),
+            (&families::XDS_OUT_OF_SYNC, out_of_sync),
         ];
-        for (name, kind, help, suffix, value) in families {
-            // Writing to a string does not fail.
-            let _ = write!(
-                text,
-                "# HELP microgw_{name} {help}.\n# TYPE microgw_{name} {kind}\nmicrogw_{name}{suffix} {value}\n"
-            );
-        }
-        text
+        let by_type = |count: fn(&TypeCounts) -> u64| {
+            let types = ResourceType::ALL.iter().zip(&by_type);
+            types.map(|(kind, counts)| (vec![format!("{kind:?}")], Value::Integer(count(counts)))).collect()
+        };
+        let live = status.publication.live.map(|live| (vec![status.project, live.to_string()], Value::Integer(1)));
+        let labelled = [
+            Reading { family: &families::GENERATION, samples: live.into_iter().collect() },
+            Reading { family: &families::XDS_ACKS, samples: by_type(|counts| counts.acks) },
+            Reading { family: &families::XDS_NACKS, samples: by_type(|counts| counts.nacks) },
+        ];
+        numbers
+            .map(|(family, number)| Reading::of(family, Value::Integer(number)))
+            .into_iter()
+            .chain(labelled)
+            .collect()
     }
 }

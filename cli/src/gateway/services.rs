@@ -120,6 +120,10 @@ impl Services {
         Ok(())
     }
 
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
     pub fn admin_address(&self) -> Option<SocketAddr> {
         self.admin
     }

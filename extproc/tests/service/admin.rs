@@ -6,9 +6,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use microgw_extproc::admin::{Admin, Status, router};
 use microgw_extproc::login::Login;
-use microgw_extproc::metrics::Metrics;
+use microgw_extproc::metrics::{Metrics, Reading, Value, families};
 use reqwest::{Client, StatusCode};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::issuer::{serve, users};
 
@@ -22,12 +22,13 @@ impl Status for Gateway {
         self.live.load(Ordering::Relaxed)
     }
 
-    fn status(&self) -> Value {
+    fn status(&self) -> serde_json::Value {
         json!({"generation": "g1"})
     }
 
-    fn metrics(&self) -> String {
-        "# TYPE microgw_generation gauge\nmicrogw_generation 1\n".into()
+    fn metrics(&self) -> Vec<Reading> {
+        let labels = vec!["shop".to_owned(), "g1".to_owned()];
+        vec![Reading { family: &families::GENERATION, samples: vec![(labels, Value::Integer(1))] }]
     }
 }
 
@@ -53,8 +54,34 @@ async fn readiness_follows_the_gateway() {
     assert!(response.headers()["content-type"].to_str().unwrap().starts_with("application/openmetrics-text"));
     let text = response.text().await.unwrap();
     assert!(text.contains("microgw_decisions_total{reason=\"allowed\"} 0\n"), "{text}");
-    assert!(text.contains("microgw_generation 1\n") && text.ends_with("# EOF\n"), "{text}");
+    let generation = "microgw_generation_info{project=\"shop\",generation=\"g1\"} 1\n";
+    assert!(text.contains(generation) && text.ends_with("# EOF\n"), "{text}");
     assert_eq!(text.matches("# EOF").count(), 1);
+}
+
+#[tokio::test]
+async fn metrics_come_in_the_form_that_is_asked_for() {
+    let (url, _) = admin(false).await;
+    let page = async |accept: &str| {
+        let request = Client::new().get(format!("{url}/metrics")).header("accept", accept);
+        let response = request.send().await.unwrap();
+        let kind = response.headers()["content-type"].to_str().unwrap().to_owned();
+        (kind, response.text().await.unwrap())
+    };
+    let prometheus = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.1";
+    for accept in [prometheus, "*/*", ""] {
+        let (kind, text) = page(accept).await;
+        assert_eq!(kind, "application/openmetrics-text; version=1.0.0; charset=utf-8");
+        assert!(text.contains("# TYPE microgw_decisions counter\n") && text.contains("# TYPE microgw_build info\n"));
+    }
+    let (kind, text) = page("text/plain").await;
+    assert_eq!(kind, "text/plain; version=0.0.4; charset=utf-8");
+    for line in
+        ["# TYPE microgw_decisions_total counter", "# TYPE microgw_build_info gauge", "microgw_issued_keys_total 0"]
+    {
+        assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+    }
+    assert!(text.contains("# HELP microgw_generation_info ") && !text.contains("# EOF"), "{text}");
 }
 
 #[tokio::test]

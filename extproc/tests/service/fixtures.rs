@@ -19,7 +19,7 @@ use microgw_engine::{KeySet, KeySource};
 use microgw_extproc::authz::{AuthzServer, Decider};
 use microgw_extproc::fact_cache::FactCache;
 use microgw_extproc::keys::{IssuerKeys, KeyLocation, KeyStore, KeyTiming};
-use microgw_extproc::metrics::Metrics;
+use microgw_extproc::metrics::{Exposition, Metrics};
 use microgw_extproc::rule_store::RuleStore;
 use microgw_extproc::signing::SigningKey;
 use microgw_extproc::socket::PrivateListener;
@@ -237,7 +237,7 @@ impl Service {
 
     /// The value of a counter's line in `/metrics`.
     pub fn counter(&self, line: &str) -> u64 {
-        let text = self.metrics.render("");
+        let text = self.metrics.render(Vec::new(), Exposition::OpenMetrics);
         let value = text.lines().find_map(|candidate| candidate.strip_prefix(line));
         value.map_or(0, |value| value.trim().parse().unwrap())
     }

@@ -1,0 +1,187 @@
+//! Every family of `/metrics`: the page, its reference and the dashboard go by this list. Labels are never taken from
+//! what a client sends.
+
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder};
+use prometheus_client::metrics::MetricType;
+
+/// One family.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Family {
+    /// Without what the kind adds: `_total` of counters, `_info`, `_bucket` and so on.
+    pub name: &'static str,
+    pub kind: Kind,
+    pub labels: &'static [&'static str],
+    /// One phrase without a full stop.
+    pub help: &'static str,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Counter,
+    Gauge,
+    Histogram,
+    Info,
+}
+
+const fn family(name: &'static str, kind: Kind, labels: &'static [&'static str], help: &'static str) -> Family {
+    Family { name, kind, labels, help }
+}
+
+use Kind::{Counter, Gauge, Histogram, Info};
+
+pub static DECISIONS: Family = family(
+    "microgw_decisions",
+    Counter,
+    &["reason"],
+    "Decisions on guarded operations: allowed, or the reason of the denial",
+);
+pub static OPERATION_DECISIONS: Family = family(
+    "microgw_operation_decisions",
+    Counter,
+    &["api", "version", "operation", "outcome"],
+    "The same by operation: allowed, denied (4xx) or failed (5xx); operations beyond 2,000 count together as `other`",
+);
+pub static DECISION_DURATION: Family = family(
+    "microgw_decision_duration_seconds",
+    Histogram,
+    &[],
+    "Time that a decision took in the service, lookups included",
+);
+pub static LOOKUPS: Family = family(
+    "microgw_lookups",
+    Counter,
+    &["kind", "outcome"],
+    "What a decision had to find out: found, unavailable or timeout",
+);
+pub static LOOKUP_DURATION: Family =
+    family("microgw_lookup_duration_seconds", Histogram, &["kind"], "Time that a decision waited for a lookup");
+pub static CACHE_HITS: Family =
+    family("microgw_fact_cache_hits", Counter, &[], "Tokens and API keys that had been verified before");
+pub static CACHE_MISSES: Family =
+    family("microgw_fact_cache_misses", Counter, &[], "Tokens and API keys that had to be verified");
+pub static CACHE_ENTRIES: Family =
+    family("microgw_fact_cache_entries", Gauge, &[], "Verified tokens that are remembered");
+pub static CACHE_BYTES: Family = family("microgw_fact_cache_bytes", Gauge, &[], "Memory that they are reckoned at");
+pub static KEY_FETCHES: Family =
+    family("microgw_key_fetches", Counter, &["issuer", "outcome"], "Fetches of issuers' keys: ok or error");
+pub static LOGINS: Family = family(
+    "microgw_logins",
+    Counter,
+    &["outcome"],
+    "Logins to the API-key issuer and the admin interface: accepted, refused or slowed",
+);
+pub static ISSUED_KEYS: Family = family("microgw_issued_keys", Counter, &[], "API keys issued");
+pub static PANICS: Family =
+    family("microgw_panics", Counter, &[], "Requests that ended in a panic and were answered 500");
+pub static RULES: Family = family("microgw_rules", Gauge, &[], "Rules that are armed, of all generations in use");
+pub static RULE_GENERATIONS: Family =
+    family("microgw_rule_generations", Gauge, &[], "Generations whose rules are armed: two while one takes over");
+
+pub static READY: Family = family("microgw_ready", Gauge, &[], "1 while a generation is live on a connected Envoy");
+pub static GENERATION: Family =
+    family("microgw_generation", Info, &["project", "generation"], "The generation that is live");
+pub static PUBLISHES: Family = family(
+    "microgw_publishes",
+    Counter,
+    &["outcome"],
+    "Publishes that ended: live, degraded, rejected, unchanged, superseded, or failed where there was nothing to offer",
+);
+pub static PUBLISH_DURATION: Family = family(
+    "microgw_publish_duration_seconds",
+    Histogram,
+    &[],
+    "Time from the reading of an artifact, or the building of a project, to how its publish ended",
+);
+pub static DEGRADED_APIS: Family =
+    family("microgw_degraded_apis", Gauge, &[], "APIs that are not served with their own content");
+pub static XDS_PUSHES: Family = family("microgw_xds_pushes", Counter, &[], "Responses sent to Envoys");
+pub static XDS_ACKS: Family =
+    family("microgw_xds_acks", Counter, &["type"], "Responses that Envoys accepted, by resource type");
+pub static XDS_NACKS: Family =
+    family("microgw_xds_nacks", Counter, &["type"], "Responses that Envoys refused, by resource type");
+pub static XDS_ENVOYS: Family = family("microgw_xds_envoys", Gauge, &[], "Connected Envoys");
+pub static XDS_OUT_OF_SYNC: Family =
+    family("microgw_xds_envoys_out_of_sync", Gauge, &[], "Connected Envoys that publishes do not wait for");
+
+pub static BUILD: Family = family("microgw_build", Info, &["version"], "The version that runs");
+pub static RESIDENT_MEMORY: Family =
+    family("process_resident_memory_bytes", Gauge, &[], "Memory of the service, Envoy's not included");
+pub static START_TIME: Family =
+    family("process_start_time_seconds", Gauge, &[], "When the service started, in seconds since 1970");
+pub static CPU: Family =
+    family("process_cpu_seconds", Counter, &[], "Processor time of the service, Envoy's not included");
+
+pub static ALL: [&Family; 29] = [
+    &DECISIONS,
+    &OPERATION_DECISIONS,
+    &DECISION_DURATION,
+    &LOOKUPS,
+    &LOOKUP_DURATION,
+    &CACHE_HITS,
+    &CACHE_MISSES,
+    &CACHE_ENTRIES,
+    &CACHE_BYTES,
+    &KEY_FETCHES,
+    &LOGINS,
+    &ISSUED_KEYS,
+    &PANICS,
+    &RULES,
+    &RULE_GENERATIONS,
+    &READY,
+    &GENERATION,
+    &PUBLISHES,
+    &PUBLISH_DURATION,
+    &DEGRADED_APIS,
+    &XDS_PUSHES,
+    &XDS_ACKS,
+    &XDS_NACKS,
+    &XDS_ENVOYS,
+    &XDS_OUT_OF_SYNC,
+    &BUILD,
+    &RESIDENT_MEMORY,
+    &START_TIME,
+    &CPU,
+];
+
+// === impl Family ===
+
+impl Family {
+    /// Begins it on a page. A registry ends the help of what is registered with a full stop, and so do we.
+    pub(super) fn describe<'a>(
+        &self,
+        encoder: &'a mut DescriptorEncoder<'_>,
+    ) -> Result<MetricEncoder<'a>, std::fmt::Error> {
+        let kind = match self.kind {
+            Kind::Counter => MetricType::Counter,
+            Kind::Gauge => MetricType::Gauge,
+            Kind::Histogram => MetricType::Histogram,
+            Kind::Info => MetricType::Info,
+        };
+        encoder.encode_descriptor(self.name, &format!("{}.", self.help), None, kind)
+    }
+
+    /// The names that its samples have.
+    pub fn samples(&self) -> Vec<String> {
+        let suffixes: &[&str] = match self.kind {
+            Kind::Counter => &["_total"],
+            Kind::Gauge => &[""],
+            Kind::Histogram => &["_bucket", "_count", "_sum"],
+            Kind::Info => &["_info"],
+        };
+        suffixes.iter().map(|suffix| format!("{}{suffix}", self.name)).collect()
+    }
+}
+
+// === impl Kind ===
+
+impl Kind {
+    /// As OpenMetrics calls it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+            Kind::Histogram => "histogram",
+            Kind::Info => "info",
+        }
+    }
+}
