@@ -36,6 +36,12 @@ pub enum Command {
     Serve(Serve),
     /// Print the Envoy bootstrap that goes with `serve`.
     Bootstrap(Bootstrap),
+    /// Ask a gateway whether it is ready: exit code 0 or 1.
+    Health(Health),
+    /// Have an Envoy that `serve` serves end its requests, before it is stopped.
+    Drain(Drain),
+    /// Hash a password, read from standard input, for `[b7a.users]`.
+    HashPassword,
     /// Show what an artifact contains, or the snapshot it becomes.
     Inspect(Inspect),
     /// Serve a petstore to try things with.
@@ -182,6 +188,37 @@ pub struct Bootstrap {
     /// Name of this Envoy.
     #[arg(long, default_value = "micro-gw")]
     pub node_id: String,
+    /// File to write, for our own user alone [default: standard output].
+    #[arg(short = 'o', long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct Health {
+    /// Artifact or project that the gateway serves: the project's conf/ may say where its admin interface is.
+    pub target: Option<PathBuf>,
+    #[command(flatten)]
+    pub settings: Settings,
+    /// Ask only whether the process runs.
+    #[arg(long)]
+    pub live: bool,
+    /// Ask for this URL instead: any answer of 2xx will do.
+    #[arg(long, value_name = "URL", conflicts_with = "live")]
+    pub url: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Drain {
+    /// Artifact or project that the gateway serves: the project's conf/ may say where the sockets are.
+    pub target: Option<PathBuf>,
+    #[command(flatten)]
+    pub settings: Settings,
+    /// Directory of the sockets, as given to `serve`.
+    #[arg(long, value_name = "DIR")]
+    pub sockets: Option<PathBuf>,
+    /// Do nothing until told to stop: what is stopped first drains Envoy for all.
+    #[arg(long)]
+    pub on_stop: bool,
 }
 
 #[derive(Debug, Args)]

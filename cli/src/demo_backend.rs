@@ -13,6 +13,7 @@ use axum::{Json, Router};
 use serde_json::{Value, json};
 
 use crate::output;
+use crate::stop;
 
 #[derive(Clone, Default)]
 struct Store(Arc<Mutex<Tables>>);
@@ -43,7 +44,7 @@ pub async fn serve(listen: SocketAddr) -> anyhow::Result<()> {
     let listener =
         tokio::net::TcpListener::bind(listen).await.with_context(|| format!("cannot listen on `{listen}`"))?;
     output::line(&format!("petstore on http://{}/v2", listener.local_addr()?));
-    axum::serve(listener, app).await.context("the petstore stopped")
+    axum::serve(listener, app).with_graceful_shutdown(stop::told()?).await.context("the petstore stopped")
 }
 
 // === impl Store ===

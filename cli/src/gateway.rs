@@ -18,7 +18,9 @@ use microgw_compiler::assemble::{Input, assemble, names};
 use microgw_compiler::model::Model;
 use microgw_compiler::settings::Settings;
 use microgw_compiler::snapshot::{Fallbacks, Snapshot};
-use microgw_envoy::{Admin, Bootstrap, Launch, LogLevel, Overload, SocketDir, SocketPaths, Supervisor, sockets};
+use microgw_envoy::{
+    Admin, AdminError, Bootstrap, Launch, LogLevel, Overload, SocketDir, SocketPaths, Supervisor, sockets,
+};
 use microgw_xds::{Candidate, Outcome, Publisher, Rejection, Xds};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
@@ -34,6 +36,7 @@ use self::source::Source;
 use crate::args;
 use crate::config::Config;
 use crate::output;
+use crate::stop;
 
 /// Serves with an Envoy of our own until told to stop.
 pub async fn run(args: &args::Run, config: Config) -> anyhow::Result<()> {
@@ -89,8 +92,29 @@ pub fn print_bootstrap(args: &args::Bootstrap, config: &Config) -> anyhow::Resul
     let project = source::project_name(&args.target)?;
     let directory = socket_directory(args.sockets.as_deref(), config);
     let paths = SocketPaths::within(&std::path::absolute(&directory)?);
-    output::line(bootstrap(&args.node_id, &project, &paths, config.envoy.overload).to_json().trim_end());
+    let bootstrap = bootstrap(&args.node_id, &project, &paths, config.envoy.overload).to_json();
+    match &args.output {
+        // Complete at once: an Envoy may be waiting for it.
+        Some(file) => sockets::write_private(file, bootstrap.as_bytes())?,
+        None => output::line(bootstrap.trim_end()),
+    }
     Ok(())
+}
+
+/// Has an Envoy that was started elsewhere end its requests.
+pub async fn drain(args: &args::Drain, config: &Config) -> anyhow::Result<()> {
+    let envoy = Admin::new(&SocketPaths::within(&socket_directory(args.sockets.as_deref(), config)).admin);
+    if args.on_stop {
+        stop::told()?.await;
+    }
+    match microgw_envoy::drain(&envoy, config.envoy.drain).await {
+        // What is gone needs no draining.
+        Err(error @ AdminError::Connect { .. }) if args.on_stop => {
+            output::note(&format!("warning: {:#}", anyhow::Error::new(error)));
+            Ok(())
+        }
+        drained => drained.context("Envoy is not drained"),
+    }
 }
 
 fn socket_directory(given: Option<&Path>, config: &Config) -> PathBuf {

@@ -5,13 +5,16 @@ mod args;
 mod build;
 mod demo_backend;
 mod gateway;
+mod health;
 mod init;
 mod inspect;
 mod logging;
 mod output;
+mod password;
 mod preflight;
 mod project;
 mod reference;
+mod stop;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -75,6 +78,15 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
             let config = settings(&args.target, &args.settings, false)?;
             gateway::print_bootstrap(&args, &config)
         }
+        Command::Health(args) => {
+            let url = health::url(&args)?;
+            runtime()?.block_on(health::check(&url))
+        }
+        Command::Drain(args) => {
+            let config = settings_of(args.target.as_deref(), &args.settings)?;
+            runtime()?.block_on(gateway::drain(&args, &config))
+        }
+        Command::HashPassword => password::hash(),
         Command::Inspect(args) => inspect::inspect(&args),
         Command::DemoBackend(args) => runtime()?.block_on(demo_backend::serve(args.listen)),
         Command::Version => {
@@ -129,6 +141,11 @@ fn remarked(loaded: config::Loaded) -> config::Config {
         logging::say(Level::INFO, &format!("settings from {}", file.display()));
     }
     loaded.config
+}
+
+/// The settings of a gateway that runs, for those who deal with it from outside.
+pub fn settings_of(target: Option<&Path>, args: &args::Settings) -> anyhow::Result<config::Config> {
+    settings(target.unwrap_or(Path::new("")), args, false)
 }
 
 /// The project whose conf/ applies: the target itself, or the one in whose target/ the artifact still lies.

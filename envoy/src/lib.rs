@@ -22,4 +22,4 @@ pub use binary::{Binary, FindError, PINNED_VERSION, Version, find};
 pub use bootstrap::{Bootstrap, Overload};
 pub use exec::{EXEC_SUBCOMMAND, exec_child};
 pub use sockets::{SocketDir, SocketError, SocketPaths};
-pub use supervisor::{Launch, LogLevel, StartError, State, Supervisor};
+pub use supervisor::{Launch, LogLevel, StartError, State, Supervisor, drain};

@@ -23,6 +23,8 @@ use crate::log;
 
 mod drain;
 
+pub use drain::drain;
+
 /// How Envoy is started.
 #[derive(Clone, Debug)]
 pub struct Launch {

@@ -15,6 +15,8 @@ use crate::fault::HttpFault;
 use crate::login::Login;
 use crate::metrics::{Exposition, Metrics, Reading};
 
+const READY: &str = "/ready";
+
 /// What the rest of the process says about itself.
 pub trait Status: Send + Sync {
     /// The generation is live.
@@ -30,14 +32,14 @@ pub trait Status: Send + Sync {
 pub struct Admin {
     pub status: Arc<dyn Status>,
     pub metrics: Arc<Metrics>,
-    /// Asked for everything but `/live`; needed wherever others than this machine can connect.
+    /// Asked for `/status` and `/metrics`; needed wherever others than this machine can connect.
     pub login: Option<Arc<Login>>,
 }
 
 /// Serve it with `into_make_service_with_connect_info::<SocketAddr>()`, so that failed logins are counted by address.
 pub fn router(admin: Admin) -> Router {
     Router::new()
-        .route("/ready", get(ready))
+        .route(READY, get(ready))
         .route("/status", get(status))
         .route("/metrics", get(metrics))
         .route_layer(middleware::from_fn_with_state(admin.clone(), guard))
@@ -48,6 +50,10 @@ pub fn router(admin: Admin) -> Router {
 
 async fn guard(State(admin): State<Admin>, request: Request, next: Next) -> Response {
     if let Some(login) = &admin.login {
+        // Probes of orchestrators have no password, and `/health` tells everybody as much.
+        if request.uri().path() == READY {
+            return next.run(request).await;
+        }
         let address = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(address)| address.ip());
         if let Err(fault) = login.authenticate(request.headers(), address).await {
             return fault.into_response();

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use argon2::password_hash::PasswordHash;
-use argon2::{Argon2, PasswordVerifier as _};
+use argon2::password_hash::{PasswordHash, SaltString};
+use argon2::{Argon2, PasswordHasher as _, PasswordVerifier as _};
 use sha1::{Digest, Sha1};
 use sha2::{Sha256, Sha512};
 use subtle::ConstantTimeEq;
@@ -48,6 +48,33 @@ pub enum UserError {
     Repeated(String),
     #[error("a user's name is empty or contains `:`")]
     Name,
+}
+
+/// Why there is no hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HashError {
+    #[error("the password is empty")]
+    Empty,
+    #[error("the password has more than {MAX_PASSWORD_LENGTH} bytes")]
+    TooLong,
+    #[error("there is no randomness")]
+    NoRandomness,
+    #[error("the password cannot be hashed")]
+    Failed,
+}
+
+/// The argon2 hash of `password`, in PHC form, as [`UserConfig::password`] takes it.
+pub fn hash_password(password: &str) -> Result<String, HashError> {
+    match password.len() {
+        0 => return Err(HashError::Empty),
+        length if length > MAX_PASSWORD_LENGTH => return Err(HashError::TooLong),
+        _ => {}
+    }
+    let mut salt = [0; 16];
+    aws_lc_rs::rand::fill(&mut salt).map_err(|_| HashError::NoRandomness)?;
+    let salt = SaltString::encode_b64(&salt).map_err(|_| HashError::Failed)?;
+    let hash = Argon2::default().hash_password(password.as_bytes(), &salt).map_err(|_| HashError::Failed)?;
+    Ok(hash.to_string())
 }
 
 struct User {
@@ -164,9 +191,6 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use argon2::PasswordHasher as _;
-    use argon2::password_hash::SaltString;
-
     use super::*;
 
     // `admin`, as in the configuration that 3.2 shipped.
@@ -186,8 +210,7 @@ mod tests {
 
     #[tokio::test]
     async fn every_kind_of_hash_verifies() {
-        let salt = SaltString::encode_b64(b"0123456789abcdef").unwrap();
-        let argon2 = Argon2::default().hash_password(b"secret", &salt).unwrap().to_string();
+        let argon2 = hash_password("secret").unwrap();
         let users = Users::new([
             user("sha1", SHA1),
             user("sha256", format!("@sha256:{{{}}}", hex(&Sha256::digest("secret")))),
@@ -205,6 +228,14 @@ mod tests {
         assert!(matches!(users.decoy, Verifier::Argon2(_)), "unknown names cost the most");
         let shown = format!("{users:?}");
         assert_eq!(shown, r#"["argon2", "sha1", "sha256", "sha512"]"#);
+    }
+
+    #[test]
+    fn hashes_are_salted_and_of_what_can_be_verified() {
+        assert_ne!(hash_password("secret"), hash_password("secret"));
+        assert_eq!(hash_password(""), Err(HashError::Empty));
+        assert_eq!(hash_password(&"x".repeat(MAX_PASSWORD_LENGTH + 1)), Err(HashError::TooLong));
+        assert!(hash_password(&"x".repeat(MAX_PASSWORD_LENGTH)).is_ok());
     }
 
     #[test]

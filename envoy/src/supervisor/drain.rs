@@ -14,11 +14,12 @@ const QUIET: u32 = 5;
 
 const ACTIVE: &str = r"^http\.[^.]+\.downstream_(cx|rq)_active$";
 
-/// Returns when nothing is in flight, or after `bound`.
+/// Has Envoy end its work, and returns when nothing is in flight, or after `bound`. It does not stop Envoy, which serves
+/// nothing from then on.
 ///
 /// For the first half of it Envoy still accepts connections, while `/health` fails and every response closes its
 /// own: load balancers move away. Then the listeners are closed.
-pub(super) async fn drain(admin: &Admin, bound: Duration) -> Result<(), AdminError> {
+pub async fn drain(admin: &Admin, bound: Duration) -> Result<(), AdminError> {
     let start = Instant::now();
     admin.post("/healthcheck/fail").await?;
     admin.post("/drain_listeners?graceful&skip_exit").await?;

@@ -103,15 +103,17 @@ async fn a_page_whose_name_was_rebound_learns_nothing() {
 }
 
 #[tokio::test]
-async fn everything_but_liveness_can_ask_for_a_password() {
+async fn everything_but_probes_can_ask_for_a_password() {
     let (url, _) = admin(true).await;
     let client = Client::new();
-    for path in ["/ready", "/status", "/metrics"] {
+    for path in ["/status", "/metrics"] {
         let response = client.get(format!("{url}{path}")).send().await.unwrap();
         assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{path}");
         assert!(response.headers()["www-authenticate"].to_str().unwrap().starts_with("Basic "));
     }
-    assert_eq!(client.get(format!("{url}/live")).send().await.unwrap().status(), StatusCode::OK);
+    for (path, expected) in [("/live", StatusCode::OK), ("/ready", StatusCode::SERVICE_UNAVAILABLE)] {
+        assert_eq!(client.get(format!("{url}{path}")).send().await.unwrap().status(), expected, "{path}");
+    }
     let basic = |password: &str| format!("Basic {}", STANDARD.encode(format!("admin:{password}")));
     let status = async |password: &str| {
         let request = client.get(format!("{url}/status")).header("authorization", basic(password));
