@@ -1,0 +1,123 @@
+//! The documentation does what it says: every session in it is run, every link leads somewhere, every example is shown.
+//!
+//! ```sh
+//! cargo test -p microgw-tests --test docs                 # all of it
+//! cargo test -p microgw-tests --test docs getting         # pages with such a name
+//! ```
+
+mod page;
+mod session;
+
+use std::path::{Path, PathBuf};
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use microgw_tests::container::containers_are_possible;
+use microgw_tests::envoy_is_here;
+
+use page::{Kind, Page};
+use session::Session;
+
+fn main() {
+    let root = root();
+    let (mut trials, mut not_run) = (Vec::new(), Vec::new());
+    for path in markdown(&root) {
+        let name = path.display().to_string();
+        match Page::read(&root, &path) {
+            Ok(page) => {
+                for block in &page.blocks {
+                    if let Kind::NotRun { line, reason } = &block.kind {
+                        not_run.push(format!("not run: {name}:{line}: {reason}"));
+                    }
+                }
+                let links = links(&root, &page);
+                trials.push(Trial::test(format!("links of {name}"), move || links.map_err(Failed::from)));
+                if page.is_session() {
+                    trials.push(Trial::test(name, move || session(&page)));
+                }
+            }
+            Err(problem) => trials.push(Trial::test(name, move || Err(Failed::from(problem)))),
+        }
+    }
+    trials.push(Trial::test("examples", || examples().map_err(Failed::from)));
+    let arguments = Arguments::from_args();
+    if !arguments.list {
+        eprintln!("{}", not_run.join("\n"));
+    }
+    libtest_mimic::run(&arguments, trials).exit();
+}
+
+fn root() -> PathBuf {
+    std::fs::canonicalize(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).expect("the repository is there")
+}
+
+/// Every page, from the root.
+fn markdown(root: &Path) -> Vec<PathBuf> {
+    let mut pages = Vec::new();
+    let mut pending = vec![(PathBuf::new(), false), (PathBuf::from("docs"), true), (PathBuf::from("examples"), true)];
+    while let Some((directory, deep)) = pending.pop() {
+        for entry in std::fs::read_dir(root.join(&directory)).into_iter().flatten().flatten() {
+            let path = directory.join(entry.file_name());
+            if entry.path().is_dir() {
+                pending.extend(deep.then_some((path, true)));
+            } else if path.extension().is_some_and(|extension| extension == "md") {
+                pages.push(path);
+            }
+        }
+    }
+    pages.sort();
+    pages
+}
+
+fn session(page: &Page) -> Result<(), Failed> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        if !envoy_is_here() || !containers_are_possible().await {
+            return Ok(());
+        }
+        Session::run(&root(), page).await.map_err(Failed::from)
+    })
+}
+
+/// Files that are linked to are there, and so are the headings.
+fn links(root: &Path, page: &Page) -> Result<(), String> {
+    let directory = page.path.parent().unwrap_or(Path::new(""));
+    let mut broken = Vec::new();
+    for (line, target) in &page.links {
+        if target.contains("://") || target.starts_with("mailto:") {
+            continue;
+        }
+        let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
+        let file = if file.is_empty() { page.path.clone() } else { directory.join(file) };
+        let found = match std::fs::read_to_string(root.join(&file)) {
+            Ok(text) if !anchor.is_empty() => headings(&text).any(|heading| heading == anchor),
+            Ok(_) => true,
+            Err(_) => root.join(&file).exists(),
+        };
+        if !found {
+            broken.push(format!("{}:{line}: `{target}` leads nowhere", page.path.display()));
+        }
+    }
+    if broken.is_empty() { Ok(()) } else { Err(broken.join("\n")) }
+}
+
+/// As they are linked to.
+fn headings(text: &str) -> impl Iterator<Item = String> + '_ {
+    text.lines().filter(|line| line.starts_with('#')).map(|line| {
+        let kept = |c: &char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_');
+        let title = line.trim_start_matches('#').trim();
+        title.to_lowercase().chars().filter(kept).map(|c| if c == ' ' { '-' } else { c }).collect()
+    })
+}
+
+/// Every example says what it shows, in a session that is run.
+fn examples() -> Result<(), String> {
+    let root = root();
+    let mut silent = Vec::new();
+    for entry in std::fs::read_dir(root.join("examples")).map_err(|error| error.to_string())?.flatten() {
+        let path = Path::new("examples").join(entry.file_name()).join("README.md");
+        if entry.path().is_dir() && !Page::read(&root, &path).is_ok_and(|page| page.is_session()) {
+            silent.push(format!("{}: there is no session", path.display()));
+        }
+    }
+    if silent.is_empty() { Ok(()) } else { Err(silent.join("\n")) }
+}
