@@ -260,6 +260,7 @@ pub enum Page {
     Configuration,
     Diagnostics,
     Metrics,
+    Errors,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]

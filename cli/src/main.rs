@@ -98,6 +98,7 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
                 Page::Configuration => reference::configuration(),
                 Page::Diagnostics => reference::diagnostics(),
                 Page::Metrics => reference::metrics(),
+                Page::Errors => reference::errors(),
             };
             output::line(page.trim_end());
             Ok(())

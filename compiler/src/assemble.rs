@@ -1,6 +1,7 @@
 //! Artifact and settings become a snapshot.
 
 mod access_log;
+mod answers;
 mod clusters;
 mod listeners;
 mod local_replies;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use envoy_types::pb::envoy::config::core::v3::config_source::ConfigSourceSpecifier;
 use envoy_types::pb::envoy::config::core::v3::{AggregatedConfigSource, ApiVersion, ConfigSource};
 
+use self::answers::Answers;
 use self::routes::Routes;
 use self::rules::Rules;
 use self::wire::{digest, hex, resource};
@@ -26,7 +28,7 @@ use crate::model::Model;
 use crate::settings::Settings;
 use crate::snapshot::{ApiKey, Fallbacks, Generation, ResourceType, Resources, Snapshot};
 
-pub use self::routes::{fault, key};
+pub use self::routes::key;
 pub use self::substitute::substitute;
 
 /// What a snapshot is made of.
@@ -44,7 +46,8 @@ pub struct Input<'a> {
 /// Makes the snapshot. Total: whatever the model holds was checked when it was compiled or loaded.
 pub fn assemble(input: Input<'_>) -> Snapshot {
     let generation = generation(input);
-    let mut rules = Rules::new(input.settings);
+    let answers = Answers::new(&input.model.error_templates);
+    let mut rules = Rules::new(input.settings, &answers);
     let mut routes = Routes::default();
     let substituted;
     let model = if input.fallbacks.is_empty() {
@@ -81,8 +84,8 @@ pub fn assemble(input: Input<'_>) -> Snapshot {
     resources.insert(
         ResourceType::Listener,
         BTreeMap::from([
-            (names::HTTP_LISTENER.into(), listeners::http(input.settings)),
-            (names::HTTPS_LISTENER.into(), listeners::https(input.settings)),
+            (names::HTTP_LISTENER.into(), listeners::http(input.settings, &answers)),
+            (names::HTTPS_LISTENER.into(), listeners::https(input.settings, &answers)),
         ]),
     );
     resources.insert(ResourceType::Route, BTreeMap::from([(names::GATEWAY.into(), resource(table, references))]));

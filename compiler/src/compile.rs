@@ -2,6 +2,7 @@
 
 mod checks;
 mod deployment;
+mod error_templates;
 mod legacy;
 mod policies;
 mod report;
@@ -43,6 +44,8 @@ pub fn compile(files: &dyn Files, project: &str, options: &Options) -> Compilati
     let mut table = EndpointTable::default();
     let empty = deployment::read(files, &mut report);
     let mut policies = Policies::read(files, &mut library, &mut report);
+    let error_templates =
+        error_templates::read(files, list(files, &mut report, error_templates::DIRECTORY), &mut report);
     legacy::check(files, |report, directory| list(files, report, directory), &mut report);
     let mut definitions = read_definitions(files, &mut library, &mut report, &mut policies, &mut table, empty);
     policies.report_unused(&mut report);
@@ -54,7 +57,14 @@ pub fn compile(files: &dyn Files, project: &str, options: &Options) -> Compilati
     let (mut diagnostics, unenforced) = report.finish();
     diagnostic::sort(&mut diagnostics);
     let apis = definitions.into_iter().map(|definition| definition.api).collect();
-    let model = Model { project: project.to_owned(), files, endpoints: table.into_endpoints(), apis, unenforced };
+    let model = Model {
+        project: project.to_owned(),
+        files,
+        endpoints: table.into_endpoints(),
+        apis,
+        unenforced,
+        error_templates,
+    };
     let coverage = Coverage::of(&model);
     let failed = diagnostics.iter().any(Diagnostic::is_error);
     Compilation { model: (!failed).then_some(model), diagnostics, coverage }

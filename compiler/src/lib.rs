@@ -13,6 +13,7 @@ pub mod compile;
 pub mod coverage;
 mod definition;
 pub mod diagnostic;
+pub mod error_template;
 pub mod files;
 pub mod model;
 pub mod names;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::error_template::ErrorTemplate;
 use crate::path::PathTemplate;
 
 /// A compiled project.
@@ -16,6 +17,8 @@ pub struct Model {
     pub apis: Vec<Api>,
     /// What was declared and is not enforced, because the project was built with `--allow-unenforced`.
     pub unenforced: Vec<Unenforced>,
+    /// How faults are worded; at most one for each code and form.
+    pub error_templates: Vec<ErrorTemplate>,
 }
 
 /// Where something was declared.

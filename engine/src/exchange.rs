@@ -323,7 +323,7 @@ impl<'a> Exchange<'a> {
 
     fn deny(&self, failure: Failure) -> Step<'a> {
         let policy = &self.rule.policy;
-        let challenges = match (failure.reason.fault().status, failure.challenge) {
+        let challenges = match (failure.reason.fault().status(), failure.challenge) {
             (401, Challenge::InvalidToken) => policy.invalid_token_challenges(),
             (401, _) => policy.challenges(),
             (403, Challenge::Scope(alternative, requirement)) => {

@@ -129,6 +129,7 @@ pub(crate) fn book(policy: proto::Policy) -> proto::RuleBook {
             skew_seconds: 5,
         }],
         api_keys: Some(proto::ApiKeys { issuer: KEYS.into(), skew_seconds: 5, ..Default::default() }),
+        fault_bodies: Vec::new(),
     }
 }
 

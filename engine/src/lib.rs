@@ -11,6 +11,7 @@
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
+mod answers;
 pub mod apikey;
 mod exchange;
 mod facts;
@@ -25,11 +26,12 @@ mod realm;
 mod reason;
 mod rules;
 
+pub use answers::{Answers, Body};
 pub use exchange::{Allow, Answer, Decision, Deny, Exchange, Headers, Lookup, RequestHead, Step};
 pub use facts::{ApiGrant, Facts, KeyType, TokenDigest, TokenFacts, UnixTime};
 pub use jwt::{MAX_TOKEN_LENGTH, TokenError};
 pub use key::{Algorithm, Key, KeyError, KeySet};
 pub use policy::{ENVIRONMENT_HEADER, Policy, SANDBOX};
 pub use realm::{CredentialKind, Issuer, KeySource, Realm};
-pub use reason::{Fault, Reason};
+pub use reason::Reason;
 pub use rules::{Api, LoadError, Rule, RuleId, Rules};

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use microgw_proto::rules::v1 as proto;
 
+use crate::answers::Answers;
 use crate::policy::Policy;
 use crate::realm::Realm;
 
@@ -26,6 +27,7 @@ pub struct Rule {
     pub(crate) api: Arc<Api>,
     pub(crate) policy: Arc<Policy>,
     pub(crate) realm: Arc<Realm>,
+    answers: Arc<Answers>,
     operation: Box<str>,
 }
 
@@ -94,6 +96,7 @@ impl Rule {
     /// Reads a book. All or nothing.
     pub fn load(book: &proto::RuleBook) -> Result<Rules, LoadError> {
         let realm = Arc::new(Realm::load(book)?);
+        let answers = Arc::new(Answers::load(book));
         let apis: Vec<Arc<Api>> = book.apis.iter().map(|api| Arc::new(Api::from(api))).collect();
         let policies =
             book.policies.iter().map(|policy| Policy::load(policy).map(Arc::new)).collect::<Result<Vec<_>, _>>()?;
@@ -106,6 +109,7 @@ impl Rule {
                 api: Arc::clone(api),
                 policy: Arc::clone(policy),
                 realm: Arc::clone(&realm),
+                answers: Arc::clone(&answers),
                 operation: format!("{} {}", rule.method, rule.path).into(),
             };
             Ok((id, Arc::new(loaded)))
@@ -120,6 +124,11 @@ impl Rule {
     /// Method and path template: `GET /v2/pet/{petId}`.
     pub fn operation(&self) -> &str {
         &self.operation
+    }
+
+    /// How the project that the rule belongs to words its faults.
+    pub fn answers(&self) -> &Arc<Answers> {
+        &self.answers
     }
 
     pub fn policy(&self) -> &Policy {

@@ -10,6 +10,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use microgw_faults::Fault;
 
 use crate::fault::HttpFault;
 use crate::login::Login;
@@ -44,7 +45,7 @@ pub fn router(admin: Admin) -> Router {
         .route("/metrics", get(metrics))
         .route_layer(middleware::from_fn_with_state(admin.clone(), guard))
         .route("/live", get(async || Json(serde_json::json!({ "live": true }))))
-        .fallback(async || HttpFault::new(StatusCode::NOT_FOUND, 404, "Not Found", "There is nothing here"))
+        .fallback(async || HttpFault::new(Fault::NotFound).describe("There is nothing here"))
         .with_state(admin)
 }
 
@@ -60,8 +61,7 @@ async fn guard(State(admin): State<Admin>, request: Request, next: Next) -> Resp
         }
     } else if !names_this_machine(request.headers()) {
         let description = "Without a password, Host must be an IP address or localhost";
-        return HttpFault::new(StatusCode::MISDIRECTED_REQUEST, 421, "Misdirected Request", description)
-            .into_response();
+        return HttpFault::new(Fault::MisdirectedRequest).describe(description).into_response();
     }
     next.run(request).await
 }

@@ -7,17 +7,20 @@ use aws_lc_rs::rand;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use microgw_engine::apikey::{self, Terms, Wish};
+use microgw_faults::Fault;
 
 use crate::clock::now;
-use crate::fault::HttpFault;
+use crate::fault::{self, HttpFault};
 use crate::login::Login;
 use crate::metrics::Metrics;
+use crate::rule_store::RuleStore;
 use crate::signing::SigningKey;
 
 /// Bytes; a longer body is answered 413.
@@ -53,7 +56,7 @@ impl ApiKeyIssuer {
             .await
             .ok()
             .flatten()
-            .ok_or_else(HttpFault::internal)?;
+            .ok_or_else(|| HttpFault::new(Fault::Internal))?;
         self.metrics.issued_key();
         let headers = [
             (header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8")),
@@ -71,15 +74,19 @@ impl ApiKeyIssuer {
     }
 }
 
-/// Serves the issuer; `None`: it is disabled.
-pub fn router(issuer: Option<Arc<ApiKeyIssuer>>) -> Router {
-    let Some(issuer) = issuer else {
-        return Router::new().fallback(async || not_found("The API key issuer is disabled"));
+/// Serves the issuer; `None`: it is disabled. Faults are in the words of the project in `rules`.
+pub fn router(issuer: Option<Arc<ApiKeyIssuer>>, rules: Arc<RuleStore>) -> Router {
+    let router = match issuer {
+        Some(issuer) => routes(issuer),
+        None => Router::new().fallback(async || not_found("The API key issuer is disabled")),
     };
+    router.layer(middleware::from_fn_with_state(rules, fault::in_asked_form))
+}
+
+fn routes(issuer: Arc<ApiKeyIssuer>) -> Router {
     let route = get(issue).post(issue).fallback(async || {
         let allowed = HeaderValue::from_static("GET, POST");
-        HttpFault::new(StatusCode::METHOD_NOT_ALLOWED, 405, "Method Not Allowed", "Use GET or POST")
-            .with(header::ALLOW, allowed)
+        HttpFault::new(Fault::MethodNotAllowed).describe("Use GET or POST").with(header::ALLOW, allowed)
     });
     Router::new()
         .route("/apikey", route.clone())
@@ -97,7 +104,7 @@ async fn issue(
 ) -> Response {
     let Ok(body) = body else {
         let description = format!("The body is longer than {MAX_BODY} bytes");
-        return HttpFault::new(StatusCode::PAYLOAD_TOO_LARGE, 413, "Payload Too Large", description).into_response();
+        return HttpFault::new(Fault::PayloadTooLarge).describe(description).into_response();
     };
     issuer.issue(&headers, &body).await.unwrap_or_else(IntoResponse::into_response)
 }
@@ -113,9 +120,9 @@ fn client_address(headers: &HeaderMap, trusted_hops: u32) -> Option<IpAddr> {
 }
 
 fn bad_request(description: String) -> HttpFault {
-    HttpFault::new(StatusCode::BAD_REQUEST, 400, "Bad Request", description)
+    HttpFault::new(Fault::BadRequest).describe(description)
 }
 
 fn not_found(description: &'static str) -> HttpFault {
-    HttpFault::new(StatusCode::NOT_FOUND, 404, "Not Found", description)
+    HttpFault::new(Fault::NotFound).describe(description)
 }

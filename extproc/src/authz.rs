@@ -12,6 +12,7 @@ use envoy_types::pb::envoy::service::auth::v3::authorization_server::Authorizati
 use envoy_types::pb::envoy::service::auth::v3::{CheckRequest, CheckResponse};
 use futures_util::FutureExt as _;
 use microgw_engine::{Answer, Decision, Exchange, Lookup, Reason, RequestHead, Rule, Step};
+use microgw_faults::Form;
 use tokio::time::{Instant, timeout_at};
 use tonic::{Request, Response, Status};
 
@@ -88,7 +89,11 @@ impl Decider {
                     self.count(&armed, &decision, started);
                     return match decision {
                         Decision::Allow(allow) => answer::allowed(allow, rule),
-                        Decision::Deny(deny) => answer::denied(&deny, Some(rule)),
+                        Decision::Deny(deny) => {
+                            let header = |name: &str| http.headers.get(name).map(String::as_str);
+                            let form = Form::asked(header("accept"), header("content-type"));
+                            answer::denied(&deny, form, Some(rule))
+                        }
                     };
                 }
                 Step::Ask(lookup) => {
@@ -126,7 +131,7 @@ impl Decider {
                     cause = deny.cause.map(tracing::field::display),
                     "refused a request"
                 );
-                Outcome::of(deny.reason.fault().status)
+                Outcome::of(deny.reason.fault().status())
             }
         };
         self.rules.operations().count(*place, outcome);
@@ -136,7 +141,7 @@ impl Decider {
     fn refuse(&self, reason: Reason, rule: Option<&Rule>) -> CheckResponse {
         self.metrics.denied(reason);
         let deny = microgw_engine::Deny { reason, cause: None, challenges: &[] };
-        answer::denied(&deny, rule)
+        answer::denied(&deny, Form::Fault, rule)
     }
 }
 

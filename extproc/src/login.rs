@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use governor::clock::Clock as _;
 use governor::{DefaultDirectRateLimiter, Quota};
+use microgw_faults::Fault;
 use quick_cache::sync::Cache;
 
 use crate::fault::HttpFault;
@@ -55,17 +56,11 @@ impl Login {
     /// Who calls, by `Authorization: Basic`.
     pub async fn authenticate(&self, headers: &HeaderMap, address: Option<IpAddr>) -> Result<Identity, HttpFault> {
         let Some((name, password)) = credentials(headers)? else {
-            return Err(unauthorized(
-                900_902,
-                "Missing Credentials",
-                "Missing Credentials. Make sure your API request provides required credentials",
-            ));
+            return Err(unauthorized(Fault::MissingCredentials));
         };
         let attempt = self.admit(address).map_err(|wait| {
             self.metrics.login(LoginOutcome::Slowed);
-            let fault =
-                HttpFault::new(StatusCode::TOO_MANY_REQUESTS, 429, "Too Many Requests", "Too many failed logins");
-            fault.with(header::RETRY_AFTER, HeaderValue::from(wait.as_secs() + 1))
+            HttpFault::new(Fault::TooManyLogins).with(header::RETRY_AFTER, HeaderValue::from(wait.as_secs() + 1))
         })?;
         if let Some(identity) = self.users.verify(&name, password).await {
             self.metrics.login(LoginOutcome::Accepted);
@@ -75,11 +70,7 @@ impl Login {
         self.metrics.login(LoginOutcome::Refused);
         // Not the name: people type their password there.
         tracing::warn!(address = address.map(tracing::field::display), "refused a login");
-        Err(unauthorized(
-            900_911,
-            "Invalid Credentials",
-            "Invalid Credentials. Make sure you have given the correct username and password",
-        ))
+        Err(unauthorized(Fault::LoginFailed))
     }
 
     fn admit(&self, address: Option<IpAddr>) -> Result<Attempt, Duration> {
@@ -129,25 +120,13 @@ impl Drop for Attempt {
 fn credentials(headers: &HeaderMap) -> Result<Option<(String, String)>, HttpFault> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let Some(value) = values.next() else { return Ok(None) };
-    let malformed = || {
-        unauthorized(
-            900_912,
-            "Invalid Format",
-            "Invalid Format. Make sure you have given the credentials in correct format with \":\" character",
-        )
-    };
+    let malformed = || unauthorized(Fault::MalformedLogin);
     if values.next().is_some() {
         return Err(malformed());
     }
     let encoded = match value.to_str().ok().and_then(|value| value.split_once(' ')) {
         Some((scheme, encoded)) if scheme.eq_ignore_ascii_case("basic") => encoded.trim(),
-        _ => {
-            return Err(unauthorized(
-                900_917,
-                "Invalid Authentication scheme",
-                "Invalid Authentication scheme. API can not be used with this authentication scheme",
-            ));
-        }
+        _ => return Err(unauthorized(Fault::InvalidScheme)),
     };
     let decoded =
         STANDARD.decode(encoded).ok().and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(malformed)?;
@@ -155,6 +134,6 @@ fn credentials(headers: &HeaderMap) -> Result<Option<(String, String)>, HttpFaul
     Ok(Some((name.to_owned(), password.to_owned())))
 }
 
-fn unauthorized(code: u32, message: &'static str, description: &'static str) -> HttpFault {
-    HttpFault::new(StatusCode::UNAUTHORIZED, code, message, description).with(header::WWW_AUTHENTICATE, REALM)
+fn unauthorized(fault: Fault) -> HttpFault {
+    HttpFault::new(fault).with(header::WWW_AUTHENTICATE, REALM)
 }

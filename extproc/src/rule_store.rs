@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
-use microgw_engine::{LoadError, Rule, RuleId, Rules};
+use microgw_engine::{Answers, LoadError, Rule, RuleId, Rules};
 use microgw_proto::rules::v1::RuleBook;
 
 use crate::metrics::{Operations, Place};
@@ -14,6 +14,8 @@ use crate::metrics::{Operations, Place};
 #[derive(Debug, Default)]
 pub struct RuleStore {
     union: ArcSwap<HashMap<RuleId, Armed>>,
+    /// Of the newest generation, for answers that belong to no rule.
+    answers: ArcSwap<Answers>,
     /// Oldest first.
     generations: Mutex<Vec<(String, Rules)>>,
     operations: Arc<Operations>,
@@ -33,6 +35,7 @@ impl RuleStore {
         let mut generations = self.lock();
         generations.retain(|(generation, _)| *generation != book.generation);
         generations.push((book.generation.clone(), rules));
+        self.answers.store(Arc::new(Answers::load(book)));
         self.publish(&generations);
         Ok(())
     }
@@ -51,6 +54,11 @@ impl RuleStore {
     /// Decisions by operation.
     pub fn operations(&self) -> &Arc<Operations> {
         &self.operations
+    }
+
+    /// How the newest generation words its faults.
+    pub fn answers(&self) -> Arc<Answers> {
+        self.answers.load_full()
     }
 
     /// Oldest first.

@@ -77,7 +77,10 @@ impl Services {
                 trusted_hops: config.gateway.trusted_hops,
             })
         });
-        spawn(axum::serve(private(&paths.issuer)?, apikey::router(issuer)).into_future(), "API-key issuer");
+        spawn(
+            axum::serve(private(&paths.issuer)?, apikey::router(issuer, rules.clone())).into_future(),
+            "API-key issuer",
+        );
         Ok(Services { rules, metrics, login, admin: None, decider: Arc::new(decider), authz: None })
     }
 

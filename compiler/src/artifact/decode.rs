@@ -4,6 +4,7 @@
 use microgw_proto::artifact::v1 as proto;
 
 use super::ArtifactError;
+use crate::error_template::{self, ErrorTemplate, Syntax};
 use crate::model::{
     Access, Alternative, Api, BackendUrl, Endpoint, EndpointId, KeyLocation, Method, Model, Operation, Position,
     Requirement, Transports, Unenforced,
@@ -23,7 +24,20 @@ pub(super) fn model(artifact: proto::Artifact) -> Result<Model> {
         return invalid("its base paths are not distinct and sorted");
     }
     let unenforced = artifact.unenforced.into_iter().map(|entry| bounds.unenforced(entry)).collect::<Result<_>>()?;
-    Ok(Model { project: artifact.project, files, endpoints, apis, unenforced })
+    let error_templates = artifact.error_templates.into_iter().map(error_template).collect::<Result<_>>()?;
+    Ok(Model { project: artifact.project, files, endpoints, apis, unenforced, error_templates })
+}
+
+/// One that does not render words nothing: the gateway's own texts are used.
+fn error_template(template: proto::ErrorTemplate) -> Result<ErrorTemplate> {
+    if template.source.len() > error_template::MAX_SIZE {
+        return invalid("an error template is too long");
+    }
+    let Some(syntax) = Syntax::of_extension(&template.extension) else {
+        return invalid(format!("`{}` is no kind of error template", template.extension));
+    };
+    let code = (template.code != 0).then_some(template.code);
+    Ok(ErrorTemplate { code, problem: template.problem, syntax, source: template.source })
 }
 
 /// What indexes must stay below.

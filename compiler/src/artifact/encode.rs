@@ -2,6 +2,7 @@
 
 use microgw_proto::artifact::v1 as proto;
 
+use crate::error_template::ErrorTemplate;
 use crate::model::{
     Access, Alternative, Api, BackendUrl, Endpoint, EndpointId, KeyLocation, Model, Operation, Position, Requirement,
     Unenforced,
@@ -15,6 +16,7 @@ pub(super) fn artifact(model: &Model) -> proto::Artifact {
         apis: model.apis.iter().map(api).collect(),
         unenforced: model.unenforced.iter().map(unenforced).collect(),
         requires: Vec::new(),
+        error_templates: model.error_templates.iter().map(error_template).collect(),
     }
 }
 
@@ -77,6 +79,15 @@ fn requirement(requirement: &Requirement) -> proto::Requirement {
         Requirement::Unenforceable(scheme) => Kind::Unenforceable(scheme.clone()),
     };
     proto::Requirement { kind: Some(kind) }
+}
+
+fn error_template(template: &ErrorTemplate) -> proto::ErrorTemplate {
+    proto::ErrorTemplate {
+        code: template.code.unwrap_or_default(),
+        problem: template.problem,
+        extension: template.syntax.extension().to_owned(),
+        source: template.source.clone(),
+    }
 }
 
 fn unenforced(unenforced: &Unenforced) -> proto::Unenforced {

@@ -2,6 +2,7 @@ use proptest::prelude::*;
 use prost::Message;
 
 use super::{ArtifactError, HEADER, MAJOR, decode, digest, encode, id, proto};
+use crate::error_template::{ErrorTemplate, Syntax};
 use crate::model::{
     Access, Alternative, Api, BackendUrl, Endpoint, EndpointId, KeyLocation, Method, Model, Operation, Position,
     Requirement, Transports, Unenforced,
@@ -53,6 +54,12 @@ fn model() -> Model {
             ],
         }],
         unenforced: vec![Unenforced { code: "MGW-0702".to_owned(), message: "CORS".to_owned(), source }],
+        error_templates: vec![ErrorTemplate {
+            code: Some(404),
+            problem: true,
+            syntax: Syntax::Json,
+            source: "{}".to_owned(),
+        }],
     }
 }
 

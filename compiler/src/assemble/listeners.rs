@@ -1,4 +1,5 @@
-//! The two listeners. Their bytes depend on the settings alone, so that no change of an API ever drains connections.
+//! The two listeners. Their bytes depend on the settings and the project's error templates alone, so that no change of
+//! an API ever drains connections.
 
 use std::sync::Arc;
 
@@ -31,6 +32,7 @@ use envoy_types::pb::envoy::r#type::v3::{HttpStatus, StatusCode};
 use envoy_types::pb::google::protobuf::Any;
 use prost::Message as _;
 
+use super::answers::Answers;
 use super::wire::{any, no, number, resource, seconds, yes};
 use super::{access_log, ads, local_replies, names};
 use crate::path::push_escaped;
@@ -49,12 +51,12 @@ const OVERRIDES: [&str; 5] =
     ["x-original-url", "x-rewrite-url", "x-http-method", "x-http-method-override", "x-method-override"];
 
 /// The listener without TLS.
-pub fn http(settings: &Settings) -> Resource {
-    listener(settings, names::HTTP_LISTENER, names::HTTP, settings.listeners.http_port, None, Vec::new())
+pub fn http(settings: &Settings, answers: &Answers) -> Resource {
+    listener(settings, answers, names::HTTP_LISTENER, names::HTTP, settings.listeners.http_port, None, Vec::new())
 }
 
 /// The listener with TLS; its certificate arrives as a secret.
-pub fn https(settings: &Settings) -> Resource {
+pub fn https(settings: &Settings, answers: &Answers) -> Resource {
     let protocols: &[&str] = if settings.listeners.http2 { &["h2", "http/1.1"] } else { &["http/1.1"] };
     let context = DownstreamTlsContext {
         common_tls_context: Some(CommonTlsContext {
@@ -76,18 +78,27 @@ pub fn https(settings: &Settings) -> Resource {
         config_type: Some(transport_socket::ConfigType::TypedConfig(any(&context))),
     };
     let secret = (ResourceType::Secret, names::IDENTITY_SECRET.into());
-    listener(settings, names::HTTPS_LISTENER, names::HTTPS, settings.listeners.https_port, Some(socket), vec![secret])
+    listener(
+        settings,
+        answers,
+        names::HTTPS_LISTENER,
+        names::HTTPS,
+        settings.listeners.https_port,
+        Some(socket),
+        vec![secret],
+    )
 }
 
 fn listener(
     settings: &Settings,
+    answers: &Answers,
     name: &str,
     scheme: &str,
     port: u16,
     tls: Option<TransportSocket>,
     mut references: Vec<(ResourceType, Arc<str>)>,
 ) -> Resource {
-    let manager = any(&connection_manager(settings, scheme));
+    let manager = any(&connection_manager(settings, answers, scheme));
     let listener = Listener {
         name: name.to_owned(),
         address: Some(super::clusters::tcp(settings.listeners.host.to_string(), port)),
@@ -109,7 +120,7 @@ fn listener(
     resource(listener.encode_to_vec(), references)
 }
 
-fn connection_manager(settings: &Settings, scheme: &str) -> HttpConnectionManager {
+fn connection_manager(settings: &Settings, answers: &Answers, scheme: &str) -> HttpConnectionManager {
     let listeners = &settings.listeners;
     HttpConnectionManager {
         stat_prefix: scheme.to_owned(),
@@ -145,7 +156,7 @@ fn connection_manager(settings: &Settings, scheme: &str) -> HttpConnectionManage
             initial_connection_window_size: number(CONNECTION_WINDOW),
             ..Default::default()
         }),
-        local_reply_config: Some(local_replies::config()),
+        local_reply_config: Some(local_replies::config(answers)),
         ..Default::default()
     }
 }

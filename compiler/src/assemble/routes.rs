@@ -22,6 +22,7 @@ use envoy_types::pb::envoy::r#type::matcher::v3::{
     RegexMatchAndSubstitute, RegexMatcher, StringMatcher, string_matcher::MatchPattern,
 };
 use envoy_types::pb::google::protobuf::{Any, Struct, Value, value::Kind};
+use microgw_faults::Fault;
 use prost::Message as _;
 
 use super::rules::{RuleId, Rules};
@@ -98,9 +99,7 @@ impl Routes {
         let area = self.areas.entry(api.base_path.clone()).or_default();
         let mut content = Vec::new();
         if let Ok(template) = PathTemplate::parse(&format!("{}/*", api.base_path)) {
-            let body = fault(503, "Service Unavailable", "The API could not be published");
-            let route = direct(path_match(&template), 503, Some(body), &[]);
-            let route = route.encode_to_vec();
+            let route = refuse(path_match(&template), Fault::ApiUnavailable, &[]).encode_to_vec();
             content.clone_from(&route);
             area.push(Entry { template, routes: vec![route], refusal: None });
         }
@@ -113,8 +112,7 @@ impl Routes {
         for path in ["/health", "/health/*"] {
             let Ok(template) = PathTemplate::parse(path) else { continue };
             let headers = [(names::GENERATION_HEADER, generation)];
-            let body = r#"{"status":"healthy"}"#.to_owned();
-            let route = direct(path_match(&template), 200, Some(body), &headers);
+            let route = direct(path_match(&template), 200, Some(r#"{"status":"healthy"}"#), &headers);
             area.push(Entry { template, routes: vec![route.encode_to_vec()], refusal: None });
         }
         for path in ["/apikey", "/apikey/*"] {
@@ -195,8 +193,7 @@ fn operation_routes(
         (_, Some(production), _) => vec![forward(None, production)],
         // A caller without credentials counts as a production caller.
         (Access::Public, None, Some(_)) => {
-            let message = "Production key offered to the API with no production endpoint";
-            vec![direct(matching(None), 403, Some(fault(900_901, message, message)), &[])]
+            vec![refuse(matching(None), Fault::NoProductionEndpoint, &[])]
         }
         (_, None, None) => Vec::new(),
     }
@@ -253,7 +250,7 @@ impl Refusal {
         Refusal { allow, transports: api.transports }
     }
 
-    /// 405 with `Allow` for all of `templates`; the listener gives it its body.
+    /// 405 with `Allow` for all of `templates`.
     pub fn route(&self, templates: &[&PathTemplate]) -> Route {
         let mut matching = match templates {
             [template] => path_match(template),
@@ -263,12 +260,17 @@ impl Refusal {
             }
         };
         matching.headers.extend(transport(self.transports));
-        direct(matching, 405, None, &[("allow", &self.allow)])
+        refuse(matching, Fault::MethodNotAllowed, &[("allow", &self.allow)])
     }
 }
 
+/// A fault that Envoy answers. The listener knows it by the route's name, and gives it its body: the table stays small.
+fn refuse(matching: RouteMatch, fault: Fault, headers: &[(&str, &str)]) -> Route {
+    Route { name: fault.name().to_owned(), ..direct(matching, fault.status().into(), None, headers) }
+}
+
 /// A reply that Envoy makes itself. With a body it is JSON.
-pub fn direct(matching: RouteMatch, status: u32, body: Option<String>, headers: &[(&str, &str)]) -> Route {
+fn direct(matching: RouteMatch, status: u32, body: Option<&str>, headers: &[(&str, &str)]) -> Route {
     let content_type = body.as_ref().map(|_| ("content-type", "application/json"));
     Route {
         r#match: Some(matching),
@@ -276,17 +278,14 @@ pub fn direct(matching: RouteMatch, status: u32, body: Option<String>, headers: 
         response_headers_to_add: headers.iter().copied().chain(content_type).map(header).collect(),
         action: Some(Action::DirectResponse(DirectResponseAction {
             status,
-            body: body.map(|body| DataSource { specifier: Some(Specifier::InlineString(body)), ..Default::default() }),
+            body: body.map(|body| DataSource {
+                specifier: Some(Specifier::InlineString(body.to_owned())),
+                ..Default::default()
+            }),
             ..Default::default()
         })),
         ..Default::default()
     }
-}
-
-/// The gateway's one error shape.
-pub fn fault(code: u32, message: &str, description: &str) -> String {
-    let text = |text: &str| serde_json::Value::from(text).to_string();
-    format!(r#"{{"fault":{{"code":{code},"message":{},"description":{}}}}}"#, text(message), text(description))
 }
 
 fn header((name, value): (&str, &str)) -> HeaderValueOption {

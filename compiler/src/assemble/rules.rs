@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use microgw_proto::rules::v1 as pb;
 use prost::Message as _;
 
+use super::answers::Answers;
 use super::wire::{digest, hex};
 use crate::model::{Access, Alternative, Api, KeyLocation, Operation, Requirement};
 use crate::settings::Settings;
@@ -13,7 +14,7 @@ use crate::settings::Settings;
 pub struct Rules<'a> {
     settings: &'a Settings,
     book: pb::RuleBook,
-    /// What every rule's identity covers besides its own content: issuers and API keys.
+    /// What every rule's identity covers besides its own content: issuers, API keys and how faults are worded.
     realm: Vec<u8>,
     policies: HashMap<Vec<u8>, u32>,
 }
@@ -24,7 +25,7 @@ pub type RuleId = String;
 // === impl Rules ===
 
 impl<'a> Rules<'a> {
-    pub fn new(settings: &'a Settings) -> Rules<'a> {
+    pub fn new(settings: &'a Settings, answers: &Answers) -> Rules<'a> {
         let issuers = settings.issuers.iter().map(|issuer| pb::Issuer {
             issuer: issuer.issuer.clone(),
             audiences: issuer.audiences.clone(),
@@ -40,6 +41,7 @@ impl<'a> Rules<'a> {
                 allow_unlimited: keys.allow_unlimited,
                 require_allowed_apis: keys.require_allowed_apis,
             }),
+            fault_bodies: answers.own(),
             ..Default::default()
         };
         Rules { settings, realm: book.encode_to_vec(), book, policies: HashMap::new() }

@@ -12,6 +12,7 @@ use prost::{Message as _, Name as _};
 
 use super::*;
 use crate::compile::{Options, compile};
+use crate::error_template::{ErrorTemplate, Syntax};
 use crate::files::MemoryFiles;
 use crate::settings::{ApiKeys, Credentials, Issuer, Listeners, TlsIdentity, TrustStore};
 use crate::snapshot::{Fallback, Resource};
@@ -221,6 +222,27 @@ fn equal_input_gives_equal_bytes() {
     assert_eq!(first.resources, second.resources);
     assert_eq!(first.generation, second.generation);
     assert_eq!(first.rules.encode_to_vec(), second.rules.encode_to_vec());
+}
+
+#[test]
+fn wording_changes_every_rule_and_the_listeners_where_envoy_says_it() {
+    let (model, settings) = (model(&[SHOP]), settings());
+    let worded = |code| {
+        let (code, source) = (Some(code), "{{ message }}".to_owned());
+        let mut worded = model.clone();
+        worded.error_templates.push(ErrorTemplate { code, problem: false, syntax: Syntax::Json, source });
+        snapshot(&worded, &settings)
+    };
+    let (usual, engine, envoy) = (snapshot(&model, &settings), worded(900_902), worded(404));
+    let ids = |snapshot: &Snapshot| snapshot.rules.rules.iter().map(|rule| rule.id.clone()).collect::<BTreeSet<_>>();
+    assert!(ids(&usual).is_disjoint(&ids(&engine)), "a request is refused in the words of its own generation");
+    let [body] = &engine.rules.fault_bodies[..] else { panic!("{:?}", engine.rules.fault_bodies) };
+    assert_eq!((body.fault.as_str(), body.body.as_str()), ("missing-credentials", "\"Missing Credentials\""));
+    assert_eq!(usual.resources[&ResourceType::Listener], engine.resources[&ResourceType::Listener]);
+    assert_ne!(usual.resources[&ResourceType::Listener], envoy.resources[&ResourceType::Listener]);
+    for worded in [engine, envoy] {
+        assert_eq!(usual.resources[&ResourceType::Cluster], worded.resources[&ResourceType::Cluster]);
+    }
 }
 
 #[test]

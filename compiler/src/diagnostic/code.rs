@@ -63,6 +63,7 @@ codes! {
     UnusedFragment "0107" Note "unused-fragment" "A file is no definition, and no definition refers to it."
     DeploymentConfig "0108" Error "deployment-config" "`conf/deployment-config.toml` has a wrong key or value."
     DeploymentIgnored "0109" Note "deployment-ignored" "A section of `conf/deployment-config.toml` has no meaning here."
+    ErrorTemplate "0110" Error "error-template" "A template in `error_templates` cannot be used."
 
     UnsupportedVersion "0201" Error "unsupported-version" "A definition is not Swagger 2.0, OpenAPI 3.0 or OpenAPI 3.1."
     MissingInfo "0202" Error "missing-info" "A definition has no `info.title` or no `info.version`."

@@ -61,7 +61,7 @@ fn codes_are_found_by_number_and_name() {
 #[test]
 fn names_of_no_code_have_codes_near() {
     let near = |name: &str| Code::near(name).iter().map(|code| code.slug()).collect::<Vec<_>>();
-    assert_eq!(near("MGW-0113").first(), Some(&"deployment-ignored"));
+    assert_eq!(near("MGW-0113").first(), Some(&"error-template"));
     assert_eq!(near("duplicate-kye").first(), Some(&"duplicate-key"));
     assert!(near("etcd endpoint").contains(&"etcd"), "{:?}", near("etcd endpoint"));
     assert!(near("MGW-9999").is_empty() && near("").is_empty() && near("zzzzzz").is_empty());

@@ -11,11 +11,9 @@ use envoy_types::pb::envoy::r#type::v3::HttpStatus;
 use envoy_types::pb::google::protobuf::value::Kind;
 use envoy_types::pb::google::protobuf::{Struct, Value};
 use envoy_types::pb::google::rpc;
-use microgw_engine::{Allow, Deny, ENVIRONMENT_HEADER, Reason, Rule};
+use microgw_engine::{Allow, Answers, Deny, ENVIRONMENT_HEADER, Reason, Rule};
+use microgw_faults::Form;
 use tonic::Code;
-
-/// Seconds that clients are told to wait when a lookup failed.
-const RETRY_AFTER: &str = "1";
 
 pub(super) fn allowed(allow: Allow<'_>, rule: &Rule) -> CheckResponse {
     let path = allow.path.map(|path| header(":path", path));
@@ -32,24 +30,24 @@ pub(super) fn allowed(allow: Allow<'_>, rule: &Rule) -> CheckResponse {
     }
 }
 
-pub(super) fn denied(deny: &Deny<'_>, rule: Option<&Rule>) -> CheckResponse {
+pub(super) fn denied(deny: &Deny<'_>, form: Form, rule: Option<&Rule>) -> CheckResponse {
     let fault = deny.reason.fault();
-    let code = match fault.status {
+    let usual = Answers::default();
+    let words = rule.map_or(&usual, |rule| rule.answers()).body(fault, form);
+    let code = match fault.status() {
         401 => Code::Unauthenticated,
         403 => Code::PermissionDenied,
         503 => Code::Unavailable,
         _ => Code::Internal,
     };
     let mut headers =
-        vec![header("content-type", "application/json".to_owned()), header("cache-control", "no-store".to_owned())];
+        vec![header("content-type", words.content_type.to_owned()), header("cache-control", "no-store".to_owned())];
     headers.extend(deny.challenges.iter().map(|challenge| header("www-authenticate", challenge.to_string())));
-    if deny.reason == Reason::Unavailable {
-        headers.push(header("retry-after", RETRY_AFTER.to_owned()));
-    }
+    headers.extend(fault.retry_after().map(|seconds| header("retry-after", seconds.to_owned())));
     let response = DeniedHttpResponse {
-        status: Some(HttpStatus { code: fault.status.into() }),
+        status: Some(HttpStatus { code: i32::from(fault.status()) }),
         headers,
-        body: fault.body.to_owned(),
+        body: words.body.to_owned(),
     };
     CheckResponse {
         status: Some(rpc::Status { code: code as i32, ..rpc::Status::default() }),

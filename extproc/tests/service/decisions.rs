@@ -7,6 +7,7 @@ use microgw_engine::{ApiGrant, UnixTime};
 use microgw_extproc::authz::Decider;
 use microgw_extproc::keys::KeyTiming;
 use microgw_extproc::socket::PrivateListener;
+use microgw_proto::rules::v1::{FaultBody, fault_body};
 
 use crate::fixtures::{Idp, IdpKey, Page, Service, US, book, key_set, now};
 
@@ -31,6 +32,39 @@ async fn a_request_without_credentials_is_told_what_to_bring() {
     assert_eq!(reply.metadata["operation"], "GET /v2/pet/{petId}");
     assert_eq!(reply.metadata["reason"], "missing_credentials");
     assert_eq!(service.counter("microgw_decisions_total{reason=\"missing_credentials\"}"), 1);
+}
+
+#[tokio::test]
+async fn a_refusal_has_the_form_that_was_asked_for() {
+    let service = service().await;
+    let accept = ("accept", "text/html, application/problem+json");
+    let reply = service.ask("/v2/pet/1", &[accept]).await;
+    assert_eq!((reply.status, reply.header("content-type")), (401, vec!["application/problem+json"]));
+    assert!(reply.body.starts_with(r#"{"type":"urn:micro-gw:error:missing-credentials","#), "{}", reply.body);
+    let reply = service.ask("/v2/pet/1", &[accept, ("content-type", "application/grpc+proto")]).await;
+    assert_eq!(reply.header("content-type"), ["text/plain"]);
+    assert!(reply.body.starts_with("Missing Credentials."), "{}", reply.body);
+    // A route whose rule nobody knows.
+    let reply = service.ask_as("00000000000000000000000000000009", "/v2/pet/1", &[]).await;
+    assert_eq!((reply.status, reply.code()), (500, 900_900));
+}
+
+#[tokio::test]
+async fn a_refusal_is_in_the_words_of_the_rules_own_generation() {
+    let service = service().await;
+    let mut worded = book("two");
+    worded.rules[0].id = 2u128.to_be_bytes().to_vec();
+    worded.fault_bodies.push(FaultBody {
+        fault: "missing-credentials".into(),
+        form: fault_body::Form::Fault.into(),
+        content_type: "text/html".into(),
+        body: "<p>no key".into(),
+    });
+    service.decider.rules.load(&worded).unwrap();
+    let own = service.ask_as("00000000000000000000000000000002", "/v2/pet/1", &[]).await;
+    assert_eq!((own.status, own.header("content-type"), own.body.as_str()), (401, vec!["text/html"], "<p>no key"));
+    let usual = service.ask("/v2/pet/1", &[]).await;
+    assert_eq!((usual.status, usual.code()), (401, 900_902));
 }
 
 #[tokio::test]

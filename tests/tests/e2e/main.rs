@@ -3,6 +3,7 @@
 mod api_keys;
 mod drain;
 mod environments;
+mod errors;
 mod publish;
 mod quick_start;
 mod refused_by_envoy;

@@ -1,0 +1,48 @@
+use super::*;
+
+fn template(syntax: Syntax, source: &str) -> ErrorTemplate {
+    ErrorTemplate { code: None, problem: false, syntax, source: source.to_owned() }
+}
+
+#[test]
+fn values_are_escaped_by_what_the_template_is() {
+    let render = |syntax, source| template(syntax, source).render(Fault::MalformedLogin).unwrap();
+    assert_eq!(
+        render(Syntax::Json, r#"{"c": {{ code }}, "m": {{ description }}}"#),
+        r#"{"c": 900912, "m": "Invalid Format. Make sure you have given the credentials in correct format with \":\" character"}"#
+    );
+    assert!(render(Syntax::Xml, "<e>{{ description }}</e>").contains("&quot;:&quot;"));
+    assert!(render(Syntax::Text, "{{ status }} {{ description }}").contains("\":\""));
+    assert_eq!(render(Syntax::Text, "{{ name }} {{ type }}"), "malformed-login urn:micro-gw:error:malformed-login");
+}
+
+#[test]
+fn what_cannot_be_rendered_is_told_with_its_line() {
+    let error = |syntax, source| template(syntax, source).render(Fault::NotFound).unwrap_err();
+    assert_eq!(error(Syntax::Text, "a\n{{ request }}").line, 2);
+    assert_eq!(error(Syntax::Text, "a\n\n{% if %}").line, 3);
+    let quotes = error(Syntax::Json, r#"{"m": "{{ message }}"}"#);
+    assert!(quotes.message.contains("does not render to JSON"), "{quotes}");
+}
+
+#[test]
+fn a_template_has_a_budget() {
+    let endless = "{% for a in [1,2,3,4,5,6,7,8,9] %}{% for b in [1,2,3,4,5,6,7,8,9] %}{% for c in [1,2,3,4,5,6,7,8,9] %}\
+        {% for d in [1,2,3,4,5,6,7,8,9] %}{% for e in [1,2,3,4,5,6,7,8,9] %}{{ message }}{% endfor %}{% endfor %}\
+        {% endfor %}{% endfor %}{% endfor %}";
+    assert!(template(Syntax::Text, endless).render(Fault::NotFound).is_err());
+    let long = format!("{{{{ '{}' * 1000000000 }}}}", "x".repeat(1000));
+    assert!(template(Syntax::Text, &long).render(Fault::NotFound).is_err());
+    // No file is ever read.
+    assert!(template(Syntax::Text, "{% include 'a' %}").render(Fault::NotFound).is_err());
+}
+
+#[test]
+fn a_code_fits_better_than_the_default() {
+    let all = template(Syntax::Json, "");
+    let one = ErrorTemplate { code: Some(404), ..all.clone() };
+    assert!(one.fits(Fault::NotFound, Form::Fault) > all.fits(Fault::NotFound, Form::Fault));
+    assert_eq!(one.fits(Fault::Internal, Form::Fault), None);
+    assert_eq!(all.fits(Fault::NotFound, Form::Problem), None);
+    assert_eq!(all.fits(Fault::NotFound, Form::Text), None);
+}
