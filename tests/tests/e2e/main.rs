@@ -4,6 +4,7 @@ mod api_keys;
 mod drain;
 mod environments;
 mod errors;
+mod local_replies;
 mod publish;
 mod quick_start;
 mod refused_by_envoy;
