@@ -17,8 +17,15 @@ pub struct RuleStore {
     /// Of the newest generation, for answers that belong to no rule.
     answers: ArcSwap<Answers>,
     /// Oldest first.
-    generations: Mutex<Vec<(String, Rules)>>,
+    generations: Mutex<Vec<Generation>>,
     operations: Arc<Operations>,
+}
+
+#[derive(Debug)]
+struct Generation {
+    name: String,
+    rules: Rules,
+    answers: Arc<Answers>,
 }
 
 /// A rule, and where its decisions are counted.
@@ -33,9 +40,9 @@ impl RuleStore {
     pub fn load(&self, book: &RuleBook) -> Result<(), LoadError> {
         let rules = Rule::load(book)?;
         let mut generations = self.lock();
-        generations.retain(|(generation, _)| *generation != book.generation);
-        generations.push((book.generation.clone(), rules));
-        self.answers.store(Arc::new(Answers::load(book)));
+        generations.retain(|generation| generation.name != book.generation);
+        let answers = Arc::new(Answers::load(book));
+        generations.push(Generation { name: book.generation.clone(), rules, answers });
         self.publish(&generations);
         Ok(())
     }
@@ -43,7 +50,7 @@ impl RuleStore {
     /// Forgets a generation; what it shares with others stays.
     pub fn retire(&self, generation: &str) {
         let mut generations = self.lock();
-        generations.retain(|(own, _)| own != generation);
+        generations.retain(|own| own.name != generation);
         self.publish(&generations);
     }
 
@@ -63,7 +70,7 @@ impl RuleStore {
 
     /// Oldest first.
     pub fn generations(&self) -> Vec<String> {
-        self.lock().iter().map(|(generation, _)| generation.clone()).collect()
+        self.lock().iter().map(|generation| generation.name.clone()).collect()
     }
 
     /// Rules of all generations, each once.
@@ -75,19 +82,20 @@ impl RuleStore {
         self.len() == 0
     }
 
-    fn publish(&self, generations: &[(String, Rules)]) {
-        let capacity = generations.iter().map(|(_, rules)| rules.len()).max().unwrap_or(0);
+    fn publish(&self, generations: &[Generation]) {
+        let capacity = generations.iter().map(|generation| generation.rules.len()).max().unwrap_or(0);
         let mut union = HashMap::with_capacity(capacity);
-        let rules = generations.iter().flat_map(|(_, rules)| rules);
+        let rules = generations.iter().flat_map(|generation| &generation.rules);
         let places = self.operations.assign(rules.clone().map(|(_, rule)| &**rule));
         for ((id, rule), place) in rules.zip(places) {
             union.insert(*id, Armed { rule: Arc::clone(rule), place });
         }
         self.union.store(Arc::new(union));
+        self.answers.store(generations.last().map(|newest| Arc::clone(&newest.answers)).unwrap_or_default());
     }
 
     /// Nothing between lock and unlock can leave the list half changed.
-    fn lock(&self) -> MutexGuard<'_, Vec<(String, Rules)>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Generation>> {
         self.generations.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
