@@ -14,8 +14,7 @@ use serde_json::{Value, json};
 use tracing::Level;
 
 use crate::args::{self, Compile, Format};
-use crate::gateway::system_trust;
-use crate::inspect::passing_identity;
+use crate::inspect::{backend_trust, passing_identity};
 use crate::preflight::Trial;
 use crate::project::Project;
 use crate::{logging, output};
@@ -46,7 +45,7 @@ pub fn build(args: &args::Build) -> anyhow::Result<()> {
 /// A real Envoy has to take the snapshot.
 fn preflight(args: &args::Build, model: &Model, bytes: &[u8]) -> anyhow::Result<()> {
     let config = crate::settings(&args.project, &args.settings, args.compile.allow_unenforced)?;
-    let settings = config.settings(passing_identity()?, system_trust());
+    let settings = config.settings(passing_identity()?, backend_trust(&config));
     let envoy = args.settings.envoy.as_deref().or(config.envoy.path.as_deref());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     runtime.block_on(async {

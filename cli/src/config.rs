@@ -16,6 +16,7 @@ mod references;
 mod resolve;
 mod search;
 mod telemetry;
+mod tls;
 mod users;
 mod values;
 
@@ -34,7 +35,8 @@ pub use diagnostic::ConfigDiagnostic;
 pub use issuers::{Issuer, KeySource};
 pub use keys::{Kind, Status, all as keys};
 pub use telemetry::LogFormat;
-pub use users::{User, Users};
+pub use tls::{IdentityFiles, KeyEntry, SHIPPED, SigningKeyFile, Store, Trust, VerifyingKey};
+pub use users::{Secret, User, Users};
 
 /// Everything that applies.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,8 +47,10 @@ pub struct Config {
     pub api_keys: settings::ApiKeys,
     /// `None`: `/apikey` is not served.
     pub api_key_issuer: Option<ApiKeyIssuer>,
-    /// PEM key that signs API keys, and verifies them also where none are issued. `None`: the one in `data_dir`.
-    pub api_key_file: Option<PathBuf>,
+    /// What signs API keys, and verifies them also where none are issued. `None`: the key in `data_dir`.
+    pub api_key_file: Option<SigningKeyFile>,
+    pub api_key_verifier: Option<VerifyingKey>,
+    pub trust: Trust,
     /// As configured: see [`Config::users`].
     pub users: Vec<User>,
     /// `None`: tokens are verified each time.
@@ -72,13 +76,6 @@ pub struct Listeners {
     pub http2: bool,
     /// `None`: a self-signed certificate.
     pub identity: Option<IdentityFiles>,
-}
-
-/// A certificate chain and its private key, PEM.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IdentityFiles {
-    pub certificate_chain: PathBuf,
-    pub private_key: PathBuf,
 }
 
 /// What keys from `/apikey` say.

@@ -1,19 +1,22 @@
 //! `run` and `serve`: the whole gateway in one process, with or without an Envoy of its own.
 
-mod identity;
+mod data;
 mod last_live;
 mod observer;
 pub mod probe;
 mod publishing;
+mod renewal;
 mod services;
 mod source;
 mod watch;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use anyhow::Context as _;
+use arc_swap::ArcSwap;
+use micro_gw::certificates::Certificates;
 use microgw_compiler::assemble::{Input, assemble, names};
 use microgw_compiler::model::Model;
 use microgw_compiler::settings::Settings;
@@ -26,7 +29,6 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tracing::Instrument as _;
 
-pub use self::identity::system_trust;
 use self::last_live::{LastLive, Loaded};
 use self::observer::Observer;
 use self::probe::{HealthProbe, Targets};
@@ -147,12 +149,20 @@ fn bootstrap(node: &str, project: &str, paths: &SocketPaths, overload: Overload)
 /// The parts that outlive a single publish.
 struct Gateway {
     publisher: Publisher,
-    settings: Arc<Settings>,
+    config: Config,
+    certificates: Arc<Mutex<Certificates>>,
+    settings: ArcSwap<Settings>,
     source: Source,
     last_live: Arc<LastLive>,
     services: Services,
     observer: Observer,
     _stop_xds: oneshot::Sender<()>,
+}
+
+/// What is to be done next.
+struct Wanted {
+    artifact: Option<(Arc<Loaded>, Publishing)>,
+    certificates: bool,
 }
 
 // === impl Gateway ===
@@ -165,13 +175,13 @@ impl Gateway {
         targets: Targets,
     ) -> anyhow::Result<Gateway> {
         let data = &config.gateway.data_dir;
-        identity::data_directory(data)?;
+        data::directory(data)?;
         let source = Source::new(&args.target, &args.compile)?;
         let project = source::project_name(&args.target)?;
-        let files = config.listeners.identity.as_ref();
-        let files = files.map(|files| (files.certificate_chain.as_path(), files.private_key.as_path()));
-        let settings = Arc::new(config.settings(identity::tls(files, data)?, identity::system_trust()));
-        let mut services = Services::start(config, data, paths)?;
+        let certificates = Certificates::load(config, data)?;
+        let settings = Arc::new(certificates.settings(config));
+        let mut services = Services::start(config, &certificates, paths)?;
+        let certificates = Arc::new(Mutex::new(certificates));
         let last_live = Arc::new(LastLive::new(data, &project));
         let resumed = match last_live.resume() {
             Some((loaded, rules)) => {
@@ -197,7 +207,7 @@ impl Gateway {
             resumed,
         );
         services.serve_decisions(paths)?;
-        let observer = Observer::new(publisher.clone(), last_live.clone());
+        let observer = Observer::new(publisher.clone(), last_live.clone(), certificates.clone());
         services.serve_admin(config, observer.clone()).await?;
         let listener = tokio::net::UnixListener::from_std(sockets::bind(&paths.xds)?)?;
         let (stop, stopped) = oneshot::channel::<()>();
@@ -208,7 +218,17 @@ impl Gateway {
                 tracing::error!(%error, "the xDS server failed");
             }
         });
-        Ok(Gateway { publisher, settings, source, last_live, services, observer, _stop_xds: stop })
+        Ok(Gateway {
+            publisher,
+            config: config.clone(),
+            certificates,
+            settings: ArcSwap::new(settings),
+            source,
+            last_live,
+            services,
+            observer,
+            _stop_xds: stop,
+        })
     }
 
     /// Publishes, and publishes again when asked to, until told to stop.
@@ -218,47 +238,67 @@ impl Gateway {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut changes = watch::Changes::of(args.watch.then_some(&self.source))?;
         let announcer = tokio::spawn(self.observer.clone().announce(args.output, envoy, self.services.admin_address()));
+        let mut certificates = self.watch_certificates();
         // What cannot be loaded at the start is an error; later, the last good generation keeps serving.
-        let begin = || Publishing::begin(self.services.metrics());
-        let publishing = begin();
-        let mut next = Some((publishing.span.in_scope(|| self.source.load())?, publishing));
+        let publishing = Publishing::begin(self.services.metrics());
+        let mut latest = Arc::new(publishing.span.in_scope(|| self.source.load())?);
+        let mut wanted = Wanted { artifact: Some((latest.clone(), publishing)), certificates: false };
         loop {
-            if let Some((loaded, publishing)) = next.take() {
-                let span = publishing.span.clone();
-                tokio::select! {
-                    outcome = self.publish(Arc::new(loaded)).instrument(span) => {
-                        publishing.end(&outcome, &self.publisher);
-                        report(&outcome);
-                    }
-                    _ = terminate.recv() => break,
-                    _ = interrupt.recv() => break,
-                }
-            }
             tokio::select! {
-                _ = hangup.recv() => {}
-                () = changes.next() => {}
+                () = self.carry_out(&mut wanted, &mut latest) => {}
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
             }
-            let (source, publishing) = (self.source.clone(), begin());
-            let span = publishing.span.clone();
-            next = match tokio::task::spawn_blocking(move || span.in_scope(|| source.load())).await? {
-                Ok(loaded) => Some((loaded, publishing)),
-                Err(error) => {
-                    publishing.failed();
-                    if !error.is::<crate::build::DoesNotBuild>() {
-                        tracing::error!("{error:#}");
-                    }
-                    None
-                }
-            };
+            tokio::select! {
+                _ = hangup.recv() => wanted = Wanted { artifact: self.load().await?, certificates: true },
+                () = changes.next() => wanted.artifact = self.load().await?,
+                () = certificates.changed() => wanted.certificates = true,
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+            }
         }
         announcer.abort();
         Ok(())
     }
 
-    async fn publish(&self, loaded: Arc<Loaded>) -> Outcome {
-        let (settings, last_live, observer) = (self.settings.clone(), self.last_live.clone(), self.observer.clone());
+    /// Certificates come first, by themselves: it is then known which of the two Envoy refuses.
+    async fn carry_out(&self, wanted: &mut Wanted, latest: &mut Arc<Loaded>) {
+        if std::mem::take(&mut wanted.certificates) {
+            self.renew(latest).await;
+        }
+        if let Some((loaded, publishing)) = wanted.artifact.take() {
+            let outcome = self.publish(loaded.clone(), self.settings.load_full(), publishing).await;
+            if !matches!(outcome, Outcome::Rejected(_)) {
+                *latest = loaded;
+            }
+        }
+    }
+
+    /// `None`: it cannot be loaded, which has been said.
+    async fn load(&self) -> anyhow::Result<Option<(Arc<Loaded>, Publishing)>> {
+        let (source, publishing) = (self.source.clone(), Publishing::begin(self.services.metrics()));
+        let span = publishing.span.clone();
+        Ok(match tokio::task::spawn_blocking(move || span.in_scope(|| source.load())).await? {
+            Ok(loaded) => Some((Arc::new(loaded), publishing)),
+            Err(error) => {
+                publishing.failed();
+                if !error.is::<crate::build::DoesNotBuild>() {
+                    tracing::error!("{error:#}");
+                }
+                None
+            }
+        })
+    }
+
+    async fn publish(&self, loaded: Arc<Loaded>, settings: Arc<Settings>, publishing: Publishing) -> Outcome {
+        let outcome = self.offer(loaded, settings).instrument(publishing.span.clone()).await;
+        publishing.end(&outcome, &self.publisher);
+        report(&outcome);
+        outcome
+    }
+
+    async fn offer(&self, loaded: Arc<Loaded>, settings: Arc<Settings>) -> Outcome {
+        let (last_live, observer) = (self.last_live.clone(), self.observer.clone());
         let previous = last_live.current();
         let reassemble = move |fallbacks: &Fallbacks| {
             let model = loaded.model().map_err(|error| format!("{error:#}"))?;

@@ -5,16 +5,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use micro_gw::certificates;
+use micro_gw::config::Config;
 use microgw_compiler::artifact;
 use microgw_compiler::assemble::{Input, assemble};
 use microgw_compiler::model::{Access, Api, Endpoint, EndpointId, KeyLocation, Model, Operation, Requirement};
-use microgw_compiler::settings::{Settings, TlsIdentity};
+use microgw_compiler::settings::{Settings, TlsIdentity, TrustStore};
 use microgw_compiler::snapshot::{Fallbacks, Snapshot};
 use serde_json::{Value, json};
 
 use crate::args::{self, Format};
 use crate::build;
-use crate::gateway::system_trust;
 use crate::output;
 use crate::preflight::Trial;
 
@@ -80,7 +81,16 @@ fn settings(args: &args::Inspect) -> anyhow::Result<Settings> {
     let sources =
         args::Settings { config: args.config.clone(), envoy: args.binary.clone(), overrides: args.overrides.clone() };
     let config = crate::settings(&PathBuf::new(), &sources, false)?;
-    Ok(config.settings(passing_identity()?, system_trust()))
+    Ok(config.settings(passing_identity()?, backend_trust(&config)))
+}
+
+/// Whom backends are verified by. An artifact can be looked at where the gateway's files are not.
+pub fn backend_trust(config: &Config) -> Option<TrustStore> {
+    let store = config.trust.backends.as_ref();
+    certificates::backend_trust(store).unwrap_or_else(|error| {
+        output::note(&format!("{error:#}: the generation is not the one that a gateway with that file has"));
+        certificates::system_trust()
+    })
 }
 
 /// A self-signed certificate that nobody will see.

@@ -174,13 +174,13 @@ mod tests {
     use envoy_types::pb::envoy::service::auth::v3::check_response::HttpResponse;
 
     use super::*;
-    use crate::keys::KeyTiming;
+    use crate::keys::{KeyTiming, Transport};
     use crate::metrics::Exposition;
 
     #[tokio::test]
     async fn a_panic_is_answered() {
         let metrics = Metrics::new();
-        let keys = KeyStore::start([], KeyTiming::default(), &metrics).unwrap();
+        let keys = KeyStore::start([], KeyTiming::default(), &Transport::default(), &metrics).unwrap();
         let decider = Decider::new(
             Arc::default(),
             FactCache::new(0, Duration::ZERO),

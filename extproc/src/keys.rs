@@ -4,6 +4,7 @@
 //! published last, or wait for it.
 
 mod fetch;
+mod transport;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -19,6 +20,8 @@ use tokio::time::{Instant, sleep_until};
 use crate::metrics::Metrics;
 pub use fetch::FetchError;
 use fetch::Fetcher;
+use transport::Clients;
+pub use transport::{ForwardProxy, Transport};
 
 /// Between attempts while an issuer's keys were never seen.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
@@ -55,7 +58,8 @@ pub struct KeyTiming {
 /// The keys of every issuer.
 pub struct KeyStore {
     sources: HashMap<KeySource, Source>,
-    cooldown: Duration,
+    clients: Clients,
+    timing: KeyTiming,
     /// Ends with the store.
     _tasks: JoinSet<()>,
 }
@@ -63,6 +67,8 @@ pub struct KeyStore {
 struct Source {
     published: watch::Receiver<Published>,
     wanted: Arc<Notify>,
+    /// `None`: its keys are fetched.
+    pinned: Option<watch::Sender<Published>>,
 }
 
 #[derive(Clone, Default)]
@@ -91,15 +97,18 @@ impl KeyStore {
     pub fn start(
         issuers: impl IntoIterator<Item = IssuerKeys>,
         timing: KeyTiming,
+        transport: &Transport,
         metrics: &Arc<Metrics>,
     ) -> Result<KeyStore, FetchError> {
+        let clients = Clients::new(transport, timing.timeout)?;
         let (mut sources, mut tasks) = (HashMap::new(), JoinSet::new());
         for issuer in issuers {
             let wanted = Arc::new(Notify::new());
             let (sender, published) = watch::channel(Published::default());
-            match issuer.location {
+            let pinned = match issuer.location {
                 None => {
                     sender.send_modify(|published| published.keys = Some(Arc::new(issuer.pinned)));
+                    Some(sender)
                 }
                 Some(location) => {
                     let task = Task {
@@ -107,7 +116,7 @@ impl KeyStore {
                             KeySource::Issuer(name) => Arc::clone(name),
                             KeySource::ApiKeys => "API keys".into(),
                         },
-                        fetcher: Fetcher::new(location, timing.timeout)?,
+                        fetcher: Fetcher::new(location, timing.timeout, &clients)?,
                         pinned: issuer.pinned,
                         timing,
                         metrics: Arc::clone(metrics),
@@ -115,11 +124,30 @@ impl KeyStore {
                         published: sender,
                     };
                     tasks.spawn(task.run());
+                    None
                 }
-            }
-            sources.insert(issuer.source, Source { published, wanted });
+            };
+            sources.insert(issuer.source, Source { published, wanted, pinned });
         }
-        Ok(KeyStore { sources, cooldown: timing.cooldown, _tasks: tasks })
+        Ok(KeyStore { sources, clients, timing, _tasks: tasks })
+    }
+
+    /// Fetches over `transport` from now on.
+    pub fn reach_over(&self, transport: &Transport) -> Result<(), FetchError> {
+        self.clients.replace(transport, self.timing.timeout)
+    }
+
+    /// Other keys for a source whose keys are known and not fetched. Those that it no longer has are withdrawn, and with
+    /// them what they verified.
+    pub fn replace(&self, source: &KeySource, keys: KeySet) {
+        let Some(pinned) = self.sources.get(source).and_then(|source| source.pinned.as_ref()) else { return };
+        pinned.send_modify(|published| {
+            let keys = match &published.keys {
+                Some(old) => keys.succeed(old),
+                None => keys,
+            };
+            published.keys = Some(Arc::new(keys));
+        });
     }
 
     /// Answers at once where it can. The caller bounds the time.
@@ -130,7 +158,7 @@ impl KeyStore {
                 None => Answer::Unavailable,
             },
             Lookup::FreshKeys(source) => match self.sources.get(source) {
-                Some(source) => source.fresh_keys(self.cooldown).await,
+                Some(source) => source.fresh_keys(self.timing.cooldown).await,
                 None => Answer::Unavailable,
             },
         }

@@ -48,13 +48,23 @@ impl SigningKey {
         Ok(pem)
     }
 
+    /// Named by its thumbprint, RFC 7638: the same name wherever the key is used.
     pub fn from_pem(pem: &str) -> Result<SigningKey, SigningKeyError> {
+        SigningKey::named(pem, None)
+    }
+
+    /// Named as it is called where it comes from.
+    pub fn from_pem_as(pem: &str, kid: &str) -> Result<SigningKey, SigningKeyError> {
+        SigningKey::named(pem, Some(kid.to_owned()))
+    }
+
+    fn named(pem: &str, kid: Option<String>) -> Result<SigningKey, SigningKeyError> {
         let ec = || EncodingKey::from_ec_pem(pem.as_bytes()).map(|key| (key, Algorithm::ES256));
         let rsa = || EncodingKey::from_rsa_pem(pem.as_bytes()).map(|key| (key, Algorithm::RS256));
         let (key, algorithm) = ec().or_else(|_| rsa()).map_err(|_| SigningKeyError::Unusable)?;
         let mut jwk = Jwk::from_encoding_key(&key, algorithm).map_err(|_| SigningKeyError::Unusable)?;
-        // RFC 7638: the same name wherever the key is used.
-        let kid = jwk.thumbprint(ThumbprintHash::SHA256).map_err(|_| SigningKeyError::Unusable)?;
+        let thumbprint = || jwk.thumbprint(ThumbprintHash::SHA256).map_err(|_| SigningKeyError::Unusable);
+        let kid = kid.map_or_else(thumbprint, Ok)?;
         jwk.common.key_id = Some(kid.clone());
         let public = serde_json::json!({ "keys": [jwk] }).to_string();
         let public = KeySet::from_jwks(public.as_bytes()).map_err(|_| SigningKeyError::Unusable)?;

@@ -9,6 +9,7 @@ pub mod issuer;
 pub mod load;
 pub mod project;
 pub mod raw;
+pub mod tls;
 
 use std::time::{Duration, Instant};
 

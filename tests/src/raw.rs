@@ -18,7 +18,7 @@ pub struct RawAnswer {
 }
 
 /// Whether the answer is there, as far as its head tells.
-fn is_complete(bytes: &[u8]) -> bool {
+pub(crate) fn is_complete(bytes: &[u8]) -> bool {
     let text = String::from_utf8_lossy(bytes);
     let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
     let head = head.to_ascii_lowercase();
@@ -47,7 +47,11 @@ impl RawAnswer {
             bytes
         };
         let bytes = timeout(PATIENCE, exchange).await.expect("there is an answer");
-        let text = String::from_utf8_lossy(&bytes).into_owned();
+        RawAnswer::read(&bytes)
+    }
+
+    pub(crate) fn read(bytes: &[u8]) -> RawAnswer {
+        let text = String::from_utf8_lossy(bytes).into_owned();
         let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
         let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
         RawAnswer { status, head: head.to_owned(), body: body.to_owned() }

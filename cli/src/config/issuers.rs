@@ -6,6 +6,7 @@ use microgw_compiler::settings;
 use reqwest::Url;
 
 use super::diagnostic::{Code, ConfigDiagnostic, Origin};
+use super::tls::{self, Trust};
 use super::values::Values;
 
 /// An issuer of access tokens.
@@ -23,14 +24,16 @@ pub enum KeySource {
     JwksFile(PathBuf),
     /// A certificate or public key, PEM.
     Certificate(PathBuf),
+    /// A certificate of the trust store.
+    Alias(String),
 }
 
 const ALGORITHMS: [&str; 9] = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA"];
 
-pub fn read(values: &Values, skew_seconds: u32, problems: &mut Vec<ConfigDiagnostic>) -> Vec<Issuer> {
+pub fn read(values: &Values, skew_seconds: u32, trust: &Trust, problems: &mut Vec<ConfigDiagnostic>) -> Vec<Issuer> {
     let mut issuers: Vec<Issuer> = Vec::new();
     for entry in values.entries("jwtTokenConfig") {
-        let Some(issuer) = read_one(values, &entry, skew_seconds, problems) else { continue };
+        let Some(issuer) = read_one(values, &entry, skew_seconds, trust, problems) else { continue };
         let name = &issuer.settings.issuer;
         if issuers.iter().any(|other| other.settings.issuer == *name) {
             let origin = values.origin(&format!("{entry}.issuer"));
@@ -42,7 +45,13 @@ pub fn read(values: &Values, skew_seconds: u32, problems: &mut Vec<ConfigDiagnos
     issuers
 }
 
-fn read_one(values: &Values, entry: &str, skew_seconds: u32, problems: &mut Vec<ConfigDiagnostic>) -> Option<Issuer> {
+fn read_one(
+    values: &Values,
+    entry: &str,
+    skew_seconds: u32,
+    trust: &Trust,
+    problems: &mut Vec<ConfigDiagnostic>,
+) -> Option<Issuer> {
     let at = |key| format!("{entry}.{key}");
     let name = values.text(&at("issuer"));
     if name.is_empty() {
@@ -58,14 +67,15 @@ fn read_one(values: &Values, entry: &str, skew_seconds: u32, problems: &mut Vec<
         let message = format!("`{}` must list some of {}", at("algorithms"), ALGORITHMS.join(", "));
         problems.push(ConfigDiagnostic::error(Code::BadValue, &values.origin(&at("algorithms")), message));
     }
-    let keys = key_source(values, entry, problems);
+    let keys = key_source(values, entry, trust, problems);
     let settings = settings::Issuer { issuer: name, audiences: values.list(&at("audience")), algorithms, skew_seconds };
     (!settings.issuer.is_empty()).then_some(Issuer { settings, keys: keys? })
 }
 
-fn key_source(values: &Values, entry: &str, problems: &mut Vec<ConfigDiagnostic>) -> Option<KeySource> {
+fn key_source(values: &Values, entry: &str, trust: &Trust, problems: &mut Vec<ConfigDiagnostic>) -> Option<KeySource> {
     let at = |key| format!("{entry}.{key}");
     let (url, certificate) = (values.text(&at("jwksURL")), values.path(&at("certificatePath")));
+    let alias = values.text(&at("certificateAlias"));
     if !url.is_empty() && certificate.is_some() {
         problems.push(ConfigDiagnostic::error(
             Code::Conflict,
@@ -75,17 +85,25 @@ fn key_source(values: &Values, entry: &str, problems: &mut Vec<ConfigDiagnostic>
         return None;
     }
     if let Some(certificate) = certificate {
+        tls::needless(values, &at("certificateAlias"), &at("certificatePath"), problems);
         return Some(KeySource::Certificate(certificate));
     }
+    if url.is_empty() && !alias.is_empty() {
+        if trust.services.is_some() {
+            return Some(KeySource::Alias(alias));
+        }
+        problems.push(tls::no_store_for(values, &at("certificateAlias")));
+        return None;
+    }
     if url.is_empty() {
-        // An alias has been refused already.
-        if !values.is_given(&at("certificateAlias")) && !values.is_given(&at("jwksURL")) {
+        if !values.is_wrong(&at("jwksURL")) {
             let message = format!("`{entry}` has no keys to verify tokens with");
-            let help = "give it a `jwksURL`, or a `certificatePath`";
+            let help = "give it a `jwksURL`, a `certificatePath`, or a `certificateAlias`";
             problems.push(ConfigDiagnostic::error(Code::BadValue, &values.section_origin(entry), message).help(help));
         }
         return None;
     }
+    tls::needless(values, &at("certificateAlias"), &at("jwksURL"), problems);
     let origin = values.origin(&at("jwksURL"));
     match jwks(&url, values.bool(&at("allowInsecureJwks")), &origin) {
         Ok(source) => Some(source),

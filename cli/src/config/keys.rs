@@ -43,8 +43,6 @@ pub enum Status {
     /// Not in this version.
     NotYet {
         danger: Danger,
-        /// Keys of the same section that make this one needless.
-        unless: &'static [&'static str],
         /// What to do instead; `{}` stands for the value.
         instead: &'static str,
     },
@@ -68,27 +66,20 @@ impl Key {
 
     /// Known and without effect.
     const fn later(path: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Key {
-        let status = Status::NotYet { danger: Danger::Never, unless: &[], instead: "" };
+        let status = Status::NotYet { danger: Danger::Never, instead: "" };
         Key { path, kind, default, doc, status }
     }
 
     const fn danger(mut self, danger: Danger) -> Key {
-        if let Status::NotYet { unless, instead, .. } = self.status {
-            self.status = Status::NotYet { danger, unless, instead };
-        }
-        self
-    }
-
-    const fn unless(mut self, unless: &'static [&'static str]) -> Key {
-        if let Status::NotYet { danger, instead, .. } = self.status {
-            self.status = Status::NotYet { danger, unless, instead };
+        if let Status::NotYet { instead, .. } = self.status {
+            self.status = Status::NotYet { danger, instead };
         }
         self
     }
 
     const fn instead(mut self, instead: &'static str) -> Key {
-        if let Status::NotYet { danger, unless, .. } = self.status {
-            self.status = Status::NotYet { danger, unless, instead };
+        if let Status::NotYet { danger, .. } = self.status {
+            self.status = Status::NotYet { danger, instead };
         }
         self
     }

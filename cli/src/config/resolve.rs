@@ -12,9 +12,7 @@ use super::diagnostic::{Code, ConfigDiagnostic};
 use super::keys::quoted;
 use super::users::{Secret, User, is_weak_hash, is_well_known};
 use super::values::Values;
-use super::{
-    ApiKeyIssuer, Config, Envoy, Gateway, GrantedApi, IdentityFiles, Listeners, TokenCache, issuers, telemetry,
-};
+use super::{ApiKeyIssuer, Config, Envoy, Gateway, GrantedApi, Listeners, TokenCache, issuers, telemetry, tls};
 
 /// Seconds, as [`settings::Issuer`] counts, of clock skew in the old single `[jwtTokenConfig]`.
 const SINGLE_ISSUER_SKEW: u32 = 60;
@@ -28,7 +26,9 @@ pub fn resolve(
 ) -> Option<Config> {
     let skew_seconds = values.number::<u32>("server.timestampSkew") / 1000;
     let old_skew = single_issuer && !values.is_given("server.timestampSkew");
-    let issuers = issuers::read(values, if old_skew { SINGLE_ISSUER_SKEW } else { skew_seconds }, problems);
+    let trust = tls::trust(values, problems);
+    let issuer_skew = if old_skew { SINGLE_ISSUER_SKEW } else { skew_seconds };
+    let issuers = issuers::read(values, issuer_skew, &trust, problems);
     let listeners = listeners(values, problems);
     let admin = address(values, "adminConfig.address", problems);
     let credentials = credentials(values, problems);
@@ -52,7 +52,9 @@ pub fn resolve(
         issuers,
         api_keys,
         api_key_issuer,
-        api_key_file: values.path("apikey.issuer.tokenConfig.privateKeyPath"),
+        api_key_file: tls::signing_key(values, problems),
+        api_key_verifier: tls::verifying_key(values, &trust, problems),
+        trust,
         users,
         token_cache: values.bool("caching.enabled").then(|| TokenCache {
             expiry: milliseconds(values, "caching.tokenCacheExpiryTime"),
@@ -70,17 +72,7 @@ pub fn resolve(
 fn listeners(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Option<Listeners> {
     let host = host(values, problems);
     let at = |key| format!("listenerConfig.{key}");
-    let identity = match (values.path(&at("certificatePath")), values.path(&at("privateKeyPath"))) {
-        (Some(certificate_chain), Some(private_key)) => Some(IdentityFiles { certificate_chain, private_key }),
-        (None, None) => None,
-        (certificate, _) => {
-            let (given, missing) = ("certificatePath", "privateKeyPath");
-            let (given, missing) = if certificate.is_some() { (given, missing) } else { (missing, given) };
-            let message = format!("`{}` needs `{}`", at(given), at(missing));
-            problems.push(ConfigDiagnostic::error(Code::Conflict, &values.origin(&at(given)), message));
-            None
-        }
-    };
+    let identity = tls::identity(values, "listenerConfig", problems);
     let (http_port, https_port) = (values.number::<u16>(&at("httpPort")), values.number::<u16>(&at("httpsPort")));
     if http_port == https_port && http_port != 0 {
         let message = format!("`{}` and `{}` are both {http_port}", at("httpPort"), at("httpsPort"));

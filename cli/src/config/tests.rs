@@ -56,6 +56,8 @@ fn the_defaults() {
                 apis: Vec::new(),
             }),
             api_key_file: None,
+            api_key_verifier: None,
+            trust: Trust::default(),
             users: Vec::new(),
             token_cache: Some(TokenCache { expiry: Duration::from_mins(15), capacity: 10_000 }),
             admin: ([127, 0, 0, 1], 9000).into(),
@@ -165,7 +167,10 @@ fn everything_at_once() {
     );
     assert_eq!(
         config.listeners.identity,
-        Some(IdentityFiles { certificate_chain: "/etc/gw/tls/chain.pem".into(), private_key: "/tls/key.pem".into() })
+        Some(IdentityFiles::Pem {
+            certificate_chain: "/etc/gw/tls/chain.pem".into(),
+            private_key: "/tls/key.pem".into()
+        })
     );
     assert_eq!(config.users[0].scopes, ["a", "b"]);
     assert_eq!((config.token_cache, config.admin), (None, ([127, 0, 0, 1], 0).into()));

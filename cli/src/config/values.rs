@@ -46,9 +46,7 @@ pub fn judge(layers: &Layers, allow_unenforced: bool, problems: &mut Vec<ConfigD
                     format!("`{path}` {wanted}"),
                 )),
             },
-            Status::NotYet { danger, unless, instead } => {
-                let needless = unless.iter().any(|sibling| layers.contains_key(&beside(path, sibling)));
-                let danger = if needless { Danger::Never } else { danger };
+            Status::NotYet { danger, instead } => {
                 problems.extend(ignored(path, setting, key, danger, instead, allow_unenforced));
             }
         }
@@ -93,11 +91,6 @@ fn ignored(
         return None;
     }
     Some(ConfigDiagnostic::warning(Code::NoEffect, &setting.origin, format!("`{path}` has no effect")).help(instead))
-}
-
-/// The path of `name` in the section of `path`.
-fn beside(path: &str, name: &str) -> String {
-    path.rsplit_once('.').map_or_else(|| name.to_owned(), |(section, _)| format!("{section}.{name}"))
 }
 
 // === impl Kind ===

@@ -2,9 +2,10 @@
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
+use micro_gw::certificates::{Certificates, PartStatus};
 use microgw_compiler::model::Model;
 use microgw_compiler::snapshot::ResourceType;
 use microgw_envoy::Admin;
@@ -22,14 +23,19 @@ use crate::output;
 pub struct Observer {
     publisher: Publisher,
     last_live: Arc<LastLive>,
+    certificates: Arc<Mutex<Certificates>>,
     unenforced: Arc<ArcSwap<Vec<serde_json::Value>>>,
 }
 
 // === impl Observer ===
 
 impl Observer {
-    pub fn new(publisher: Publisher, last_live: Arc<LastLive>) -> Observer {
-        Observer { publisher, last_live, unenforced: Arc::default() }
+    pub fn new(publisher: Publisher, last_live: Arc<LastLive>, certificates: Arc<Mutex<Certificates>>) -> Observer {
+        Observer { publisher, last_live, certificates, unenforced: Arc::default() }
+    }
+
+    fn certificates(&self) -> Vec<PartStatus> {
+        self.certificates.lock().unwrap_or_else(PoisonError::into_inner).status()
     }
 
     /// What the artifact on offer declares and does not enforce.
@@ -100,6 +106,7 @@ impl Status for Observer {
         let mut status = serde_json::to_value(self.publisher.status()).unwrap_or_default();
         if let Some(fields) = status.as_object_mut() {
             fields.insert("version".to_owned(), env!("CARGO_PKG_VERSION").into());
+            fields.insert("certificates".to_owned(), serde_json::to_value(self.certificates()).unwrap_or_default());
             fields.insert("unenforced".to_owned(), self.unenforced.load().as_ref().clone().into());
         }
         status
@@ -121,10 +128,13 @@ impl Status for Observer {
             types.map(|(kind, counts)| (vec![format!("{kind:?}")], Value::Integer(count(counts)))).collect()
         };
         let live = status.publication.live.map(|live| (vec![status.project, live.to_string()], Value::Integer(1)));
+        let ends =
+            self.certificates().into_iter().filter_map(|part| Some((vec![part.role], Value::Integer(part.expires?))));
         let labelled = [
             Reading { family: &families::GENERATION, samples: live.into_iter().collect() },
             Reading { family: &families::XDS_ACKS, samples: by_type(|counts| counts.acks) },
             Reading { family: &families::XDS_NACKS, samples: by_type(|counts| counts.nacks) },
+            Reading { family: &families::CERTIFICATE_EXPIRY, samples: ends.collect() },
         ];
         numbers
             .map(|(family, number)| Reading::of(family, Value::Integer(number)))

@@ -18,20 +18,21 @@ use microgw_extproc::admin::{self, Admin};
 use microgw_extproc::apikey::{self, ApiKeyIssuer};
 use microgw_extproc::authz::{AuthzServer, Decider};
 use microgw_extproc::fact_cache::FactCache;
-use microgw_extproc::keys::{IssuerKeys, KeyLocation, KeyStore, KeyTiming};
+use microgw_extproc::keys::{IssuerKeys, KeyLocation, KeyStore, KeyTiming, Transport};
 use microgw_extproc::login::Login;
 use microgw_extproc::metrics::Metrics;
 use microgw_extproc::rule_store::RuleStore;
+use microgw_extproc::signing::SigningKey;
 use microgw_extproc::socket::PrivateListener;
 use microgw_extproc::users::{UserConfig, Users};
 use microgw_proto::rules::v1::RuleBook;
 use microgw_xds::RuleSink;
 use tracing::Level;
 
-use super::identity;
 use super::observer::Observer;
 use crate::config::{self, Config};
 use crate::{logging, output};
+use micro_gw::certificates::{self, Certificates};
 
 /// Per minute and address, at `/apikey` and the admin interface.
 const FAILED_LOGINS: NonZeroU32 = NonZeroU32::new(5).unwrap();
@@ -44,6 +45,8 @@ pub struct Services {
     login: Arc<Login>,
     admin: Option<SocketAddr>,
     decider: Arc<Decider>,
+    /// Signs API keys.
+    key: Arc<SigningKey>,
     authz: Option<AuthzServer>,
 }
 
@@ -55,14 +58,17 @@ struct Rules(Arc<RuleStore>);
 impl Services {
     /// Starts, on the current runtime, what needs no rules; decisions come with [`Self::serve_decisions`], the admin
     /// interface with [`Self::serve_admin`].
-    pub fn start(config: &Config, data: &Path, paths: &SocketPaths) -> anyhow::Result<Services> {
+    pub fn start(config: &Config, certificates: &Certificates, paths: &SocketPaths) -> anyhow::Result<Services> {
         let metrics = Metrics::new();
         let rules = Arc::new(RuleStore::default());
         let login = Arc::new(Login::new(Arc::new(users(config)?), FAILED_LOGINS, metrics.clone()));
-        let key = Arc::new(identity::signing_key(config.api_key_file.as_deref(), data)?);
-        let mut issuers = config.issuers.iter().map(issuer_keys).collect::<anyhow::Result<Vec<_>>>()?;
-        issuers.push(IssuerKeys { source: KeySource::ApiKeys, location: None, pinned: key.key_set() });
-        let keys = KeyStore::start(issuers, KeyTiming::default(), &metrics).context("cannot fetch keys")?;
+        let data = &config.gateway.data_dir;
+        let key = Arc::new(certificates::signing_key(config.api_key_file.as_ref(), data)?);
+        let mut issuers: Vec<_> = config.issuers.iter().map(|issuer| issuer_keys(issuer, certificates)).collect();
+        let pinned = api_keys(&key, certificates);
+        issuers.push(IssuerKeys { source: KeySource::ApiKeys, location: None, pinned });
+        let keys = KeyStore::start(issuers, KeyTiming::default(), &transport(certificates), &metrics)
+            .context("cannot fetch keys")?;
         let (entries, lifetime) =
             config.token_cache.map_or((0, Duration::ZERO), |cache| (cache.capacity, cache.expiry));
         let facts = FactCache::new(entries, lifetime);
@@ -71,7 +77,7 @@ impl Services {
             Arc::new(ApiKeyIssuer {
                 issuer: issuer.issuer.clone(),
                 terms: terms(issuer),
-                key,
+                key: key.clone(),
                 login: login.clone(),
                 metrics: metrics.clone(),
                 trusted_hops: config.gateway.trusted_hops,
@@ -81,7 +87,7 @@ impl Services {
             axum::serve(private(&paths.issuer)?, apikey::router(issuer, rules.clone())).into_future(),
             "API-key issuer",
         );
-        Ok(Services { rules, metrics, login, admin: None, decider: Arc::new(decider), authz: None })
+        Ok(Services { rules, metrics, login, admin: None, decider: Arc::new(decider), key, authz: None })
     }
 
     /// Answers Envoy. An Envoy that outlived the last gateway asks at once: what it may ask about must be armed.
@@ -89,6 +95,22 @@ impl Services {
         let workers = std::thread::available_parallelism().map_or(1, usize::from);
         self.authz = Some(AuthzServer::start(private(&paths.authz)?, &self.decider, workers)?);
         Ok(())
+    }
+
+    /// Trusts what `certificates` say from now on.
+    pub fn trust(&self, certificates: &Certificates) {
+        if let Err(error) = self.decider.keys.reach_over(&transport(certificates)) {
+            tracing::error!(%error, "what is trusted stays as it was");
+        }
+    }
+
+    /// Tokens of `source` are verified by what `certificates` have from now on.
+    pub fn replace_keys(&self, source: &KeySource, certificates: &Certificates) {
+        let keys = match source {
+            KeySource::ApiKeys => api_keys(&self.key, certificates),
+            KeySource::Issuer(_) => certificates.signer(source),
+        };
+        self.decider.keys.replace(source, keys);
     }
 
     pub fn rules(&self) -> Arc<dyn RuleSink> {
@@ -162,18 +184,24 @@ fn generated_password() -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-fn issuer_keys(issuer: &config::Issuer) -> anyhow::Result<IssuerKeys> {
+fn issuer_keys(issuer: &config::Issuer, certificates: &Certificates) -> IssuerKeys {
     let source = KeySource::Issuer(issuer.settings.issuer.as_str().into());
-    let (location, pinned) = match &issuer.keys {
-        config::KeySource::JwksUrl(url) => (Some(KeyLocation::Url(url.clone())), KeySet::default()),
-        config::KeySource::JwksFile(path) => (Some(KeyLocation::File(path.clone())), KeySet::default()),
-        config::KeySource::Certificate(path) => {
-            let shown = path.display();
-            let pem = std::fs::read(path).with_context(|| format!("cannot read certificate `{shown}`"))?;
-            (None, KeySet::from_pem(&pem).with_context(|| format!("cannot use certificate `{shown}`"))?)
-        }
+    let location = match &issuer.keys {
+        config::KeySource::JwksUrl(url) => Some(KeyLocation::Url(url.clone())),
+        config::KeySource::JwksFile(path) => Some(KeyLocation::File(path.clone())),
+        config::KeySource::Certificate(_) | config::KeySource::Alias(_) => None,
     };
-    Ok(IssuerKeys { source, location, pinned })
+    IssuerKeys { pinned: certificates.signer(&source), location, source }
+}
+
+/// Our own, and those that were made elsewhere.
+fn api_keys(own: &SigningKey, certificates: &Certificates) -> KeySet {
+    KeySet::join([own.key_set(), certificates.signer(&KeySource::ApiKeys)])
+}
+
+fn transport(certificates: &Certificates) -> Transport {
+    let trust = certificates.services().map(|trust| trust.iter().map(|der| der.to_vec()).collect());
+    Transport { trust, proxy: None }
 }
 
 fn terms(issuer: &config::ApiKeyIssuer) -> Terms {

@@ -4,15 +4,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use microgw_engine::{KeyError, KeySet};
-use reqwest::redirect::{Attempt, Policy};
-use reqwest::{Client, StatusCode, Url};
+use reqwest::{StatusCode, Url};
 use tokio::io::AsyncReadExt as _;
 
 use super::KeyLocation;
+use super::transport::Clients;
 
 /// Bytes; a longer key set is refused.
 const MAX_LENGTH: usize = 1024 * 1024;
-const MAX_REDIRECTS: usize = 3;
 
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
@@ -41,24 +40,18 @@ pub(super) struct Fetcher {
 }
 
 enum Place {
-    Url(Client, Url),
+    Url(Clients, Url),
     File(PathBuf),
 }
 
 impl Fetcher {
-    pub(super) fn new(location: KeyLocation, timeout: Duration) -> Result<Fetcher, FetchError> {
+    pub(super) fn new(location: KeyLocation, timeout: Duration, clients: &Clients) -> Result<Fetcher, FetchError> {
         let place = match location {
             KeyLocation::File(path) => Place::File(path),
             KeyLocation::Url(url) => {
                 let parsed = Url::parse(&url).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
                 let parsed = parsed.ok_or(FetchError::Url(url))?;
-                let client = Client::builder()
-                    .redirect(Policy::custom(follow))
-                    .connect_timeout(timeout)
-                    .user_agent(concat!("micro-gw/", env!("CARGO_PKG_VERSION")))
-                    .build()
-                    .map_err(FetchError::Client)?;
-                Place::Url(client, parsed)
+                Place::Url(clients.clone(), parsed)
             }
         };
         Ok(Fetcher { place, timeout })
@@ -78,8 +71,9 @@ impl Fetcher {
                 let file = tokio::fs::File::open(path).await?;
                 file.take(MAX_LENGTH as u64 + 1).read_to_end(&mut text).await?;
             }
-            Place::Url(client, url) => {
-                let mut response = client
+            Place::Url(clients, url) => {
+                let mut response = clients
+                    .current()
                     .get(url.clone())
                     .header("accept", "application/jwk-set+json, application/json")
                     .send()
@@ -96,18 +90,6 @@ impl Fetcher {
             }
         }
         if text.len() > MAX_LENGTH { Err(FetchError::TooLong) } else { Ok(text) }
-    }
-}
-
-/// From https to https only: what was reached without TLS may not say where the keys are.
-fn follow(attempt: Attempt<'_>) -> reqwest::redirect::Action {
-    let https = |url: &Url| url.scheme() == "https";
-    if attempt.previous().len() > MAX_REDIRECTS {
-        attempt.error("too many redirects")
-    } else if https(attempt.url()) && attempt.previous().iter().all(https) {
-        attempt.follow()
-    } else {
-        attempt.error("a redirect that is not from https to https")
     }
 }
 

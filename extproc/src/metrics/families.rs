@@ -80,6 +80,12 @@ pub static RULE_GENERATIONS: Family =
 pub static READY: Family = family("microgw_ready", Gauge, &[], "1 while a generation is live on a connected Envoy");
 pub static GENERATION: Family =
     family("microgw_generation", Info, &["project", "generation"], "The generation that is live");
+pub static CERTIFICATE_EXPIRY: Family = family(
+    "microgw_certificate_expiry_timestamp_seconds",
+    Gauge,
+    &["role"],
+    "When a certificate that is presented ends, in seconds since the Unix epoch",
+);
 pub static PUBLISHES: Family = family(
     "microgw_publishes",
     Counter,
@@ -111,7 +117,7 @@ pub static START_TIME: Family =
 pub static CPU: Family =
     family("process_cpu_seconds", Counter, &[], "Processor time of the service, Envoy's not included");
 
-pub static ALL: [&Family; 29] = [
+pub static ALL: [&Family; 30] = [
     &DECISIONS,
     &OPERATION_DECISIONS,
     &DECISION_DURATION,
@@ -129,6 +135,7 @@ pub static ALL: [&Family; 29] = [
     &RULE_GENERATIONS,
     &READY,
     &GENERATION,
+    &CERTIFICATE_EXPIRY,
     &PUBLISHES,
     &PUBLISH_DURATION,
     &DEGRADED_APIS,

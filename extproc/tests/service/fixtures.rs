@@ -18,7 +18,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use microgw_engine::{KeySet, KeySource};
 use microgw_extproc::authz::{AuthzServer, Decider};
 use microgw_extproc::fact_cache::FactCache;
-use microgw_extproc::keys::{IssuerKeys, KeyLocation, KeyStore, KeyTiming};
+use microgw_extproc::keys::{IssuerKeys, KeyLocation, KeyStore, KeyTiming, Transport};
 use microgw_extproc::metrics::{Exposition, Metrics};
 use microgw_extproc::rule_store::RuleStore;
 use microgw_extproc::signing::SigningKey;
@@ -175,7 +175,7 @@ impl Service {
             IssuerKeys { source: KeySource::Issuer(IDP.into()), location, pinned: KeySet::default() },
             IssuerKeys { source: KeySource::ApiKeys, location: None, pinned: signing.key_set() },
         ];
-        let keys = KeyStore::start(issuers, timing, &metrics).unwrap();
+        let keys = KeyStore::start(issuers, timing, &Transport::default(), &metrics).unwrap();
         let rules = Arc::new(RuleStore::default());
         rules.load(&book("one")).unwrap();
         let decider = Arc::new(Decider::new(

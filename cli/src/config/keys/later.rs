@@ -9,26 +9,12 @@ use super::{Danger, Key};
 const WHEN_TRUE: Danger = When(|value| value.eq_ignore_ascii_case("true"));
 /// Envoy offers TLS 1.2 and 1.3: asking for 1.3 alone is asking for more.
 const WHEN_WITHOUT_TLS_1_2: Danger = When(|value| !value.contains("TLSv1.2"));
-/// The key pair and the certificates that the old product ships with are public, and replaced by our own.
-const WHEN_NOT_SHIPPED: Danger =
-    When(|value| !value.contains("ballerinaKeystore") && !value.contains("ballerinaTruststore"));
 
-const CONVERT: &str = "`openssl pkcs12 -in {} -nokeys -out certificate.pem` and `openssl pkcs12 -in {} -nocerts -nodes -out key.pem` \
-    convert it; name the results in `certificatePath` and `privateKeyPath`";
-const CONVERT_KEY: &str =
-    "`openssl pkcs12 -in {} -nocerts -nodes -out key.pem` converts it; name the result in `privateKeyPath`";
-const EXPORT: &str =
-    "export it from the trust store (`keytool -exportcert -rfc -alias {}`) and name the file in `certificatePath`";
-const SYSTEM_TRUST: &str = "backends are verified against the system's certificates";
 const ENVOYS_OWN: &str = "Envoy's own are used: TLS 1.2 and 1.3";
 const OPAQUE: &str = "opaque tokens are refused; name the issuers of JWTs in `[[jwtTokenConfig]]`";
 
 #[rustfmt::skip]
 pub const KEYS: &[Key] = &[
-    Key::later("listenerConfig.keyStorePath", Path, "", "PKCS#12 key store of the listener.").danger(WHEN_NOT_SHIPPED).unless(&["certificatePath"]).instead(CONVERT),
-    Key::later("listenerConfig.keyStorePassword", Secret, "ballerina", "Password of the key store."),
-    Key::later("listenerConfig.trustStorePath", Path, "", "PKCS#12 trust store.").danger(WHEN_NOT_SHIPPED).instead(SYSTEM_TRUST),
-    Key::later("listenerConfig.trustStorePassword", Secret, "ballerina", "Password of the trust store."),
     Key::later("listenerConfig.tokenListenerPort", Integer(0, 65_535), "9096", "Port of the token endpoints."),
     Key::later("listenerConfig.keepAlive", Text, "AUTO", "HTTP keep-alive."),
     Key::later("listenerConfig.maxPipelinedRequests", Number, "10", "HTTP/1.1 pipelining."),
@@ -54,18 +40,12 @@ pub const KEYS: &[Key] = &[
     Key::later("keymanager.security.oauth2.directToken.{enabled,accessToken}", Secret, "", "Fixed token."),
     Key::later("keymanager.security.oauth2.refresh.{enabled,refreshUrl,scopes,refreshToken,clientId,clientSecret,client_id,client_secret}", Secret, "", "Refresh grant."),
 
-    Key::later("jwtTokenConfig[].certificateAlias", Text, "", "Alias in the trust store.").danger(Always).unless(&["jwksURL", "certificatePath"]).instead(EXPORT),
     Key::later("jwtTokenConfig[].validateSubscription", Bool, "false", "Accept subscribers only.").danger(WHEN_TRUE),
     Key::later("jwtTokenConfig[].consumerKeyClaim", Text, "aud", "Claim that holds the client id."),
     Key::later("jwtTokenConfig[].claimMapperClassName", Text, "", "Java class that maps claims."),
     Key::later("jwtTokenConfig[].remoteUserClaimRetrievalEnabled", Bool, "false", "Fetch users' claims."),
     Key::later("jwtTokenConfig[].claims[].remoteClaim", Text, "", "Claim to rename."),
     Key::later("jwtTokenConfig[].claims[].localClaim", Text, "", "New name of the claim."),
-
-    Key::later("apikey.tokenConfigs.certificateAlias", Text, "ballerina", "Alias of the certificate that verifies API keys.").instead("the gateway's own key verifies them"),
-    Key::later("apikey.issuer.tokenConfig.certificateAlias", Text, "ballerina", "Alias of the key that signs API keys."),
-    Key::later("apikey.issuer.tokenConfig.keyStorePath", Path, "", "Key store with the key that signs API keys.").danger(WHEN_NOT_SHIPPED).unless(&["privateKeyPath"]).instead(CONVERT_KEY),
-    Key::later("apikey.issuer.tokenConfig.keyStorePassword", Secret, "", "Its password."),
 
     Key::later("tokenRevocationConfig.realtime.enableRealtimeMessageRetrieval", Bool, "false", "Revocations by message.").danger(WHEN_TRUE),
     Key::later("tokenRevocationConfig.realtime.{jmsConnectionTopic,jmsConnectioninitialContextFactory,jmsConnectionProviderUrl,jmsConnectionUsername,jmsConnectionPassword}", Secret, "", "Where the messages come from."),
@@ -94,8 +74,6 @@ pub const KEYS: &[Key] = &[
     Key::later("httpClients.sslConfig.ciphers", CommaList, "", "Cipher suites to backends.").instead(ENVOYS_OWN),
     Key::later("httpClients.sslConfig.keyStorePath", Path, "", "Certificate shown to backends.").danger(Always),
     Key::later("httpClients.sslConfig.keyStorePassword", Secret, "", "Its password."),
-    Key::later("httpClients.sslConfig.trustStorePath", Path, "", "Certificates that backends are verified against.").danger(Always).instead(SYSTEM_TRUST),
-    Key::later("httpClients.sslConfig.trustStorePassword", Secret, "", "Its password."),
     Key::later("httpClients.responseLimits.maxStatusLineLength", Number, "4096", "Longest status line of a backend."),
     Key::later("httpClients.responseLimits.maxHeaderSize", Number, "8192", "Longest head of a backend's response."),
     Key::later("httpClients.responseLimits.maxEntityBodySize", Number, "-1", "Longest body of a backend's response.").danger(When(|value| value != "-1")),

@@ -1,0 +1,237 @@
+//! Certificates, keys and trusted authorities: read from files when the gateway starts, and again whenever the files
+//! change. What cannot be used then leaves what was there in its place.
+
+mod expiry;
+mod identity;
+mod part;
+pub mod store;
+mod watch;
+
+#[cfg(test)]
+mod fixtures;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use microgw_compiler::settings::{Settings, TlsIdentity, TrustStore};
+use microgw_engine::{KeySet, KeySource};
+use rustls::pki_types::CertificateDer;
+
+use crate::config::{self, Config, Store, VerifyingKey};
+pub use identity::{SHIPPED_NOTICE, signing_key};
+pub use part::{Part, PartStatus};
+pub use watch::Watch;
+
+/// Where distributions keep the certificates of public authorities.
+const BUNDLES: [&str; 4] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+
+/// All of the gateway's, as they are now.
+pub struct Certificates {
+    listener: Part<TlsIdentity>,
+    /// `None`: there is no bundle on this system.
+    backends: Part<Option<TrustStore>>,
+    /// `None`: the system's, which are not read here.
+    services: Part<Option<Vec<CertificateDer<'static>>>>,
+    /// Certificates and public keys of those who sign tokens and API keys, PEM.
+    signers: Vec<(KeySource, Part<String>)>,
+}
+
+/// What is another than before.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Of what Envoy is told.
+    pub settings: bool,
+    /// Of what the gateway's own connections trust.
+    pub services: bool,
+    /// The keys of these are.
+    pub signers: Vec<KeySource>,
+}
+
+// === impl Certificates ===
+
+impl Certificates {
+    /// `data` is where what is not configured is made.
+    pub fn load(config: &Config, data: &Path) -> anyhow::Result<Certificates> {
+        let files = config.listeners.identity.clone();
+        let data = data.to_owned();
+        let listener =
+            Part::load("listener", files_of_identity(files.as_ref()), move || identity::tls(files.as_ref(), &data))?;
+        let (store, services_store) = (config.trust.backends.clone(), config.trust.services.clone());
+        let backends =
+            Part::load("backends' authorities", files_of(store.as_ref()), move || backend_trust(store.as_ref()))?;
+        let services = Part::load("authorities", files_of(services_store.as_ref()), move || {
+            services_store.as_ref().map(authorities).transpose().map(Option::flatten)
+        })?;
+        let mut signers = Vec::new();
+        for issuer in &config.issuers {
+            let name = issuer.settings.issuer.as_str();
+            let source = || KeySource::Issuer(name.into());
+            match &issuer.keys {
+                config::KeySource::JwksUrl(_) | config::KeySource::JwksFile(_) => {}
+                config::KeySource::Certificate(path) => {
+                    signers.push((source(), signer(name, &VerifyingKey::Certificate(path.clone()), config)?));
+                }
+                config::KeySource::Alias(alias) => {
+                    signers.push((source(), signer(name, &VerifyingKey::Alias(alias.clone()), config)?));
+                }
+            }
+        }
+        if let Some(verifier) = &config.api_key_verifier {
+            signers.push((KeySource::ApiKeys, signer("API keys", verifier, config)?));
+        }
+        Ok(Certificates { listener, backends, services, signers })
+    }
+
+    /// Reads everything again.
+    pub fn reload(&mut self) -> Changes {
+        // Not `||`: each must be asked.
+        let settings = [self.listener.reload(), self.backends.reload()].contains(&true);
+        let services = self.services.reload();
+        let mut signers = Vec::new();
+        for (source, part) in &mut self.signers {
+            if part.reload() {
+                signers.push(source.clone());
+            }
+        }
+        Changes { settings, services, signers }
+    }
+
+    /// What changed last for Envoy is used now.
+    pub fn accepted(&mut self) {
+        self.listener.accepted();
+        self.backends.accepted();
+    }
+
+    /// Envoy does not take what changed last: what was there before stays.
+    pub fn refused(&mut self, reason: &str) {
+        self.listener.refused(reason);
+        self.backends.refused(reason);
+    }
+
+    pub fn files(&self) -> Vec<PathBuf> {
+        self.status().into_iter().flat_map(|part| part.files).collect()
+    }
+
+    pub fn status(&self) -> Vec<PartStatus> {
+        let mut status = vec![self.listener.status(), self.backends.status(), self.services.status()];
+        status.extend(self.signers.iter().map(|(_, part)| part.status()));
+        status
+    }
+
+    pub fn settings(&self, config: &Config) -> Settings {
+        config.settings(self.listener.value().clone(), self.backends.value().clone())
+    }
+
+    /// Whom our own connections trust; `None`: whom the system trusts.
+    pub fn services(&self) -> Option<&[CertificateDer<'static>]> {
+        self.services.value().as_deref()
+    }
+
+    /// The keys that are known for `source`: none where they are fetched.
+    pub fn signer(&self, source: &KeySource) -> KeySet {
+        let found = self.signers.iter().find(|(known, _)| known == source);
+        // They have been read once to see whether they can be.
+        found.and_then(|(_, part)| KeySet::from_pem(part.value().as_bytes()).ok()).unwrap_or_default()
+    }
+}
+
+/// Whom backends' certificates must come from: the store, which is all there is if it is given, or the system's.
+pub fn backend_trust(store: Option<&Store>) -> anyhow::Result<Option<TrustStore>> {
+    Ok(match store.map(authorities).transpose()?.flatten() {
+        Some(authorities) => Some(TrustStore(authorities.iter().map(|der| pem("CERTIFICATE", der)).collect())),
+        None => system_trust(),
+    })
+}
+
+/// The system's certificate authorities.
+pub fn system_trust() -> Option<TrustStore> {
+    BUNDLES.iter().find_map(|path| std::fs::read_to_string(path).ok()).map(TrustStore)
+}
+
+/// `None`: it is the store that the old product ships with, and not there.
+fn open(store: &Store) -> anyhow::Result<Option<store::TrustStore>> {
+    let shown = store.path.display();
+    if store.shipped && !store.path.exists() {
+        tracing::warn!(path = %shown, "the trust store that the old product ships with is not here: the system's authorities are trusted");
+        return Ok(None);
+    }
+    let password = store.password.expose();
+    let opened = store::read(&store.path).and_then(|bytes| store::TrustStore::read(&bytes, password));
+    let mut opened = opened.with_context(|| format!("cannot use the trust store `{shown}`"))?;
+    opened.remove(|alias, certificate| {
+        let shipped = identity::is_shipped(alias, password, certificate);
+        if shipped {
+            tracing::warn!(path = %shown, alias, "{SHIPPED_NOTICE}: this entry is not trusted");
+        }
+        shipped
+    });
+    Ok(Some(opened))
+}
+
+fn authorities(store: &Store) -> anyhow::Result<Option<Vec<CertificateDer<'static>>>> {
+    let Some(opened) = open(store)? else { return Ok(None) };
+    let shown = store.path.display();
+    opened.authorities().map(Some).with_context(|| format!("cannot use the trust store `{shown}`"))
+}
+
+/// What verifies signatures of `name`.
+fn signer(name: &str, key: &VerifyingKey, config: &Config) -> anyhow::Result<Part<String>> {
+    let role = format!("signer {name}");
+    match key.clone() {
+        VerifyingKey::Certificate(path) => {
+            let file = path.clone();
+            Part::load(role, vec![file], move || {
+                let shown = path.display();
+                let text = store::read(&path).with_context(|| format!("cannot read certificate `{shown}`"))?;
+                usable(&text).with_context(|| format!("cannot use certificate `{shown}`"))
+            })
+        }
+        VerifyingKey::Alias(alias) => {
+            let store = config.trust.services.clone().context("an alias needs a trust store")?;
+            Part::load(role, vec![store.path.clone()], move || {
+                let shown = store.path.display();
+                let opened = open(&store)?.with_context(|| format!("the trust store `{shown}` is not there"))?;
+                let found =
+                    opened.certificate(&alias).with_context(|| format!("cannot use the trust store `{shown}`"))?;
+                identity::warn_of_public_key(&alias, &found);
+                usable(pem("CERTIFICATE", &found).as_bytes())
+                    .with_context(|| format!("cannot use the certificate `{alias}` of `{shown}`"))
+            })
+        }
+    }
+}
+
+/// The text, if it can verify signatures.
+fn usable(text: &[u8]) -> anyhow::Result<String> {
+    KeySet::from_pem(text)?;
+    Ok(String::from_utf8_lossy(text).into_owned())
+}
+
+fn files_of(store: Option<&Store>) -> Vec<PathBuf> {
+    store.map(|store| store.path.clone()).into_iter().collect()
+}
+
+fn files_of_identity(files: Option<&config::IdentityFiles>) -> Vec<PathBuf> {
+    match files {
+        None => Vec::new(),
+        Some(config::IdentityFiles::Pem { certificate_chain, private_key }) => {
+            vec![certificate_chain.clone(), private_key.clone()]
+        }
+        Some(config::IdentityFiles::Store(entry)) => vec![entry.store.path.clone()],
+    }
+}
+
+/// RFC 7468.
+fn pem(label: &str, der: &[u8]) -> String {
+    let config = pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF);
+    pem::encode_config(&pem::Pem::new(label, der), config)
+}
+
+#[cfg(test)]
+#[path = "certificates/tests.rs"]
+mod tests;

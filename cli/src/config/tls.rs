@@ -1,0 +1,172 @@
+//! Which files certificates, keys and trusted authorities are in.
+
+use std::path::PathBuf;
+
+use super::diagnostic::{Code, ConfigDiagnostic};
+use super::users::Secret;
+use super::values::Values;
+
+/// What is presented: a certificate chain and its private key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum IdentityFiles {
+    Pem { certificate_chain: PathBuf, private_key: PathBuf },
+    Store(KeyEntry),
+}
+
+/// A key in a PKCS#12 store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyEntry {
+    pub store: Store,
+    /// `None`: the store has one key only.
+    pub alias: Option<String>,
+}
+
+/// A PKCS#12 store. One without keys may be PEM, too.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Store {
+    pub path: PathBuf,
+    pub password: Secret,
+    /// It is named as the ones that the old product ships with: it need not be there.
+    pub shipped: bool,
+}
+
+/// What signs API keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SigningKeyFile {
+    Pem(PathBuf),
+    Store(KeyEntry),
+}
+
+/// What verifies API keys beside the key that signs them: those that were made elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VerifyingKey {
+    /// A certificate or public key, PEM.
+    Certificate(PathBuf),
+    /// In the trust store.
+    Alias(String),
+}
+
+/// Whom to trust; `None`: the system's authorities.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Trust {
+    /// For what the gateway itself connects to. Its aliases name the keys of issuers.
+    pub services: Option<Store>,
+    pub backends: Option<Store>,
+}
+
+/// The public name and the public password of the key pair that the old product ships with.
+pub const SHIPPED: &str = "ballerina";
+const OLD_HOME: &str = "${mgw-runtime.home}";
+
+/// Of `section`, in PEM or in a store.
+pub fn identity(values: &Values, section: &str, problems: &mut Vec<ConfigDiagnostic>) -> Option<IdentityFiles> {
+    let at = |key| format!("{section}.{key}");
+    let alias = given_text(values, &at("certificateAlias"));
+    let store = store(values, &at("keyStorePath"), &at("keyStorePassword"), problems);
+    match (values.path(&at("certificatePath")), values.path(&at("privateKeyPath"))) {
+        (Some(certificate_chain), Some(private_key)) => {
+            needless(values, &at("keyStorePath"), &at("certificatePath"), problems);
+            Some(IdentityFiles::Pem { certificate_chain, private_key })
+        }
+        (None, None) => store.map(|store| IdentityFiles::Store(KeyEntry { store, alias })),
+        (certificate, _) => {
+            let (given, missing) = ("certificatePath", "privateKeyPath");
+            let (given, missing) = if certificate.is_some() { (given, missing) } else { (missing, given) };
+            let message = format!("`{}` needs `{}`", at(given), at(missing));
+            problems.push(ConfigDiagnostic::error(Code::Conflict, &values.origin(&at(given)), message));
+            None
+        }
+    }
+}
+
+/// Backends are verified by a store of their own, or by the one for everything.
+pub fn trust(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Trust {
+    let services = store(values, "listenerConfig.trustStorePath", "listenerConfig.trustStorePassword", problems);
+    let (path, password) = ("httpClients.sslConfig.trustStorePath", "httpClients.sslConfig.trustStorePassword");
+    let backends = if values.is_given(path) { store(values, path, password, problems) } else { services.clone() };
+    Trust { services, backends }
+}
+
+pub fn signing_key(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Option<SigningKeyFile> {
+    let at = |key| format!("apikey.issuer.tokenConfig.{key}");
+    let store = store(values, &at("keyStorePath"), &at("keyStorePassword"), problems);
+    let alias = given_text(values, &at("certificateAlias"));
+    if let Some(pem) = values.path(&at("privateKeyPath")) {
+        needless(values, &at("keyStorePath"), &at("privateKeyPath"), problems);
+        return Some(SigningKeyFile::Pem(pem));
+    }
+    if store.is_none() && alias.is_some() {
+        without_effect(values, &at("certificateAlias"), "it names a key of `keyStorePath`", problems);
+    }
+    store.map(|store| SigningKeyFile::Store(KeyEntry { store, alias }))
+}
+
+pub fn verifying_key(values: &Values, trust: &Trust, problems: &mut Vec<ConfigDiagnostic>) -> Option<VerifyingKey> {
+    let at = |key| format!("apikey.tokenConfigs.{key}");
+    let alias = given_text(values, &at("certificateAlias"));
+    if let Some(path) = values.path(&at("certificatePath")) {
+        needless(values, &at("certificateAlias"), &at("certificatePath"), problems);
+        return Some(VerifyingKey::Certificate(path));
+    }
+    let alias = alias?;
+    if trust.services.is_some() {
+        return Some(VerifyingKey::Alias(alias));
+    }
+    if alias == SHIPPED {
+        without_effect(values, &at("certificateAlias"), "the gateway's own key verifies API keys", problems);
+    } else {
+        problems.push(no_store_for(values, &at("certificateAlias")));
+    }
+    None
+}
+
+/// An alias that cannot be found anywhere.
+pub fn no_store_for(values: &Values, path: &str) -> ConfigDiagnostic {
+    let message = format!(
+        "`{path}` names a certificate of a trust store, and there is none: `listenerConfig.trustStorePath` is not given, \
+         or is the one that the old product ships with"
+    );
+    let help = "copy the store here, or export the certificate (`keytool -exportcert -rfc -alias ALIAS`) and name the file \
+                in `certificatePath`";
+    ConfigDiagnostic::error(Code::Conflict, &values.origin(path), message).help(help)
+}
+
+/// The store at `path`. Where `password` is not given, that of the listener's stores counts.
+fn store(values: &Values, path: &str, password: &str, problems: &mut Vec<ConfigDiagnostic>) -> Option<Store> {
+    let text = values.text(path);
+    let file = values.path(path)?;
+    let shipped = text.contains("ballerinaKeystore") || text.contains("ballerinaTruststore");
+    if text.contains(OLD_HOME) {
+        if shipped {
+            without_effect(values, path, "the store that the old product ships with is public: ours is used", problems);
+        } else {
+            let message = format!("`{path}` has `{OLD_HOME}` in it, which nothing stands for here");
+            let help = "write the folder itself, or a path relative to this file";
+            problems.push(ConfigDiagnostic::error(Code::BadValue, &values.origin(path), message).help(help));
+        }
+        return None;
+    }
+    let name = password.rsplit('.').next().unwrap_or_default();
+    let password = if values.is_given(password) { password.to_owned() } else { format!("listenerConfig.{name}") };
+    Some(Store { path: file, password: Secret::new(values.text(&password)), shipped })
+}
+
+fn given_text(values: &Values, path: &str) -> Option<String> {
+    Some(values.text(path)).filter(|text| values.is_given(path) && !text.is_empty())
+}
+
+/// Says that `path` has no effect beside `other`.
+pub fn needless(values: &Values, path: &str, other: &str, problems: &mut Vec<ConfigDiagnostic>) {
+    without_effect(values, path, &format!("`{other}` is given too"), problems);
+}
+
+fn without_effect(values: &Values, path: &str, reason: &str, problems: &mut Vec<ConfigDiagnostic>) {
+    if values.is_given(path) {
+        let message = format!("`{path}` has no effect: {reason}");
+        problems.push(ConfigDiagnostic::warning(Code::NoEffect, &values.origin(path), message));
+    }
+}
+
+#[cfg(test)]
+#[path = "tls_tests.rs"]
+mod tests;

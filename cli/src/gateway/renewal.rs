@@ -1,0 +1,61 @@
+//! Certificates that change while the gateway runs: offered without draining anything, or refused and left as they were.
+
+use std::sync::{Arc, PoisonError};
+
+use micro_gw::certificates::{Certificates, Changes, Watch};
+use microgw_xds::Outcome;
+
+use super::Gateway;
+use super::last_live::Loaded;
+use super::publishing::Publishing;
+
+// === impl Gateway ===
+
+impl Gateway {
+    pub(super) fn watch_certificates(&self) -> Watch {
+        Watch::new(self.certificates.lock().unwrap_or_else(PoisonError::into_inner).files())
+    }
+
+    /// Reads the files again, and serves `latest` with what is in them now.
+    pub(super) async fn renew(&self, latest: &Arc<Loaded>) {
+        let Some(changes) = self.with_certificates(Certificates::reload).await else { return };
+        let Changes { settings, services, signers } = changes;
+        if services || !signers.is_empty() {
+            let certificates = self.certificates.lock().unwrap_or_else(PoisonError::into_inner);
+            if services {
+                self.services.trust(&certificates);
+            }
+            for source in &signers {
+                self.services.replace_keys(source, &certificates);
+            }
+        }
+        if !settings {
+            return;
+        }
+        let config = self.config.clone();
+        let Some(settings) = self.with_certificates(move |certificates| certificates.settings(&config)).await else {
+            return;
+        };
+        let settings = Arc::new(settings);
+        let publishing = Publishing::begin(self.services.metrics());
+        let outcome = self.publish(latest.clone(), settings.clone(), publishing).await;
+        let mut certificates = self.certificates.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Outcome::Rejected(rejection) = &outcome {
+            certificates.refused(&rejection.to_string());
+        } else {
+            certificates.accepted();
+            self.settings.store(settings);
+        }
+    }
+
+    /// Away from the threads that answer: files are read, and keys checked.
+    async fn with_certificates<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Certificates) -> T + Send + 'static,
+    ) -> Option<T> {
+        let certificates = self.certificates.clone();
+        let work = move || work(&mut certificates.lock().unwrap_or_else(PoisonError::into_inner));
+        let done = tokio::task::spawn_blocking(work).await;
+        done.inspect_err(|error| tracing::error!(%error, "reading certificates failed")).ok()
+    }
+}

@@ -1,0 +1,199 @@
+//! Certificates made for a test, stores to keep them in, and connections that tell whose certificate they met.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use p12_keystore::{
+    Certificate, EncryptionAlgorithm, KeyStore, KeyStoreEntry, MacAlgorithm, PrivateKey, PrivateKeyChain,
+};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256, SignatureAlgorithm,
+};
+use rustls::ClientConfig;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{DigitallySignedStruct, SignatureScheme};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::PATIENCE;
+use crate::raw::{RawAnswer, is_complete};
+
+/// A key and its certificate.
+pub struct Identity {
+    pub key: KeyPair,
+    pub certificate: rcgen::Certificate,
+    params: CertificateParams,
+}
+
+/// A connection that is kept open.
+pub struct Connection {
+    stream: TlsStream<TcpStream>,
+}
+
+/// Takes every certificate: a test looks at it itself.
+#[derive(Debug)]
+struct Anybody(Arc<CryptoProvider>);
+
+// === impl Identity ===
+
+/// # Panics
+/// All of these do when a key cannot be made.
+impl Identity {
+    /// Self-signed, for `name`.
+    pub fn new(name: &str) -> Identity {
+        Identity::made(name, &PKCS_ECDSA_P256_SHA256, None, false)
+    }
+
+    pub fn rsa(name: &str) -> Identity {
+        Identity::made(name, &PKCS_RSA_SHA256, None, false)
+    }
+
+    pub fn authority(name: &str) -> Identity {
+        Identity::made(name, &PKCS_ECDSA_P256_SHA256, None, true)
+    }
+
+    /// A certificate for `name` from this authority.
+    #[must_use]
+    pub fn issue(&self, name: &str) -> Identity {
+        Identity::made(name, &PKCS_ECDSA_P256_SHA256, Some(self), false)
+    }
+
+    fn made(name: &str, algorithm: &'static SignatureAlgorithm, by: Option<&Identity>, authority: bool) -> Identity {
+        let key = KeyPair::generate_for(algorithm).expect("a key can be made");
+        let mut params = CertificateParams::new(vec![name.to_owned()]).expect("it is a name");
+        params.distinguished_name.push(DnType::CommonName, name);
+        if authority {
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        } else {
+            params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        }
+        let certificate = match by {
+            None => params.self_signed(&key),
+            Some(by) => params.signed_by(&key, &Issuer::from_params(&by.params, &by.key)),
+        };
+        Identity { certificate: certificate.expect("a certificate can be made"), key, params }
+    }
+
+    pub fn der(&self) -> CertificateDer<'static> {
+        self.certificate.der().clone()
+    }
+
+    pub fn certificate_pem(&self) -> String {
+        self.certificate.pem()
+    }
+
+    pub fn key_pem(&self) -> String {
+        self.key.serialize_pem()
+    }
+
+    /// As an entry of a store.
+    fn entry(&self, alias: &str) -> KeyStoreEntry {
+        let key = PrivateKey::from_der(&self.key.serialize_der()).expect("it is PKCS#8");
+        KeyStoreEntry::PrivateKeyChain(PrivateKeyChain::new(alias, key, [self.public()]))
+    }
+
+    fn public(&self) -> Certificate {
+        Certificate::from_der(self.certificate.der()).expect("it is a certificate")
+    }
+}
+
+/// A PKCS#12 store as Java 8 makes it.
+///
+/// # Panics
+/// Never: the certificates are our own.
+pub fn old_store(keys: &[(&str, &Identity)], certificates: &[(&str, &Identity)], password: &str) -> Vec<u8> {
+    let mut store = KeyStore::new();
+    for (alias, identity) in keys {
+        store.add_entry(alias, identity.entry(alias));
+    }
+    for (alias, identity) in certificates {
+        store.add_entry(alias, KeyStoreEntry::Certificate(identity.public()));
+    }
+    let writer = store.writer(password).encryption_algorithm(EncryptionAlgorithm::PbeWithShaAnd40BitRc4Cbc);
+    writer.mac_algorithm(MacAlgorithm::HmacSha1).encryption_iterations(1024).write().expect("it can be written")
+}
+
+// === impl Connection ===
+
+impl Connection {
+    /// # Panics
+    /// When nobody listens, or not with TLS.
+    pub async fn open(address: SocketAddr) -> Connection {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let config = ClientConfig::builder_with_provider(provider.clone())
+            .with_safe_default_protocol_versions()
+            .expect("there are versions")
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Anybody(provider)))
+            .with_no_client_auth();
+        let stream = TcpStream::connect(address).await.expect("somebody listens");
+        let name = ServerName::try_from("localhost").expect("it is a name");
+        let stream = TlsConnector::from(Arc::new(config)).connect(name, stream);
+        Connection { stream: timeout(PATIENCE, stream).await.expect("in time").expect("it speaks TLS") }
+    }
+
+    /// What the other side presented.
+    ///
+    /// # Panics
+    /// When that is nothing.
+    pub fn certificate(&self) -> CertificateDer<'static> {
+        let certificates = self.stream.get_ref().1.peer_certificates().expect("it presented something");
+        certificates[0].clone().into_owned()
+    }
+
+    /// A GET over this connection, which stays open.
+    ///
+    /// # Panics
+    /// When there is no answer in time.
+    pub async fn get(&mut self, path: &str) -> RawAnswer {
+        let exchange = async {
+            let request = format!("GET {path} HTTP/1.1\r\nhost: gateway\r\n\r\n");
+            self.stream.write_all(request.as_bytes()).await.expect("it is open");
+            let mut bytes = Vec::new();
+            while !is_complete(&bytes) && self.stream.read_buf(&mut bytes).await.is_ok_and(|read| read > 0) {}
+            bytes
+        };
+        RawAnswer::read(&timeout(PATIENCE, exchange).await.expect("there is an answer"))
+    }
+}
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
