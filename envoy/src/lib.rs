@@ -13,7 +13,7 @@ pub mod admin;
 pub mod binary;
 pub mod bootstrap;
 pub mod exec;
-mod log;
+pub mod log;
 pub mod sockets;
 pub mod supervisor;
 

@@ -13,21 +13,32 @@ const QUOTE: &str = "goo.gle/debug";
 /// What follows the quote.
 const REASON: &str = "Proto constraint validation failed";
 
-/// Level, logger, text.
+/// One line, fit to be shown.
 #[derive(Debug, PartialEq, Eq)]
-struct Line<'a> {
-    level: tracing::Level,
-    logger: &'a str,
-    text: Cow<'a, str>,
+pub struct Line<'a> {
+    pub level: tracing::Level,
+    /// Empty: not Envoy's own.
+    pub logger: &'a str,
+    pub text: Cow<'a, str>,
 }
 
 /// Logs every line until the other side closes.
 pub(crate) fn fold(stderr: impl Read) -> io::Result<()> {
+    each(stderr, |line| record(&line))
+}
+
+/// Reads lines until the other side closes. Empty ones are left out.
+pub fn each(stderr: impl Read, mut take: impl FnMut(Line<'_>)) -> io::Result<()> {
     let mut reader = BufReader::new(stderr);
     let mut line = Vec::new();
     while (&mut reader).take(MAX_LINE).read_until(b'\n', &mut line)? > 0 {
         let whole = line.ends_with(b"\n");
-        record(&String::from_utf8_lossy(&line));
+        let text = String::from_utf8_lossy(&line);
+        let text = text.trim_end();
+        if !text.is_empty() {
+            let line = parse(text);
+            take(Line { text: discreet(&line.text), ..line });
+        }
         line.clear();
         if !whole {
             reader.skip_until(b'\n')?;
@@ -36,15 +47,10 @@ pub(crate) fn fold(stderr: impl Read) -> io::Result<()> {
     Ok(())
 }
 
-fn record(line: &str) {
-    let line = line.trim_end();
-    if line.is_empty() {
-        return;
-    }
-    let Line { level, logger, text } = parse(line);
-    let text = discreet(&text);
+fn record(line: &Line<'_>) {
+    let Line { level, logger, text } = line;
     // The level of an event is part of its call site.
-    match level {
+    match *level {
         tracing::Level::TRACE => tracing::trace!(target: "envoy", logger, "{text}"),
         tracing::Level::DEBUG => tracing::debug!(target: "envoy", logger, "{text}"),
         tracing::Level::INFO => tracing::info!(target: "envoy", logger, "{text}"),
@@ -57,7 +63,8 @@ fn record(line: &str) {
 fn discreet(text: &str) -> Cow<'_, str> {
     let Some((before, quote)) = text.split_once(QUOTE) else { return Cow::Borrowed(text) };
     let reason = quote.rfind(REASON).and_then(|at| quote.get(at..)).unwrap_or_default();
-    Cow::Owned(format!("{before}[resource not shown] {reason}"))
+    // There may be another quote behind the last reason.
+    Cow::Owned(format!("{before}[resource not shown] {}", discreet(reason)))
 }
 
 /// A line of another form, such as one of the dynamic linker, is a warning: Envoy prints none when all is well.
@@ -117,6 +124,11 @@ mod tests {
             "gRPC config for Secret rejected: [resource not shown] Proto constraint validation failed (SecretValidationError)"
         );
         assert_eq!(discreet("rejected: goo.gle/debugstr name: \"s\" KEY"), "rejected: [resource not shown] ");
+        let two = "a goo.gle/debugstr KEY Proto constraint validation failed (b), c goo.gle/debugstr KEY";
+        assert_eq!(
+            discreet(two),
+            "a [resource not shown] Proto constraint validation failed (b), c [resource not shown] "
+        );
         assert_eq!(discreet("starting"), "starting");
     }
 
