@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use argon2::password_hash::{PasswordHash, SaltString};
+use argon2::password_hash::phc::PasswordHash;
 use argon2::{Argon2, PasswordHasher as _, PasswordVerifier as _};
 use sha1::{Digest, Sha1};
 use sha2::{Sha256, Sha512};
@@ -72,8 +72,8 @@ pub fn hash_password(password: &str) -> Result<String, HashError> {
     }
     let mut salt = [0; 16];
     aws_lc_rs::rand::fill(&mut salt).map_err(|_| HashError::NoRandomness)?;
-    let salt = SaltString::encode_b64(&salt).map_err(|_| HashError::Failed)?;
-    let hash = Argon2::default().hash_password(password.as_bytes(), &salt).map_err(|_| HashError::Failed)?;
+    let hash: PasswordHash =
+        Argon2::default().hash_password_with_salt(password.as_bytes(), &salt).map_err(|_| HashError::Failed)?;
     Ok(hash.to_string())
 }
 
@@ -215,7 +215,7 @@ mod tests {
             user("sha1", SHA1),
             user("sha256", format!("@sha256:{{{}}}", hex(&Sha256::digest("secret")))),
             user("sha512", format!("@sha512:{}", hex(&Sha512::digest("secret")))),
-            user("argon2", argon2),
+            user("argon2", argon2.to_string()),
         ])
         .unwrap();
         for (name, password) in [("sha1", "admin"), ("sha256", "secret"), ("sha512", "secret"), ("argon2", "secret")] {
