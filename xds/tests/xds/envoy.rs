@@ -15,13 +15,13 @@ use microgw_xds::Dialect;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_stream::StreamExt;
-use tonic::transport::Endpoint;
+use tonic::transport::{Channel, Endpoint};
 use tonic::{Status, Streaming};
 
 use self::speech::Speech;
 use crate::fixture::{Gateway, Rules};
 
-pub type Client = AggregatedDiscoveryServiceClient<tonic::transport::Channel>;
+pub type Client = AggregatedDiscoveryServiceClient<Channel>;
 type Judge = Box<dyn Fn(&Update) -> Answer + Send>;
 
 /// A response, readable: whatever the dialect, what is different from what the Envoy has.
@@ -249,7 +249,10 @@ impl<S: Speech> Stream<S> {
     }
 }
 
+pub async fn channel(socket: &Path) -> Channel {
+    Endpoint::try_from(format!("unix:{}", socket.display())).unwrap().connect().await.unwrap()
+}
+
 pub async fn client(socket: &Path) -> Client {
-    let channel = Endpoint::try_from(format!("unix:{}", socket.display())).unwrap().connect().await.unwrap();
-    Client::new(channel).max_decoding_message_size(usize::MAX)
+    Client::new(channel(socket).await).max_decoding_message_size(usize::MAX)
 }

@@ -2,6 +2,7 @@
 //! leave and come back. What they have in common is tested in both dialects of the protocol.
 #![allow(clippy::duplicate_mod, reason = "each test runs once for each dialect")]
 
+mod conformance;
 mod delta;
 mod envoy;
 mod fixture;
