@@ -22,9 +22,7 @@ use microgw_compiler::assemble::{Input, assemble, names};
 use microgw_compiler::model::Model;
 use microgw_compiler::settings::Settings;
 use microgw_compiler::snapshot::{Fallbacks, Snapshot};
-use microgw_envoy::{
-    Admin, AdminError, Bootstrap, Launch, LogLevel, SocketDir, SocketPaths, Supervisor, sockets,
-};
+use microgw_envoy::{Admin, AdminError, Bootstrap, Launch, LogLevel, SocketDir, SocketPaths, Supervisor, sockets};
 use microgw_xds::{Candidate, Outcome, Publisher, Rejection, Xds};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;

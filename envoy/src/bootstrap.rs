@@ -76,7 +76,7 @@ impl Bootstrap {
     }
 
     fn value(&self) -> Value {
-        let mut value = json!({
+        let value = json!({
             "node": { "id": self.node_id, "cluster": self.node_cluster },
             "dynamic_resources": {
                 "ads_config": {
@@ -114,10 +114,12 @@ impl Bootstrap {
                 }
             }
         });
-        if let Some(admin) = &self.admin {
-            value["admin"] = json!({ "address": { "pipe": { "path": text(admin), "mode": 0o600 } } });
+        match &self.admin {
+            Some(admin) => {
+                with(value, json!({ "admin": { "address": { "pipe": { "path": text(admin), "mode": 0o600 } } } }))
+            }
+            None => value,
         }
-        value
     }
 }
 
@@ -157,6 +159,14 @@ impl Overload {
 }
 
 const FIXED_HEAP: &str = "envoy.resource_monitors.fixed_heap";
+
+/// An object with more fields, or others.
+fn with(mut value: Value, fields: Value) -> Value {
+    if let (Value::Object(all), Value::Object(more)) = (&mut value, fields) {
+        all.extend(more);
+    }
+    value
+}
 
 /// [`crate::SocketDir`] takes UTF-8 only; other paths come from a command line, and are checked there.
 fn text(path: &Path) -> String {

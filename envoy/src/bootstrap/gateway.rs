@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::{AUTHZ_CLUSTER, ISSUER_CLUSTER, XDS_CLUSTER, text};
+use super::{AUTHZ_CLUSTER, ISSUER_CLUSTER, XDS_CLUSTER, text, with};
 use crate::sockets::SocketPaths;
 
 /// Every guarded request is a stream to the service: the default of 1024 would answer a burst with 503.
@@ -104,19 +104,23 @@ impl Remote {
         let options = json!({
             "http2_protocol_options": { "connection_keepalive": { "interval": "15s", "timeout": "5s" } }
         });
-        let mut cluster = cluster(name, &address, &options);
-        cluster["connect_timeout"] = "5s".into();
-        if self.host.parse::<IpAddr>().is_err() {
-            cluster["type"] = "STRICT_DNS".into();
-            cluster["dns_lookup_family"] = "ALL".into();
+        let cluster = with(
+            cluster(name, &address, &options),
+            json!({
+                "connect_timeout": "5s",
+                "upstream_connection_options": {
+                    "tcp_keepalive": { "keepalive_probes": 3, "keepalive_time": 30, "keepalive_interval": 5 }
+                }
+            }),
+        );
+        let cluster = match self.host.parse::<IpAddr>() {
+            Ok(_) => cluster,
+            Err(_) => with(cluster, json!({ "type": "STRICT_DNS", "dns_lookup_family": "ALL" })),
+        };
+        match &self.tls {
+            Some(tls) => with(cluster, json!({ "transport_socket": tls.value() })),
+            None => cluster,
         }
-        cluster["upstream_connection_options"] = json!({
-            "tcp_keepalive": { "keepalive_probes": 3, "keepalive_time": 30, "keepalive_interval": 5 }
-        });
-        if let Some(tls) = &self.tls {
-            cluster["transport_socket"] = tls.value();
-        }
-        cluster
     }
 }
 
@@ -130,7 +134,7 @@ impl ClientTls {
             () if self.server_name.contains("://") => "URI",
             () => "DNS",
         };
-        let mut context = json!({
+        let context = json!({
             "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
             "common_tls_context": {
                 "tls_params": { "tls_minimum_protocol_version": "TLSv1_2" },
@@ -145,9 +149,7 @@ impl ClientTls {
                 }
             }
         });
-        if kind == "DNS" {
-            context["sni"] = self.server_name.as_str().into();
-        }
+        let context = if kind == "DNS" { with(context, json!({ "sni": self.server_name })) } else { context };
         json!({ "name": "envoy.transport_sockets.tls", "typed_config": context })
     }
 }

@@ -156,12 +156,12 @@ impl Probe for Trusting {
     }
 }
 
-fn node(id: &str, project: &str) -> Option<Node> {
-    Some(Node { id: id.to_owned(), cluster: project.to_owned(), ..Node::default() })
+fn node(id: &str, project: &str) -> Node {
+    Node { id: id.to_owned(), cluster: project.to_owned(), ..Node::default() }
 }
 
-fn refusal() -> Option<rpc::Status> {
-    Some(rpc::Status { code: 13, message: REASON.to_owned(), details: Vec::new() })
+fn refusal() -> rpc::Status {
+    rpc::Status { code: 13, message: REASON.to_owned(), details: Vec::new() }
 }
 
 fn owned(names: &[&str]) -> Vec<String> {

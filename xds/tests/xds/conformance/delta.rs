@@ -24,12 +24,12 @@ fn ack(response: &DeltaDiscoveryResponse) -> Request {
 }
 
 fn nack(response: &DeltaDiscoveryResponse) -> Request {
-    Request { error_detail: refusal(), ..ack(response) }
+    Request { error_detail: Some(refusal()), ..ack(response) }
 }
 
 /// With the node, as the first one of a stream.
 fn first(request: Request) -> Request {
-    Request { node: node("envoy-1", PROJECT), ..request }
+    Request { node: Some(node("envoy-1", PROJECT)), ..request }
 }
 
 fn holding(request: Request, versions: &[(&str, &str)]) -> Request {
@@ -278,7 +278,7 @@ async fn types_that_are_not_served_are_ignored() {
 async fn the_node_of_the_first_request_counts() {
     let server = Server::start().await;
     let mut talk = talk(&server).await;
-    talk.say(Request { node: node("somebody-else", "bookstore"), ..subscribe(Route, &["routes"]) });
+    talk.say(Request { node: Some(node("somebody-else", "bookstore")), ..subscribe(Route, &["routes"]) });
     talk.hears(Route, &[ROUTES], &[]).await;
     let envoys = server.publisher.status().envoys;
     assert_eq!(envoys.iter().map(|envoy| &*envoy.id).collect::<Vec<_>>(), ["envoy-1"]);

@@ -13,7 +13,7 @@ fn about(kind: ResourceType, names: &[&str]) -> Request {
 
 /// With the node, as the first one of a stream.
 fn first(request: Request) -> Request {
-    Request { node: node("envoy-1", PROJECT), ..request }
+    Request { node: Some(node("envoy-1", PROJECT)), ..request }
 }
 
 /// As an answer to a response, or after it.
@@ -29,7 +29,7 @@ fn ack(response: &DiscoveryResponse, names: &[&str]) -> Request {
 
 /// `before` is the version that it stays with.
 fn nack(response: &DiscoveryResponse, before: &str, names: &[&str]) -> Request {
-    Request { version_info: before.to_owned(), error_detail: refusal(), ..ack(response, names) }
+    Request { version_info: before.to_owned(), error_detail: Some(refusal()), ..ack(response, names) }
 }
 
 /// On a new stream, with what was accepted on the last one.
@@ -279,7 +279,7 @@ async fn types_that_are_not_served_are_ignored() {
 async fn the_node_of_the_first_request_counts() {
     let server = Server::start().await;
     let (mut talk, _) = talk(&server).await;
-    talk.say(Request { node: node("somebody-else", "bookstore"), ..about(Route, &["routes"]) });
+    talk.say(Request { node: Some(node("somebody-else", "bookstore")), ..about(Route, &["routes"]) });
     talk.hears(Route, &[ROUTES]).await;
     let envoys = server.publisher.status().envoys;
     assert_eq!(envoys.iter().map(|envoy| &*envoy.id).collect::<Vec<_>>(), ["envoy-1"]);

@@ -76,8 +76,8 @@ async fn ends(server: &Server, node: Option<Node>, names: &[String]) -> [Code; 2
 async fn a_first_request_says_whose_it_is() {
     let server = Server::start().await;
     assert_eq!(ends(&server, None, &[]).await, [Code::InvalidArgument; 2]);
-    assert_eq!(ends(&server, node("envoy-1", "nowhere"), &[]).await, [Code::NotFound; 2]);
-    assert_eq!(ends(&server, node("envoy-1", ""), &[]).await, [Code::NotFound; 2]);
+    assert_eq!(ends(&server, Some(node("envoy-1", "nowhere")), &[]).await, [Code::NotFound; 2]);
+    assert_eq!(ends(&server, Some(node("envoy-1", "")), &[]).await, [Code::NotFound; 2]);
     assert_eq!(server.publisher.status().envoys, []);
 }
 
@@ -85,7 +85,7 @@ async fn a_first_request_says_whose_it_is() {
 async fn what_is_no_request_ends_the_stream_and_nothing_else() {
     let server = Server::start().await;
     let mut talk = server.state_of_the_world().await;
-    talk.say(state(node("bystander", PROJECT), Vec::new()));
+    talk.say(state(Some(node("bystander", PROJECT)), Vec::new()));
     let clusters = talk.hear().await;
     for dialect in Dialect::ALL {
         // Field 2 is a node in one, a node or text in the other; this is neither.
@@ -95,12 +95,13 @@ async fn what_is_no_request_ends_the_stream_and_nothing_else() {
         let long = Any { type_url: "x".repeat(33 * 1024 * 1024), value: Vec::new() };
         assert_eq!(end_of(&server, dialect, vec![long]).await.code(), Code::OutOfRange, "{dialect:?}");
     }
-    let untyped = DeltaDiscoveryRequest { type_url: String::new(), ..delta(node("envoy-1", PROJECT), Vec::new()) };
+    let untyped =
+        DeltaDiscoveryRequest { type_url: String::new(), ..delta(Some(node("envoy-1", PROJECT)), Vec::new()) };
     assert_eq!(end_of(&server, Dialect::Delta, vec![untyped]).await.code(), Code::InvalidArgument);
-    let untyped = DiscoveryRequest { type_url: String::new(), ..state(node("envoy-1", PROJECT), Vec::new()) };
+    let untyped = DiscoveryRequest { type_url: String::new(), ..state(Some(node("envoy-1", PROJECT)), Vec::new()) };
     assert_eq!(end_of(&server, Dialect::StateOfTheWorld, vec![untyped]).await.code(), Code::InvalidArgument);
     let names: Vec<String> = (0..=200_000).map(|index| index.to_string()).collect();
-    assert_eq!(ends(&server, node("envoy-1", PROJECT), &names).await, [Code::ResourceExhausted; 2]);
+    assert_eq!(ends(&server, Some(node("envoy-1", PROJECT)), &names).await, [Code::ResourceExhausted; 2]);
     server.envoys(1).await;
     is_served(talk, clusters).await;
 }
@@ -128,8 +129,8 @@ async fn a_stream_that_says_nothing_is_closed() {
 async fn streams_of_one_node_are_two_envoys() {
     let server = Server::start().await;
     let (mut one, mut two) = (server.delta().await, server.state_of_the_world().await);
-    one.say(delta(node("envoy-1", PROJECT), Vec::new()));
-    two.say(state(node("envoy-1", PROJECT), Vec::new()));
+    one.say(delta(Some(node("envoy-1", PROJECT)), Vec::new()));
+    two.say(state(Some(node("envoy-1", PROJECT)), Vec::new()));
     assert_eq!(one.hear().await.resources.len(), 2);
     let clusters = two.hear().await;
     let status = server.publisher.status();
@@ -155,13 +156,13 @@ async fn each_project_has_its_own() {
     let outcome = server.other.publish(candidate("b1", &[("books", "1")])).await;
     assert!(matches!(outcome, Outcome::Pending { .. }));
     let (mut one, mut two) = (server.delta().await, server.state_of_the_world().await);
-    one.say(delta(node("envoy-1", "bookstore"), Vec::new()));
-    two.say(state(node("envoy-2", "bookstore"), Vec::new()));
+    one.say(delta(Some(node("envoy-1", "bookstore")), Vec::new()));
+    two.say(state(Some(node("envoy-2", "bookstore")), Vec::new()));
     assert_eq!(one.hear().await.resources[0].name, "books-1");
     assert_eq!(two.hear().await.resources[0].value, b"books=1");
     // Of a project that it is not of, it hears nothing even by name.
     let mut three = server.delta().await;
-    three.say(delta(node("envoy-3", "bookstore"), owned(&["pets-1"])));
+    three.say(delta(Some(node("envoy-3", "bookstore")), owned(&["pets-1"])));
     let response = three.hear().await;
     assert_eq!((response.resources.len(), &*response.removed_resources), (0, &["pets-1".to_owned()][..]));
     assert_eq!((server.publisher.metrics().envoys, server.other.metrics().envoys), (0, 3));
@@ -173,11 +174,11 @@ async fn too_many_envoys_are_turned_away() {
     let mut open = Vec::new();
     for index in 0..256 {
         let talk = server.delta().await;
-        talk.say(delta(node(&format!("envoy-{index}"), PROJECT), Vec::new()));
+        talk.say(delta(Some(node(&format!("envoy-{index}"), PROJECT)), Vec::new()));
         server.envoys(index + 1).await;
         open.push(talk);
     }
-    assert_eq!(ends(&server, node("envoy-256", PROJECT), &[]).await, [Code::ResourceExhausted; 2]);
+    assert_eq!(ends(&server, Some(node("envoy-256", PROJECT)), &[]).await, [Code::ResourceExhausted; 2]);
 }
 
 /// Requests without end, none of the answers to which is waited for.
@@ -193,7 +194,7 @@ async fn a_flood_is_not_read_and_does_not_drown_the_others() {
     let flood = tokio::spawn({
         let (sent, names) = (sent.clone(), names.clone());
         async move {
-            let mut first = node("flood", PROJECT);
+            let mut first = Some(node("flood", PROJECT));
             while requests.send(delta(first.take(), names.clone())).await.is_ok() {
                 sent.fetch_add(1, Ordering::Relaxed);
             }
@@ -204,7 +205,7 @@ async fn a_flood_is_not_read_and_does_not_drown_the_others() {
     let mut others = Vec::new();
     for index in 0..20 {
         let mut talk = server.state_of_the_world().await;
-        talk.say(state(node(&format!("envoy-{index}"), PROJECT), Vec::new()));
+        talk.say(state(Some(node(&format!("envoy-{index}"), PROJECT)), Vec::new()));
         assert_eq!(talk.hear().await.resources.len(), 2);
         others.push(talk);
     }
