@@ -76,7 +76,7 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
         }
         Command::Bootstrap(args) => {
             let config = settings(&args.target, &args.settings, false)?;
-            gateway::bootstrap::print(&args, &config)
+            gateway::print_bootstrap(&args, &config)
         }
         Command::Health(args) => {
             let url = health::url(&args)?;

@@ -12,7 +12,7 @@ use microgw_compiler::assemble::{Input, assemble};
 use microgw_compiler::model::Model;
 use microgw_compiler::settings::Settings;
 use microgw_compiler::snapshot::{Fallbacks, Generation, Snapshot};
-use microgw_envoy::{Admin, Bootstrap, Launch, LogLevel, SocketDir, Supervisor, sockets};
+use microgw_envoy::{Admin, Bootstrap, Launch, LogLevel, Overload, SocketDir, Supervisor, sockets};
 use microgw_xds::{Candidate, Config, Outcome, Probe, Publisher, RuleSink, Xds};
 use tokio::sync::oneshot;
 
@@ -65,7 +65,12 @@ impl Trial {
                 tracing::error!(%error, "the xDS server of the trial failed");
             }
         });
-        let bootstrap = Bootstrap::local("preflight", &model.project, &paths);
+        let bootstrap = Bootstrap {
+            node_id: "preflight".to_owned(),
+            node_cluster: model.project.clone(),
+            sockets: paths.clone(),
+            overload: Overload::default(),
+        };
         sockets::write_private(&directory.bootstrap(), bootstrap.to_json().as_bytes())?;
         let supervisor = Supervisor::start(Launch {
             envoy,

@@ -49,6 +49,12 @@ pub fn resolve(layers: &mut Layers, environment: &[(String, String)]) -> Vec<Con
     problems
 }
 
+/// Whether a container engine has put the file there, for one container: it mounts it as the machine has it, or with its
+/// own mode, and nobody inside could change that.
+fn is_of_a_container(path: &Path) -> bool {
+    ["/run/secrets", "/var/run/secrets"].iter().any(|directory| path.starts_with(directory))
+}
+
 /// Whether anything depends on the value.
 fn is_read(key: &Key) -> bool {
     match key.status {
@@ -110,7 +116,7 @@ impl Target<'_> {
             Reference::File(path) => {
                 let path = self.origin.resolve(path);
                 read(&path).map_err(|error| format!("cannot be read: {error}")).map(|(value, mode)| {
-                    if self.key.kind == Kind::Secret && mode & 0o004 != 0 {
+                    if self.key.kind == Kind::Secret && mode & 0o004 != 0 && !is_of_a_container(&path) {
                         let message =
                             format!("everybody on this machine can read `{}` (mode {mode:03o})", path.display());
                         let help = format!("it holds `{}`: take the right to read it from others", self.path);

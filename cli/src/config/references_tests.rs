@@ -149,6 +149,19 @@ fn a_secret_that_everybody_can_read_is_warned_of() {
 }
 
 #[test]
+fn nobody_inside_a_container_could_do_better() {
+    for (path, expected) in [
+        ("/run/secrets/admin", true),
+        ("/var/run/secrets/shop/admin", true),
+        ("/run/secrets-of-others/admin", false),
+        ("/home/run/secrets/admin", false),
+        ("run/secrets/admin", false),
+    ] {
+        assert_eq!(super::is_of_a_container(std::path::Path::new(path)), expected, "{path}");
+    }
+}
+
+#[test]
 fn a_dangerous_key_without_effect_is_judged_by_its_value() {
     let text = "[security]\nvalidateSubscriptions = '$env{VALIDATE}'";
     let errors = Settings::new(text).variable("VALIDATE", "true").errors();
