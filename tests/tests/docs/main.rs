@@ -25,8 +25,12 @@ fn main() {
         match Page::read(&root, &path) {
             Ok(page) => {
                 for block in &page.blocks {
-                    if let Kind::NotRun { line, reason } = &block.kind {
-                        not_run.push(format!("not run: {name}:{line}: {reason}"));
+                    match &block.kind {
+                        Kind::NotRun { line, reason } => not_run.push(format!("not run: {name}:{line}: {reason}")),
+                        Kind::Elsewhere { line, test, steps } => {
+                            not_run.push(format!("{} command(s) run by `{test}`: {name}:{line}", steps.len()));
+                        }
+                        Kind::Session(_) | Kind::File { .. } => {}
                     }
                 }
                 let links = links(&root, &page);
@@ -39,6 +43,7 @@ fn main() {
         }
     }
     trials.push(Trial::test("examples", || examples().map_err(Failed::from)));
+    trials.push(Trial::test("tests of docs/security-model.md", || evidence().map_err(Failed::from)));
     let arguments = Arguments::from_args();
     if !arguments.list {
         eprintln!("{}", not_run.join("\n"));
@@ -120,4 +125,31 @@ fn examples() -> Result<(), String> {
         }
     }
     if silent.is_empty() { Ok(()) } else { Err(silent.join("\n")) }
+}
+
+/// The tests that the security model names are there: `file::test`.
+fn evidence() -> Result<(), String> {
+    let root = root();
+    let text = std::fs::read_to_string(root.join("docs/security-model.md")).map_err(|error| error.to_string())?;
+    let named: Vec<_> = text.split('`').skip(1).step_by(2).filter_map(|code| code.split_once("::")).collect();
+    let mut sources = Vec::new();
+    let mut pending = vec![root];
+    while let Some(directory) = pending.pop() {
+        for entry in std::fs::read_dir(&directory).into_iter().flatten().flatten() {
+            let (path, name) = (entry.path(), entry.file_name());
+            if path.is_dir() && name != "target" && !name.to_string_lossy().starts_with('.') {
+                pending.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                sources.push(path);
+            }
+        }
+    }
+    let exists = |file: &str, test: &str| {
+        let of_that_name = sources.iter().filter(|path| path.file_stem().is_some_and(|stem| stem == file));
+        let has =
+            |path: &PathBuf| std::fs::read_to_string(path).is_ok_and(|text| text.contains(&format!("fn {test}(")));
+        of_that_name.into_iter().any(has)
+    };
+    let missing: Vec<_> = named.iter().filter(|(file, test)| !exists(file, test)).collect();
+    if named.len() > 20 && missing.is_empty() { Ok(()) } else { Err(format!("there is no {missing:?}")) }
 }

@@ -23,6 +23,8 @@ pub enum Kind {
     Session(Vec<Step>),
     /// `<!-- file: path -->`: the block's text is that file.
     File { path: String, text: String },
+    /// `<!-- run by: test -->`: a session that another test runs.
+    Elsewhere { line: usize, test: String, steps: Vec<Step> },
     /// `<!-- not run: reason -->`.
     NotRun { line: usize, reason: String },
 }
@@ -40,6 +42,7 @@ pub struct Step {
 #[derive(Default)]
 struct Notes {
     not_run: Option<String>,
+    run_by: Option<String>,
     file: Option<String>,
     afresh: bool,
     before: Option<Step>,
@@ -95,6 +98,7 @@ impl Notes {
         };
         match comment.trim().split_once(':') {
             Some(("not run", reason)) => self.not_run = Some(reason.trim().to_owned()),
+            Some(("run by", test)) => self.run_by = Some(test.trim().to_owned()),
             Some(("file", path)) => self.file = Some(path.trim().to_owned()),
             Some(("before", command)) => self.before = Some(Step::silent(number, command.trim())),
             None if comment.trim() == "afresh" => self.afresh = true,
@@ -115,7 +119,11 @@ impl Notes {
             Kind::File { path, text }
         } else if shell {
             let steps = if language == "sh" { commands(body)? } else { transcript(body)? };
-            Kind::Session(self.before.into_iter().chain(steps).collect())
+            let steps = self.before.into_iter().chain(steps).collect();
+            match self.run_by {
+                Some(test) => Kind::Elsewhere { line, test, steps },
+                None => Kind::Session(steps),
+            }
         } else if matches!(language, "bash" | "shell" | "shell-session" | "zsh") {
             return Err("the languages of sessions are `sh` and `console`".to_owned());
         } else if language.is_empty() && body.iter().any(|(line, _)| PROGRAMS.iter().any(|name| line.starts_with(name)))

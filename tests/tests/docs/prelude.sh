@@ -18,7 +18,7 @@ end() {
   if [ "$last" = 0 ] || [ "$3" = true ]; then echo "$1 $last" >>"$progress"; else echo "$1 failed" >>"$progress"; exit 1; fi
 }
 
-before_backend() { stop "${others[@]}"; others=(); }
+before_backend() { :; }
 before_gateway() { stop "${gateways[@]}" "${envoys[@]}"; gateways=() envoys=() pending=(); }
 before_server() { before_gateway; }
 before_envoy() { :; }
