@@ -44,6 +44,8 @@ pub enum Command {
     HashPassword,
     /// Show what an artifact contains, or the snapshot it becomes.
     Inspect(Inspect),
+    /// Say what a diagnostic code means, with an example and the fix.
+    ExplainCode(ExplainCode),
     /// Serve a petstore to try things with.
     DemoBackend(DemoBackend),
     /// Print the version.
@@ -109,8 +111,8 @@ pub struct Build {
     #[command(flatten)]
     pub settings: Settings,
     /// How problems are printed.
-    #[arg(long, value_enum, default_value_t = Format::Human)]
-    pub format: Format,
+    #[arg(long, value_enum, default_value_t = ReportFormat::Human)]
+    pub format: ReportFormat,
 }
 
 #[derive(Debug, Args)]
@@ -120,8 +122,8 @@ pub struct Check {
     #[command(flatten)]
     pub compile: Compile,
     /// How problems are printed.
-    #[arg(long, value_enum, default_value_t = Format::Human)]
-    pub format: Format,
+    #[arg(long, value_enum, default_value_t = ReportFormat::Human)]
+    pub format: ReportFormat,
 }
 
 /// Where the gateway's settings come from.
@@ -242,6 +244,15 @@ pub struct Inspect {
 }
 
 #[derive(Debug, Args)]
+pub struct ExplainCode {
+    /// The code: MGW-0104, 0104, 104 or duplicate-key.
+    pub code: String,
+    /// How it is printed.
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub format: Format,
+}
+
+#[derive(Debug, Args)]
 pub struct DemoBackend {
     /// Address to listen on; port 0 for any.
     #[arg(long, default_value = "127.0.0.1:8080")]
@@ -268,6 +279,20 @@ pub enum Format {
     #[default]
     Human,
     Json,
+}
+
+/// How `build` and `check` report.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ReportFormat {
+    /// For people, with the lines concerned
+    #[default]
+    Human,
+    /// One JSON object, with the security coverage
+    Json,
+    /// SARIF 2.1.0, for code scanning
+    Sarif,
+    /// Workflow commands of GitHub Actions
+    Github,
 }
 
 /// `--section.key=value` and `--section.key value` become `--set section.key=value`: settings have too many names to

@@ -8,16 +8,16 @@ use std::sync::Arc;
 use anyhow::{Context as _, bail};
 use microgw_compiler::artifact;
 use microgw_compiler::compile::{Compilation, Options, compile};
-use microgw_compiler::diagnostic::{Diagnostic, Severity, render_human, render_json};
+use microgw_compiler::diagnostic::{Diagnostic, Severity};
 use microgw_compiler::model::Model;
-use serde_json::{Value, json};
-use tracing::Level;
 
-use crate::args::{self, Compile, Format};
+use crate::args::{self, Compile, ReportFormat};
+use crate::config;
 use crate::inspect::{backend_trust, passing_identity};
-use crate::preflight::Trial;
+use crate::output;
+use crate::preflight::{Refused, Trial};
 use crate::project::Project;
-use crate::{logging, output};
+use crate::report;
 
 /// The input is wrong, and that has been said.
 #[derive(Debug, thiserror::Error)]
@@ -26,30 +26,53 @@ pub struct DoesNotBuild;
 
 pub fn build(args: &args::Build) -> anyhow::Result<()> {
     let project = Project::open(&args.project, args.compile.deployment_config.as_deref())?;
-    let compilation = compiled(&project, &args.compile);
-    let failed = failed(&compilation, &args.compile);
-    let mut written = None;
-    if let (Some(model), false) = (&compilation.model, failed) {
-        let bytes = artifact::encode(model);
-        if args.preflight {
-            preflight(args, model, &bytes)?;
+    let mut compilation = compiled(&project, &args.compile);
+    let written = match &compilation.model {
+        Some(model) if !failed(&compilation, &args.compile) => written(&project, args, model),
+        _ => Err(DoesNotBuild.into()),
+    };
+    let written = written.map_err(|error| match problems_in(&error, args.format) {
+        Some(problems) => {
+            compilation.diagnostics.extend(problems);
+            DoesNotBuild.into()
         }
-        let path = args.output.clone().unwrap_or_else(|| project.artifact());
-        write_atomically(&path, &bytes)?;
-        written = Some((path, artifact::id(&bytes)));
+        None => error,
+    });
+    // Whatever came of it, the problems are shown.
+    report::print(&project, &compilation, args.format, written.as_ref().ok())?;
+    written.map(drop)
+}
+
+/// The problems that made `--preflight` fail: Envoy's, and, for machines, those of the settings. For people these are an error
+/// as in every other command.
+fn problems_in(error: &anyhow::Error, format: ReportFormat) -> Option<Vec<Diagnostic>> {
+    if let Some(Refused(problems)) = error.downcast_ref() {
+        return Some(problems.clone());
     }
-    report(&project, &compilation, args.format, written.as_ref())?;
-    if failed { Err(DoesNotBuild.into()) } else { Ok(()) }
+    let config::Refused(problems) = error.downcast_ref().filter(|_| format != ReportFormat::Human)?;
+    Some(problems.iter().map(Diagnostic::from).collect())
+}
+
+/// The artifact's path and id.
+fn written(project: &Project, args: &args::Build, model: &Model) -> anyhow::Result<(PathBuf, String)> {
+    let bytes = artifact::encode(model);
+    let id = artifact::id(&bytes);
+    if args.preflight {
+        preflight(args, model, &id)?;
+    }
+    let path = args.output.clone().unwrap_or_else(|| project.artifact());
+    write_atomically(&path, &bytes)?;
+    Ok((path, id))
 }
 
 /// A real Envoy has to take the snapshot.
-fn preflight(args: &args::Build, model: &Model, bytes: &[u8]) -> anyhow::Result<()> {
+fn preflight(args: &args::Build, model: &Model, id: &str) -> anyhow::Result<()> {
     let config = crate::settings(&args.project, &args.settings, args.compile.allow_unenforced)?;
     let settings = config.settings(passing_identity()?, backend_trust(&config));
     let envoy = args.settings.envoy.as_deref().or(config.envoy.path.as_deref());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     runtime.block_on(async {
-        Trial::offer(Arc::new(model.clone()), artifact::id(bytes), settings, envoy).await?.end().await;
+        Trial::offer(Arc::new(model.clone()), id.to_owned(), settings, envoy).await?.end().await;
         Ok(())
     })
 }
@@ -57,14 +80,14 @@ fn preflight(args: &args::Build, model: &Model, bytes: &[u8]) -> anyhow::Result<
 pub fn check(args: &args::Check) -> anyhow::Result<()> {
     let project = Project::open(&args.project, args.compile.deployment_config.as_deref())?;
     let compilation = compiled(&project, &args.compile);
-    report(&project, &compilation, args.format, None)?;
+    report::print(&project, &compilation, args.format, None)?;
     if failed(&compilation, &args.compile) { Err(DoesNotBuild.into()) } else { Ok(()) }
 }
 
 /// A model and its artifact, for `run` on a project directory: problems go to stderr.
 pub fn model(project: &Project, options: &Compile) -> anyhow::Result<(Model, Vec<u8>)> {
     let compilation = compiled(project, options);
-    print_diagnostics(project, &compilation.diagnostics);
+    report::problems(project, &compilation.diagnostics);
     if failed(&compilation, options) {
         return Err(DoesNotBuild.into());
     }
@@ -96,41 +119,6 @@ fn failed(compilation: &Compilation, options: &Compile) -> bool {
         Severity::Note => false,
     };
     compilation.model.is_none() || compilation.diagnostics.iter().any(refused)
-}
-
-fn print_diagnostics(project: &Project, diagnostics: &[Diagnostic]) {
-    if !diagnostics.is_empty() {
-        logging::say(Level::WARN, render_human(diagnostics, project, output::colour()).trim_end());
-    }
-}
-
-fn report(
-    project: &Project,
-    compilation: &Compilation,
-    format: Format,
-    written: Option<&(PathBuf, String)>,
-) -> anyhow::Result<()> {
-    if format == Format::Json {
-        let diagnostics: Value = serde_json::from_str(&render_json(&compilation.diagnostics))?;
-        let report = json!({
-            "diagnostics": diagnostics,
-            "coverage": compilation.coverage,
-            "artifact": written.map(|(path, id)| json!({ "path": path, "id": id })),
-        });
-        output::line(&serde_json::to_string_pretty(&report)?);
-        return Ok(());
-    }
-    print_diagnostics(project, &compilation.diagnostics);
-    output::line(compilation.coverage.render().trim_end());
-    let count = |severity| compilation.diagnostics.iter().filter(|found| found.severity == severity).count();
-    let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
-    if let Some((path, id)) = written {
-        output::line(&format!("\nartifact {} ({id})", path.display()));
-    }
-    if errors + warnings > 0 {
-        output::note(&format!("{errors} error(s), {warnings} warning(s)"));
-    }
-    Ok(())
 }
 
 /// Readers see the old content or the new, never a part.

@@ -4,6 +4,7 @@ mod allocator;
 mod args;
 mod build;
 mod demo_backend;
+mod explain_code;
 mod gateway;
 mod health;
 mod init;
@@ -14,6 +15,7 @@ mod password;
 mod preflight;
 mod project;
 mod reference;
+mod report;
 mod stop;
 
 use std::path::Path;
@@ -36,9 +38,17 @@ fn main() -> ExitCode {
     match dispatch(command()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            if error.is::<config::Refused>() {
+            if let Some(refused) = error.downcast_ref::<config::Refused>() {
                 // Each problem says what it is.
+                logging::say(Level::ERROR, &refused.to_string());
+                if let Some(problem) = refused.0.first() {
+                    report::hint(problem.code.in_table());
+                }
+            } else if let Some(preflight::Refused(problems)) = error.downcast_ref() {
                 logging::say(Level::ERROR, &error.to_string());
+                if let Some(problem) = problems.first() {
+                    report::hint(problem.code);
+                }
             } else if !error.is::<build::DoesNotBuild>() {
                 // That one has been shown already.
                 logging::say(Level::ERROR, &format!("error: {error:#}"));
@@ -88,6 +98,7 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
         }
         Command::HashPassword => password::hash(),
         Command::Inspect(args) => inspect::inspect(&args),
+        Command::ExplainCode(args) => explain_code::explain(&args),
         Command::DemoBackend(args) => runtime()?.block_on(demo_backend::serve(args.listen)),
         Command::Version => {
             output::line(&format!("micro-gw {}", env!("CARGO_PKG_VERSION")));

@@ -3,6 +3,7 @@
 use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
 
+use clap::builder::styling::Style;
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// A line of data. A reader that went away is not our problem.
@@ -10,13 +11,28 @@ pub fn line(text: &str) {
     let _ = writeln!(std::io::stdout().lock(), "{text}");
 }
 
+/// Data that ends its lines itself.
+pub fn data(text: &str) {
+    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+}
+
 /// A line for the person at the terminal.
 pub fn note(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{text}");
 }
 
+/// Whether what is for the person at the terminal may have colours.
 pub fn colour() -> bool {
     std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()
+}
+
+/// In bold, where data goes to a terminal.
+pub fn bold(text: &str) -> String {
+    if std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
+        let bold = Style::new().bold();
+        return format!("{bold}{text}{bold:#}");
+    }
+    text.to_owned()
 }
 
 /// Shows `text` with the time spent, on a terminal, if the work takes more than a second.

@@ -7,17 +7,15 @@ use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use anyhow::{Context as _, bail};
-use microgw_compiler::assemble::{Input, assemble};
+use anyhow::{Context as _, anyhow, bail};
+use microgw_compiler::assemble::{Input, assemble, names};
+use microgw_compiler::diagnostic::{Code, Diagnostic, LineColumn, Place};
 use microgw_compiler::model::Model;
 use microgw_compiler::settings::Settings;
 use microgw_compiler::snapshot::{Fallbacks, Generation, Snapshot};
 use microgw_envoy::{Admin, Bootstrap, Launch, LogLevel, Overload, SocketDir, Supervisor, sockets};
-use microgw_xds::{Candidate, Config, Outcome, Probe, Publisher, RuleSink, Xds};
+use microgw_xds::{Candidate, Config, Fault, Outcome, Probe, Publisher, RuleSink, Xds};
 use tokio::sync::oneshot;
-
-use crate::output;
-use microgw_compiler::assemble::names;
 
 /// An Envoy that has taken the snapshot.
 pub struct Trial {
@@ -26,6 +24,11 @@ pub struct Trial {
     _sockets: SocketDir,
     _stop: oneshot::Sender<()>,
 }
+
+/// Envoy does not take the snapshot.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.iter().map(describe).collect::<Vec<_>>().join("\n\n"))]
+pub struct Refused(pub Vec<Diagnostic>);
 
 /// There is no traffic, so there is nothing to arm and nothing to see.
 struct NoTraffic;
@@ -101,7 +104,7 @@ impl Trial {
                     .await
                     .context("Envoy did not answer within 60 s")??;
                 match &publication.rejection {
-                    Some(rejection) => bail!("Envoy refuses the snapshot: {rejection}"),
+                    Some(rejection) => return Err(rejected(rejection)),
                     None if publication.faults.is_empty() => Outcome::Live { generation },
                     None => Outcome::Degraded { generation, faults: publication.faults.clone() },
                 }
@@ -112,16 +115,8 @@ impl Trial {
             Outcome::Live { .. } => {
                 Ok(Trial { admin: Admin::new(&paths.admin), supervisor, _sockets: directory, _stop: stop })
             }
-            Outcome::Degraded { faults, .. } => {
-                for fault in &faults {
-                    output::note(&format!(
-                        "{}: Envoy refuses API `{}`: {}",
-                        fault.location, fault.api, fault.envoy_text
-                    ));
-                }
-                bail!("Envoy refuses {} API(s)", faults.len())
-            }
-            Outcome::Rejected(rejection) => bail!("Envoy refuses the snapshot: {rejection}"),
+            Outcome::Degraded { faults, .. } => bail!(Refused(faults.iter().map(fault).collect())),
+            Outcome::Rejected(rejection) => Err(rejected(&rejection.to_string())),
             Outcome::Unchanged | Outcome::Superseded | Outcome::Pending { .. } => {
                 bail!("the trial ended without an answer")
             }
@@ -131,6 +126,34 @@ impl Trial {
     pub async fn end(self) {
         self.supervisor.drain_and_stop().await;
     }
+}
+
+// === impl Refused ===
+
+/// Envoy's refusal is a problem of the project; that there was no answer is none.
+fn rejected(rejection: &str) -> anyhow::Error {
+    if rejection.starts_with("Envoy refuses") {
+        return Refused(vec![Diagnostic::new(Code::RefusedByEnvoy, None, rejection)]).into();
+    }
+    anyhow!("the snapshot could not be tried: {rejection}")
+}
+
+/// The API's definition is the place.
+fn fault(fault: &Fault) -> Diagnostic {
+    let message = format!("Envoy refuses API `{}`: {}", fault.api, fault.envoy_text);
+    Diagnostic::new(Code::RefusedByEnvoy, place(&fault.location), message)
+}
+
+/// Of `file:line:column`.
+fn place(location: &str) -> Option<Place> {
+    let mut parts = location.rsplitn(3, ':');
+    let (column, line) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+    Some(Place::point(parts.next()?, LineColumn { line, column }))
+}
+
+fn describe(diagnostic: &Diagnostic) -> String {
+    let place = diagnostic.place.as_ref().map(|place| format!("\n  --> {place}")).unwrap_or_default();
+    format!("error[{}]: {}{place}", diagnostic.code, diagnostic.message)
 }
 
 // === impl NoTraffic ===
@@ -148,3 +171,7 @@ impl Probe for NoTraffic {
         Box::pin(std::future::ready(true))
     }
 }
+
+#[cfg(test)]
+#[path = "preflight_tests.rs"]
+mod tests;

@@ -2,18 +2,18 @@
 
 use std::fs;
 use std::io::{self, Read as _};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context as _, bail};
+use microgw_compiler::compile::DEPLOYMENT_CONFIG;
 use microgw_compiler::files::Files;
-
-/// Where the compiler looks for the deployment configuration.
-const DEPLOYMENT_CONFIG: &str = "conf/deployment-config.toml";
 
 /// A project directory. Nothing outside it is read, not even through a link.
 pub struct Project {
     root: PathBuf,
     name: String,
+    /// Its path for whoever reads a report: see [`from_here`].
+    shown: PathBuf,
     /// Read in place of [`DEPLOYMENT_CONFIG`].
     deployment_config: Option<PathBuf>,
 }
@@ -33,11 +33,33 @@ impl Project {
         {
             bail!("there is no deployment configuration `{}`", file.display());
         }
-        Ok(Project { name: name.to_owned(), deployment_config: deployment_config.map(Path::to_owned), root })
+        Ok(Project {
+            name: name.to_owned(),
+            shown: from_here(directory)?,
+            deployment_config: deployment_config.map(Path::to_owned),
+            root,
+        })
     }
 
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The project's path as [`Project::locate`] gives those of its files: `.` where the tool was started in it.
+    pub fn shown(&self) -> String {
+        let path = self.shown.to_string_lossy();
+        if path.is_empty() { ".".to_owned() } else { path.into_owned() }
+    }
+
+    /// From a file's path in the project to the one for whoever reads a report. An absolute path (of settings, which are
+    /// no part of the project) is one already, and only becomes relative.
+    pub fn locate(&self, file: &str) -> String {
+        let own = self.deployment_config.as_deref().filter(|_| file == DEPLOYMENT_CONFIG);
+        let path = match own.or(Some(Path::new(file)).filter(|file| file.is_absolute())) {
+            Some(path) => from_here(path).unwrap_or_else(|_| path.to_owned()),
+            None => self.shown.join(file),
+        };
+        path.to_string_lossy().into_owned()
     }
 
     /// Where `build` puts the artifact by default.
@@ -55,6 +77,16 @@ impl Project {
         }
         Ok(real)
     }
+}
+
+/// Relative to the working directory, where CI has the root of the repository, or absolute where it lies elsewhere. As it
+/// was typed, links and all, since that is how a repository has it; but `..` of a link is somewhere else than it looks.
+fn from_here(path: &Path) -> io::Result<PathBuf> {
+    let here = std::env::current_dir()?;
+    let climbs = path.components().any(|component| component == Component::ParentDir);
+    let typed = if climbs { fs::canonicalize(path)? } else { std::path::absolute(path)? };
+    let within = |path: &Path| path.strip_prefix(&here).map(Path::to_owned).ok();
+    Ok(within(&typed).or_else(|| within(&fs::canonicalize(path).ok()?)).unwrap_or(typed))
 }
 
 impl Files for Project {

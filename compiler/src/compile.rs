@@ -13,6 +13,7 @@ use crate::diagnostic::{self, Code, Diagnostic, Place};
 use crate::files::Files;
 use crate::model::Model;
 pub(crate) use deployment::EmptySecurity;
+pub use deployment::PATH as DEPLOYMENT_CONFIG;
 pub(crate) use policies::Policies;
 pub(crate) use report::Report;
 

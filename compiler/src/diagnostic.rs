@@ -1,19 +1,27 @@
-//! What the compiler has to say about a project. Knows nothing of how it is shown: see [`render_human`] and
-//! [`render_json`] for that.
+//! What the compiler has to say about a project. Knows nothing of how it is shown: see [`render_human`], [`render_json`],
+//! [`render_sarif`] and [`render_github`] for that.
 
 mod code;
+mod github;
 mod human;
 mod json;
 mod record;
+mod sarif;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 
 pub use code::{Class, Code};
+pub use github::render_github;
 pub use human::render_human;
 pub use json::render_json;
-pub use record::{Block, Record};
+pub use record::{Block, Record, markdown};
+pub use sarif::render_sarif;
+
+/// From a project's file to its path for whoever reads a report: relative to the directory in which the tool was started,
+/// or absolute where it lies elsewhere.
+pub type Locate<'a> = &'a dyn Fn(&str) -> String;
 
 /// One problem, or one remark.
 #[derive(Clone, Debug, PartialEq, Eq)]

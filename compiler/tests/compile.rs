@@ -160,7 +160,7 @@ fn bad_inputs() {
         // Every one of them can be shown.
         assert!(!render_human(&compilation.diagnostics, &files, true).is_empty());
         // No secret of a definition is repeated.
-        assert!(!render_json(&compilation.diagnostics).contains("secret"), "{title}");
+        assert!(!render_json(&compilation.diagnostics, &str::to_owned).contains("secret"), "{title}");
     }
     insta::assert_snapshot!(lines.join("\n"));
 }
@@ -171,7 +171,7 @@ fn rendering() {
         .with("lib/a.jar", "PK");
     let diagnostics = build(&files).diagnostics;
     insta::assert_snapshot!(render_human(&diagnostics, &files, false));
-    insta::assert_snapshot!(render_json(&diagnostics));
+    insta::assert_snapshot!(render_json(&diagnostics, &|file| format!("shop/{file}")));
 }
 
 #[test]

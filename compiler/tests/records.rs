@@ -4,8 +4,8 @@ use microgw_compiler::compile::{Options, compile};
 use microgw_compiler::diagnostic::{Block, Class, Code, Diagnostic, Record, Severity};
 use microgw_compiler::files::MemoryFiles;
 
-/// It takes a disk to bring these about; their examples are commands.
-const NOT_FROM_TEXT: &[Code] = &[Code::UnreadableFile];
+/// It takes a disk, or an Envoy, to bring these about; their examples are commands.
+const NOT_FROM_TEXT: &[Code] = &[Code::UnreadableFile, Code::RefusedByEnvoy];
 /// What is said beside a code wherever it is said.
 const COMPANIONS: &[(Code, Code)] = &[(Code::UnreachableOperation, Code::NestedBasePath)];
 

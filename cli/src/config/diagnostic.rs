@@ -98,6 +98,30 @@ impl fmt::Display for ConfigDiagnostic {
     }
 }
 
+impl From<&ConfigDiagnostic> for diagnostic::Diagnostic {
+    /// For the reports of projects. A file is absolute: it is no part of one.
+    fn from(problem: &ConfigDiagnostic) -> diagnostic::Diagnostic {
+        let absolute = |file: &PathBuf| std::path::absolute(file).unwrap_or_else(|_| file.clone());
+        let number = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        let (place, message) = match &problem.origin {
+            Origin::File { file, line, column } => {
+                let at = diagnostic::LineColumn { line: number(*line), column: number(*column) };
+                (Some(diagnostic::Place::point(absolute(file).to_string_lossy(), at)), problem.message.clone())
+            }
+            Origin::Settings => (None, problem.message.clone()),
+            origin => (None, format!("{} ({origin})", problem.message)),
+        };
+        diagnostic::Diagnostic {
+            severity: match problem.severity {
+                Severity::Error => diagnostic::Severity::Error,
+                Severity::Warning => diagnostic::Severity::Warning,
+            },
+            help: problem.help.clone(),
+            ..diagnostic::Diagnostic::new(problem.code.in_table(), place, message)
+        }
+    }
+}
+
 // === impl Code ===
 
 impl Code {

@@ -12,7 +12,8 @@ use crate::diagnostic::{Code, Diagnostic, Place};
 use crate::files::Files;
 use crate::source::{into_text, place_in};
 
-pub(super) const PATH: &str = "conf/deployment-config.toml";
+/// Relative to the project.
+pub const PATH: &str = "conf/deployment-config.toml";
 /// Bytes.
 const MAX_SIZE: u64 = 1 << 20;
 const IGNORED: &[&str] = &["docker", "kubernetes"];

@@ -27,7 +27,10 @@ pub(super) fn check(files: &dyn Files, list: impl Fn(&mut Report, &str) -> Vec<S
     }
     for path in list(report, "lib").iter().filter(|path| has_extension(path, "jar")) {
         let message = format!("`{path}` is not loaded: Java interceptors are not run");
-        report.add(Diagnostic::new(Code::JavaLibrary, None, message).help("remove it when nothing depends on it"));
+        report.add(
+            Diagnostic::new(Code::JavaLibrary, Place::whole(path.as_str()), message)
+                .help("remove it when nothing depends on it"),
+        );
     }
 }
 

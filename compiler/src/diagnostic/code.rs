@@ -135,6 +135,8 @@ codes! {
     SettingWithoutEffect "0906" Warning "setting-without-effect" "A setting is known and does nothing."
     ConflictingSettings "0907" Error "conflicting-settings" "Settings contradict or lack each other."
     InsecureSetting "0908" Error "insecure-setting" "A password is known to everybody, or its hash is weak."
+
+    RefusedByEnvoy "1001" Error "refused-by-envoy" "A real Envoy refuses what the project becomes."
 }
 
 /// How many codes are worth proposing in place of one that is not known.

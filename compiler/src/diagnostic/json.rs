@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Diagnostic, Place};
+use super::{Diagnostic, Locate, Place};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -22,7 +22,10 @@ struct Record<'a> {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Location<'a> {
+    /// In the project.
     file: &'a str,
+    /// From where the tool was started.
+    path: String,
     line: u32,
     column: u32,
     end_line: u32,
@@ -36,8 +39,8 @@ struct Related<'a> {
 }
 
 /// A JSON array, pretty-printed, with a final newline.
-pub fn render_json(diagnostics: &[Diagnostic]) -> String {
-    let records: Vec<Record<'_>> = diagnostics.iter().map(Record::of).collect();
+pub fn render_json(diagnostics: &[Diagnostic], locate: Locate<'_>) -> String {
+    let records: Vec<Record<'_>> = diagnostics.iter().map(|diagnostic| Record::of(diagnostic, locate)).collect();
     // Strings and numbers only: serialising cannot fail.
     let mut text = serde_json::to_string_pretty(&records).unwrap_or_default();
     text.push('\n');
@@ -45,27 +48,28 @@ pub fn render_json(diagnostics: &[Diagnostic]) -> String {
 }
 
 impl<'a> Record<'a> {
-    fn of(diagnostic: &'a Diagnostic) -> Record<'a> {
+    fn of(diagnostic: &'a Diagnostic, locate: Locate<'_>) -> Record<'a> {
         Record {
             code: diagnostic.code.id(),
             name: diagnostic.code.slug(),
             severity: diagnostic.severity.as_str(),
             message: &diagnostic.message,
             help: diagnostic.help.as_deref(),
-            location: diagnostic.place.as_ref().map(Location::of),
+            location: diagnostic.place.as_ref().map(|place| Location::of(place, locate)),
             related: diagnostic
                 .related
                 .iter()
-                .map(|(place, message)| Related { message, location: Location::of(place) })
+                .map(|(place, message)| Related { message, location: Location::of(place, locate) })
                 .collect(),
         }
     }
 }
 
 impl<'a> Location<'a> {
-    fn of(place: &'a Place) -> Location<'a> {
+    fn of(place: &'a Place, locate: Locate<'_>) -> Location<'a> {
         Location {
             file: &place.file,
+            path: locate(&place.file),
             line: place.start.line,
             column: place.start.column,
             end_line: place.end.line,

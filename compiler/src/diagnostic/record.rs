@@ -5,7 +5,6 @@
 //! a test can build what people read. `␀` in a file stands for the character NUL.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 /// A record's parts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -75,26 +74,21 @@ impl Record {
 
     /// As Markdown, with headings of `level`.
     pub fn markdown(&self, level: usize) -> String {
-        let mut out = String::new();
-        for (title, blocks) in [("", &self.text), ("Example", &self.example), ("Fix", &self.fix)] {
-            if !title.is_empty() {
-                // Writing to a string does not fail.
-                let _ = writeln!(out, "{} {title}\n", "#".repeat(level));
-            }
-            for block in blocks {
-                let _ = match block {
-                    Block::Text(text) => writeln!(out, "{text}\n"),
-                    Block::Deleted(path) => writeln!(out, "Delete `{path}`.\n"),
-                    Block::File { path, language, content } => {
-                        writeln!(out, "`{path}`:\n\n{FENCE}{language}\n{content}\n{FENCE}\n")
-                    }
-                    Block::Snippet { language, content } => writeln!(out, "{FENCE}{language}\n{content}\n{FENCE}\n"),
-                };
-            }
-        }
-        out.truncate(out.trim_end().len());
-        out
+        let heading = "#".repeat(level);
+        let (text, example, fix) = (markdown(&self.text), markdown(&self.example), markdown(&self.fix));
+        format!("{text}\n\n{heading} Example\n\n{example}\n\n{heading} Fix\n\n{fix}")
     }
+}
+
+/// Blocks as Markdown, without a newline at the end.
+pub fn markdown(blocks: &[Block]) -> String {
+    let blocks = blocks.iter().map(|block| match block {
+        Block::Text(text) => (*text).to_owned(),
+        Block::Deleted(path) => format!("Delete `{path}`."),
+        Block::File { path, language, content } => format!("`{path}`:\n\n{FENCE}{language}\n{content}\n{FENCE}"),
+        Block::Snippet { language, content } => format!("{FENCE}{language}\n{content}\n{FENCE}"),
+    });
+    blocks.collect::<Vec<_>>().join("\n\n")
 }
 
 // === impl Block ===

@@ -1,6 +1,6 @@
 use std::collections::HashSet;
 
-use super::{Code, Diagnostic, LineColumn, Place, render_human, sort};
+use super::{Code, Diagnostic, LineColumn, Place, Severity, render_github, render_human, render_sarif, sort};
 use crate::files::MemoryFiles;
 
 #[test]
@@ -66,4 +66,41 @@ fn names_of_no_code_have_codes_near() {
     assert!(near("etcd endpoint").contains(&"etcd"), "{:?}", near("etcd endpoint"));
     assert!(near("MGW-9999").is_empty() && near("").is_empty() && near("zzzzzz").is_empty());
     assert!(near("duplicate").len() > 3 && near("duplicate").iter().all(|slug| slug.contains("duplicate")));
+}
+
+/// One of each kind: of a stretch, of a point, over two lines, and of the whole project.
+fn kinds() -> Vec<Diagnostic> {
+    let at = |line, column| LineColumn { line, column };
+    let place = |start, end| Place { file: "a b.yaml".into(), start, end };
+    vec![
+        Diagnostic::new(Code::DuplicateKey, place(at(2, 3), at(2, 8)), "100% `ä`: {id}, twice")
+            .related(place(at(1, 3), at(1, 3)), "first, here")
+            .help("remove\none"),
+        Diagnostic::new(Code::UnknownKey, place(at(4, 1), at(4, 1)), "a point"),
+        Diagnostic {
+            severity: Severity::Warning,
+            ..Diagnostic::new(Code::Cors, place(at(5, 9), at(6, 2)), "two lines")
+        },
+        Diagnostic::new(Code::UnusedPolicies, None, "the project"),
+    ]
+}
+
+#[test]
+fn workflow_commands() {
+    insta::assert_snapshot!(render_github(&kinds(), &|file| format!("shop, 1:2/{file}")));
+    assert_eq!(render_github(&[], &str::to_owned), "");
+}
+
+#[test]
+fn sarif_results() {
+    let text = render_sarif(&kinds(), "shop", &|file| format!("shop/{file}"));
+    let mut log: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let run = log["runs"][0].take();
+    insta::assert_snapshot!(serde_json::to_string_pretty(&run["results"]).unwrap());
+    let rules = run["tool"]["driver"]["rules"].as_array().unwrap();
+    let ids: Vec<&str> = rules.iter().map(|rule| rule["id"].as_str().unwrap()).collect();
+    assert_eq!(ids, ["MGW-0104", "MGW-0211", "MGW-0603", "MGW-0702"]);
+    // What is reported is said again each time in the same bytes.
+    assert_eq!(render_sarif(&kinds(), "shop", &|file| format!("shop/{file}")), text);
+    assert!(render_sarif(&[], "/home/someone/shop", &str::to_owned).contains("\"micro-gw/shop/\""));
 }

@@ -1,5 +1,8 @@
 //! The command as it is typed: what it prints, what it writes, and how it ends.
 
+mod pages;
+mod reports;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
