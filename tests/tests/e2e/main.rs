@@ -2,6 +2,7 @@
 
 mod api_keys;
 mod certificates;
+mod demo;
 mod drain;
 mod environments;
 mod errors;
