@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use libtest_mimic::{Arguments, Failed, Trial};
 use microgw_tests::container::containers_are_possible;
 use microgw_tests::envoy_is_here;
+use microgw_tests::gateway::micro_gw;
 
 use page::{Kind, Page};
 use session::Session;
@@ -30,7 +31,12 @@ fn main() {
                         Kind::Elsewhere { line, test, steps } => {
                             not_run.push(format!("{} command(s) run by `{test}`: {name}:{line}", steps.len()));
                         }
-                        Kind::Session(_) | Kind::File { .. } => {}
+                        // Those of the codes are wrong, which is what they are for: they have a test of their own.
+                        Kind::Settings { line, text } if name != "docs/diagnostics.md" => {
+                            let (at, text) = (format!("{name}:{line}"), text.clone());
+                            trials.push(Trial::test(format!("settings of {at}"), move || settings(&at, &text)));
+                        }
+                        Kind::Settings { .. } | Kind::Session(_) | Kind::File { .. } => {}
                     }
                 }
                 let links = links(&root, &page);
@@ -43,6 +49,7 @@ fn main() {
         }
     }
     trials.push(Trial::test("examples", || examples().map_err(Failed::from)));
+    trials.push(Trial::test("index", || index().map_err(Failed::from)));
     trials.push(Trial::test("tests of docs/security-model.md", || evidence().map_err(Failed::from)));
     let arguments = Arguments::from_args();
     if !arguments.list {
@@ -112,6 +119,34 @@ fn headings(text: &str) -> impl Iterator<Item = String> + '_ {
         let title = line.trim_start_matches('#').trim();
         title.to_lowercase().chars().filter(kept).map(|c| if c == ' ' { '-' } else { c }).collect()
     })
+}
+
+/// The gateway takes the settings that are shown, but for files and variables that only the reader has.
+fn settings(at: &str, text: &str) -> Result<(), Failed> {
+    if text.starts_with("[project]") {
+        return Ok(());
+    }
+    let directory = tempfile::TempDir::new()?;
+    let file = directory.path().join("micro-gw.conf");
+    std::fs::write(&file, text)?;
+    let read = std::process::Command::new(micro_gw())
+        .current_dir(root())
+        .args(["bootstrap", "examples/compose", "--config"])
+        .arg(&file)
+        .output()?;
+    let told = String::from_utf8_lossy(&read.stderr);
+    let problem = told.lines().find(|line| line.starts_with("error") && !line.contains(" refers to `$"));
+    problem.map_or(Ok(()), |problem| Err(format!("{at}: {problem}").into()))
+}
+
+/// README.md leads to every page of docs/.
+fn index() -> Result<(), String> {
+    let root = root();
+    let readme = Page::read(&root, Path::new("README.md"))?;
+    let linked = |page: &Path| readme.links.iter().any(|(_, target)| Path::new(target) == page);
+    let pages = markdown(&root).into_iter().filter(|page| page.starts_with("docs"));
+    let missing: Vec<_> = pages.filter(|page| !linked(page)).collect();
+    if missing.is_empty() { Ok(()) } else { Err(format!("README.md does not lead to {missing:?}")) }
 }
 
 /// Every example says what it shows, in a session that is run.

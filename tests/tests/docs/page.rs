@@ -23,6 +23,8 @@ pub enum Kind {
     Session(Vec<Step>),
     /// `<!-- file: path -->`: the block's text is that file.
     File { path: String, text: String },
+    /// `toml`: settings, though not of a file that is saved.
+    Settings { line: usize, text: String },
     /// `<!-- run by: test -->`: a session that another test runs.
     Elsewhere { line: usize, test: String, steps: Vec<Step> },
     /// `<!-- not run: reason -->`.
@@ -115,8 +117,7 @@ impl Notes {
             }
             Kind::NotRun { line, reason }
         } else if let Some(path) = self.file {
-            let text = body.iter().flat_map(|(line, _)| [line, "\n"]).collect();
-            Kind::File { path, text }
+            Kind::File { path, text: text(body) }
         } else if shell {
             let steps = if language == "sh" { commands(body)? } else { transcript(body)? };
             let steps = self.before.into_iter().chain(steps).collect();
@@ -124,6 +125,8 @@ impl Notes {
                 Some(test) => Kind::Elsewhere { line, test, steps },
                 None => Kind::Session(steps),
             }
+        } else if language == "toml" {
+            Kind::Settings { line, text: text(body) }
         } else if matches!(language, "bash" | "shell" | "shell-session" | "zsh") {
             return Err("the languages of sessions are `sh` and `console`".to_owned());
         } else if language.is_empty() && body.iter().any(|(line, _)| PROGRAMS.iter().any(|name| line.starts_with(name)))
@@ -142,6 +145,10 @@ impl Step {
     fn silent(line: usize, command: &str) -> Step {
         Step { line, command: command.to_owned(), output: None, interrupted: false }
     }
+}
+
+fn text(body: &[(&str, usize)]) -> String {
+    body.iter().flat_map(|(line, _)| [line, "\n"]).collect()
 }
 
 /// The commands of a block without output.

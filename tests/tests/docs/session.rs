@@ -157,7 +157,7 @@ impl Session {
                     let source = format!("\"$top/out/file-{number}-{}\"", script.len());
                     let _ = writeln!(script, "put {source} '{path}'");
                 }
-                Kind::Elsewhere { .. } | Kind::NotRun { .. } => {}
+                Kind::Settings { .. } | Kind::Elsewhere { .. } | Kind::NotRun { .. } => {}
             }
         }
         script.push_str("complete\n");
