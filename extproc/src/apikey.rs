@@ -111,7 +111,7 @@ async fn issue(
 
 /// Whom the outermost trusted proxy saw: Envoy appended the last entry, and each trusted proxy one before that. What
 /// the client itself sent comes before these, and never counts. `None` where there are fewer: such callers share a count.
-fn client_address(headers: &HeaderMap, trusted_hops: u32) -> Option<IpAddr> {
+pub fn client_address(headers: &HeaderMap, trusted_hops: u32) -> Option<IpAddr> {
     let mut entries = headers.get_all("x-forwarded-for").iter().rev().flat_map(|value| {
         let text = value.to_str().unwrap_or_default();
         text.rsplit(',')

@@ -215,7 +215,7 @@ mod tests {
             user("sha1", SHA1),
             user("sha256", format!("@sha256:{{{}}}", hex(&Sha256::digest("secret")))),
             user("sha512", format!("@sha512:{}", hex(&Sha512::digest("secret")))),
-            user("argon2", argon2.to_string()),
+            user("argon2", argon2),
         ])
         .unwrap();
         for (name, password) in [("sha1", "admin"), ("sha256", "secret"), ("sha512", "secret"), ("argon2", "secret")] {

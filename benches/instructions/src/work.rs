@@ -1,0 +1,256 @@
+//! What is counted: decisions whose credential is cached, by the engine alone and by the whole service, which is asked in
+//! bytes and answers in bytes.
+
+use std::collections::HashMap;
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context as _, ensure};
+use envoy_types::pb::envoy::service::auth::v3::attribute_context::{HttpRequest, Request};
+use envoy_types::pb::envoy::service::auth::v3::{AttributeContext, CheckRequest};
+use jsonwebtoken::{Algorithm, EncodingKey, Header, jwk::Jwk};
+use microgw_engine::{Answer, Decision, Exchange, KeySet, KeySource, RequestHead, Rule, Step, UnixTime};
+use microgw_extproc::authz::{Decider, RULE_KEY};
+use microgw_extproc::fact_cache::FactCache;
+use microgw_extproc::keys::{IssuerKeys, KeyStore, KeyTiming, Transport};
+use microgw_extproc::metrics::Metrics;
+use microgw_extproc::rule_store::RuleStore;
+use microgw_extproc::signing::SigningKey;
+use microgw_proto::rules::v1 as proto;
+use prost::Message as _;
+use serde_json::{Value, json};
+
+const IDP: &str = "https://idp.example/";
+const US: &str = "https://localhost:9095/apikey";
+/// Rules beside the one that is asked for.
+const OTHER_RULES: u32 = 1000;
+
+pub struct Scenario {
+    pub name: &'static str,
+    /// The most that one decision may allocate: see `allocations.rs`.
+    #[cfg_attr(not(test), expect(dead_code))]
+    pub allocations: u64,
+    host: Host,
+    credential: Credential,
+}
+
+/// Who decides.
+#[derive(Clone, Copy)]
+enum Host {
+    Engine,
+    Service,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Credential {
+    HeaderKey,
+    QueryKey,
+    SandboxKey,
+    Token,
+    /// No credential at all.
+    Nothing,
+    /// A token without the scope.
+    OtherScope,
+}
+
+// === impl Scenario ===
+
+impl Scenario {
+    pub const ALL: [Scenario; 10] = [
+        Scenario::new("engine-header-key", Host::Engine, Credential::HeaderKey, 0),
+        Scenario::new("engine-query-key", Host::Engine, Credential::QueryKey, 1),
+        Scenario::new("engine-sandbox-key", Host::Engine, Credential::SandboxKey, 0),
+        Scenario::new("engine-token", Host::Engine, Credential::Token, 0),
+        Scenario::new("engine-nothing", Host::Engine, Credential::Nothing, 0),
+        Scenario::new("engine-other-scope", Host::Engine, Credential::OtherScope, 0),
+        Scenario::new("service-header-key", Host::Service, Credential::HeaderKey, 38),
+        Scenario::new("service-query-key", Host::Service, Credential::QueryKey, 38),
+        Scenario::new("service-token", Host::Service, Credential::Token, 38),
+        Scenario::new("service-nothing", Host::Service, Credential::Nothing, 45),
+    ];
+
+    const fn new(name: &'static str, host: Host, credential: Credential, allocations: u64) -> Scenario {
+        Scenario { name, allocations, host, credential }
+    }
+}
+
+/// Decides `count` times, and once before, which fills the cache.
+/// Returns what [`counted`] counted itself.
+pub fn run(scenario: &Scenario, count: u32) -> anyhow::Result<u64> {
+    let issuers = Issuers::new()?;
+    let (path, headers) = issuers.request(scenario.credential)?;
+    let expected = !matches!(scenario.credential, Credential::Nothing | Credential::OtherScope);
+    match scenario.host {
+        Host::Engine => {
+            let rules = Rule::load(&book())?;
+            let rule = &rules.first().context("no rule")?.1;
+            let facts = FactCache::new(1000, Duration::from_hours(1));
+            let now = UnixTime(now());
+            let decide = || {
+                let mut exchange = Exchange::new(rule, &facts, now);
+                let mut step = exchange.on_request_head(RequestHead { path: &path, headers: &headers });
+                while let Step::Ask(_) = step {
+                    step = exchange.resume(Answer::Keys(Arc::new(issuers.public.clone())), now);
+                }
+                matches!(black_box(&step), Step::Done(Decision::Allow(_)))
+            };
+            ensure!(decide() == expected, "decided otherwise");
+            let (decided, allocations) = counted(|| (0..count).filter(|_| decide() == expected).count());
+            ensure!(decided == count as usize, "decided otherwise");
+            Ok(allocations)
+        }
+        Host::Service => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let decider = runtime.block_on(async { issuers.decider() })?;
+            let question = question(path, headers).encode_to_vec();
+            let decide = async || {
+                let Ok(question) = CheckRequest::decode(question.as_slice()) else { return false };
+                let answer = decider.check(question).await;
+                black_box(answer.encode_to_vec());
+                answer.status.is_some_and(|status| (status.code == 0) == expected)
+            };
+            ensure!(runtime.block_on(decide()), "decided otherwise");
+            let all = async {
+                for _ in 0..count {
+                    if !decide().await {
+                        return false;
+                    }
+                }
+                true
+            };
+            let (decided, allocations) = counted(|| runtime.block_on(all));
+            ensure!(decided, "decided otherwise");
+            Ok(allocations)
+        }
+    }
+}
+
+/// What valgrind looks for: see `main.rs`. Tests count allocations here.
+#[inline(never)]
+fn counted<T>(work: impl FnOnce() -> T) -> (T, u64) {
+    #[cfg(test)]
+    return crate::allocations::of(work);
+    // Not a tail call, which would leave this function behind.
+    #[cfg(not(test))]
+    return (black_box(work()), 0);
+}
+
+/// As Envoy asks: the request's headers, and the rule of its route.
+fn question(path: String, mut headers: HashMap<String, String>) -> CheckRequest {
+    headers.insert(":path".to_owned(), path.clone());
+    headers.insert(":method".to_owned(), "GET".to_owned());
+    let http = HttpRequest { method: "GET".to_owned(), path, headers, ..HttpRequest::default() };
+    let attributes = AttributeContext {
+        request: Some(Request { http: Some(http), ..Request::default() }),
+        context_extensions: HashMap::from([(RULE_KEY.to_owned(), format!("{:032x}", 1))]),
+        ..AttributeContext::default()
+    };
+    CheckRequest { attributes: Some(attributes) }
+}
+
+/// Rule 1 asks for a token with scope `read`, or a key in a header or in the query.
+fn book() -> proto::RuleBook {
+    use proto::api_key::Location;
+    use proto::requirement::Kind;
+    let alternative = |kind| proto::Alternative { requirements: vec![proto::Requirement { kind: Some(kind) }] };
+    let key =
+        |location: Location| Kind::ApiKey(proto::ApiKey { location: location.into(), name: "api_key".to_owned() });
+    let rule = |index: u32| proto::Rule {
+        id: u128::from(index + 1).to_be_bytes().to_vec(),
+        method: "GET".to_owned(),
+        path: format!("/v2/pet/{{petId}}/{index}"),
+        ..proto::Rule::default()
+    };
+    proto::RuleBook {
+        generation: "one".to_owned(),
+        apis: vec![proto::Api { name: "pets".to_owned(), version: "1.0".to_owned(), base_path: "/v2".to_owned() }],
+        policies: vec![proto::Policy {
+            alternatives: vec![
+                alternative(Kind::Oauth2(proto::OAuth2 { scopes: vec!["read".to_owned()], all_scopes: false })),
+                alternative(key(Location::Header)),
+                alternative(key(Location::Query)),
+            ],
+            credential_header: "authorization".to_owned(),
+            remove_credentials: true,
+            production: true,
+            sandbox: true,
+        }],
+        rules: (0..=OTHER_RULES).map(rule).collect(),
+        issuers: vec![proto::Issuer {
+            issuer: IDP.to_owned(),
+            algorithms: vec!["ES256".to_owned()],
+            ..proto::Issuer::default()
+        }],
+        api_keys: Some(proto::ApiKeys { issuer: US.to_owned(), ..proto::ApiKeys::default() }),
+        ..proto::RuleBook::default()
+    }
+}
+
+/// The issuer of tokens and that of API keys share a key pair.
+struct Issuers {
+    key: EncodingKey,
+    public: KeySet,
+}
+
+// === impl Issuers ===
+
+impl Issuers {
+    fn new() -> anyhow::Result<Issuers> {
+        let key = EncodingKey::from_ec_pem(SigningKey::generate()?.as_bytes())?;
+        let jwks = json!({ "keys": [Jwk::from_encoding_key(&key, Algorithm::ES256)?] }).to_string();
+        Ok(Issuers { public: KeySet::from_jwks(jwks.as_bytes())?, key })
+    }
+
+    fn sign(&self, mut claims: Value) -> anyhow::Result<String> {
+        claims["exp"] = (now() + 3600).into();
+        claims["sub"] = "alice".into();
+        Ok(jsonwebtoken::encode(&Header::new(Algorithm::ES256), &claims, &self.key)?)
+    }
+
+    fn request(&self, credential: Credential) -> anyhow::Result<(String, HashMap<String, String>)> {
+        let mut path = "/v2/pet/1?status=sold".to_owned();
+        // What a client of the usual kind sends.
+        let mut headers = HashMap::from(
+            [
+                ("accept", "application/json"),
+                ("accept-encoding", "gzip, deflate, br"),
+                ("user-agent", "Mozilla/5.0 (X11; Linux x86_64)"),
+                ("x-forwarded-for", "192.0.2.7"),
+                ("x-request-id", "6f1d8b1c-6f0b-4f0c-9d0c-5f2f3a0b8f51"),
+            ]
+            .map(|(name, value)| (name.to_owned(), value.to_owned())),
+        );
+        let grants = json!([{ "name": "others", "version": "1.0" }, { "name": "pets", "version": "1.0" }]);
+        let key = |kind| self.sign(json!({ "iss": US, "keytype": kind, "allowedAPIs": grants }));
+        let token = |scope| self.sign(json!({ "iss": IDP, "scope": scope, "azp": "shop" }));
+        match credential {
+            Credential::HeaderKey => drop(headers.insert("api_key".to_owned(), key("PRODUCTION")?)),
+            Credential::SandboxKey => drop(headers.insert("api_key".to_owned(), key("SANDBOX")?)),
+            Credential::QueryKey => path = format!("{path}&api_key={}", key("PRODUCTION")?),
+            Credential::Token => {
+                drop(headers.insert("authorization".to_owned(), format!("Bearer {}", token("openid read")?)));
+            }
+            Credential::OtherScope => {
+                drop(headers.insert("authorization".to_owned(), format!("Bearer {}", token("openid write")?)));
+            }
+            Credential::Nothing => {}
+        }
+        Ok((path, headers))
+    }
+
+    fn decider(&self) -> anyhow::Result<Decider> {
+        let metrics = Metrics::new();
+        let pinned = |source| IssuerKeys { source, location: None, pinned: self.public.clone() };
+        let issuers = [pinned(KeySource::Issuer(IDP.into())), pinned(KeySource::ApiKeys)];
+        let rules = Arc::new(RuleStore::default());
+        rules.load(&book())?;
+        let keys = KeyStore::start(issuers, KeyTiming::default(), &Transport::default(), &metrics)?;
+        let facts = FactCache::new(1000, Duration::from_hours(1));
+        Ok(Decider::new(rules, facts, keys, metrics, Decider::DEADLINE))
+    }
+}
+
+fn now() -> u64 {
+    SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs())
+}

@@ -1,0 +1,157 @@
+//! Issuers, keys and tokens that are the same in every run, because a corpus holds tokens. The private keys are public
+//! and guard nothing.
+
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex};
+
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::{Algorithm, EncodingKey, Header, jwk::Jwk};
+use microgw_engine::{
+    Answer, Decision, Exchange, Facts, Headers, KeySet, KeySource, Lookup, RequestHead, Rule, Step, TokenDigest,
+    TokenFacts, UnixTime,
+};
+use microgw_proto::rules::v1 as proto;
+use proto::api_key::Location;
+use proto::requirement::Kind;
+use serde_json::{Value, json};
+
+/// The issuer of access tokens.
+pub const IDP: &str = "https://idp.example/";
+/// The issuer of API keys.
+pub const US: &str = "https://localhost:9095/apikey";
+/// When decisions are made that do not look at the clock.
+pub const NOW: u64 = 1_700_000_000;
+/// An `exp` that no run will see.
+pub const NEVER: u64 = 4_102_444_800;
+
+static ACCESS: LazyLock<Ed25519KeyPair> = LazyLock::new(|| Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap());
+static API: LazyLock<EncodingKey> = LazyLock::new(|| EncodingKey::from_ec_pem(include_bytes!("api-keys.pem")).unwrap());
+
+pub static ACCESS_KEYS: LazyLock<Arc<KeySet>> = LazyLock::new(|| {
+    let x = URL_SAFE_NO_PAD.encode(ACCESS.public_key());
+    key_set(&json!({ "keys": [{ "kty": "OKP", "crv": "Ed25519", "kid": "ed", "x": x }] }))
+});
+pub static API_KEYS: LazyLock<Arc<KeySet>> =
+    LazyLock::new(|| key_set(&json!({ "keys": [Jwk::from_encoding_key(&API, Algorithm::ES256).unwrap()] })));
+
+fn key_set(jwks: &Value) -> Arc<KeySet> {
+    Arc::new(KeySet::from_jwks(jwks.to_string().as_bytes()).unwrap())
+}
+
+/// What the issuer of access tokens signs, whatever it says.
+pub fn sign(header: &[u8], claims: &[u8]) -> String {
+    let input = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
+    let signature = URL_SAFE_NO_PAD.encode(ACCESS.sign(input.as_bytes()));
+    format!("{input}.{signature}")
+}
+
+pub fn access_token(claims: &Value) -> String {
+    sign(br#"{"alg":"EdDSA","kid":"ed"}"#, claims.to_string().as_bytes())
+}
+
+pub fn api_key(claims: &Value) -> String {
+    jsonwebtoken::encode(&Header::new(Algorithm::ES256), claims, &API).unwrap()
+}
+
+pub fn oauth2(scopes: &[&str], all_scopes: bool) -> Kind {
+    Kind::Oauth2(proto::OAuth2 { scopes: scopes.iter().map(ToString::to_string).collect(), all_scopes })
+}
+
+pub fn key_in(location: Location, name: &str) -> Kind {
+    Kind::ApiKey(proto::ApiKey { location: location.into(), name: name.to_owned() })
+}
+
+/// Lower-case digits.
+pub fn hex(bytes: &[u8]) -> String {
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
+}
+
+/// Rule 1, of the API `pets` `1.0`, with these alternatives.
+pub fn book(alternatives: Vec<Vec<Kind>>) -> proto::RuleBook {
+    let requirement = |kind| proto::Requirement { kind: Some(kind) };
+    let alternative =
+        |kinds: Vec<Kind>| proto::Alternative { requirements: kinds.into_iter().map(requirement).collect() };
+    proto::RuleBook {
+        generation: "one".to_owned(),
+        apis: vec![proto::Api { name: "pets".to_owned(), version: "1.0".to_owned(), base_path: "/v2".to_owned() }],
+        policies: vec![proto::Policy {
+            alternatives: alternatives.into_iter().map(alternative).collect(),
+            credential_header: "authorization".to_owned(),
+            remove_credentials: true,
+            production: true,
+            sandbox: true,
+        }],
+        rules: vec![proto::Rule {
+            id: 1u128.to_be_bytes().to_vec(),
+            method: "GET".to_owned(),
+            path: "/v2/pet/{petId}".to_owned(),
+            ..proto::Rule::default()
+        }],
+        issuers: vec![proto::Issuer {
+            issuer: IDP.to_owned(),
+            algorithms: vec!["EdDSA".to_owned()],
+            ..proto::Issuer::default()
+        }],
+        api_keys: Some(proto::ApiKeys { issuer: US.to_owned(), ..proto::ApiKeys::default() }),
+        ..proto::RuleBook::default()
+    }
+}
+
+pub fn rule(book: &proto::RuleBook) -> Arc<Rule> {
+    Arc::clone(&Rule::load(book).unwrap()[0].1)
+}
+
+/// A cache that keeps nothing.
+struct Forgetful;
+
+impl Facts for Forgetful {
+    fn get(&self, _: &TokenDigest) -> Option<Arc<TokenFacts>> {
+        None
+    }
+    fn put(&self, _: TokenDigest, _: Arc<TokenFacts>) {}
+}
+
+/// A cache that keeps everything.
+#[derive(Default)]
+struct Memory(Mutex<HashMap<TokenDigest, Arc<TokenFacts>>>);
+
+impl Facts for Memory {
+    fn get(&self, digest: &TokenDigest) -> Option<Arc<TokenFacts>> {
+        self.0.lock().unwrap().get(digest).cloned()
+    }
+    fn put(&self, digest: TokenDigest, facts: Arc<TokenFacts>) {
+        self.0.lock().unwrap().insert(digest, facts);
+    }
+}
+
+/// What the engine decides about a request at [`NOW`], with a cache and without: whether it passes, and its new path.
+pub fn decide(rule: &Rule, path: &str, headers: &dyn Headers) -> Option<Option<String>> {
+    let memory = Memory::default();
+    let decisions = [&Forgetful as &dyn Facts, &memory, &memory].map(|facts| {
+        let mut exchange = Exchange::new(rule, facts, UnixTime(NOW));
+        let mut step = exchange.on_request_head(RequestHead { path, headers });
+        let mut asked = 0;
+        loop {
+            match step {
+                Step::Done(Decision::Allow(allow)) => break Some(allow.path),
+                Step::Done(Decision::Deny(_)) => break None,
+                Step::Ask(Lookup::Keys(source) | Lookup::FreshKeys(source)) => {
+                    asked += 1;
+                    assert!(asked < 100, "the engine asks for ever");
+                    let keys = match source {
+                        KeySource::Issuer(_) => &ACCESS_KEYS,
+                        KeySource::ApiKeys => &API_KEYS,
+                    };
+                    step = exchange.resume(Answer::Keys(Arc::clone(keys)), UnixTime(NOW));
+                }
+            }
+        }
+    });
+    assert_eq!(decisions[0], decisions[1], "a cache changes the decision");
+    assert_eq!(decisions[0], decisions[2], "what is cached changes the decision");
+    let [decision, ..] = decisions;
+    decision
+}
