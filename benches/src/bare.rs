@@ -22,7 +22,7 @@ use microgw_compiler::artifact;
 use microgw_compiler::assemble::{Input, assemble, names};
 use microgw_compiler::settings::{AccessLog, ApiKeys, Credentials, Listeners, Settings, TlsIdentity};
 use microgw_compiler::snapshot::{Fallbacks, ResourceType};
-use microgw_envoy::{Bootstrap, Overload, SocketPaths};
+use microgw_envoy::{Bootstrap, SocketPaths};
 use prost::Message as _;
 use serde_json::{Value, json};
 
@@ -75,12 +75,7 @@ impl Configuration {
         offer(&directory.join("listeners.pb"), ResourceType::Listener, vec![listener])?;
         offer(&directory.join("clusters.pb"), ResourceType::Cluster, clusters.collect())?;
         let source = |file: &str| json!({ "resource_api_version": "V3", "path_config_source": { "path": directory.join(file) } });
-        let bootstrap = Bootstrap {
-            node_id: "bare".to_owned(),
-            node_cluster: model.project,
-            sockets: SocketPaths::within(directory),
-            overload: Overload::default(),
-        };
+        let bootstrap = Bootstrap::local("bare", &model.project, &SocketPaths::within(directory));
         let mut bootstrap: Value = serde_json::from_str(&bootstrap.to_json())?;
         if let Some(fields) = bootstrap.as_object_mut() {
             let sources = json!({ "cds_config": source("clusters.pb"), "lds_config": source("listeners.pb") });

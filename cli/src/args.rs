@@ -193,6 +193,16 @@ pub struct Bootstrap {
     /// File to write, for our own user alone [default: standard output].
     #[arg(short = 'o', long, value_name = "FILE")]
     pub output: Option<PathBuf>,
+    /// How Envoy is told about changes: what changed, or the state of the world each time.
+    #[arg(long, value_enum, default_value_t = Dialect::Delta)]
+    pub xds: Dialect,
+}
+
+/// Of the xDS protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Dialect {
+    Delta,
+    Sotw,
 }
 
 #[derive(Debug, Args)]

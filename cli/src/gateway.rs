@@ -1,5 +1,6 @@
 //! `run` and `serve`: the whole gateway in one process, with or without an Envoy of its own.
 
+pub mod bootstrap;
 mod data;
 mod last_live;
 mod observer;
@@ -21,9 +22,7 @@ use microgw_compiler::assemble::{Input, assemble, names};
 use microgw_compiler::model::Model;
 use microgw_compiler::settings::Settings;
 use microgw_compiler::snapshot::{Fallbacks, Snapshot};
-use microgw_envoy::{
-    Admin, AdminError, Bootstrap, Launch, LogLevel, Overload, SocketDir, SocketPaths, Supervisor, sockets,
-};
+use microgw_envoy::{Admin, AdminError, Bootstrap, Launch, LogLevel, SocketDir, SocketPaths, Supervisor, sockets};
 use microgw_xds::{Candidate, Outcome, Publisher, Rejection, Xds};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
@@ -54,7 +53,10 @@ pub async fn run(args: &args::Run, config: Config) -> anyhow::Result<()> {
     let paths = directory.sockets();
     let admin = Admin::new(&paths.admin);
     let gateway = Gateway::start(&args.serving, &config, &paths, Targets::Envoy(admin.clone())).await?;
-    let bootstrap = bootstrap("micro-gw", gateway.publisher.project(), &paths, config.envoy.overload);
+    let bootstrap = Bootstrap {
+        overload: config.envoy.overload,
+        ..Bootstrap::local("micro-gw", gateway.publisher.project(), &paths)
+    };
     sockets::write_private(&directory.bootstrap(), bootstrap.to_json().as_bytes())?;
     let supervisor = Supervisor::start(Launch {
         envoy,
@@ -87,20 +89,6 @@ pub async fn serve(args: &args::Serve, config: Config) -> anyhow::Result<()> {
     let targets = Targets::Urls(probe_urls(&config));
     let gateway = Gateway::start(&args.serving, &config, &directory.sockets(), targets).await?;
     gateway.serve(&args.serving, None).await
-}
-
-/// Prints what an Envoy for [`serve`] starts with.
-pub fn print_bootstrap(args: &args::Bootstrap, config: &Config) -> anyhow::Result<()> {
-    let project = source::project_name(&args.target)?;
-    let directory = socket_directory(args.sockets.as_deref(), config);
-    let paths = SocketPaths::within(&std::path::absolute(&directory)?);
-    let bootstrap = bootstrap(&args.node_id, &project, &paths, config.envoy.overload).to_json();
-    match &args.output {
-        // Complete at once: an Envoy may be waiting for it.
-        Some(file) => sockets::write_private(file, bootstrap.as_bytes())?,
-        None => output::line(bootstrap.trim_end()),
-    }
-    Ok(())
 }
 
 /// Has an Envoy that was started elsewhere end its requests.
@@ -140,10 +128,6 @@ fn probe_urls(config: &Config) -> Vec<String> {
 fn workers(config: &Config) -> usize {
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
     config.envoy.concurrency.map_or_else(cores, |workers| usize::try_from(workers.get()).unwrap_or(1))
-}
-
-fn bootstrap(node: &str, project: &str, paths: &SocketPaths, overload: Overload) -> Bootstrap {
-    Bootstrap { node_id: node.to_owned(), node_cluster: project.to_owned(), sockets: paths.clone(), overload }
 }
 
 /// The parts that outlive a single publish.

@@ -86,7 +86,7 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
         }
         Command::Bootstrap(args) => {
             let config = settings(&args.target, &args.settings, false)?;
-            gateway::print_bootstrap(&args, &config)
+            gateway::bootstrap::print(&args, &config)
         }
         Command::Health(args) => {
             let url = health::url(&args)?;

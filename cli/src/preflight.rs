@@ -13,7 +13,7 @@ use microgw_compiler::diagnostic::{Code, Diagnostic, LineColumn, Place};
 use microgw_compiler::model::Model;
 use microgw_compiler::settings::Settings;
 use microgw_compiler::snapshot::{Fallbacks, Generation, Snapshot};
-use microgw_envoy::{Admin, Bootstrap, Launch, LogLevel, Overload, SocketDir, Supervisor, sockets};
+use microgw_envoy::{Admin, Bootstrap, Launch, LogLevel, SocketDir, Supervisor, sockets};
 use microgw_xds::{Candidate, Config, Fault, Outcome, Probe, Publisher, RuleSink, Xds};
 use tokio::sync::oneshot;
 
@@ -68,12 +68,7 @@ impl Trial {
                 tracing::error!(%error, "the xDS server of the trial failed");
             }
         });
-        let bootstrap = Bootstrap {
-            node_id: "preflight".to_owned(),
-            node_cluster: model.project.clone(),
-            sockets: paths.clone(),
-            overload: Overload::default(),
-        };
+        let bootstrap = Bootstrap::local("preflight", &model.project, &paths);
         sockets::write_private(&directory.bootstrap(), bootstrap.to_json().as_bytes())?;
         let supervisor = Supervisor::start(Launch {
             envoy,

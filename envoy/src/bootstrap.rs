@@ -1,9 +1,12 @@
 //! The configuration that Envoy starts with: everything else comes over ADS.
 
-use std::path::Path;
+mod gateway;
+
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+pub use self::gateway::{ClientTls, Gateway, Remote};
 use crate::sockets::SocketPaths;
 
 /// Clusters that every snapshot may refer to.
@@ -20,8 +23,21 @@ pub struct Bootstrap {
     pub node_id: String,
     /// The project that this Envoy asks for.
     pub node_cluster: String,
-    pub sockets: SocketPaths,
+    /// Unix socket of Envoy's own admin interface; `None`: it has none.
+    pub admin: Option<PathBuf>,
+    pub gateway: Gateway,
+    pub dialect: Dialect,
     pub overload: Overload,
+}
+
+/// Of the xDS protocol.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Dialect {
+    /// What changed is sent.
+    #[default]
+    Delta,
+    /// All clusters and listeners are sent each time.
+    StateOfTheWorld,
 }
 
 /// What Envoy gives up before it falls over.
@@ -42,18 +58,32 @@ impl Default for Overload {
 // === impl Bootstrap ===
 
 impl Bootstrap {
+    /// Of an Envoy on the gateway's own host. Nothing in it is limited.
+    pub fn local(node_id: &str, node_cluster: &str, sockets: &SocketPaths) -> Bootstrap {
+        Bootstrap {
+            node_id: node_id.to_owned(),
+            node_cluster: node_cluster.to_owned(),
+            admin: Some(sockets.admin.clone()),
+            gateway: Gateway::Sockets(sockets.clone()),
+            dialect: Dialect::default(),
+            overload: Overload::default(),
+        }
+    }
+
     /// JSON, of the same bytes for the same input.
     pub fn to_json(&self) -> String {
         format!("{:#}\n", self.value())
     }
 
     fn value(&self) -> Value {
-        json!({
+        let value = json!({
             "node": { "id": self.node_id, "cluster": self.node_cluster },
-            "admin": { "address": { "pipe": { "path": text(&self.sockets.admin), "mode": 0o600 } } },
             "dynamic_resources": {
                 "ads_config": {
-                    "api_type": "DELTA_GRPC",
+                    "api_type": match self.dialect {
+                        Dialect::Delta => "DELTA_GRPC",
+                        Dialect::StateOfTheWorld => "GRPC",
+                    },
                     "transport_api_version": "V3",
                     "set_node_on_first_message_only": true,
                     "grpc_services": [{
@@ -68,11 +98,7 @@ impl Bootstrap {
                 "lds_config": { "resource_api_version": "V3", "ads": {} }
             },
             "static_resources": {
-                "clusters": [
-                    cluster(XDS_CLUSTER, &self.sockets.xds, Protocol::Http2),
-                    cluster(AUTHZ_CLUSTER, &self.sockets.authz, Protocol::Http2),
-                    cluster(ISSUER_CLUSTER, &self.sockets.issuer, Protocol::Http1)
-                ]
+                "clusters": self.gateway.clusters()
             },
             "layered_runtime": {
                 "layers": [{
@@ -87,7 +113,13 @@ impl Bootstrap {
                     "exclusion_list": { "patterns": [{ "suffix": "_cx_length_ms" }, { "suffix": ".upstream_cx_connect_ms" }] }
                 }
             }
-        })
+        });
+        match &self.admin {
+            Some(admin) => {
+                with(value, json!({ "admin": { "address": { "pipe": { "path": text(admin), "mode": 0o600 } } } }))
+            }
+            None => value,
+        }
     }
 }
 
@@ -128,41 +160,15 @@ impl Overload {
 
 const FIXED_HEAP: &str = "envoy.resource_monitors.fixed_heap";
 
-#[derive(Clone, Copy)]
-enum Protocol {
-    Http1,
-    Http2,
+/// An object with more fields, or others.
+fn with(mut value: Value, fields: Value) -> Value {
+    if let (Value::Object(all), Value::Object(more)) = (&mut value, fields) {
+        all.extend(more);
+    }
+    value
 }
 
-fn cluster(name: &str, socket: &Path, protocol: Protocol) -> Value {
-    let options = match protocol {
-        Protocol::Http1 => json!({ "http_protocol_options": {} }),
-        Protocol::Http2 => json!({ "http2_protocol_options": {} }),
-    };
-    json!({
-        "name": name,
-        "type": "STATIC",
-        "connect_timeout": "1s",
-        "load_assignment": {
-            "cluster_name": name,
-            "endpoints": [{ "lb_endpoints": [{ "endpoint": { "address": { "pipe": { "path": text(socket) } } } }] }]
-        },
-        // Every guarded request is a stream here: the default of 1024 would answer a burst with 503.
-        "circuit_breakers": {
-            "thresholds": [{ "max_connections": LIMIT, "max_pending_requests": LIMIT, "max_requests": LIMIT }]
-        },
-        "typed_extension_protocol_options": {
-            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
-                "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
-                "explicit_http_config": options
-            }
-        }
-    })
-}
-
-const LIMIT: u32 = 100_000;
-
-/// [`crate::SocketDir`] takes UTF-8 only.
+/// [`crate::SocketDir`] takes UTF-8 only; other paths come from a command line, and are checked there.
 fn text(path: &Path) -> String {
     path.to_string_lossy().into_owned()
 }

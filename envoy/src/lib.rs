@@ -19,7 +19,7 @@ pub mod supervisor;
 
 pub use admin::{Admin, AdminError};
 pub use binary::{Binary, FindError, PINNED_VERSION, Version, find};
-pub use bootstrap::{Bootstrap, Overload};
+pub use bootstrap::{Bootstrap, ClientTls, Dialect, Gateway, Overload, Remote};
 pub use exec::{EXEC_SUBCOMMAND, exec_child};
 pub use sockets::{SocketDir, SocketError, SocketPaths};
 pub use supervisor::{Launch, LogLevel, StartError, State, Supervisor, drain};

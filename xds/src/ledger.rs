@@ -9,13 +9,13 @@ use microgw_compiler::snapshot::{Generation, ResourceType};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use crate::session::{Step, Verdict};
+use crate::session::{Dialect, Step, Verdict};
 use crate::status::{EnvoyStatus, Metrics, TypeCounts, TypeStatus};
 
 /// More Envoys than this are turned away.
 const MAX_ENVOYS: usize = 256;
 /// Characters kept of what an Envoy says about itself, and of its reasons.
-const MAX_ID: usize = 256;
+pub(crate) const MAX_ID: usize = 256;
 const MAX_TEXT: usize = 4096;
 
 #[derive(Debug, Default)]
@@ -32,6 +32,8 @@ pub(crate) struct Ledger {
 struct Entry {
     id: String,
     version: String,
+    dialect: Dialect,
+    peer: Option<String>,
     connected_since: u64,
     /// Sequence of the last offer that it holds whole.
     settled: u64,
@@ -80,12 +82,13 @@ type Entries = BTreeMap<u64, Entry>;
 // === impl Ledger ===
 
 impl Ledger {
-    pub(crate) fn join(&self, node: &Node) -> Result<Membership<'_>, Full> {
+    /// `peer` is who it is, if it comes over the network.
+    pub(crate) fn join(&self, node: &Node, dialect: Dialect, peer: Option<&str>) -> Result<Membership<'_>, Full> {
         let stream = self.streams.fetch_add(1, Ordering::Relaxed);
         let joined = self.entries.send_if_modified(|entries| {
             let room = entries.len() < MAX_ENVOYS;
             if room {
-                entries.insert(stream, Entry::new(node));
+                entries.insert(stream, Entry::new(node, dialect, peer));
             }
             room
         });
@@ -157,11 +160,14 @@ impl Ledger {
         for (counts, (acks, nacks)) in by_type.iter_mut().zip(self.acks.iter().zip(&self.nacks)) {
             *counts = TypeCounts { acks: acks.load(Ordering::Relaxed), nacks: nacks.load(Ordering::Relaxed) };
         }
+        let entries = self.entries.borrow();
+        let speaks = |dialect| entries.values().filter(|entry| entry.dialect == dialect).count() as u64;
         Metrics {
             pushes: self.pushes.load(Ordering::Relaxed),
             acks: by_type.iter().map(|counts| counts.acks).sum(),
             nacks: by_type.iter().map(|counts| counts.nacks).sum(),
-            envoys: self.entries.borrow().len() as u64,
+            envoys: entries.len() as u64,
+            state_of_the_world: speaks(Dialect::StateOfTheWorld),
             by_type,
         }
     }
@@ -243,10 +249,12 @@ impl Drop for Membership<'_> {
 // === impl Entry ===
 
 impl Entry {
-    fn new(node: &Node) -> Entry {
+    fn new(node: &Node, dialect: Dialect, peer: Option<&str>) -> Entry {
         Entry {
             id: shorten(&node.id, MAX_ID),
             version: version(node),
+            dialect,
+            peer: peer.map(str::to_owned),
             connected_since: unix_now(),
             settled: 0,
             refused: None,
@@ -264,6 +272,8 @@ impl Entry {
         EnvoyStatus {
             id: self.id.clone(),
             version: self.version.clone(),
+            dialect: self.dialect,
+            peer: self.peer.clone(),
             connected_since: self.connected_since,
             out_of_sync: self.out_of_sync,
             types: types.collect(),
@@ -289,7 +299,7 @@ fn reason(text: &str) -> &str {
     text.rfind("Proto constraint validation failed").and_then(|at| text.get(at..)).unwrap_or(text)
 }
 
-fn shorten(text: &str, characters: usize) -> String {
+pub(crate) fn shorten(text: &str, characters: usize) -> String {
     text.chars().take(characters).collect()
 }
 

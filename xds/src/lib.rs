@@ -1,5 +1,5 @@
-//! Brings snapshots to Envoy: a delta ADS server, a ledger of what each Envoy accepted, and publishing as a
-//! transaction.
+//! Brings snapshots to Envoy: an ADS server for both dialects of the protocol, delta and state of the world, a ledger
+//! of what each Envoy accepted, and publishing as a transaction.
 //!
 //! ```text
 //! Candidate --Publisher--> Offer (immutable, behind a watch channel) --one Session per stream--> Envoy
@@ -23,4 +23,5 @@ mod wire;
 pub use offer::Inconsistent;
 pub use publisher::{Candidate, Config, Outcome, Probe, Publisher, Reassemble, Rejection, RuleSink};
 pub use server::{ServeError, Xds};
+pub use session::Dialect;
 pub use status::{EnvoyStatus, Fault, Metrics, Publication, State, Status, TypeCounts, TypeStatus};

@@ -1,45 +1,35 @@
 //! The aggregated discovery service on a Unix socket.
-//!
-//! Delta only: state-of-the-world streams are answered UNIMPLEMENTED. A second protocol is a second session type
-//! beside [`crate::session`]; the offers, the ledger and publishing know of neither.
 
-use std::collections::{BTreeMap, VecDeque};
+mod conversation;
+
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::future::{Ready, ready};
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
-use envoy_types::pb::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DeltaDiscoveryResponse};
+use envoy_types::pb::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DiscoveryRequest};
 use futures_util::Stream;
 use futures_util::stream::unfold;
-use http::{HeaderMap, HeaderValue, Request, Response, header};
-use http_body::Frame;
+use http::{HeaderValue, Request, Response, header};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{mpsc, watch};
-use tokio::time::{sleep, timeout};
+use tokio::sync::{Semaphore, watch};
+use tokio::time::sleep;
 use tonic::body::Body;
-use tonic::codec::{Codec, Streaming};
 use tonic::codegen::Service;
 use tonic::transport::Server;
 use tonic::{Status, transport};
-use tonic_prost::ProstCodec;
 
-use crate::ledger::Membership;
+use self::conversation::Conversation;
 use crate::publisher::Publisher;
-use crate::session::{Session, Step};
-use crate::wire;
+use crate::session::{Abuse, Incoming};
 
 const DELTA: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
+const STATE_OF_THE_WORLD: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources";
 
-/// Bytes of one request. An Envoy that reconnects lists each resource that it has.
-const MAX_REQUEST: usize = 32 * 1024 * 1024;
-/// A stream that does not say within this time whose it is is closed.
-const FIRST_REQUEST: Duration = Duration::from_secs(10);
-/// Responses that wait for the connection to take them: one per resource type at most.
-const WAITING_RESPONSES: usize = 8;
+/// Streams that have not said yet whose they are.
+const MAX_UNKNOWN: usize = 256;
 /// Before trying again to accept a connection, when the process is out of descriptors or memory.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
@@ -71,7 +61,8 @@ impl Xds {
         shutdown: impl Future<Output = ()> + Send,
     ) -> Result<(), ServeError> {
         let (close, closing) = watch::channel(false);
-        let service = DiscoveryService { publishers: self.publishers, closing };
+        let unknown = Arc::new(Semaphore::new(MAX_UNKNOWN));
+        let service = DiscoveryService { publishers: self.publishers, closing, unknown };
         Server::builder()
             .serve_with_incoming_shutdown(service, accept(listener, nix::unistd::geteuid().as_raw()), async move {
                 shutdown.await;
@@ -108,6 +99,7 @@ fn accept(listener: UnixListener, uid: u32) -> impl Stream<Item = Result<UnixStr
 struct DiscoveryService {
     publishers: Arc<BTreeMap<String, Publisher>>,
     closing: watch::Receiver<bool>,
+    unknown: Arc<Semaphore>,
 }
 
 impl Service<Request<Body>> for DiscoveryService {
@@ -120,119 +112,34 @@ impl Service<Request<Body>> for DiscoveryService {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        if request.uri().path() != DELTA {
-            return ready(Ok(Status::unimplemented("only DeltaAggregatedResources is served").into_http()));
-        }
-        let mut codec = ProstCodec::<DeltaDiscoveryResponse, DeltaDiscoveryRequest>::default();
-        let requests = Streaming::new_request(codec.decoder(), request.into_body(), None, Some(MAX_REQUEST));
-        let (sender, responses) = mpsc::channel(WAITING_RESPONSES);
-        let conversation = Conversation { requests, responses: sender, closing: self.closing.clone() };
+        let answer = match request.uri().path() {
+            DELTA => self.converse::<DeltaDiscoveryRequest>(request),
+            STATE_OF_THE_WORLD => self.converse::<DiscoveryRequest>(request),
+            _ => Err(Status::unimplemented("only the aggregated discovery service is served")),
+        };
+        ready(Ok(answer.unwrap_or_else(Status::into_http)))
+    }
+}
+
+impl DiscoveryService {
+    fn converse<M: Incoming>(&self, request: Request<Body>) -> Result<Response<Body>, Status> {
+        let unknown = Arc::clone(&self.unknown).try_acquire_owned();
+        let unknown =
+            unknown.map_err(|_| Status::resource_exhausted("too many streams have not said whose they are"))?;
+        let peer = None;
+        let (conversation, messages) = Conversation::<M>::new(request.into_body(), peer, self.closing.clone(), unknown);
         tokio::spawn(conversation.run(Arc::clone(&self.publishers)));
-        let mut response = Response::new(Body::new(Messages { responses, pieces: VecDeque::new() }));
+        let mut response = Response::new(Body::new(messages));
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-        ready(Ok(response))
+        Ok(response)
     }
 }
 
-/// One delta stream: moves messages between the connection and a [`Session`].
-struct Conversation {
-    requests: Streaming<DeltaDiscoveryRequest>,
-    responses: mpsc::Sender<Result<Vec<Bytes>, Status>>,
-    closing: watch::Receiver<bool>,
-}
-
-impl Conversation {
-    async fn run(mut self, publishers: Arc<BTreeMap<String, Publisher>>) {
-        let status = self.converse(&publishers).await.err().unwrap_or_else(|| Status::ok(""));
-        // The Envoy may be gone already.
-        let _ = self.responses.send(Err(status)).await;
-    }
-
-    async fn converse(&mut self, publishers: &BTreeMap<String, Publisher>) -> Result<(), Status> {
-        let Some(first) = timeout(FIRST_REQUEST, self.requests.message())
-            .await
-            .map_err(|_| Status::deadline_exceeded("no request"))??
-        else {
-            return Ok(());
-        };
-        let node = first.node.as_ref().ok_or_else(|| Status::invalid_argument("the first request names no node"))?;
-        let Some(publisher) = publishers.get(&node.cluster) else {
-            tracing::warn!(envoy = ?node.id, project = ?node.cluster, "an Envoy asks for a project that is not served");
-            return Err(Status::not_found("the project named by node.cluster is not served here"));
-        };
-        let membership = publisher.ledger().join(node).map_err(|full| Status::resource_exhausted(full.to_string()))?;
-        tracing::info!(envoy = ?node.id, project = ?node.cluster, "an Envoy connected");
-
-        let mut offers = publisher.offers();
-        let mut session = Session::default();
-        let mut request = Some(DeltaDiscoveryRequest { node: None, ..first });
-        loop {
-            if let Some(request) = request.take() {
-                let verdict = session.receive(request).map_err(|many| Status::resource_exhausted(many.to_string()))?;
-                if let Some(verdict) = verdict {
-                    membership.judged(verdict);
-                }
-            }
-            // Not held while waiting: an offer keeps a whole route table in memory.
-            let offer = offers.borrow_and_update().clone();
-            if let Some(offer) = offer {
-                loop {
-                    match session.next(&offer) {
-                        Step::Send(response) => self.send(&response, &membership)?,
-                        step => break membership.reached(offer.sequence, &step),
-                    }
-                }
-            }
-            tokio::select! {
-                message = self.requests.message() => match message? {
-                    Some(message) => request = Some(message),
-                    None => return Ok(()),
-                },
-                changed = offers.changed() => changed.map_err(|_| Status::unavailable("the project is closed"))?,
-                _ = self.closing.wait_for(|closing| *closing) => return Err(Status::unavailable("shutting down")),
-                () = self.responses.closed() => return Ok(()),
-            }
-        }
-    }
-
-    fn send(&self, response: &crate::session::Response, membership: &Membership<'_>) -> Result<(), Status> {
-        let pieces = wire::encode(response).map_err(|error| Status::internal(error.to_string()))?;
-        self.responses.try_send(Ok(pieces)).map_err(|_| Status::resource_exhausted("responses are not read"))?;
-        tracing::debug!(
-            kind = ?response.kind,
-            generation = %response.generation,
-            changed = response.upserts.len(),
-            removed = response.removed.len(),
-            "sent"
-        );
-        membership.pushed();
-        Ok(())
-    }
-}
-
-/// The response body: the pieces of each message as they are, and the status at the end.
-struct Messages {
-    responses: mpsc::Receiver<Result<Vec<Bytes>, Status>>,
-    pieces: VecDeque<Bytes>,
-}
-
-impl http_body::Body for Messages {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        loop {
-            if let Some(piece) = self.pieces.pop_front() {
-                return Poll::Ready(Some(Ok(Frame::data(piece))));
-            }
-            match std::task::ready!(self.responses.poll_recv(context)) {
-                Some(Ok(pieces)) => self.pieces = pieces.into(),
-                Some(Err(status)) => {
-                    let mut trailers = HeaderMap::new();
-                    return Poll::Ready(Some(status.add_header(&mut trailers).map(|()| Frame::trailers(trailers))));
-                }
-                None => return Poll::Ready(None),
-            }
+impl From<Abuse> for Status {
+    fn from(abuse: Abuse) -> Status {
+        match abuse {
+            Abuse::TooManyNames => Status::resource_exhausted(abuse.to_string()),
+            Abuse::NoType => Status::invalid_argument(abuse.to_string()),
         }
     }
 }

@@ -5,6 +5,8 @@ use std::fmt::Display;
 use microgw_compiler::snapshot::{ApiKey, Fallback, Generation, ResourceType};
 use serde::{Serialize, Serializer};
 
+use crate::session::Dialect;
+
 /// Where publishing stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Publication {
@@ -70,6 +72,10 @@ pub struct EnvoyStatus {
     pub id: String,
     /// `major.minor.patch`.
     pub version: String,
+    /// Of the xDS protocol: `delta` or `sotw`.
+    pub dialect: Dialect,
+    /// Address and name of an Envoy that connected over the network; `null`: over the Unix socket.
+    pub peer: Option<String>,
     /// Seconds since the Unix epoch.
     pub connected_since: u64,
     /// It was silent for the publish timeout, and publishes do not wait for it until it has caught up.
@@ -99,6 +105,8 @@ pub struct Metrics {
     pub nacks: u64,
     /// Envoys connected now.
     pub envoys: u64,
+    /// Of these, those that are sent the state of the world.
+    pub state_of_the_world: u64,
     /// Of `acks` and `nacks`, those of each resource type, in the order of [`ResourceType::ALL`].
     #[serde(skip)]
     pub by_type: [TypeCounts; ResourceType::ALL.len()],

@@ -11,7 +11,7 @@ use microgw_compiler::snapshot::ResourceType;
 use microgw_envoy::Admin;
 use microgw_extproc::admin::Status;
 use microgw_extproc::metrics::{Reading, Value, families};
-use microgw_xds::{Metrics, Publisher, TypeCounts};
+use microgw_xds::{Dialect, Metrics, Publisher, TypeCounts};
 use serde_json::json;
 
 use super::last_live::LastLive;
@@ -114,24 +114,28 @@ impl Status for Observer {
 
     fn metrics(&self) -> Vec<Reading> {
         let status = self.publisher.status();
-        let Metrics { pushes, envoys, by_type, .. } = status.metrics;
+        let Metrics { pushes, by_type, .. } = status.metrics;
         let out_of_sync = status.envoys.iter().filter(|envoy| envoy.out_of_sync).count() as u64;
         let numbers = [
             (&families::READY, u64::from(status.ready)),
             (&families::DEGRADED_APIS, status.publication.faults.len() as u64),
             (&families::XDS_PUSHES, pushes),
-            (&families::XDS_ENVOYS, envoys),
             (&families::XDS_OUT_OF_SYNC, out_of_sync),
         ];
         let by_type = |count: fn(&TypeCounts) -> u64| {
             let types = ResourceType::ALL.iter().zip(&by_type);
             types.map(|(kind, counts)| (vec![format!("{kind:?}")], Value::Integer(count(counts)))).collect()
         };
+        let envoys = Dialect::ALL.map(|dialect| {
+            let speakers = status.envoys.iter().filter(|envoy| envoy.dialect == dialect).count() as u64;
+            (vec![dialect.as_str().to_owned()], Value::Integer(speakers))
+        });
         let live = status.publication.live.map(|live| (vec![status.project, live.to_string()], Value::Integer(1)));
         let ends =
             self.certificates().into_iter().filter_map(|part| Some((vec![part.role], Value::Integer(part.expires?))));
         let labelled = [
             Reading { family: &families::GENERATION, samples: live.into_iter().collect() },
+            Reading { family: &families::XDS_ENVOYS, samples: envoys.into() },
             Reading { family: &families::XDS_ACKS, samples: by_type(|counts| counts.acks) },
             Reading { family: &families::XDS_NACKS, samples: by_type(|counts| counts.nacks) },
             Reading { family: &families::CERTIFICATE_EXPIRY, samples: ends.collect() },

@@ -337,4 +337,8 @@ fn a_bootstrap_names_what_serve_listens_on() {
     for name in ["xds.sock", "authz.sock", "issuer.sock", "admin.sock"] {
         assert!(printed.contains(sockets.join(name).to_str().unwrap()), "{name}");
     }
+    assert_eq!(bootstrap["dynamic_resources"]["ads_config"]["api_type"], "DELTA_GRPC");
+    let whole = json(&place.succeeds(&[&arguments[..], &["--xds", "sotw"]].concat()));
+    assert_eq!(whole["dynamic_resources"]["ads_config"]["api_type"], "GRPC");
+    assert!(place.run(&["bootstrap", "petstore", "--xds", "incremental"]).stderr.contains("sotw"));
 }

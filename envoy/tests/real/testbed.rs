@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use microgw_envoy::{
-    Admin, Binary, Bootstrap, FindError, Launch, LogLevel, Overload, SocketDir, State, Supervisor, find, sockets,
+    Admin, Binary, Bootstrap, FindError, Launch, LogLevel, SocketDir, State, Supervisor, find, sockets,
 };
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -123,12 +123,7 @@ impl Request {
 }
 
 pub fn bootstrap(directory: &SocketDir) -> Bootstrap {
-    Bootstrap {
-        node_id: "test".to_owned(),
-        node_cluster: "project".to_owned(),
-        sockets: directory.sockets(),
-        overload: Overload::default(),
-    }
+    Bootstrap::local("test", "project", &directory.sockets())
 }
 
 fn listener() -> Value {

@@ -105,7 +105,8 @@ pub static XDS_ACKS: Family =
     family("microgw_xds_acks", Counter, &["type"], "Responses that Envoys accepted, by resource type");
 pub static XDS_NACKS: Family =
     family("microgw_xds_nacks", Counter, &["type"], "Responses that Envoys refused, by resource type");
-pub static XDS_ENVOYS: Family = family("microgw_xds_envoys", Gauge, &[], "Connected Envoys");
+pub static XDS_ENVOYS: Family =
+    family("microgw_xds_envoys", Gauge, &["dialect"], "Connected Envoys, by the dialect of xDS: `delta` or `sotw`");
 pub static XDS_OUT_OF_SYNC: Family =
     family("microgw_xds_envoys_out_of_sync", Gauge, &[], "Connected Envoys that publishes do not wait for");
 

@@ -1,3 +1,8 @@
+//! Delta; what both dialects share is tested here. The other one is in [`state_of_the_world`].
+
+mod state_of_the_world;
+
+use envoy_types::pb::envoy::service::discovery::v3::DeltaDiscoveryRequest;
 use envoy_types::pb::google::rpc;
 use microgw_compiler::snapshot::Resources;
 
@@ -51,24 +56,30 @@ fn nack(response: &Response) -> DeltaDiscoveryRequest {
 
 impl Session {
     #[track_caller]
-    fn sends(&mut self, offer: &Offer, kind: ResourceType, upserts: &[&str], removed: &[&str]) -> Response {
+    fn sends(&mut self, offer: &Offer, kind: ResourceType, resources: &[&str], removed: &[&str]) -> Response {
         let Step::Send(response) = self.next(offer) else { panic!("nothing is sent") };
-        assert_eq!(response.kind, kind);
-        let sent: Vec<String> =
-            response.upserts.iter().map(|(name, resource)| format!("{name}@{}", resource.version)).collect();
-        assert_eq!(sent, upserts);
-        assert_eq!(response.removed.iter().map(|name| &**name).collect::<Vec<_>>(), removed);
+        assert_eq!((response.kind, contents(&response)), (kind, resources.iter().map(ToString::to_string).collect()));
+        let removed = removed.iter().map(|name| Arc::from(*name)).collect();
+        assert_eq!(response.change, Change::Removed(removed));
         response
     }
 
-    fn hears(&mut self, request: DeltaDiscoveryRequest) -> Option<Verdict> {
-        self.receive(request).unwrap()
+    fn hears(&mut self, request: impl Incoming) -> Option<Verdict> {
+        self.receive(request.into_request()).unwrap()
     }
+}
+
+fn contents(response: &Response) -> Vec<String> {
+    response.resources.iter().map(|(name, resource)| format!("{name}@{}", resource.version)).collect()
+}
+
+fn delta() -> Session {
+    Session::new(Dialect::Delta)
 }
 
 /// Holds clusters `a@1`, `b@1`, listener `http@1` and routes `routes@1`: all of `first()`.
 fn settled() -> Session {
-    let mut session = Session::default();
+    let mut session = delta();
     session.hears(holding(request(Cluster), &["a@1", "b@1"]));
     session.hears(holding(request(Listener), &["http@1"]));
     session.hears(holding(subscribe(Route, &["routes"]), &["routes@1"]));
@@ -82,7 +93,7 @@ fn first() -> Offer {
 
 #[test]
 fn a_new_envoy_is_sent_each_type_when_the_one_before_is_acked() {
-    let mut session = Session::default();
+    let mut session = delta();
     let offer = first();
     assert_eq!(session.next(&offer), Step::Wait);
     session.hears(request(Cluster));
@@ -129,7 +140,7 @@ fn removals_come_last_and_in_reverse() {
 
 #[test]
 fn an_empty_type_is_answered_once() {
-    let mut session = Session::default();
+    let mut session = delta();
     let nothing = offer(1, &[]);
     session.hears(request(Cluster));
     let empty = session.sends(&nothing, Cluster, &[], &[]);
@@ -186,7 +197,7 @@ fn a_name_unsubscribed_under_a_wildcard_is_sent_again() {
 
 #[test]
 fn an_explicit_wildcard_subscribes_to_everything_until_it_is_taken_back() {
-    let mut session = Session::default();
+    let mut session = delta();
     session.hears(subscribe(Cluster, &["*", "a"]));
     let clusters = session.sends(&first(), Cluster, &["a@1", "b@1"], &[]);
     session.hears(ack(&clusters));
@@ -248,7 +259,7 @@ fn a_new_offer_waits_for_the_answer_to_the_old_one() {
 
 #[test]
 fn a_reconnecting_envoy_loses_what_is_gone() {
-    let mut session = Session::default();
+    let mut session = delta();
     session.hears(holding(request(Cluster), &["a@1", "b@1", "old@7"]));
     session.hears(holding(request(Listener), &["http@1"]));
     session.hears(holding(subscribe(Route, &["routes"]), &["routes@0"]));
@@ -266,12 +277,21 @@ fn other_resource_types_are_ignored() {
     };
     assert_eq!(session.hears(runtime), None);
     assert_eq!(session.next(&first()), Step::Settled);
+    assert_eq!(session.receive(DeltaDiscoveryRequest::default().into_request()), Err(Abuse::NoType));
+}
+
+#[test]
+fn a_first_request_that_only_unsubscribes_is_no_wildcard() {
+    let mut session = delta();
+    session.hears(unsubscribe(Cluster, "a"));
+    session.hears(request(Listener));
+    session.sends(&first(), Listener, &["http@1"], &[]);
 }
 
 #[test]
 fn names_are_bounded() {
-    let mut session = Session::default();
+    let mut session = delta();
     let names: Vec<String> = (0..=MAX_NAMES).map(|index| index.to_string()).collect();
     let request = DeltaDiscoveryRequest { resource_names_subscribe: names, ..request(Route) };
-    assert_eq!(session.receive(request), Err(TooManyNames));
+    assert_eq!(session.receive(request.into_request()), Err(Abuse::TooManyNames));
 }

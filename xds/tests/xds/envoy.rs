@@ -1,26 +1,30 @@
-//! An Envoy as far as delta ADS goes: clusters first, then listeners, then what they refer to.
+//! An Envoy as far as ADS goes: clusters first, then listeners, then what they refer to.
 
-use std::collections::{BTreeMap, HashMap};
+mod speech;
+
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use envoy_types::pb::envoy::config::core::v3::Node;
 use envoy_types::pb::envoy::service::discovery::v3::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
-use envoy_types::pb::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DeltaDiscoveryResponse};
+use envoy_types::pb::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DiscoveryRequest};
 use envoy_types::pb::google::rpc;
 use microgw_compiler::snapshot::ResourceType;
+use microgw_xds::Dialect;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_stream::StreamExt;
-use tonic::transport::Endpoint;
+use tonic::transport::{Channel, Endpoint};
 use tonic::{Status, Streaming};
 
+use self::speech::Speech;
 use crate::fixture::{Gateway, Rules};
 
-type Client = AggregatedDiscoveryServiceClient<tonic::transport::Channel>;
+pub type Client = AggregatedDiscoveryServiceClient<Channel>;
 type Judge = Box<dyn Fn(&Update) -> Answer + Send>;
 
-/// A response, readable.
+/// A response, readable: whatever the dialect, what is different from what the Envoy has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Update {
     pub kind: ResourceType,
@@ -37,6 +41,7 @@ pub enum Answer {
 
 pub struct Envoy {
     socket: PathBuf,
+    dialect: Dialect,
     pub held: Arc<Held>,
     stream: Mutex<Option<JoinHandle<Status>>>,
 }
@@ -49,6 +54,8 @@ pub struct Held {
     rules: Arc<Rules>,
     judge: Mutex<Judge>,
     resources: Mutex<Resources>,
+    /// Of the last response of each type that was accepted; state of the world only.
+    versions: Mutex<BTreeMap<ResourceType, String>>,
     updates: watch::Sender<Vec<Update>>,
 }
 
@@ -61,14 +68,15 @@ impl Update {
 // === impl Envoy ===
 
 impl Envoy {
-    pub fn new(socket: &Path, rules: Arc<Rules>) -> Envoy {
+    pub fn new(socket: &Path, rules: Arc<Rules>, dialect: Dialect) -> Envoy {
         let held = Held {
             rules,
             judge: Mutex::new(Box::new(|_| Answer::Ack)),
             resources: Mutex::default(),
+            versions: Mutex::default(),
             updates: watch::Sender::default(),
         };
-        Envoy { socket: socket.to_owned(), held: Arc::new(held), stream: Mutex::default() }
+        Envoy { socket: socket.to_owned(), dialect, held: Arc::new(held), stream: Mutex::default() }
     }
 
     /// From now on, it judges updates like this.
@@ -78,19 +86,28 @@ impl Envoy {
 
     /// Opens a stream, telling what it holds.
     pub async fn connect(&self, project: &str) {
+        let stream = match self.dialect {
+            Dialect::Delta => self.open::<DeltaDiscoveryRequest>(project).await,
+            Dialect::StateOfTheWorld => self.open::<DiscoveryRequest>(project).await,
+        };
+        *self.stream.lock().unwrap() = Some(stream);
+    }
+
+    async fn open<S: Speech>(&self, project: &str) -> JoinHandle<Status> {
         let mut client = client(&self.socket).await;
-        let (sender, requests) = mpsc::unbounded_channel();
-        let stream = Stream { held: Arc::clone(&self.held), requests: sender, project: project.to_owned() };
-        stream.subscribe(ResourceType::Cluster, Vec::new());
-        let requests = tokio_stream::wrappers::UnboundedReceiverStream::new(requests);
-        let responses = client.delta_aggregated_resources(requests).await.unwrap().into_inner();
-        *self.stream.lock().unwrap() = Some(tokio::spawn(stream.run(responses)));
+        let (requests, receiver) = mpsc::unbounded_channel();
+        let stream = Stream { held: Arc::clone(&self.held), requests, project: project.to_owned() };
+        stream.subscribe(ResourceType::Cluster, &[]);
+        let receiver = tokio_stream::wrappers::UnboundedReceiverStream::new(receiver);
+        let responses = S::open(&mut client, receiver).await;
+        tokio::spawn(stream.run(responses))
     }
 
     /// The same Envoy, with what it holds, when another process serves it.
     pub fn moved_to(self, gateway: &Gateway) -> Envoy {
-        let envoy = Envoy::new(&gateway.socket, Arc::clone(&gateway.rules));
-        *envoy.held.resources.lock().unwrap() = self.held.resources.lock().unwrap().clone();
+        let envoy = Envoy::new(&gateway.socket, Arc::clone(&gateway.rules), self.dialect);
+        envoy.held.resources.lock().unwrap().clone_from(&self.held.resources.lock().unwrap());
+        envoy.held.versions.lock().unwrap().clone_from(&self.held.versions.lock().unwrap());
         gateway.probe.watch(&envoy);
         envoy
     }
@@ -130,36 +147,45 @@ impl Held {
         body.split(' ').next().map(str::to_owned)
     }
 
-    fn apply(&self, response: &DeltaDiscoveryResponse, kind: ResourceType) {
+    fn apply(&self, news: &News) {
         let mut resources = self.resources.lock().unwrap();
-        let held = resources.entry(kind).or_default();
-        for resource in &response.resources {
-            let body = body(resource);
-            if kind == ResourceType::Route {
+        let held = resources.entry(news.kind).or_default();
+        for (name, (version, body)) in &news.changed {
+            if news.kind == ResourceType::Route {
                 let generation = body.split(' ').next().unwrap().to_owned();
                 assert!(self.rules.armed().contains(&generation), "routes of {generation} without their rules");
             }
-            held.insert(resource.name.clone(), (resource.version.clone(), body));
+            held.insert(name.clone(), (version.clone(), body.clone()));
         }
-        for name in &response.removed_resources {
+        for name in &news.removed {
             held.remove(name);
         }
+        self.versions.lock().unwrap().insert(news.kind, news.version.clone());
     }
 }
 
-struct Stream {
+/// What a response means to this Envoy.
+struct News {
+    kind: ResourceType,
+    nonce: String,
+    version: String,
+    /// Version and body.
+    changed: BTreeMap<String, (String, String)>,
+    removed: Vec<String>,
+}
+
+struct Stream<S> {
     held: Arc<Held>,
-    requests: mpsc::UnboundedSender<DeltaDiscoveryRequest>,
+    requests: mpsc::UnboundedSender<S>,
     project: String,
 }
 
-impl Stream {
-    async fn run(self, mut responses: Streaming<DeltaDiscoveryResponse>) -> Status {
-        let mut subscribed = vec![ResourceType::Cluster];
-        let mut subscribe = |kind, names: &[&str]| {
-            if !subscribed.contains(&kind) {
-                subscribed.push(kind);
-                self.subscribe(kind, names.iter().map(|name| (*name).to_owned()).collect());
+impl<S: Speech> Stream<S> {
+    async fn run(self, mut responses: Streaming<S::Response>) -> Status {
+        let mut subscribed = BTreeMap::from([(ResourceType::Cluster, &[][..])]);
+        let mut subscribe = |kind, names: &'static [&'static str]| {
+            if subscribed.insert(kind, names).is_none() {
+                self.subscribe(kind, names);
             }
         };
         // What a surviving Envoy holds, it is subscribed to.
@@ -174,11 +200,11 @@ impl Stream {
                 Some(Err(status)) => return status,
                 None => return Status::ok(""),
             };
-            let kind = ResourceType::from_type_url(&response.type_url).unwrap();
+            let news = S::read(response, &self.held);
             let update = Update {
-                kind,
-                changed: response.resources.iter().map(|one| (one.name.clone(), body(one))).collect(),
-                removed: response.removed_resources.clone(),
+                kind: news.kind,
+                changed: news.changed.iter().map(|(name, (_, body))| (name.clone(), body.clone())).collect(),
+                removed: news.removed.clone(),
             };
             let answer = (self.held.judge.lock().unwrap())(&update);
             self.held.updates.send_modify(|updates| updates.push(update));
@@ -186,20 +212,20 @@ impl Stream {
                 Answer::Silence => continue,
                 Answer::Nack(text) => Some(rpc::Status { code: 13, message: text.to_owned(), details: Vec::new() }),
                 Answer::Ack => {
-                    self.held.apply(&response, kind);
+                    self.held.apply(&news);
                     None
                 }
             };
             let accepted = refusal.is_none();
-            self.send(DeltaDiscoveryRequest {
-                type_url: response.type_url,
-                response_nonce: response.nonce,
-                error_detail: refusal,
-                ..DeltaDiscoveryRequest::default()
-            });
-            match kind {
+            let names = match news.kind {
+                ResourceType::Cluster | ResourceType::Listener => &[][..],
+                ResourceType::Secret => &["identity"],
+                ResourceType::Route => &["routes"],
+            };
+            self.send(S::answer(&news, refusal, names, &self.held));
+            match news.kind {
                 ResourceType::Cluster if accepted => subscribe(ResourceType::Listener, &[]),
-                ResourceType::Listener if accepted && !response.resources.is_empty() => {
+                ResourceType::Listener if accepted && !news.changed.is_empty() => {
                     subscribe(ResourceType::Secret, &["identity"]);
                     subscribe(ResourceType::Route, &["routes"]);
                 }
@@ -208,38 +234,25 @@ impl Stream {
         }
     }
 
-    fn subscribe(&self, kind: ResourceType, names: Vec<String>) {
-        let resources = self.held.resources.lock().unwrap();
-        let versions: HashMap<String, String> = resources
-            .get(&kind)
-            .into_iter()
-            .flatten()
-            .map(|(name, (version, _))| (name.clone(), version.clone()))
-            .collect();
-        self.send(DeltaDiscoveryRequest {
-            node: (kind == ResourceType::Cluster).then(|| Node {
-                id: "envoy-1".to_owned(),
-                cluster: self.project.clone(),
-                ..Node::default()
-            }),
-            type_url: kind.type_url().to_owned(),
-            resource_names_subscribe: names,
-            initial_resource_versions: versions,
-            ..DeltaDiscoveryRequest::default()
+    fn subscribe(&self, kind: ResourceType, names: &[&str]) {
+        let node = (kind == ResourceType::Cluster).then(|| Node {
+            id: "envoy-1".to_owned(),
+            cluster: self.project.clone(),
+            ..Node::default()
         });
+        self.send(S::subscribe(kind, names, node, &self.held));
     }
 
-    fn send(&self, request: DeltaDiscoveryRequest) {
+    fn send(&self, request: S) {
         // The server may have closed the stream: `run` sees that.
         _ = self.requests.send(request);
     }
 }
 
-pub async fn client(socket: &Path) -> Client {
-    let channel = Endpoint::try_from(format!("unix:{}", socket.display())).unwrap().connect().await.unwrap();
-    Client::new(channel).max_decoding_message_size(usize::MAX)
+pub async fn channel(socket: &Path) -> Channel {
+    Endpoint::try_from(format!("unix:{}", socket.display())).unwrap().connect().await.unwrap()
 }
 
-fn body(resource: &envoy_types::pb::envoy::service::discovery::v3::Resource) -> String {
-    String::from_utf8(resource.resource.clone().unwrap().value).unwrap()
+pub async fn client(socket: &Path) -> Client {
+    Client::new(channel(socket).await).max_decoding_message_size(usize::MAX)
 }

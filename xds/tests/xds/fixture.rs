@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use microgw_compiler::snapshot::{
     ApiKey, ApiSource, Fallback, Fallbacks, Generation, Resource, ResourceType, Resources, Snapshot,
 };
-use microgw_xds::{Candidate, Config, Outcome, Probe, Publication, Publisher, RuleSink, State, Xds};
+use microgw_xds::{Candidate, Config, Dialect, Outcome, Probe, Publication, Publisher, RuleSink, State, Xds};
 use tokio::net::UnixListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -22,17 +22,19 @@ pub struct Gateway {
     pub rules: Arc<Rules>,
     pub probe: Arc<Eyes>,
     pub socket: PathBuf,
+    /// Of its Envoys.
+    dialect: Dialect,
     _directory: tempfile::TempDir,
     shutdown: Option<oneshot::Sender<()>>,
     server: JoinHandle<()>,
 }
 
 impl Gateway {
-    pub fn start() -> Gateway {
-        Gateway::resume(None)
+    pub fn start(dialect: Dialect) -> Gateway {
+        Gateway::resume(dialect, None)
     }
 
-    pub fn resume(last_live: Option<Snapshot>) -> Gateway {
+    pub fn resume(dialect: Dialect, last_live: Option<Snapshot>) -> Gateway {
         let directory = tempfile::tempdir().unwrap();
         let socket = directory.path().join("xds.sock");
         let rules = Arc::new(Rules::default());
@@ -46,12 +48,12 @@ impl Gateway {
         let server = tokio::spawn(async move {
             xds.serve(listener, async { _ = stopped.await }).await.unwrap();
         });
-        Gateway { publisher, rules, probe, socket, _directory: directory, shutdown: Some(shutdown), server }
+        Gateway { publisher, rules, probe, socket, dialect, _directory: directory, shutdown: Some(shutdown), server }
     }
 
     /// An Envoy that accepts everything.
     pub async fn envoy(&self) -> Envoy {
-        let envoy = Envoy::new(&self.socket, Arc::clone(&self.rules));
+        let envoy = Envoy::new(&self.socket, Arc::clone(&self.rules), self.dialect);
         self.probe.watch(&envoy);
         envoy.connect(PROJECT).await;
         envoy

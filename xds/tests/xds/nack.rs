@@ -6,6 +6,8 @@ use microgw_xds::{Candidate, Outcome, Rejection, State};
 use crate::envoy::{Answer, Envoy, Update};
 use crate::fixture::{Gateway, candidate, key, live, replacing};
 
+use super::DIALECT;
+
 const TEXT: &str = "VirtualHosts[0]: bad regex";
 
 /// Refuses updates of one type that contain a text.
@@ -14,7 +16,7 @@ fn refuse(kind: ResourceType, text: &'static str) -> impl Fn(&Update) -> Answer 
 }
 
 async fn gateway() -> (Gateway, Envoy) {
-    let gateway = Gateway::start();
+    let gateway = Gateway::start(DIALECT);
     let envoy = gateway.envoy().await;
     (gateway, envoy)
 }
@@ -147,9 +149,9 @@ async fn a_settings_change_that_is_refused_is_rejected_without_trials() {
 
 #[tokio::test(start_paused = true)]
 async fn the_first_envoy_may_refuse_what_was_pending() {
-    let gateway = Gateway::start();
+    let gateway = Gateway::start(DIALECT);
     assert!(matches!(gateway.publish("g1", &[("orders", "1"), ("pets", "1")]).await, Outcome::Pending { .. }));
-    let envoy = Envoy::new(&gateway.socket, Arc::clone(&gateway.rules));
+    let envoy = Envoy::new(&gateway.socket, Arc::clone(&gateway.rules), DIALECT);
     gateway.probe.watch(&envoy);
     envoy.judge(refuse(ResourceType::Route, "pets=1"));
     envoy.connect(crate::fixture::PROJECT).await;
@@ -173,7 +175,7 @@ async fn one_envoy_that_refuses_decides_for_all() {
 async fn an_envoy_that_refuses_what_is_live_is_shown_and_changes_nothing() {
     let (gateway, _envoy) = gateway().await;
     gateway.publish("g1", &[("pets", "1")]).await;
-    let late = Envoy::new(&gateway.socket, Arc::clone(&gateway.rules));
+    let late = Envoy::new(&gateway.socket, Arc::clone(&gateway.rules), DIALECT);
     late.judge(refuse(ResourceType::Route, "pets=1"));
     late.connect(crate::fixture::PROJECT).await;
     late.update(|update| update.kind == ResourceType::Route).await;

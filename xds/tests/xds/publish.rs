@@ -8,9 +8,11 @@ use tokio::time::Instant;
 use crate::envoy::Answer;
 use crate::fixture::{Gateway, candidate, live, snapshot};
 
+use super::DIALECT;
+
 #[tokio::test(start_paused = true)]
 async fn is_live_when_acked_and_seen() {
-    let gateway = Gateway::start();
+    let gateway = Gateway::start(DIALECT);
     let envoy = gateway.envoy().await;
     assert_eq!(gateway.publish("g1", &[("pets", "1")]).await, live("g1"));
     assert_eq!(envoy.held.serves().as_deref(), Some("g1"));
@@ -22,7 +24,7 @@ async fn is_live_when_acked_and_seen() {
 
 #[tokio::test(start_paused = true)]
 async fn the_live_generation_is_unchanged() {
-    let gateway = Gateway::start();
+    let gateway = Gateway::start(DIALECT);
     let envoy = gateway.envoy().await;
     gateway.publish("g1", &[("pets", "1")]).await;
     envoy.updates();
@@ -33,7 +35,7 @@ async fn the_live_generation_is_unchanged() {
 
 #[tokio::test(start_paused = true)]
 async fn a_new_secret_is_published_though_the_generation_is_the_same() {
-    let gateway = Gateway::start();
+    let gateway = Gateway::start(DIALECT);
     let envoy = gateway.envoy().await;
     gateway.publish("g1", &[("pets", "1")]).await;
     let mut next = candidate("g1", &[("pets", "1")]);
@@ -46,7 +48,7 @@ async fn a_new_secret_is_published_though_the_generation_is_the_same() {
 
 #[tokio::test(start_paused = true)]
 async fn without_an_envoy_it_waits_for_one() {
-    let gateway = Gateway::start();
+    let gateway = Gateway::start(DIALECT);
     let outcome = gateway.publish("g1", &[("pets", "1")]).await;
     assert!(matches!(outcome, Outcome::Pending { generation } if &*generation.0 == "g1"));
     assert!(!gateway.publisher.ready());
@@ -58,7 +60,7 @@ async fn without_an_envoy_it_waits_for_one() {
 
 #[tokio::test(start_paused = true)]
 async fn a_newer_candidate_replaces_one_that_waits_for_an_envoy() {
-    let gateway = Gateway::start();
+    let gateway = Gateway::start(DIALECT);
     gateway.publish("g1", &[("pets", "1")]).await;
     gateway.publish("g2", &[("pets", "2")]).await;
     let envoy = gateway.envoy().await;
@@ -68,7 +70,7 @@ async fn a_newer_candidate_replaces_one_that_waits_for_an_envoy() {
 
 #[tokio::test(start_paused = true)]
 async fn is_not_ready_without_an_envoy() {
-    let gateway = Gateway::start();
+    let gateway = Gateway::start(DIALECT);
     let envoy = gateway.envoy().await;
     gateway.publish("g1", &[("pets", "1")]).await;
     envoy.disconnect();
@@ -84,7 +86,7 @@ async fn is_not_ready_without_an_envoy() {
 
 #[tokio::test(start_paused = true)]
 async fn an_inconsistent_snapshot_is_not_offered() {
-    let gateway = Gateway::start();
+    let gateway = Gateway::start(DIALECT);
     let envoy = gateway.envoy().await;
     gateway.publish("g1", &[("pets", "1")]).await;
     envoy.updates();
@@ -100,7 +102,7 @@ async fn an_inconsistent_snapshot_is_not_offered() {
 
 #[tokio::test(start_paused = true)]
 async fn a_snapshot_whose_rules_cannot_be_armed_is_not_offered() {
-    let gateway = Gateway::start();
+    let gateway = Gateway::start(DIALECT);
     let envoy = gateway.envoy().await;
     gateway.publish("g1", &[("pets", "1")]).await;
     envoy.updates();
@@ -114,7 +116,7 @@ async fn a_snapshot_whose_rules_cannot_be_armed_is_not_offered() {
 
 #[tokio::test(start_paused = true)]
 async fn an_unseen_generation_is_taken_back() {
-    let gateway = Gateway::start();
+    let gateway = Gateway::start(DIALECT);
     let envoy = gateway.envoy().await;
     gateway.publish("g1", &[("pets", "1")]).await;
     *gateway.probe.blind.lock().unwrap() = true;
@@ -129,7 +131,7 @@ async fn an_unseen_generation_is_taken_back() {
 
 #[tokio::test(start_paused = true)]
 async fn the_first_generation_is_probed_until_it_is_seen() {
-    let gateway = Gateway::start();
+    let gateway = Gateway::start(DIALECT);
     let _envoy = gateway.envoy().await;
     *gateway.probe.blind.lock().unwrap() = true;
     assert!(matches!(gateway.publish("g1", &[("pets", "1")]).await, Outcome::Pending { .. }));
@@ -140,7 +142,7 @@ async fn the_first_generation_is_probed_until_it_is_seen() {
 
 #[tokio::test(start_paused = true)]
 async fn a_silent_envoy_is_not_waited_for_again_and_may_catch_up() {
-    let gateway = Gateway::start();
+    let gateway = Gateway::start(DIALECT);
     let silent = gateway.envoy().await;
     let _other = gateway.envoy().await;
     gateway.publish("g1", &[("pets", "1")]).await;
@@ -165,7 +167,7 @@ async fn a_silent_envoy_is_not_waited_for_again_and_may_catch_up() {
 
 #[tokio::test(start_paused = true)]
 async fn when_all_envoys_are_silent_it_stays_on_offer() {
-    let gateway = Gateway::start();
+    let gateway = Gateway::start(DIALECT);
     let envoy = gateway.envoy().await;
     gateway.publish("g1", &[("pets", "1")]).await;
     envoy.judge(|_| Answer::Silence);
@@ -179,7 +181,7 @@ async fn when_all_envoys_are_silent_it_stays_on_offer() {
 
 #[tokio::test(start_paused = true)]
 async fn of_the_candidates_that_wait_the_newest_is_kept() {
-    let gateway = Gateway::start();
+    let gateway = Gateway::start(DIALECT);
     let envoy = gateway.envoy().await;
     let (first, second, third) = tokio::join!(
         biased;
@@ -199,12 +201,12 @@ async fn of_the_candidates_that_wait_the_newest_is_kept() {
 
 #[tokio::test(start_paused = true)]
 async fn after_a_restart_nothing_is_sent_again() {
-    let gateway = Gateway::start();
+    let gateway = Gateway::start(DIALECT);
     let envoy = gateway.envoy().await;
     gateway.publish("g1", &[("pets", "1")]).await;
     envoy.updates();
 
-    let restarted = Gateway::resume(Some(snapshot("g1", &[("pets", "1")])));
+    let restarted = Gateway::resume(DIALECT, Some(snapshot("g1", &[("pets", "1")])));
     let survivor = envoy.moved_to(&restarted);
     survivor.connect(crate::fixture::PROJECT).await;
     assert_eq!(restarted.until_live("g1").await.state, State::Live);
@@ -214,12 +216,12 @@ async fn after_a_restart_nothing_is_sent_again() {
 
 #[tokio::test(start_paused = true)]
 async fn after_a_restart_with_a_new_artifact_the_last_live_one_is_the_fallback() {
-    let gateway = Gateway::start();
+    let gateway = Gateway::start(DIALECT);
     let envoy = gateway.envoy().await;
     gateway.publish("g1", &[("pets", "1")]).await;
     envoy.updates();
 
-    let restarted = Gateway::resume(Some(snapshot("g1", &[("pets", "1")])));
+    let restarted = Gateway::resume(DIALECT, Some(snapshot("g1", &[("pets", "1")])));
     assert_eq!(restarted.rules.armed(), ["g1"]);
     restarted.publish("g2", &[("pets", "2")]).await;
     let survivor = envoy.moved_to(&restarted);

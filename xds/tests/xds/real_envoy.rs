@@ -26,14 +26,18 @@ use microgw_compiler::snapshot::{
     ApiSource, Fallback, Fallbacks, Generation, Resource, ResourceType, Resources, Snapshot,
 };
 use microgw_envoy::Binary;
-use microgw_xds::{Candidate, Config, Outcome, Probe, Publisher, Rejection, Xds};
+use microgw_xds::{Candidate, Config, Dialect, Outcome, Probe, Publisher, Rejection, State, Xds};
 use prost::{Message, Name};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::process::{Child, Command};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::fixture::{PROJECT, Rules, key};
+
+use super::DIALECT;
 
 /// A regular expression for the API's paths, and whether its cluster is valid.
 type Api = (&'static str, &'static str, bool);
@@ -63,15 +67,83 @@ impl Probe for Health {
     }
 }
 
+/// A gateway; ends when `stop` is dropped.
+struct Serving {
+    publisher: Publisher,
+    stop: oneshot::Sender<()>,
+    server: JoinHandle<()>,
+}
+
+fn serve(sockets: &Sockets, last_live: Option<Snapshot>) -> Serving {
+    let health = Arc::new(Health(sockets.path("http.sock")));
+    let publisher = Publisher::new(Config::new(PROJECT), Arc::new(Rules::default()), health, last_live);
+    let xds = Xds::new([publisher.clone()]);
+    let listener = UnixListener::bind(sockets.path("xds.sock")).unwrap();
+    let (stop, stopped) = oneshot::channel();
+    let server = tokio::spawn(async move { xds.serve(listener, async { drop(stopped.await) }).await.unwrap() });
+    Serving { publisher, stop, server }
+}
+
+impl Serving {
+    async fn end(self, sockets: &Sockets) {
+        drop((self.stop, self.publisher));
+        self.server.await.unwrap();
+        std::fs::remove_file(sockets.path("xds.sock")).unwrap();
+    }
+
+    async fn until_live(&self, generation: &str) {
+        let is_live = |live: &Generation| &*live.0 == generation;
+        let mut publications = self.publisher.subscribe();
+        publications.wait_for(|publication| publication.live.as_ref().is_some_and(is_live)).await.unwrap();
+    }
+
+    /// By type, the generation that Envoy last accepted.
+    fn acked(&self) -> Vec<(String, String)> {
+        let status = self.publisher.status();
+        let types = status.envoys.into_iter().flat_map(|envoy| {
+            assert_eq!(envoy.dialect, DIALECT);
+            envoy.types
+        });
+        types.map(|one| (one.kind, one.acked.map_or(String::new(), |generation| generation.to_string()))).collect()
+    }
+}
+
+#[tokio::test]
+async fn a_restarted_gateway_says_nothing_that_envoy_knows() {
+    let Some(envoy) = envoy() else { return };
+    let sockets = Sockets(tempfile::tempdir().unwrap());
+    let first = [("good", "/good/[^/]+", true), ("pets", "/pets/1", true)];
+    let gateway = serve(&sockets, None);
+    let _envoy = spawn(&envoy, &sockets);
+    gateway.publisher.publish(candidate(&sockets, &[], "g1", &first)).await;
+    gateway.until_live("g1").await;
+    assert_eq!(gateway.acked(), ["Cluster", "Listener", "Route"].map(|kind| (kind.to_owned(), "g1".to_owned())));
+    gateway.end(&sockets).await;
+    assert!(get(&sockets.path("http.sock"), "/health").await.unwrap().starts_with("HTTP/1.1 200"));
+
+    let gateway = serve(&sockets, Some(snapshot(&sockets, "g1", &first)));
+    gateway.until_live("g1").await;
+    assert_eq!(gateway.publisher.metrics().pushes, 0);
+    let second = [first[0], ("pets", "/pets/2", true), ("more", "/more", true)];
+    assert_eq!(gateway.publisher.publish(candidate(&sockets, &first, "g2", &second)).await, crate::fixture::live("g2"));
+    gateway.end(&sockets).await;
+
+    // One that knows nothing of what was live, and whose first offer is refused.
+    let gateway = serve(&sockets, None);
+    let bad = [first[0], ("pets", "/pets/(", true)];
+    gateway.publisher.publish(candidate(&sockets, &[], "g3", &bad)).await;
+    let mut publications = gateway.publisher.subscribe();
+    let degraded = publications.wait_for(|publication| publication.state == State::Degraded).await.unwrap().clone();
+    assert_eq!(degraded.faults.iter().map(|fault| fault.api.clone()).collect::<Vec<_>>(), [key("pets")]);
+    assert!(get(&sockets.path("http.sock"), "/more").await.unwrap().starts_with("HTTP/1.1 404"));
+}
+
 #[tokio::test]
 async fn publishes_to_envoy() {
     let Some(envoy) = envoy() else { return };
     let sockets = Sockets(tempfile::tempdir().unwrap());
-    let rules = Arc::new(Rules::default());
-    let health = Arc::new(Health(sockets.path("http.sock")));
-    let publisher = Publisher::new(Config::new(PROJECT), rules, health, None);
-    let xds = Xds::new([publisher.clone()]);
-    tokio::spawn(xds.serve(UnixListener::bind(sockets.path("xds.sock")).unwrap(), std::future::pending()));
+    let gateway = serve(&sockets, None);
+    let publisher = &gateway.publisher;
     let _envoy = spawn(&envoy, &sockets);
 
     let good: Api = ("good", "/good/[^/]+", true);
@@ -106,11 +178,8 @@ async fn publishes_to_envoy() {
 async fn a_large_route_table_is_held_once() {
     let Some(envoy) = envoy() else { return };
     let sockets = Sockets(tempfile::tempdir().unwrap());
-    let rules = Arc::new(Rules::default());
-    let health = Arc::new(Health(sockets.path("http.sock")));
-    let publisher = Publisher::new(Config::new(PROJECT), rules, health, None);
-    let xds = Xds::new([publisher.clone()]);
-    tokio::spawn(xds.serve(UnixListener::bind(sockets.path("xds.sock")).unwrap(), std::future::pending()));
+    let gateway = serve(&sockets, None);
+    let publisher = &gateway.publisher;
     let mut large = snapshot(&sockets, "g1", &[("pets", "/pets/1", true)]);
     let routes = large.resources.get_mut(&ResourceType::Route).unwrap().get_mut("routes").unwrap();
     let mut table = RouteConfiguration::decode(&*routes.body).unwrap();
@@ -130,11 +199,19 @@ async fn a_large_route_table_is_held_once() {
 }
 
 fn spawn(envoy: &Binary, sockets: &Sockets) -> Child {
+    let api_type = match DIALECT {
+        Dialect::Delta => "DELTA_GRPC",
+        Dialect::StateOfTheWorld => "GRPC",
+    };
     let bootstrap = format!(
         r"
 node: {{id: envoy-1, cluster: {PROJECT}}}
 dynamic_resources:
-  ads_config: {{api_type: DELTA_GRPC, transport_api_version: V3, grpc_services: [{{envoy_grpc: {{cluster_name: xds}}}}]}}
+  ads_config:
+    api_type: {api_type}
+    transport_api_version: V3
+    grpc_services:
+    - envoy_grpc: {{cluster_name: xds, retry_policy: {{retry_back_off: {{base_interval: 0.1s, max_interval: 0.5s}}}}}}
   cds_config: {{ads: {{}}, resource_api_version: V3}}
   lds_config: {{ads: {{}}, resource_api_version: V3}}
 static_resources:

@@ -7,13 +7,15 @@ use tokio::time::Instant;
 use crate::envoy::{Answer, Update};
 use crate::fixture::{Gateway, PROJECT, live};
 
+use super::DIALECT;
+
 fn removes(cluster: &'static str) -> impl Fn(&Update) -> bool {
     move |update| update.kind == Cluster && update.removed == [cluster]
 }
 
 #[tokio::test(start_paused = true)]
 async fn rules_and_clusters_of_the_generation_before_stay_a_while() {
-    let gateway = Gateway::start();
+    let gateway = Gateway::start(DIALECT);
     let envoy = gateway.envoy().await;
     gateway.publish("g1", &[("pets", "1")]).await;
     gateway.publish("g2", &[("pets", "2")]).await;
@@ -29,7 +31,7 @@ async fn rules_and_clusters_of_the_generation_before_stay_a_while() {
 
 #[tokio::test(start_paused = true)]
 async fn clusters_are_there_before_the_routes_and_go_after_them() {
-    let gateway = Gateway::start();
+    let gateway = Gateway::start(DIALECT);
     let envoy = gateway.envoy().await;
     gateway.publish("g1", &[("pets", "1")]).await;
     envoy.updates();
@@ -41,7 +43,7 @@ async fn clusters_are_there_before_the_routes_and_go_after_them() {
 
 #[tokio::test(start_paused = true)]
 async fn an_envoy_that_is_behind_keeps_its_rules() {
-    let gateway = Gateway::start();
+    let gateway = Gateway::start(DIALECT);
     let behind = gateway.envoy().await;
     let other = gateway.envoy().await;
     gateway.publish("g1", &[("pets", "1")]).await;
@@ -58,7 +60,7 @@ async fn an_envoy_that_is_behind_keeps_its_rules() {
 
 #[tokio::test(start_paused = true)]
 async fn an_envoy_that_never_catches_up_does_not_keep_everything() {
-    let gateway = Gateway::start();
+    let gateway = Gateway::start(DIALECT);
     let behind = gateway.envoy().await;
     let _other = gateway.envoy().await;
     gateway.publish("g00", &[("pets", "00")]).await;
@@ -72,7 +74,7 @@ async fn an_envoy_that_never_catches_up_does_not_keep_everything() {
 
 #[tokio::test(start_paused = true)]
 async fn a_candidate_withdrawn_before_any_envoy_came_is_retired_too() {
-    let gateway = Gateway::start();
+    let gateway = Gateway::start(DIALECT);
     assert!(matches!(gateway.publish("g1", &[("pets", "1")]).await, Outcome::Pending { .. }));
     assert!(matches!(gateway.publish("g2", &[("pets", "2")]).await, Outcome::Pending { .. }));
     while gateway.rules.armed() != ["g2"] {
@@ -85,7 +87,7 @@ async fn a_candidate_withdrawn_before_any_envoy_came_is_retired_too() {
 
 #[tokio::test(start_paused = true)]
 async fn publishing_the_live_generation_withdraws_what_is_pending() {
-    let gateway = Gateway::start();
+    let gateway = Gateway::start(DIALECT);
     let envoy = gateway.envoy().await;
     gateway.publish("g1", &[("pets", "1")]).await;
     envoy.disconnect();
