@@ -155,8 +155,9 @@ impl Engine {
         self.running.push((name.to_owned(), child));
     }
 
-    pub fn tell(&self, name: &str) {
-        kill(Pid::from_raw(i32::try_from(self.pid(name)).unwrap()), Signal::SIGTERM).unwrap();
+    /// `docker compose kill --signal`.
+    pub fn signal(&self, name: &str, signal: Signal) {
+        kill(Pid::from_raw(i32::try_from(self.pid(name)).unwrap()), signal).unwrap();
     }
 
     pub async fn ended(&mut self, name: &str) -> std::process::ExitStatus {

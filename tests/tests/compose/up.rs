@@ -11,7 +11,7 @@ use microgw_envoy::Admin;
 use microgw_tests::container::{Mount, Pod, Root, Spec, User, containers_are_possible};
 use microgw_tests::gateway::command;
 use microgw_tests::{PATIENCE, envoy_is_here, eventually};
-use snapbox::{Assert, Data};
+use nix::sys::signal::Signal;
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt as _;
 use tokio::time::timeout;
@@ -81,10 +81,8 @@ async fn run_session(engine: &Engine, steps: &[Step]) {
     assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
     for (number, step) in steps.iter().enumerate() {
         let printed = fs::read_to_string(directory.path().join(number.to_string())).unwrap();
-        let printed = if printed.is_empty() || printed.ends_with('\n') { printed } else { printed + "\n" };
-        let expected = Data::text(step.output.clone().unwrap_or_default());
-        let compared = Assert::new().normalize_paths(false).try_eq(Some(&step.command), Data::text(printed), expected);
-        compared.unwrap_or_else(|error| panic!("docs/docker.md:{}: {error}\n{}", step.line, engine.logs()));
+        step.compare(&printed)
+            .unwrap_or_else(|error| panic!("docs/docker.md:{}: {error}\n{}", step.line, engine.logs()));
     }
 }
 
@@ -181,7 +179,7 @@ async fn draining_lets_requests_end(engine: &mut Engine) {
     .await;
 
     for (place, service) in order.iter().enumerate() {
-        engine.tell(service);
+        engine.signal(service, Signal::SIGTERM);
         if place == at("drain") {
             eventually("Envoy drains", async || (envoy.server_info().await.ok()?.state == "DRAINING").then_some(()))
                 .await;
@@ -209,6 +207,29 @@ async fn an_artifact_serves_as_well_as_a_project() {
     let (mut engine, _) = engine(Some(&artifact)).await;
     engine.up(&[]).await;
     run_session(&engine, &documented()).await;
+
+    // Other content in the same file, and SIGHUP: the mount is of that very file.
+    let generation = async || {
+        let head = engine.outside(&["curl", "-si", "http://localhost:9090/health"]).output().await.unwrap();
+        let head = String::from_utf8(head.stdout).unwrap();
+        head.lines().find_map(|line| line.strip_prefix("x-microgw-generation: ")).map(str::to_owned)
+    };
+    let first = generation().await.unwrap();
+    let (project, other) = (directory.path().join("project"), directory.path().join("other.mgw"));
+    fs::create_dir_all(project.join("api_definitions")).unwrap();
+    let definition = fs::read_to_string(repository().join("examples/compose/api_definitions/petstore.yaml")).unwrap();
+    let changed = definition.replace("      security: []\n", "");
+    assert_ne!(changed, definition);
+    fs::write(project.join("api_definitions/petstore.yaml"), changed).unwrap();
+    let arguments = ["build", project.to_str().unwrap(), "--output", other.to_str().unwrap()];
+    assert!(command(directory.path(), &arguments).await.status.success());
+    fs::write(&artifact, fs::read(&other).unwrap()).unwrap();
+    engine.signal("gateway", Signal::SIGHUP);
+    eventually("another generation is live", async || generation().await.is_some_and(|now| now != first).then_some(()))
+        .await;
+    let url = "http://localhost:9090/v2/pet/findByStatus?status=sold";
+    let refused = engine.outside(&["curl", "-s", url]).output().await.unwrap();
+    assert!(String::from_utf8_lossy(&refused.stdout).contains("900902"), "{}", engine.log("gateway"));
 }
 
 /// What the tests above rest on: a process gets what its specification says, and nothing else.

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use snapbox::{Assert, Data};
+
 /// A Markdown file.
 pub struct Page {
     /// From the root of the repository.
@@ -144,6 +146,17 @@ impl Notes {
 impl Step {
     fn silent(line: usize, command: &str) -> Step {
         Step { line, command: command.to_owned(), output: None, interrupted: false }
+    }
+
+    /// Whether it printed what the page shows, which may have wildcards.
+    pub fn compare(&self, printed: &str) -> Result<(), String> {
+        let Some(expected) = &self.output else { return Ok(()) };
+        // JSON rarely ends its line.
+        let end = if printed.is_empty() || printed.ends_with('\n') { "" } else { "\n" };
+        Assert::new()
+            .normalize_paths(false)
+            .try_eq(Some(&self.command), Data::text(format!("{printed}{end}")), Data::text(expected.clone()))
+            .map_err(|error| error.to_string())
     }
 }
 
