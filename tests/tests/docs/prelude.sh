@@ -48,7 +48,7 @@ printed() {
   local deadline=$((SECONDS + 60))
   until [ -s "$top/out/$2" ]; do
     if ! kill -0 "$1" 2>/dev/null || [ "$SECONDS" -ge "$deadline" ]; then echo "$2 failed" >>"$progress"; exit 1; fi
-    read -rt 0.05 <> <(:) || :
+    sleep 0.05
   done
 }
 
