@@ -17,6 +17,7 @@ use std::process::{Command, ExitCode};
 use microgw_tests::container::{Mount, Root, Spec, User};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, setns, unshare};
+use nix::sys::signal::Signal;
 use nix::sys::socket::{self, AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType};
 use nix::sys::statvfs::{FsFlags, statvfs};
 use nix::unistd::{Gid, Uid, getegid, geteuid, pivot_root, setgid, setgroups, setuid};
@@ -41,12 +42,14 @@ fn main() -> ExitCode {
 fn pod(uid: &str, gid: &str) -> io::Result<()> {
     let number = |text: &str| text.parse::<u32>().map_err(|_| invalid("UID and GID are numbers"));
     isolate(User { uid: number(uid)?, gid: number(gid)? })?;
+    end_with_the_test()?;
     writeln!(io::stdout(), "ready")?;
     io::stdin().read_to_end(&mut Vec::new()).map(drop)
 }
 
 fn alone(program: &str, arguments: &[&str]) -> io::Result<()> {
     isolate(User { uid: geteuid().as_raw(), gid: getegid().as_raw() })?;
+    end_with_the_test()?;
     Err(Command::new(program).args(arguments).exec())
 }
 
@@ -70,8 +73,14 @@ fn join(pid: &str, file: &Path) -> io::Result<()> {
         setuid(Uid::from_raw(user.uid))?;
     }
     nix::sys::prctl::set_no_new_privs()?;
+    end_with_the_test()?;
     let (program, arguments) = spec.command.split_first().ok_or_else(|| invalid("there is no command"))?;
     Err(Command::new(program).args(arguments).env_clear().envs(&spec.environment).exec())
+}
+
+/// A test that is killed leaves nothing running. To be called last: a change of user takes it back.
+fn end_with_the_test() -> io::Result<()> {
+    Ok(nix::sys::prctl::set_pdeathsig(Signal::SIGTERM)?)
 }
 
 /// Leaves the machine's network for one with loopback alone. Whoever is not root has to become root of a namespace
