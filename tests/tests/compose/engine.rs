@@ -139,7 +139,7 @@ impl Engine {
         self.pod.command(&self.at("tmp/outside.json"), &spec)
     }
 
-    fn start(&mut self, name: &str) {
+    pub fn start(&mut self, name: &str) {
         let service = &self.file.services[name];
         let image = self.image(&service.image);
         let command = image.entrypoint.iter().chain(&service.command).cloned().collect();
@@ -168,7 +168,7 @@ impl Engine {
     /// Long-running services in the order in which they are stopped.
     pub fn stop_order(&self) -> Vec<String> {
         let mut left: BTreeSet<&String> = self.running.iter().map(|(name, _)| name).collect();
-        left.retain(|name| self.file.services[*name].restart != "on-failure");
+        left.retain(|name| self.file.services[*name].restart != "no");
         let mut order = Vec::new();
         while !left.is_empty() {
             let free = left

@@ -232,6 +232,23 @@ async fn an_artifact_serves_as_well_as_a_project() {
     assert!(String::from_utf8_lossy(&refused.stdout).contains("900902"), "{}", engine.log("gateway"));
 }
 
+/// `docker compose up` ends there, and says why.
+#[tokio::test]
+async fn a_secret_that_the_gateway_cannot_read_is_named() {
+    if !possible().await {
+        return;
+    }
+    let (mut engine, hash) = engine(None).await;
+    let secret = engine.file.secrets["admin_password"].file.clone();
+    fs::set_permissions(&secret, Permissions::from_mode(0o000)).unwrap();
+    engine.start("bootstrap");
+    assert_eq!(engine.ended("bootstrap").await.code(), Some(1));
+    let told = engine.log("bootstrap");
+    assert!(told.contains("b7a.users.admin.password") && told.contains("/run/secrets/admin_password"), "{told}");
+    assert!(told.contains("Permission denied") && !told.contains(&hash), "{told}");
+    assert!(!engine.volume("sockets").join("bootstrap.json").exists());
+}
+
 /// What the tests above rest on: a process gets what its specification says, and nothing else.
 #[tokio::test]
 async fn a_root_that_is_read_only_is() {
