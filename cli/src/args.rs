@@ -1,22 +1,27 @@
 //! What can be typed.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+
+/// What is said of commands that read settings.
+const SETTINGS: &str =
+    "Every setting of micro-gw.conf can be given as --section.key=value, e.g. --listenerConfig.httpsPort=9443.";
 
 /// An immutable, isolated API microgateway on stock Envoy.
 #[derive(Debug, Parser)]
 #[command(name = "micro-gw", version, propagate_version = true, arg_required_else_help = true)]
-#[command(after_help = "Exit codes: 0 done, 1 the input is wrong, 2 usage.")]
+#[command(after_help = "Exit codes: 0 done, 1 not done (stderr says why), 2 wrong usage.")]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// The old product's runtime command: `gateway ARTIFACT` is `micro-gw run ARTIFACT`.
+/// Serve an artifact (or a project, built first) with an Envoy of its own: `micro-gw run` by the old product's name.
 #[derive(Debug, Parser)]
-#[command(name = "gateway", version, arg_required_else_help = true)]
+#[command(name = "gateway", version, arg_required_else_help = true, after_help = SETTINGS)]
 pub struct Gateway {
     #[command(flatten)]
     pub run: Run,
@@ -48,6 +53,10 @@ pub enum Command {
     ExplainCode(ExplainCode),
     /// Serve a petstore to try things with.
     DemoBackend(DemoBackend),
+    /// Print the completions of a shell.
+    Completions(Completions),
+    /// Print a manual page, or write them all.
+    Man(Man),
     /// Print the version.
     Version,
     /// Print a generated page of the documentation.
@@ -61,8 +70,9 @@ pub enum Command {
 #[derive(Debug, Args)]
 pub struct Init {
     /// Directory to create.
+    #[arg(value_hint = ValueHint::DirPath)]
     pub project: PathBuf,
-    /// `OpenAPI` definition to start from: a file or an http(s) URL.
+    /// OpenAPI definition to start from: a file or an http(s) URL.
     #[arg(short = 'a', long, value_name = "FILE|URL")]
     pub api_definition: Option<String>,
     /// Names of request headers to send when downloading the definition.
@@ -97,20 +107,25 @@ pub struct Compile {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = SETTINGS)]
 pub struct Build {
     /// Project directory.
+    #[arg(value_hint = ValueHint::DirPath)]
     pub project: PathBuf,
     #[command(flatten)]
     pub compile: Compile,
     /// Where the artifact goes [default: <PROJECT>/target/<name>.mgw].
     #[arg(short = 'o', long, value_name = "FILE")]
     pub output: Option<PathBuf>,
-    /// Assemble the snapshot too and have a real Envoy validate it.
+    /// Assemble the snapshot too, with the settings, and have a real Envoy take it.
     #[arg(long)]
     pub preflight: bool,
     #[command(flatten)]
     pub settings: Settings,
-    /// How problems are printed.
+    /// The Envoy to use [default: $MICROGW_ENVOY, PATH, the pinned install].
+    #[arg(long, value_name = "FILE")]
+    pub envoy: Option<PathBuf>,
+    /// How problems are reported: to people, as JSON, as SARIF for code scanning, or as GitHub's workflow commands.
     #[arg(long, value_enum, default_value_t = ReportFormat::Human)]
     pub format: ReportFormat,
 }
@@ -118,10 +133,11 @@ pub struct Build {
 #[derive(Debug, Args)]
 pub struct Check {
     /// Project directory.
+    #[arg(value_hint = ValueHint::DirPath)]
     pub project: PathBuf,
     #[command(flatten)]
     pub compile: Compile,
-    /// How problems are printed.
+    /// How problems are reported: to people, as JSON, as SARIF for code scanning, or as GitHub's workflow commands.
     #[arg(long, value_enum, default_value_t = ReportFormat::Human)]
     pub format: ReportFormat,
 }
@@ -132,9 +148,6 @@ pub struct Settings {
     /// micro-gw.conf to use.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// The Envoy to use [default: $`MICROGW_ENVOY`, PATH, the pinned install].
-    #[arg(long, value_name = "FILE")]
-    pub envoy: Option<PathBuf>,
     /// Any setting, as --section.key=value.
     #[arg(long = "set", hide = true, value_name = "KEY=VALUE")]
     pub overrides: Vec<String>,
@@ -153,42 +166,42 @@ pub struct Serving {
     #[arg(long)]
     pub watch: bool,
     /// How the line that says the gateway is live is printed.
-    #[arg(long, value_enum, default_value_t = Format::Human)]
+    #[arg(long, value_enum, default_value_t = Format::Human, value_name = "FORMAT")]
     pub output: Format,
 }
 
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Every setting of micro-gw.conf can be given as --section.key=value, e.g. --listenerConfig.httpsPort=9443."
-)]
+#[command(after_help = SETTINGS)]
 pub struct Run {
     #[command(flatten)]
     pub serving: Serving,
+    /// The Envoy to use [default: $MICROGW_ENVOY, PATH, the pinned install].
+    #[arg(long, value_name = "FILE")]
+    pub envoy: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Every setting of micro-gw.conf can be given as --section.key=value, e.g. --listenerConfig.httpsPort=9443."
-)]
+#[command(after_help = SETTINGS)]
 pub struct Serve {
     #[command(flatten)]
     pub serving: Serving,
     /// Directory for the sockets that Envoy connects to.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub sockets: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = SETTINGS)]
 pub struct Bootstrap {
     /// Artifact or project that the Envoy asks for.
     pub target: PathBuf,
     #[command(flatten)]
     pub settings: Settings,
     /// Directory of the sockets, as given to `serve`.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub sockets: Option<PathBuf>,
     /// Name of this Envoy.
-    #[arg(long, default_value = "micro-gw")]
+    #[arg(long, default_value = "micro-gw", value_name = "NAME")]
     pub node_id: String,
     /// File to write, for our own user alone [default: standard output].
     #[arg(short = 'o', long, value_name = "FILE")]
@@ -206,6 +219,7 @@ pub enum Dialect {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = SETTINGS)]
 pub struct Health {
     /// Artifact or project that the gateway serves: the project's conf/ may say where its admin interface is.
     pub target: Option<PathBuf>,
@@ -220,13 +234,14 @@ pub struct Health {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = SETTINGS)]
 pub struct Drain {
     /// Artifact or project that the gateway serves: the project's conf/ may say where the sockets are.
     pub target: Option<PathBuf>,
     #[command(flatten)]
     pub settings: Settings,
     /// Directory of the sockets, as given to `serve`.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub sockets: Option<PathBuf>,
     /// Do nothing until told to stop: what is stopped first drains Envoy for all.
     #[arg(long)]
@@ -234,6 +249,7 @@ pub struct Drain {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = SETTINGS)]
 pub struct Inspect {
     /// Artifact (.mgw).
     pub artifact: PathBuf,
@@ -243,7 +259,7 @@ pub struct Inspect {
     /// Print the Envoy resources as JSON, as a real Envoy shows them.
     #[arg(long)]
     pub envoy: bool,
-    /// The Envoy that shows them [default: $`MICROGW_ENVOY`, PATH, the pinned install].
+    /// The Envoy that shows them [default: $MICROGW_ENVOY, PATH, the pinned install].
     #[arg(long, value_name = "FILE")]
     pub binary: Option<PathBuf>,
     #[arg(long = "set", hide = true, value_name = "KEY=VALUE")]
@@ -265,14 +281,42 @@ pub struct ExplainCode {
 #[derive(Debug, Args)]
 pub struct DemoBackend {
     /// Address to listen on; port 0 for any.
-    #[arg(long, default_value = "127.0.0.1:8080")]
+    #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
     pub listen: SocketAddr,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "bash: micro-gw completions bash > ~/.local/share/bash-completion/completions/micro-gw\n\
+                        zsh:  micro-gw completions zsh > \"${fpath[1]}/_micro-gw\"\n\
+                        fish: micro-gw completions fish > ~/.config/fish/completions/micro-gw.fish")]
+pub struct Completions {
+    /// Shell that they are for.
+    pub shell: clap_complete::Shell,
+    /// Command to complete; `gateway` where the program is installed by that name, too.
+    #[arg(long, value_enum, default_value_t = Program::MicroGw, value_name = "COMMAND")]
+    pub command: Program,
+}
+
+#[derive(Debug, Args)]
+pub struct Man {
+    /// Command that the page is about, e.g. build or gateway [default: micro-gw].
+    pub command: Option<String>,
+    /// Write all pages into this directory instead.
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, conflicts_with = "command")]
+    pub out: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 pub struct EnvoyExec {
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
     pub command: Vec<std::ffi::OsString>,
+}
+
+/// What the program can be called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Program {
+    MicroGw,
+    Gateway,
 }
 
 /// Generated pages of docs/.
@@ -294,20 +338,23 @@ pub enum Format {
 /// How `build` and `check` report.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum ReportFormat {
-    /// For people, with the lines concerned
     #[default]
     Human,
-    /// One JSON object, with the security coverage
     Json,
-    /// SARIF 2.1.0, for code scanning
     Sarif,
-    /// Workflow commands of GitHub Actions
     Github,
 }
 
 /// `--section.key=value` and `--section.key value` become `--set section.key=value`: settings have too many names to
-/// be declared one by one.
-pub fn with_settings(arguments: impl IntoIterator<Item = String>) -> Vec<String> {
+/// be declared one by one. Only where the command has settings: another one shall say that it does not know the argument.
+pub fn with_settings(arguments: impl IntoIterator<Item = OsString>, command: &clap::Command) -> Vec<OsString> {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    // The program itself has no options with values: what does not look like one is the command.
+    let called = arguments.iter().skip(1).find(|argument| !argument.as_encoded_bytes().starts_with(b"-"));
+    let called = called.and_then(|name| command.find_subcommand(name)).unwrap_or(command);
+    if !has_settings(called) {
+        return arguments;
+    }
     let mut out = Vec::new();
     let mut arguments = arguments.into_iter().peekable();
     while let Some(argument) = arguments.next() {
@@ -316,16 +363,24 @@ pub fn with_settings(arguments: impl IntoIterator<Item = String>) -> Vec<String>
             out.extend(arguments.by_ref());
             break;
         }
-        let setting =
-            argument.strip_prefix("--").filter(|rest| rest.split('=').next().unwrap_or_default().contains('.'));
+        let setting = argument
+            .to_str()
+            .and_then(|argument| argument.strip_prefix("--"))
+            .filter(|rest| rest.split('=').next().unwrap_or_default().contains('.'));
         match setting {
-            Some(setting) if setting.contains('=') => out.extend(["--set".to_owned(), setting.to_owned()]),
+            Some(setting) if setting.contains('=') => out.extend(["--set".into(), setting.into()]),
             Some(setting) => {
-                let value = arguments.next_if(|next| !next.starts_with("--")).unwrap_or_default();
-                out.extend(["--set".to_owned(), format!("{setting}={value}")]);
+                let is_value = |next: &OsString| !next.as_encoded_bytes().starts_with(b"--");
+                let mut setting = OsString::from(format!("{setting}="));
+                setting.push(arguments.next_if(is_value).unwrap_or_default());
+                out.extend(["--set".into(), setting]);
             }
             None => out.push(argument),
         }
     }
     out
+}
+
+pub fn has_settings(command: &clap::Command) -> bool {
+    command.get_arguments().any(|argument| argument.get_long() == Some("set"))
 }

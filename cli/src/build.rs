@@ -69,7 +69,7 @@ fn written(project: &Project, args: &args::Build, model: &Model) -> anyhow::Resu
 fn preflight(args: &args::Build, model: &Model, id: &str) -> anyhow::Result<()> {
     let config = crate::settings(&args.project, &args.settings, args.compile.allow_unenforced)?;
     let settings = config.settings(passing_identity()?, backend_trust(&config));
-    let envoy = args.settings.envoy.as_deref().or(config.envoy.path.as_deref());
+    let envoy = args.envoy.as_deref().or(config.envoy.path.as_deref());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     runtime.block_on(async {
         Trial::offer(Arc::new(model.clone()), id.to_owned(), settings, envoy).await?.end().await;

@@ -33,7 +33,7 @@ use diagnostic::{Code, Origin};
 
 pub use diagnostic::ConfigDiagnostic;
 pub use issuers::{Issuer, KeySource};
-pub use keys::{Kind, Status, all as keys};
+pub use keys::{Key, Kind, Status, all as keys};
 pub use telemetry::LogFormat;
 pub use tls::{IdentityFiles, KeyEntry, SHIPPED, SigningKeyFile, Store, Trust, VerifyingKey};
 pub use users::{Secret, User, Users};

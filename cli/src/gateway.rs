@@ -41,7 +41,7 @@ use crate::stop;
 
 /// Serves with an Envoy of our own until told to stop.
 pub async fn run(args: &args::Run, config: Config) -> anyhow::Result<()> {
-    let envoy = microgw_envoy::find(args.serving.settings.envoy.as_deref().or(config.envoy.path.as_deref()))?;
+    let envoy = microgw_envoy::find(args.envoy.as_deref().or(config.envoy.path.as_deref()))?;
     envoy.check_version().await?;
     free(&config)?;
     if matches!(config.envoy.log_level, LogLevel::Debug | LogLevel::Trace) {

@@ -78,8 +78,7 @@ fn forget(value: &mut Value, member: &str) {
 
 /// The settings, with a certificate made for the occasion: neither files nor keys are needed to look at an artifact.
 fn settings(args: &args::Inspect) -> anyhow::Result<Settings> {
-    let sources =
-        args::Settings { config: args.config.clone(), envoy: args.binary.clone(), overrides: args.overrides.clone() };
+    let sources = args::Settings { config: args.config.clone(), overrides: args.overrides.clone() };
     let config = crate::settings(&PathBuf::new(), &sources, false)?;
     Ok(config.settings(passing_identity()?, backend_trust(&config)))
 }

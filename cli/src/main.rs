@@ -10,6 +10,7 @@ mod health;
 mod init;
 mod inspect;
 mod logging;
+mod manual;
 mod output;
 mod password;
 mod preflight;
@@ -18,11 +19,12 @@ mod reference;
 mod report;
 mod stop;
 
+use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
 use args::{Cli, Command, Gateway, Page};
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _};
 use micro_gw::config;
 use tracing::Level;
 
@@ -59,15 +61,15 @@ fn main() -> ExitCode {
 }
 
 fn command() -> Command {
-    let arguments = args::with_settings(std::env::args());
+    let arguments: Vec<OsString> = std::env::args_os().collect();
     let gateway =
         arguments.first().is_some_and(|name| Path::new(name).file_name().is_some_and(|name| name == "gateway"));
     // A copy called `gateway` still has to be able to become Envoy.
     let envoy = arguments.get(1).is_some_and(|first| first == microgw_envoy::EXEC_SUBCOMMAND);
     if gateway && !envoy {
-        Command::Run(Gateway::parse_from(arguments).run)
+        Command::Run(Gateway::parse_from(args::with_settings(arguments, &Gateway::command())).run)
     } else {
-        Cli::parse_from(arguments).command
+        Cli::parse_from(args::with_settings(arguments, &Cli::command())).command
     }
 }
 
@@ -99,6 +101,8 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::HashPassword => password::hash(),
         Command::Inspect(args) => inspect::inspect(&args),
         Command::ExplainCode(args) => explain_code::explain(&args),
+        Command::Completions(args) => manual::completions(&args),
+        Command::Man(args) => manual::man(&args),
         Command::DemoBackend(args) => runtime()?.block_on(demo_backend::serve(args.listen)),
         Command::Version => {
             output::line(&format!("micro-gw {}", env!("CARGO_PKG_VERSION")));

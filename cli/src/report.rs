@@ -25,7 +25,9 @@ pub fn print(
     match format {
         ReportFormat::Human => {
             problems(project, diagnostics);
-            output::line(compilation.coverage.render().trim_end());
+            if !compilation.coverage.apis.is_empty() {
+                output::line(compilation.coverage.render().trim_end());
+            }
             if let Some((path, id)) = written {
                 output::line(&format!("\nartifact {} ({id})", path.display()));
             }

@@ -112,7 +112,16 @@ fn usage_errors_end_with_2() {
         assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""), "{arguments:?}");
         assert!(ended.stderr.contains("--help"), "{arguments:?}: {}", ended.stderr);
     }
+    // A setting where none is read is an argument like others.
+    let stderr = place.run(&["check", "petstore", "--listenerConfig.httpPort=1"]).stderr;
+    assert!(stderr.contains("unexpected argument '--listenerConfig.httpPort'"), "{stderr}");
+    let odd = std::os::unix::ffi::OsStrExt::from_bytes(b"--x.y\xff");
+    let mut command = place.command(Path::new(env!("CARGO_BIN_EXE_micro-gw")), &["run", "petstore"]);
+    command.arg::<&std::ffi::OsStr>(odd);
+    let ended = end(command);
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""), "{}", ended.stderr);
     assert!(place.succeeds(&["--help"]).contains("Usage: micro-gw"));
+    assert_eq!(place.succeeds(&["help"]), place.succeeds(&["--help"]));
     assert_eq!(place.succeeds(&["version"]), format!("micro-gw {}\n", env!("CARGO_PKG_VERSION")));
 }
 

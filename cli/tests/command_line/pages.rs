@@ -33,3 +33,93 @@ fn codes_are_explained() {
         assert!(stderr.contains("MGW-0104 duplicate-key"), "{stderr}");
     }
 }
+
+/// What no user is told of.
+const HIDDEN: [&str; 3] = ["reference", microgw_envoy::EXEC_SUBCOMMAND, "--set"];
+
+/// Whether a program is there to check with. Without it a test says so, and on CI fails.
+fn is_here(program: &str) -> bool {
+    let found = Command::new("sh").args(["-c", &format!("command -v {program}")]).output().unwrap().status.success();
+    if !found {
+        assert!(
+            std::env::var("CI").as_deref() != Ok("true") || matches!(program, "zsh" | "fish"),
+            "{program} is missing"
+        );
+        eprintln!("SKIPPED: {program} is not installed");
+    }
+    found
+}
+
+#[test]
+fn completions_are_scripts_of_their_shells() {
+    let place = Place::new();
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        for program in ["micro-gw", "gateway"] {
+            let script = place.succeeds(&["completions", shell, "--command", program]);
+            assert!(script.contains(program), "{shell}");
+            for hidden in HIDDEN {
+                let whole = |word: &str| word.trim_matches(|c: char| !c.is_alphanumeric() && c != '-') == hidden;
+                assert!(!script.split_whitespace().any(whole), "{shell}: {hidden}");
+            }
+            fs::write(place.at(program), script).unwrap();
+            if ["bash", "zsh", "fish"].contains(&shell) && is_here(shell) {
+                let ended = end(place.command(Path::new(shell), &["-n", program]));
+                assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{shell}");
+            }
+        }
+    }
+    assert_eq!(place.run(&["completions", "cmd"]).code, Some(2));
+}
+
+/// What bash proposes for the last of `words`.
+fn proposed(place: &Place, words: &[&str]) -> Vec<String> {
+    let (last, before) = words.split_last().unwrap();
+    let call = format!(
+        ". ./script; COMP_WORDS=({}); COMP_CWORD={}; _{} {} '{last}' '{}'; printf '%s\\n' \"${{COMPREPLY[@]}}\"",
+        words.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" "),
+        before.len(),
+        words[0].replace('-', "__"),
+        words[0],
+        before.last().unwrap(),
+    );
+    let ended = end(place.command(Path::new("bash"), &["-c", &call]));
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{words:?}");
+    ended.stdout.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn commands_options_settings_and_codes_are_completed() {
+    let place = Place::new();
+    fs::write(place.at("script"), place.succeeds(&["completions", "bash"])).unwrap();
+    assert_eq!(proposed(&place, &["micro-gw", "ex"]), ["explain-code"]);
+    assert_eq!(proposed(&place, &["micro-gw", "check", "shop", "--format", ""]), ["human", "json", "sarif", "github"]);
+    assert_eq!(proposed(&place, &["micro-gw", "explain-code", "MGW-010"]).len(), 9);
+    assert_eq!(proposed(&place, &["micro-gw", "run", "--listenerConfig.https"]), ["--listenerConfig.httpsPort"]);
+    assert_eq!(proposed(&place, &["micro-gw", "run", "--http2.enable", ""]), ["true", "false"]);
+    // Where no setting is read, none is proposed.
+    assert_eq!(proposed(&place, &["micro-gw", "check", "--listenerConfig.https"]), [""]);
+    fs::write(place.at("script"), place.succeeds(&["completions", "bash", "--command", "gateway"])).unwrap();
+    assert_eq!(proposed(&place, &["gateway", "--listenerConfig.https"]), ["--listenerConfig.httpsPort"]);
+}
+
+#[test]
+fn manual_pages_are_pages() {
+    let place = Place::new();
+    let page = place.succeeds(&["man"]);
+    assert!(page.contains("EXIT STATUS") && page.contains("micro\\-gw\\-build(1)"), "{page}");
+    assert!(place.refuses(&["man", "frobnicate"]).contains("no command `frobnicate`"));
+    let written = place.succeeds(&["man", "--out", "pages"]);
+    let pages: Vec<&str> = written.lines().collect();
+    assert!(pages.contains(&"pages/micro-gw.1") && pages.contains(&"pages/gateway.1"), "{written}");
+    assert_eq!(fs::read_dir(place.at("pages")).unwrap().count(), pages.len());
+    assert_eq!(fs::read_to_string(place.at("pages/micro-gw.1")).unwrap(), page);
+    assert_eq!(fs::read_to_string(place.at("pages/micro-gw-build.1")).unwrap(), place.succeeds(&["man", "build"]));
+    for path in pages {
+        let text = fs::read_to_string(place.at(path)).unwrap();
+        assert!(!text.contains("\\-\\-set") && !text.contains(microgw_envoy::EXEC_SUBCOMMAND), "{path}");
+        if is_here("groff") {
+            let ended = end(place.command(Path::new("groff"), &["-man", "-ww", "-z", path]));
+            assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{path}");
+        }
+    }
+}
