@@ -35,17 +35,17 @@ pub struct Engine {
 // === impl Engine ===
 
 impl Engine {
-    pub async fn new(repository: &Path, file: File, variables: TempDir) -> Engine {
+    pub async fn new(repository: &Path, file: File, directory: TempDir) -> Engine {
         let ours = Dockerfile::read(&repository.join("Dockerfile")).image(&micro_gw());
         let (uid, gid) = user(&file.services["gateway"].user);
         // Other users have to reach what is below it.
-        fs::set_permissions(variables.path(), Permissions::from_mode(0o755)).unwrap();
+        fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).unwrap();
         for name in ["roots", "volumes", "logs", "tmp"] {
-            fs::create_dir(variables.path().join(name)).unwrap();
+            fs::create_dir(directory.path().join(name)).unwrap();
         }
         let pod = Pod::start(User { uid, gid }).await;
         let repository = repository.to_owned();
-        Engine { file, repository, ours, directory: variables, pod, running: Vec::new() }
+        Engine { file, repository, ours, directory, pod, running: Vec::new() }
     }
 
     fn at(&self, path: impl AsRef<Path>) -> PathBuf {

@@ -86,13 +86,13 @@ fn without_comment(command: &str) -> &str {
 
 impl Session {
     /// Runs the page, and tells what is wrong with it.
-    pub async fn run(root: &Path, page: &Page) -> Result<(), String> {
-        let directory = TempDir::new().map_err(|error| error.to_string())?;
+    pub async fn run(root: &Path, page: &Page) -> anyhow::Result<()> {
+        let directory = TempDir::new()?;
         let mut session = Session { directory, steps: Vec::new() };
-        let script = session.script(root, page).map_err(|error| error.to_string())?;
+        let script = session.script(root, page)?;
         let file = session.at("script");
-        fs::write(&file, &script).map_err(|error| error.to_string())?;
-        let log = fs::File::create(session.at("log")).map_err(|error| error.to_string())?;
+        fs::write(&file, &script)?;
+        let log = fs::File::create(session.at("log"))?;
         let mut child = Command::new(contained())
             .args(["alone", "bash"])
             .arg(&file)
@@ -103,11 +103,10 @@ impl Session {
             .env("XDG_RUNTIME_DIR", session.at("run"))
             .env("LANG", "C.UTF-8")
             .stdin(Stdio::null())
-            .stdout(log.try_clone().map_err(|error| error.to_string())?)
+            .stdout(log.try_clone()?)
             .stderr(log)
             .kill_on_drop(true)
-            .spawn()
-            .map_err(|error| error.to_string())?;
+            .spawn()?;
         let in_time = timeout(LONGEST, child.wait()).await.is_ok();
         if !in_time {
             // The shell ends what it started when it is told to stop.
@@ -116,7 +115,7 @@ impl Session {
             }
             let _ = timeout(Duration::from_secs(20), child.wait()).await;
         }
-        session.verdict(page, in_time)
+        session.verdict(page, in_time).map_err(anyhow::Error::msg)
     }
 
     fn at(&self, name: impl AsRef<Path>) -> PathBuf {
