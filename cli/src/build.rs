@@ -89,6 +89,7 @@ pub fn model(project: &Project, options: &Compile) -> anyhow::Result<(Model, Vec
     let compilation = compiled(project, options);
     report::problems(project, &compilation.diagnostics);
     if failed(&compilation, options) {
+        report::summary(&compilation.diagnostics);
         return Err(DoesNotBuild.into());
     }
     let model = compilation.model.ok_or(DoesNotBuild)?;

@@ -65,11 +65,12 @@ pub fn problems(project: &Project, diagnostics: &[Diagnostic]) {
     }
 }
 
-fn summary(diagnostics: &[Diagnostic]) {
+/// How many there are, and where to read on.
+pub fn summary(diagnostics: &[Diagnostic]) {
     let count = |severity| diagnostics.iter().filter(|found| found.severity == severity).count();
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
     if errors + warnings > 0 {
-        output::note(&format!("{errors} error(s), {warnings} warning(s)"));
+        logging::say(Level::INFO, &format!("{errors} error(s), {warnings} warning(s)"));
     }
     if let Some(worst) = diagnostics.iter().min_by_key(|found| found.severity) {
         hint(worst.code);

@@ -177,6 +177,21 @@ fn problems_without_a_place_have_a_file_that_code_scanning_takes() {
     assert_eq!((ended.code, commands(&ended.stdout)[0].property("file")), (Some(1), None));
 }
 
+/// Its record has commands, not files: here they are.
+#[test]
+fn what_lies_outside_the_project_is_a_problem() {
+    let place = Place::with_project("shop", "paths: {/items: {get: {}}}\n");
+    let petstore = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/petstore/swagger.json");
+    let link = place.at("shop/api_definitions/petstore.json");
+    std::os::unix::fs::symlink(petstore, &link).unwrap();
+    let run = place.sarif("", &["check", "shop"]);
+    let found: Vec<_> = results(&run).iter().map(|result| result["ruleId"].as_str().unwrap()).collect();
+    assert_eq!((found, uris(&run)), (vec!["MGW-0101"], vec!["shop/api_definitions/petstore.json"]));
+    fs::remove_file(&link).unwrap();
+    fs::copy(petstore, &link).unwrap();
+    assert!(results(&place.sarif("", &["check", "shop"])).is_empty());
+}
+
 #[test]
 fn fingerprints_stay_with_their_problems() {
     let fingerprints = |definition: &str| {

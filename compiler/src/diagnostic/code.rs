@@ -58,7 +58,7 @@ codes! {
     NotText "0102" Error "not-text" "A file is not UTF-8 text, or has a NUL character."
     Syntax "0103" Error "syntax" "A file is not well-formed JSON, YAML or TOML."
     DuplicateKey "0104" Error "duplicate-key" "A mapping has a key twice."
-    InputBudget "0105" Error "input-budget" "A file is nested too deeply, or its aliases expand to too much."
+    InputBudget "0105" Error "input-budget" "A file is nested too deeply, expands to too much or is too large."
     NothingToBuild "0106" Error "nothing-to-build" "The project has no API definition."
     UnusedFragment "0107" Note "unused-fragment" "A file is no definition, and no definition refers to it."
     DeploymentConfig "0108" Error "deployment-config" "`conf/deployment-config.toml` has a wrong key or value."
