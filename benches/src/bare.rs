@@ -20,7 +20,9 @@ use envoy_types::pb::xds::r#type::matcher::v3::matcher::on_match::OnMatch as The
 use envoy_types::pb::xds::r#type::matcher::v3::matcher::{MatcherType, OnMatch};
 use microgw_compiler::artifact;
 use microgw_compiler::assemble::{Input, assemble, names};
-use microgw_compiler::settings::{AccessLog, ApiKeys, Credentials, Listeners, Settings, TlsIdentity};
+use microgw_compiler::settings::{
+    AccessLog, ApiKeys, Backends, Credentials, Listeners, ServerHeader, Settings, TlsIdentity, TlsRange,
+};
 use microgw_compiler::snapshot::{Fallbacks, ResourceType};
 use microgw_envoy::{Bootstrap, SocketPaths};
 use prost::Message as _;
@@ -149,6 +151,9 @@ fn settings(http_port: u16) -> Settings {
             max_body_size: None,
             trusted_hops: 0,
             http2: true,
+            keep_alive: true,
+            server_header: ServerHeader::default(),
+            tls: TlsRange::default(),
             identity: TlsIdentity { certificate_chain: String::new(), private_key: String::new() },
         },
         credentials: Credentials {
@@ -165,7 +170,8 @@ fn settings(http_port: u16) -> Settings {
         },
         api_key_issuer: true,
         access_log: Some(AccessLog { path: ACCESS_LOG.to_owned() }),
-        backend_trust: None,
+        backends: Backends::default(),
+        user_agent: None,
     }
 }
 

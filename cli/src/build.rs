@@ -13,7 +13,7 @@ use microgw_compiler::model::Model;
 
 use crate::args::{self, Compile, ReportFormat};
 use crate::config;
-use crate::inspect::{backend_trust, passing_identity};
+use crate::inspect::material;
 use crate::output;
 use crate::preflight::{Refused, Trial};
 use crate::project::Project;
@@ -68,7 +68,7 @@ fn written(project: &Project, args: &args::Build, model: &Model) -> anyhow::Resu
 /// A real Envoy has to take the snapshot.
 fn preflight(args: &args::Build, model: &Model, id: &str) -> anyhow::Result<()> {
     let config = crate::settings(&args.project, &args.settings, args.compile.allow_unenforced)?;
-    let settings = config.settings(passing_identity()?, backend_trust(&config));
+    let settings = config.settings(material(&config)?);
     let envoy = args.envoy.as_deref().or(config.envoy.path.as_deref());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     runtime.block_on(async {

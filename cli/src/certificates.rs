@@ -17,7 +17,7 @@ use microgw_compiler::settings::{Settings, TlsIdentity, TrustStore};
 use microgw_engine::{KeySet, KeySource};
 use rustls::pki_types::CertificateDer;
 
-use crate::config::{self, Config, Store, VerifyingKey};
+use crate::config::{self, Config, Material, Store, VerifyingKey};
 pub use identity::{SHIPPED_NOTICE, signing_key};
 pub use part::{Part, PartStatus};
 pub use watch::Watch;
@@ -35,6 +35,8 @@ pub struct Certificates {
     listener: Part<TlsIdentity>,
     /// `None`: there is no bundle on this system.
     backends: Part<Option<TrustStore>>,
+    /// `None`: nothing is presented to backends.
+    backend_identity: Part<Option<TlsIdentity>>,
     /// `None`: the system's, which are not read here.
     services: Part<Option<Vec<CertificateDer<'static>>>>,
     /// Certificates and public keys of those who sign tokens and API keys, PEM.
@@ -64,6 +66,11 @@ impl Certificates {
         let (store, services_store) = (config.trust.backends.clone(), config.trust.services.clone());
         let backends =
             Part::load("backends' authorities", files_of(store.as_ref()), move || backend_trust(store.as_ref()))?;
+        let presented = config.backend_identity.clone();
+        let files = files_of_identity(presented.as_ref());
+        let backend_identity = Part::load("client of backends", files, move || {
+            presented.as_ref().map(identity::presented).transpose().map(Option::flatten)
+        })?;
         let services = Part::load("authorities", files_of(services_store.as_ref()), move || {
             services_store.as_ref().map(authorities).transpose().map(Option::flatten)
         })?;
@@ -84,13 +91,13 @@ impl Certificates {
         if let Some(verifier) = &config.api_key_verifier {
             signers.push((KeySource::ApiKeys, signer("API keys", verifier, config)?));
         }
-        Ok(Certificates { listener, backends, services, signers })
+        Ok(Certificates { listener, backends, backend_identity, services, signers })
     }
 
     /// Reads everything again.
     pub fn reload(&mut self) -> Changes {
         // Not `||`: each must be asked.
-        let settings = [self.listener.reload(), self.backends.reload()].contains(&true);
+        let settings = [self.listener.reload(), self.backends.reload(), self.backend_identity.reload()].contains(&true);
         let services = self.services.reload();
         let mut signers = Vec::new();
         for (source, part) in &mut self.signers {
@@ -105,12 +112,14 @@ impl Certificates {
     pub fn accepted(&mut self) {
         self.listener.accepted();
         self.backends.accepted();
+        self.backend_identity.accepted();
     }
 
     /// Envoy does not take what changed last: what was there before stays.
     pub fn refused(&mut self, reason: &str) {
         self.listener.refused(reason);
         self.backends.refused(reason);
+        self.backend_identity.refused(reason);
     }
 
     pub fn files(&self) -> Vec<PathBuf> {
@@ -118,13 +127,18 @@ impl Certificates {
     }
 
     pub fn status(&self) -> Vec<PartStatus> {
-        let mut status = vec![self.listener.status(), self.backends.status(), self.services.status()];
+        let mut status = vec![self.listener.status(), self.backends.status()];
+        status.extend([self.backend_identity.status(), self.services.status()]);
         status.extend(self.signers.iter().map(|(_, part)| part.status()));
         status
     }
 
     pub fn settings(&self, config: &Config) -> Settings {
-        config.settings(self.listener.value().clone(), self.backends.value().clone())
+        config.settings(Material {
+            identity: self.listener.value().clone(),
+            backend_trust: self.backends.value().clone(),
+            backend_identity: self.backend_identity.value().clone(),
+        })
     }
 
     /// Whom our own connections trust; `None`: whom the system trusts.

@@ -8,6 +8,8 @@
 //!
 //! Problems are collected: one run shows them all.
 
+mod backends;
+mod ciphers;
 mod diagnostic;
 mod issuers;
 mod keys;
@@ -15,6 +17,7 @@ mod layers;
 mod references;
 mod resolve;
 mod search;
+mod server;
 mod telemetry;
 mod tls;
 mod users;
@@ -31,9 +34,11 @@ use tracing::level_filters::LevelFilter;
 
 use diagnostic::{Code, Origin};
 
+pub use backends::ServicesProxy;
 pub use diagnostic::ConfigDiagnostic;
 pub use issuers::{Issuer, KeySource};
-pub use keys::{Key, Kind, Status, all as keys};
+pub use keys::{Danger, Key, Kind, Status, all as keys};
+pub use server::ServerHeaders;
 pub use telemetry::LogFormat;
 pub use tls::{IdentityFiles, KeyEntry, SHIPPED, SigningKeyFile, Store, Trust, VerifyingKey};
 pub use users::{Secret, User, Users};
@@ -51,6 +56,15 @@ pub struct Config {
     pub api_key_file: Option<SigningKeyFile>,
     pub api_key_verifier: Option<VerifyingKey>,
     pub trust: Trust,
+    /// Without what is read from files.
+    pub backends: settings::Backends,
+    /// What is presented to backends that ask for it.
+    pub backend_identity: Option<IdentityFiles>,
+    /// `None`: as the environment says.
+    pub services_proxy: Option<ServicesProxy>,
+    pub headers: ServerHeaders,
+    /// Settings that let more through than they should, in words.
+    pub insecure: Vec<String>,
     /// As configured: see [`Config::users`].
     pub users: Vec<User>,
     /// `None`: tokens are verified each time.
@@ -74,8 +88,18 @@ pub struct Listeners {
     /// Bytes. `None`: no limit.
     pub max_body_size: Option<u64>,
     pub http2: bool,
+    pub keep_alive: bool,
+    pub tls: settings::TlsRange,
     /// `None`: a self-signed certificate.
     pub identity: Option<IdentityFiles>,
+}
+
+/// Keys and certificates, as they were read.
+#[derive(Clone, Debug)]
+pub struct Material {
+    pub identity: settings::TlsIdentity,
+    pub backend_trust: Option<settings::TrustStore>,
+    pub backend_identity: Option<settings::TlsIdentity>,
 }
 
 /// What keys from `/apikey` say.
@@ -161,11 +185,20 @@ pub struct Sources {
     pub data_dir: PathBuf,
 }
 
+/// As in the old product.
+const CONFIG_FILE: &str = "b7a.config.file";
+
 /// Reads the file, the environment of the process and the command line.
 pub fn load(request: &Request<'_>) -> Result<Loaded, Refused> {
     let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let overridden = request.overrides.iter().rev().find_map(|text| {
+        let (path, value) = text.split_once('=')?;
+        (path.trim_start_matches("--") == CONFIG_FILE).then(|| PathBuf::from(value))
+    });
+    let explicit = request.file.map(Path::to_owned).or(overridden);
+    let explicit = explicit.or_else(|| variable("b7a_config_file")).or_else(|| variable(CONFIG_FILE));
     let places = search::Places {
-        explicit: request.file.map(Path::to_owned),
+        explicit,
         directory: variable("MGW_CONF_DIR"),
         homes: request.project.map(Path::to_owned).into_iter().chain([PathBuf::new()]).collect(),
         system: PathBuf::from("/etc/micro-gw"),
@@ -204,7 +237,11 @@ pub fn resolve(sources: &Sources) -> Result<(Config, Vec<ConfigDiagnostic>), Ref
     let config = resolve::resolve(&values, single_issuer, &sources.data_dir, &mut problems);
     problems.sort_by(|a, b| (a.severity, &a.origin).cmp(&(b.severity, &b.origin)));
     match config {
-        Some(config) if !problems.iter().any(ConfigDiagnostic::is_error) => Ok((config, problems)),
+        Some(mut config) if !problems.iter().any(ConfigDiagnostic::is_error) => {
+            let insecure = problems.iter().filter(|problem| problem.code == Code::Insecure);
+            config.insecure = insecure.map(|problem| problem.message.clone()).collect();
+            Ok((config, problems))
+        }
         _ => Err(Refused(problems)),
     }
 }
@@ -212,12 +249,8 @@ pub fn resolve(sources: &Sources) -> Result<(Config, Vec<ConfigDiagnostic>), Ref
 // === impl Config ===
 
 impl Config {
-    /// The part that enters a snapshot.
-    pub fn settings(
-        &self,
-        identity: settings::TlsIdentity,
-        backend_trust: Option<settings::TrustStore>,
-    ) -> settings::Settings {
+    /// The part that enters a snapshot, with what `material` has from files.
+    pub fn settings(&self, material: Material) -> settings::Settings {
         settings::Settings {
             listeners: settings::Listeners {
                 host: self.listeners.host,
@@ -228,14 +261,22 @@ impl Config {
                 max_body_size: self.listeners.max_body_size,
                 trusted_hops: self.gateway.trusted_hops,
                 http2: self.listeners.http2,
-                identity,
+                keep_alive: self.listeners.keep_alive,
+                server_header: self.headers.server.clone(),
+                tls: self.listeners.tls.clone(),
+                identity: material.identity,
             },
             credentials: self.credentials.clone(),
             issuers: self.issuers.iter().map(|issuer| issuer.settings.clone()).collect(),
             api_keys: self.api_keys.clone(),
             api_key_issuer: self.api_key_issuer.is_some(),
             access_log: self.access_log.clone(),
-            backend_trust,
+            backends: settings::Backends {
+                trust: material.backend_trust,
+                identity: material.backend_identity,
+                ..self.backends.clone()
+            },
+            user_agent: self.headers.user_agent.clone(),
         }
     }
 

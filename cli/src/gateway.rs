@@ -191,7 +191,7 @@ impl Gateway {
             resumed,
         );
         services.serve_decisions(paths)?;
-        let observer = Observer::new(publisher.clone(), last_live.clone(), certificates.clone());
+        let observer = Observer::new(publisher.clone(), last_live.clone(), certificates.clone(), config);
         services.serve_admin(config, observer.clone()).await?;
         let listener = tokio::net::UnixListener::from_std(sockets::bind(&paths.xds)?)?;
         let (stop, stopped) = oneshot::channel::<()>();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use micro_gw::certificates;
-use micro_gw::config::Config;
+use micro_gw::config::{Config, Material};
 use microgw_compiler::artifact;
 use microgw_compiler::assemble::{Input, assemble};
 use microgw_compiler::model::{Access, Api, Endpoint, EndpointId, KeyLocation, Model, Operation, Requirement};
@@ -80,11 +80,11 @@ fn forget(value: &mut Value, member: &str) {
 fn settings(args: &args::Inspect) -> anyhow::Result<Settings> {
     let sources = args::Settings { config: args.config.clone(), overrides: args.overrides.clone() };
     let config = crate::settings(&PathBuf::new(), &sources, false)?;
-    Ok(config.settings(passing_identity()?, backend_trust(&config)))
+    Ok(config.settings(material(&config)?))
 }
 
 /// Whom backends are verified by. An artifact can be looked at where the gateway's files are not.
-pub fn backend_trust(config: &Config) -> Option<TrustStore> {
+fn backend_trust(config: &Config) -> Option<TrustStore> {
     let store = config.trust.backends.as_ref();
     certificates::backend_trust(store).unwrap_or_else(|error| {
         output::note(&format!("{error:#}: the generation is not the one that a gateway with that file has"));
@@ -92,8 +92,17 @@ pub fn backend_trust(config: &Config) -> Option<TrustStore> {
     })
 }
 
+/// What a gateway would read from files, as far as a snapshot shows it.
+pub fn material(config: &Config) -> anyhow::Result<Material> {
+    Ok(Material {
+        identity: passing_identity()?,
+        backend_trust: backend_trust(config),
+        backend_identity: config.backend_identity.as_ref().map(|_| passing_identity()).transpose()?,
+    })
+}
+
 /// A self-signed certificate that nobody will see.
-pub fn passing_identity() -> anyhow::Result<TlsIdentity> {
+fn passing_identity() -> anyhow::Result<TlsIdentity> {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).context("cannot make a certificate")?;
     Ok(TlsIdentity { certificate_chain: made.cert.pem(), private_key: made.signing_key.serialize_pem() })
 }

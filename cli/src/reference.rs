@@ -6,7 +6,7 @@ use microgw_compiler::diagnostic::Code;
 use microgw_extproc::metrics::families;
 use microgw_faults::{Fault, Form};
 
-use crate::config::{self, Kind, Status};
+use crate::config::{self, Danger, Kind, Status};
 
 /// docs/configuration.md.
 pub fn configuration() -> String {
@@ -26,24 +26,59 @@ pub fn configuration() -> String {
          ```\n\n\
          The reference is all of the value. A path is relative to the file that names it; newlines at the end of a file do not count,\n\
          and it may have 64 KiB. What is not there, or empty, is an error that names the key and the reference. A secret's file that\n\
-         everybody on the machine can read is a warning. Values are read once, at the start.\n\n\
-         ## Keys\n\n\
-         | key | takes | default | |\n|---|---|---|---|\n",
+         everybody on the machine can read is a warning. Values are read once, at the start: certificates are read again, passwords are not.\n\n\
+         In 3.2 no value could be kept elsewhere, and encrypted ones (`@encrypted:{..}`) did not work: they are refused here.\n",
     );
-    // Writing to a string does not fail.
+    let mut section = "";
     for key in config::keys().filter(|key| matches!(key.status, Status::Supported)) {
+        let name = key.path.split(['.', '[']).next().unwrap_or_default();
+        // Writing to a string does not fail.
+        if name != section {
+            section = name;
+            let _ =
+                write!(page, "\n## `{name}`\n\n{}\n\n| key | takes | default | |\n|---|---|---|---|\n", about(name));
+        }
         let default = if key.default.is_empty() { String::new() } else { format!("`{}`", key.default) };
         let _ = writeln!(page, "| `{}` | {} | {default} | {} |", key.path, kind(key.kind), key.doc);
     }
     page.push_str(
         "\n## Known and without effect\n\n\
-         Keys of WSO2 API Microgateway 3.2 whose feature is not here yet. Most are a warning; where ignoring one would let more\n\
-         through or trust more than was asked for, it is an error (unless `--allow-unenforced`).\n\n",
+         Keys of WSO2 API Microgateway 3.2 whose feature is not here, or not yet. Most are a warning. Where ignoring one would let more\n\
+         through, or trust more, than was asked for, it is an error unless `--allow-unenforced` is given.\n\n\
+         | key | what it was for | here | |\n|---|---|---|---|\n",
     );
-    for key in config::keys().filter(|key| !matches!(key.status, Status::Supported)) {
-        let _ = writeln!(page, "- `{}`", key.path);
+    for key in config::keys() {
+        let Status::NotYet { danger, instead } = key.status else { continue };
+        let outcome = match danger {
+            Danger::Never => "warning",
+            Danger::Always => "error",
+            Danger::When(_) => "error where it asks for more than there is",
+        };
+        let instead = if instead.is_empty() { "not here yet" } else { instead };
+        let _ = writeln!(page, "| `{}` | {} | {outcome} | {instead} |", key.path, key.doc);
     }
     page
+}
+
+/// What a section is about.
+fn about(section: &str) -> &'static str {
+    match section {
+        "listenerConfig" => "Where clients connect, with which certificate, and whom the gateway trusts.",
+        "authConfig" | "jwtConfig" => "Headers that carry credentials.",
+        "server" => "What messages say of the gateway, and clocks.",
+        "jwtTokenConfig" => "Issuers of access tokens, an entry each.",
+        "apikey" => "API keys: those that are accepted, and those that `/apikey` makes.",
+        "b7a" => "Users, and what is logged.",
+        "http2" => "HTTP/2 with clients.",
+        "mutualSSLConfig" => "TLS with clients.",
+        "httpClients" => "How backends are reached, and what else the gateway connects to.",
+        "caching" => "Tokens that were verified.",
+        "adminConfig" => "The admin interface.",
+        "envoyConfig" => "The Envoy that `run` starts.",
+        "gateway" => "The gateway's own process.",
+        "telemetry" => "What is measured and traced.",
+        _ => "",
+    }
 }
 
 /// docs/diagnostics.md.
@@ -170,6 +205,13 @@ mod tests {
         }
         let committed = std::fs::read_to_string(&path).unwrap_or_default();
         assert!(committed == page, "docs/{name} is out of date: UPDATE_REFERENCE=1 cargo test -p micro-gw reference");
+    }
+
+    #[test]
+    fn every_section_is_introduced() {
+        let page = super::configuration();
+        let bare = page.split("\n## `").skip(1).filter(|section| section.contains("`\n\n\n"));
+        assert_eq!(bare.collect::<Vec<_>>(), Vec::<&str>::new());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod access_log;
 mod answers;
 mod clusters;
+mod forward_proxy;
 mod listeners;
 mod local_replies;
 pub mod names;
@@ -11,6 +12,7 @@ mod rules;
 mod secrets;
 mod substitute;
 mod table;
+mod tls;
 mod tree;
 mod wire;
 
@@ -25,7 +27,7 @@ use self::routes::Routes;
 use self::rules::Rules;
 use self::wire::{digest, hex, resource};
 use crate::model::Model;
-use crate::settings::Settings;
+use crate::settings::{Settings, Verification};
 use crate::snapshot::{ApiKey, Fallbacks, Generation, ResourceType, Resources, Snapshot};
 
 pub use self::routes::key;
@@ -65,29 +67,36 @@ pub fn assemble(input: Input<'_>) -> Snapshot {
     }
     routes.built_in(input.settings, &generation);
     let sources = std::mem::take(&mut routes.sources);
+    let backends = &input.settings.backends;
     let tls = routes.clusters.values().flat_map(|endpoint| &endpoint.urls).any(|url| url.tls);
-    let clusters = routes
+    let mut clusters = routes
         .clusters
         .iter()
-        .map(|(name, endpoint)| (name.clone(), clusters::cluster(endpoint)))
+        .map(|(name, endpoint)| (name.clone(), clusters::cluster(endpoint, backends)))
         .collect::<BTreeMap<_, _>>();
     let (table, references) = routes.encode();
 
     let mut resources = Resources::new();
-    resources.insert(ResourceType::Cluster, clusters);
-    let identity = secrets::identity(&input.settings.listeners.identity);
+    let mut listeners = BTreeMap::from([
+        (names::HTTP_LISTENER.into(), listeners::http(input.settings, &answers)),
+        (names::HTTPS_LISTENER.into(), listeners::https(input.settings, &answers)),
+    ]);
+    if let Some(proxy) = &backends.proxy {
+        clusters.insert(names::PROXY_CLUSTER.into(), forward_proxy::cluster(proxy));
+        listeners.insert(names::PROXY_LISTENER.into(), forward_proxy::listener());
+    }
+    let identity = secrets::identity(names::IDENTITY_SECRET, &input.settings.listeners.identity);
     let mut secrets = BTreeMap::from([(names::IDENTITY_SECRET.into(), identity)]);
-    if let Some(store) = input.settings.backend_trust.as_ref().filter(|_| tls) {
+    if let Some(store) = backends.trust.as_ref().filter(|_| tls && backends.verification != Verification::Nothing) {
         secrets.insert(names::BACKEND_TRUST_SECRET.into(), secrets::trust(store));
     }
+    if let Some(identity) = backends.identity.as_ref().filter(|_| tls) {
+        let secret = secrets::identity(names::BACKEND_IDENTITY_SECRET, identity);
+        secrets.insert(names::BACKEND_IDENTITY_SECRET.into(), secret);
+    }
+    resources.insert(ResourceType::Cluster, clusters);
     resources.insert(ResourceType::Secret, secrets);
-    resources.insert(
-        ResourceType::Listener,
-        BTreeMap::from([
-            (names::HTTP_LISTENER.into(), listeners::http(input.settings, &answers)),
-            (names::HTTPS_LISTENER.into(), listeners::https(input.settings, &answers)),
-        ]),
-    );
+    resources.insert(ResourceType::Listener, listeners);
     resources.insert(ResourceType::Route, BTreeMap::from([(names::GATEWAY.into(), resource(table, references))]));
     let rules = Arc::new(rules.finish(&generation));
     Snapshot { generation: Generation(generation.into()), resources, rules, sources }

@@ -1,8 +1,12 @@
 //! The settings that enter a snapshot: `micro-gw.conf`, resolved. What only the service needs (key material,
 //! passwords, addresses of the admin interface) is not here.
 
+mod backends;
+
 use std::fmt;
 use std::net::IpAddr;
+
+pub use backends::{Backends, Proxy, Verification};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -14,8 +18,9 @@ pub struct Settings {
     /// `/apikey` is served on the HTTPS listener.
     pub api_key_issuer: bool,
     pub access_log: Option<AccessLog>,
-    /// Certificate authorities of backends. `None`: no backend can be reached over TLS.
-    pub backend_trust: Option<TrustStore>,
+    pub backends: Backends,
+    /// Client's `User-Agent` for backends. `None`: as it comes; empty: none.
+    pub user_agent: Option<String>,
 }
 
 /// CA certificates, PEM.
@@ -37,8 +42,45 @@ pub struct Listeners {
     /// Proxies in front of the gateway that append to `x-forwarded-for`.
     pub trusted_hops: u32,
     pub http2: bool,
+    /// Several requests over one connection.
+    pub keep_alive: bool,
+    pub server_header: ServerHeader,
+    pub tls: TlsRange,
     /// What the HTTPS listener presents.
     pub identity: TlsIdentity,
+}
+
+/// The `Server` header of responses.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ServerHeader {
+    /// A backend's own, if there is one.
+    #[default]
+    Passed,
+    /// This one where a backend sent none.
+    IfAbsent(String),
+    /// This one, always.
+    Always(String),
+}
+
+/// What is offered when a TLS connection is made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsRange {
+    pub least: TlsVersion,
+    pub most: TlsVersion,
+    /// Of TLS 1.2, in BoringSSL's names. Empty: Envoy's own.
+    pub ciphers: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TlsVersion {
+    V12,
+    V13,
+}
+
+impl Default for TlsRange {
+    fn default() -> TlsRange {
+        TlsRange { least: TlsVersion::V12, most: TlsVersion::V13, ciphers: Vec::new() }
+    }
 }
 
 /// A certificate chain and its private key, both PEM. Part of the snapshot, never of its generation.

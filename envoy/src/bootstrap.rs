@@ -106,6 +106,13 @@ impl Bootstrap {
                     "static_layer": { "re2.max_program_size.error_level": MAX_REGEX_PROGRAM }
                 }]
             },
+            // For backends behind a forward proxy.
+            "bootstrap_extensions": [{
+                "name": "envoy.bootstrap.internal_listener",
+                "typed_config": {
+                    "@type": "type.googleapis.com/envoy.extensions.bootstrap.internal_listener.v3.InternalListener"
+                }
+            }],
             "overload_manager": self.overload.value(),
             "stats_config": {
                 // Lengths of connections tell little and cost a histogram per cluster and worker.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use micro_gw::config::{Material, Sources, resolve};
 use microgw_compiler::artifact;
 use microgw_compiler::assemble::names::STATIC_CLUSTERS;
 use microgw_compiler::assemble::{self, Input, assemble};
@@ -114,10 +115,11 @@ pub fn snapshot(model: &Model, artifact: &str) -> Snapshot {
 
 /// What applies where nothing is configured.
 fn settings() -> Settings {
-    let sources = micro_gw::config::Sources::default();
-    let (config, _) = micro_gw::config::resolve(&sources).expect("the defaults are sound");
+    let sources = Sources::default();
+    let (config, _) = resolve(&sources).expect("the defaults are sound");
     let identity = TlsIdentity { certificate_chain: "chain".to_owned(), private_key: "key".to_owned() };
-    config.settings(identity, Some(TrustStore("authorities".to_owned())))
+    let backend_trust = Some(TrustStore("authorities".to_owned()));
+    config.settings(Material { identity, backend_trust, backend_identity: None })
 }
 
 fn check_snapshot(model: &Model, snapshot: &Snapshot) {

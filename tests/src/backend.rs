@@ -14,6 +14,9 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
+
+use crate::tls::Identity;
 
 pub struct Backend {
     pub address: SocketAddr,
@@ -30,6 +33,18 @@ impl Backend {
     /// # Panics
     /// When there is none.
     pub async fn start(name: &'static str) -> Backend {
+        Backend::serve(name, None).await
+    }
+
+    /// With TLS, as `identity`. Clients need a certificate from `clients`, if that is given.
+    ///
+    /// # Panics
+    /// When there is no free port.
+    pub async fn start_tls(name: &'static str, identity: &Identity, clients: Option<&Identity>) -> Backend {
+        Backend::serve(name, Some(identity.acceptor(clients))).await
+    }
+
+    async fn serve(name: &'static str, acceptor: Option<TlsAcceptor>) -> Backend {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("it is bound");
         let requests = Arc::new(AtomicU64::new(0));
@@ -37,7 +52,7 @@ impl Backend {
         let (gate, opened) = watch::channel(false);
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let (counter, opened) = (counter.clone(), opened.clone());
+                let (counter, opened, acceptor) = (counter.clone(), opened.clone(), acceptor.clone());
                 tokio::spawn(async move {
                     let service = service_fn(move |request: Request<Incoming>| {
                         counter.fetch_add(1, Ordering::Relaxed);
@@ -50,10 +65,15 @@ impl Backend {
                             Ok::<_, Infallible>(echo(name, &request))
                         }
                     });
-                    // A client that goes away is its own affair.
-                    let _ = hyper::server::conn::http1::Builder::new()
-                        .serve_connection(TokioIo::new(stream), service)
-                        .await;
+                    let server = hyper::server::conn::http1::Builder::new();
+                    // A client that goes away, or does not like us, is its own affair.
+                    let _ = match acceptor {
+                        None => server.serve_connection(TokioIo::new(stream), service).await,
+                        Some(acceptor) => match acceptor.accept(stream).await {
+                            Ok(stream) => server.serve_connection(TokioIo::new(stream), service).await,
+                            Err(_) => Ok(()),
+                        },
+                    };
                 });
             }
         });
@@ -85,6 +105,10 @@ fn echo<B>(name: &str, request: &Request<B>) -> Response<Full<Bytes>> {
     let path = request.uri().path_and_query().map_or("", |path| path.as_str());
     let body = json!({ "backend": name, "method": request.method().as_str(), "path": path, "headers": headers });
     let mut response = Response::new(Full::new(Bytes::from(body.to_string())));
+    if path.ends_with("/long-head") {
+        let long = hyper::header::HeaderValue::from_bytes(&[b'x'; 4096]).expect("it is text");
+        response.headers_mut().insert("x-long", long);
+    }
     response.headers_mut().insert("content-type", hyper::header::HeaderValue::from_static("application/json"));
     response
 }

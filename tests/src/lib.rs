@@ -8,6 +8,7 @@ pub mod gateway;
 pub mod issuer;
 pub mod load;
 pub mod project;
+pub mod proxy;
 pub mod raw;
 pub mod tls;
 

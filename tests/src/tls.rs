@@ -10,16 +10,17 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256, SignatureAlgorithm,
 };
-use rustls::ClientConfig;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{CipherSuite, ClientConfig, ProtocolVersion, RootCertStore, ServerConfig};
 use rustls::{DigitallySignedStruct, SignatureScheme};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::PATIENCE;
 use crate::raw::{RawAnswer, is_complete};
@@ -92,6 +93,26 @@ impl Identity {
         self.key.serialize_pem()
     }
 
+    /// What a server with this certificate accepts; from clients that present one of `clients`, if that is given.
+    #[must_use]
+    pub fn acceptor(&self, clients: Option<&Identity>) -> TlsAcceptor {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let config = ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions();
+        let config = config.expect("there are versions");
+        let config = match clients {
+            None => config.with_no_client_auth(),
+            Some(authority) => {
+                let mut roots = RootCertStore::empty();
+                roots.add(authority.der()).expect("it is an authority");
+                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
+                config.with_client_cert_verifier(verifier.expect("there is an authority"))
+            }
+        };
+        let key = PrivatePkcs8KeyDer::from(self.key.serialize_der());
+        let config = config.with_single_cert(vec![self.der()], key.into()).expect("they go together");
+        TlsAcceptor::from(Arc::new(config))
+    }
+
     /// As an entry of a store.
     fn entry(&self, alias: &str) -> KeyStoreEntry {
         let key = PrivateKey::from_der(&self.key.serialize_der()).expect("it is PKCS#8");
@@ -145,6 +166,14 @@ impl Connection {
     pub fn certificate(&self) -> CertificateDer<'static> {
         let certificates = self.stream.get_ref().1.peer_certificates().expect("it presented something");
         certificates[0].clone().into_owned()
+    }
+
+    pub fn version(&self) -> Option<ProtocolVersion> {
+        self.stream.get_ref().1.protocol_version()
+    }
+
+    pub fn suite(&self) -> Option<CipherSuite> {
+        self.stream.get_ref().1.negotiated_cipher_suite().map(|suite| suite.suite())
     }
 
     /// A GET over this connection, which stays open.

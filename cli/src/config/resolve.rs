@@ -8,11 +8,14 @@ use std::time::Duration;
 use microgw_compiler::{names, settings};
 use microgw_envoy::{LogLevel, Overload};
 
-use super::diagnostic::{Code, ConfigDiagnostic};
+use super::diagnostic::{Code, ConfigDiagnostic, Origin};
 use super::keys::quoted;
 use super::users::{Secret, User, is_weak_hash, is_well_known};
 use super::values::Values;
-use super::{ApiKeyIssuer, Config, Envoy, Gateway, GrantedApi, Listeners, TokenCache, issuers, telemetry, tls};
+use super::{
+    ApiKeyIssuer, Config, Envoy, Gateway, GrantedApi, Listeners, TokenCache, backends, ciphers, issuers, server,
+    telemetry, tls,
+};
 
 /// Seconds, as [`settings::Issuer`] counts, of clock skew in the old single `[jwtTokenConfig]`.
 const SINGLE_ISSUER_SKEW: u32 = 60;
@@ -37,6 +40,12 @@ pub fn resolve(
     if exposed.iter().flatten().any(|address| !address.is_loopback()) {
         no_well_known_passwords(values, &users, problems);
     }
+    let file = "b7a.config.file";
+    if let Origin::File { .. } = values.origin(file) {
+        let message =
+            format!("`{file}` in a file of settings comes too late: give it on the command line, or use `--config`");
+        problems.push(ConfigDiagnostic::error(Code::BadValue, &values.origin(file), message));
+    }
     let (api_keys, api_key_issuer) = api_keys(values, skew_seconds, problems);
     distinct_issuers(values, &issuers, problems);
     let gateway = Gateway {
@@ -55,6 +64,11 @@ pub fn resolve(
         api_key_file: tls::signing_key(values, problems),
         api_key_verifier: tls::verifying_key(values, &trust, problems),
         trust,
+        backends: backends::backends(values, problems),
+        backend_identity: backends::identity(values, problems),
+        services_proxy: backends::services_proxy(values, problems),
+        headers: server::headers(values, problems),
+        insecure: Vec::new(),
         users,
         token_cache: values.bool("caching.enabled").then(|| TokenCache {
             expiry: milliseconds(values, "caching.tokenCacheExpiryTime"),
@@ -86,6 +100,8 @@ fn listeners(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Option<Li
         // The one negative value is -1, for none.
         max_body_size: u64::try_from(values.integer(&at("maxEntityBodySize"))).ok(),
         http2: values.bool("http2.enable"),
+        keep_alive: values.text(&at("keepAlive")) != "NEVER",
+        tls: ciphers::range(values, "mutualSSLConfig", problems),
         identity,
     })
 }

@@ -17,8 +17,9 @@ fn errors(file: &str) -> Vec<String> {
     problems.into_iter().filter(ConfigDiagnostic::is_error).map(|problem| problem.message).collect()
 }
 
-fn identity() -> settings::TlsIdentity {
-    settings::TlsIdentity { certificate_chain: "chain".to_owned(), private_key: "hunter2".to_owned() }
+fn material() -> Material {
+    let identity = settings::TlsIdentity { certificate_chain: "chain".to_owned(), private_key: "hunter2".to_owned() };
+    Material { backend_identity: Some(identity.clone()), identity, backend_trust: None }
 }
 
 #[test]
@@ -36,6 +37,8 @@ fn the_defaults() {
                 max_header_size: 8192,
                 max_body_size: None,
                 http2: true,
+                keep_alive: true,
+                tls: settings::TlsRange::default(),
                 identity: None,
             },
             credentials: settings::Credentials {
@@ -58,6 +61,11 @@ fn the_defaults() {
             api_key_file: None,
             api_key_verifier: None,
             trust: Trust::default(),
+            backends: settings::Backends { max_response_header: Some(61_440), ..settings::Backends::default() },
+            backend_identity: None,
+            services_proxy: None,
+            headers: ServerHeaders::default(),
+            insecure: Vec::new(),
             users: Vec::new(),
             token_cache: Some(TokenCache { expiry: Duration::from_mins(15), capacity: 10_000 }),
             admin: ([127, 0, 0, 1], 9000).into(),
@@ -142,7 +150,7 @@ fn everything_at_once() {
     )
     .unwrap();
     assert_eq!(warnings, []);
-    let settings = config.settings(identity(), None);
+    let settings = config.settings(material());
     assert_eq!(settings.listeners.host, IpAddr::from([0, 0, 0, 0]));
     assert_eq!((settings.listeners.max_header_size, settings.listeners.max_body_size), (16384, Some(0)));
     assert_eq!((settings.listeners.trusted_hops, settings.listeners.http2), (1, false));

@@ -17,6 +17,7 @@ use serde_json::json;
 use super::last_live::LastLive;
 use super::probe;
 use crate::args::Format;
+use crate::config::Config;
 use crate::output;
 
 #[derive(Clone)]
@@ -24,14 +25,21 @@ pub struct Observer {
     publisher: Publisher,
     last_live: Arc<LastLive>,
     certificates: Arc<Mutex<Certificates>>,
+    insecure: Arc<[String]>,
     unenforced: Arc<ArcSwap<Vec<serde_json::Value>>>,
 }
 
 // === impl Observer ===
 
 impl Observer {
-    pub fn new(publisher: Publisher, last_live: Arc<LastLive>, certificates: Arc<Mutex<Certificates>>) -> Observer {
-        Observer { publisher, last_live, certificates, unenforced: Arc::default() }
+    pub fn new(
+        publisher: Publisher,
+        last_live: Arc<LastLive>,
+        certificates: Arc<Mutex<Certificates>>,
+        config: &Config,
+    ) -> Observer {
+        let insecure = config.insecure.as_slice().into();
+        Observer { publisher, last_live, certificates, insecure, unenforced: Arc::default() }
     }
 
     fn certificates(&self) -> Vec<PartStatus> {
@@ -107,6 +115,7 @@ impl Status for Observer {
         if let Some(fields) = status.as_object_mut() {
             fields.insert("version".to_owned(), env!("CARGO_PKG_VERSION").into());
             fields.insert("certificates".to_owned(), serde_json::to_value(self.certificates()).unwrap_or_default());
+            fields.insert("insecure".to_owned(), self.insecure.as_ref().into());
             fields.insert("unenforced".to_owned(), self.unenforced.load().as_ref().clone().into());
         }
         status

@@ -18,7 +18,7 @@ use microgw_extproc::admin::{self, Admin};
 use microgw_extproc::apikey::{self, ApiKeyIssuer};
 use microgw_extproc::authz::{AuthzServer, Decider};
 use microgw_extproc::fact_cache::FactCache;
-use microgw_extproc::keys::{IssuerKeys, KeyLocation, KeyStore, KeyTiming, Transport};
+use microgw_extproc::keys::{ForwardProxy, IssuerKeys, KeyLocation, KeyStore, KeyTiming, Transport};
 use microgw_extproc::login::Login;
 use microgw_extproc::metrics::Metrics;
 use microgw_extproc::rule_store::RuleStore;
@@ -30,7 +30,7 @@ use microgw_xds::RuleSink;
 use tracing::Level;
 
 use super::observer::Observer;
-use crate::config::{self, Config};
+use crate::config::{self, Config, ServicesProxy};
 use crate::{logging, output};
 use micro_gw::certificates::{self, Certificates};
 
@@ -47,6 +47,7 @@ pub struct Services {
     decider: Arc<Decider>,
     /// Signs API keys.
     key: Arc<SigningKey>,
+    proxy: Option<ServicesProxy>,
     authz: Option<AuthzServer>,
 }
 
@@ -67,8 +68,13 @@ impl Services {
         let mut issuers: Vec<_> = config.issuers.iter().map(|issuer| issuer_keys(issuer, certificates)).collect();
         let pinned = api_keys(&key, certificates);
         issuers.push(IssuerKeys { source: KeySource::ApiKeys, location: None, pinned });
-        let keys = KeyStore::start(issuers, KeyTiming::default(), &transport(certificates), &metrics)
-            .context("cannot fetch keys")?;
+        let keys = KeyStore::start(
+            issuers,
+            KeyTiming::default(),
+            &transport(config.services_proxy.as_ref(), certificates),
+            &metrics,
+        )
+        .context("cannot fetch keys")?;
         let (entries, lifetime) =
             config.token_cache.map_or((0, Duration::ZERO), |cache| (cache.capacity, cache.expiry));
         let facts = FactCache::new(entries, lifetime);
@@ -87,7 +93,8 @@ impl Services {
             axum::serve(private(&paths.issuer)?, apikey::router(issuer, rules.clone())).into_future(),
             "API-key issuer",
         );
-        Ok(Services { rules, metrics, login, admin: None, decider: Arc::new(decider), key, authz: None })
+        let proxy = config.services_proxy.clone();
+        Ok(Services { rules, metrics, login, admin: None, decider: Arc::new(decider), key, proxy, authz: None })
     }
 
     /// Answers Envoy. An Envoy that outlived the last gateway asks at once: what it may ask about must be armed.
@@ -99,7 +106,7 @@ impl Services {
 
     /// Trusts what `certificates` say from now on.
     pub fn trust(&self, certificates: &Certificates) {
-        if let Err(error) = self.decider.keys.reach_over(&transport(certificates)) {
+        if let Err(error) = self.decider.keys.reach_over(&transport(self.proxy.as_ref(), certificates)) {
             tracing::error!(%error, "what is trusted stays as it was");
         }
     }
@@ -199,9 +206,14 @@ fn api_keys(own: &SigningKey, certificates: &Certificates) -> KeySet {
     KeySet::join([own.key_set(), certificates.signer(&KeySource::ApiKeys)])
 }
 
-fn transport(certificates: &Certificates) -> Transport {
+fn transport(proxy: Option<&ServicesProxy>, certificates: &Certificates) -> Transport {
     let trust = certificates.services().map(|trust| trust.iter().map(|der| der.to_vec()).collect());
-    Transport { trust, proxy: None }
+    let proxy = proxy.map(|ServicesProxy { proxy, user, password }| {
+        let host = if proxy.host.contains(':') { format!("[{}]", proxy.host) } else { proxy.host.clone() };
+        let credentials = user.clone().map(|user| (user, password.expose().to_owned()));
+        ForwardProxy { url: format!("http://{host}:{}", proxy.port), credentials }
+    });
+    Transport { trust, proxy }
 }
 
 fn terms(issuer: &config::ApiKeyIssuer) -> Terms {

@@ -4,35 +4,31 @@ use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 
 use envoy_types::pb::envoy::config::cluster::v3::circuit_breakers::Thresholds;
-use envoy_types::pb::envoy::config::cluster::v3::cluster::{ClusterDiscoveryType, DiscoveryType, DnsLookupFamily};
+use envoy_types::pb::envoy::config::cluster::v3::cluster::{
+    ClusterDiscoveryType, DiscoveryType, DnsLookupFamily, TransportSocketMatch,
+};
 use envoy_types::pb::envoy::config::cluster::v3::{CircuitBreakers, Cluster};
 use envoy_types::pb::envoy::config::core::v3::socket_address::PortSpecifier;
-use envoy_types::pb::envoy::config::core::v3::transport_socket::ConfigType;
 use envoy_types::pb::envoy::config::core::v3::{
-    Address, Http1ProtocolOptions, Http2ProtocolOptions, HttpProtocolOptions as CommonOptions, SocketAddress,
-    TransportSocket, address,
+    Address, Http1ProtocolOptions, Http2ProtocolOptions, HttpProtocolOptions as CommonOptions, Metadata, SocketAddress,
+    address,
 };
 use envoy_types::pb::envoy::config::endpoint::v3::lb_endpoint::HostIdentifier;
 use envoy_types::pb::envoy::config::endpoint::v3::{
     ClusterLoadAssignment, Endpoint as Host, LbEndpoint, LocalityLbEndpoints,
 };
-use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::common_tls_context::{
-    CombinedCertificateValidationContext, ValidationContextType,
-};
-use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::{
-    CertificateValidationContext, CommonTlsContext, SdsSecretConfig, SubjectAltNameMatcher, TlsParameters,
-    UpstreamTlsContext, subject_alt_name_matcher::SanType, tls_parameters::TlsProtocol,
-};
 use envoy_types::pb::envoy::extensions::upstreams::http::v3::HttpProtocolOptions;
 use envoy_types::pb::envoy::extensions::upstreams::http::v3::http_protocol_options::{
     AutoHttpConfig, ExplicitHttpConfig, UpstreamProtocolOptions, explicit_http_config,
 };
-use envoy_types::pb::envoy::r#type::matcher::v3::{StringMatcher, string_matcher::MatchPattern};
+use envoy_types::pb::google::protobuf::value::Kind;
+use envoy_types::pb::google::protobuf::{Struct, Value};
 use prost::Message as _;
 
 use super::wire::{any, digest, hex, number, resource, seconds};
-use super::{ads, names};
+use super::{forward_proxy, names, tls};
 use crate::model::{BackendUrl, Endpoint};
+use crate::settings::{Backends, Verification};
 use crate::snapshot::{Resource, ResourceType};
 
 /// The old product had no limit unless one was configured; Envoy's own default would answer 503 at 1,024.
@@ -47,15 +43,35 @@ pub fn name(endpoint: &Endpoint) -> String {
 }
 
 /// The cluster of an endpoint, under [`name`].
-pub fn cluster(endpoint: &Endpoint) -> Resource {
+pub fn cluster(endpoint: &Endpoint, backends: &Backends) -> Resource {
     let name = name(endpoint);
-    let fixed = endpoint.urls.iter().all(|url| url.host.parse::<IpAddr>().is_ok());
+    let tunnelled = backends.proxy.is_some() && forward_proxy::leads_to(endpoint);
+    let fixed = tunnelled || endpoint.urls.iter().all(|url| url.host.parse::<IpAddr>().is_ok());
     let tls = endpoint.urls.first().is_some_and(|url| url.tls);
+    let names: BTreeSet<&str> = endpoint.urls.iter().map(|url| url.host.as_str()).collect();
+    let socket = |name: &&str| {
+        let secured = tls.then(|| tls::to_backend(name, backends));
+        if tunnelled { Some(forward_proxy::through(secured)) } else { secured }
+    };
+    let each = tls && names.len() > 1;
     let kind = if fixed { DiscoveryType::Static } else { DiscoveryType::StrictDns };
-    let hosts = endpoint.urls.iter().map(host).collect();
+    let address = |url: &BackendUrl| {
+        if tunnelled { forward_proxy::entry(url) } else { tcp(url.host.clone(), url.port) }
+    };
+    let hosts = endpoint.urls.iter().map(|url| LbEndpoint {
+        metadata: each.then(|| Metadata {
+            filter_metadata: HashMap::from([("envoy.transport_socket_match".to_owned(), named(&url.host))]),
+            ..Default::default()
+        }),
+        ..host(url, address(url))
+    });
     let protocol = HttpProtocolOptions {
-        common_http_protocol_options: Some(CommonOptions { idle_timeout: seconds(60), ..Default::default() }),
-        upstream_protocol_options: Some(protocol(tls)),
+        common_http_protocol_options: Some(CommonOptions {
+            idle_timeout: seconds(60),
+            max_response_headers_kb: backends.max_response_header.and_then(|bytes| number(bytes.div_ceil(1024))),
+            ..Default::default()
+        }),
+        upstream_protocol_options: Some(protocol(tls, backends)),
         ..Default::default()
     };
     let cluster = Cluster {
@@ -65,36 +81,62 @@ pub fn cluster(endpoint: &Endpoint) -> Resource {
         dns_lookup_family: DnsLookupFamily::V4Preferred.into(),
         load_assignment: Some(ClusterLoadAssignment {
             cluster_name: name,
-            endpoints: vec![LocalityLbEndpoints { lb_endpoints: hosts, ..Default::default() }],
+            endpoints: vec![LocalityLbEndpoints { lb_endpoints: hosts.collect(), ..Default::default() }],
             ..Default::default()
         }),
-        circuit_breakers: Some(CircuitBreakers {
-            thresholds: vec![Thresholds {
-                max_connections: number(UNLIMITED),
-                max_pending_requests: number(UNLIMITED),
-                max_requests: number(UNLIMITED),
-                ..Default::default()
-            }],
-            ..Default::default()
-        }),
+        circuit_breakers: Some(limits(backends.max_connections)),
         typed_extension_protocol_options: HashMap::from([(
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions".to_owned(),
             any(&protocol),
         )]),
-        transport_socket: tls.then(|| verified_tls(&endpoint.urls)),
+        transport_socket: names.first().and_then(socket),
+        transport_socket_matches: names
+            .iter()
+            .filter(|_| each)
+            .map(|name| TransportSocketMatch {
+                name: (*name).to_owned(),
+                r#match: Some(named(name)),
+                transport_socket: socket(name),
+            })
+            .collect(),
         ..Default::default()
     };
-    let trust = tls.then(|| (ResourceType::Secret, names::BACKEND_TRUST_SECRET.into()));
-    resource(cluster.encode_to_vec(), trust.into_iter().collect())
+    let trust = tls && backends.verification != Verification::Nothing;
+    let secrets = [
+        trust.then_some(names::BACKEND_TRUST_SECRET),
+        (tls && backends.identity.is_some()).then_some(names::BACKEND_IDENTITY_SECRET),
+    ];
+    let listener = tunnelled.then(|| (ResourceType::Listener, names::PROXY_LISTENER.into()));
+    let secrets = secrets.into_iter().flatten().map(|name| (ResourceType::Secret, name.into()));
+    resource(cluster.encode_to_vec(), secrets.chain(listener).collect())
 }
 
-fn host(url: &BackendUrl) -> LbEndpoint {
+/// What tells hosts of one endpoint apart: each has its own name in TLS.
+fn named(host: &str) -> Struct {
+    let name = Value { kind: Some(Kind::StringValue(host.to_owned())) };
+    Struct { fields: HashMap::from([("host".to_owned(), name)]) }
+}
+
+/// Connections above the limit wait, and requests with them.
+pub fn limits(max_connections: Option<u32>) -> CircuitBreakers {
+    CircuitBreakers {
+        thresholds: vec![Thresholds {
+            max_connections: number(max_connections.unwrap_or(UNLIMITED)),
+            max_pending_requests: number(UNLIMITED),
+            max_requests: number(UNLIMITED),
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+fn host(url: &BackendUrl, address: Address) -> LbEndpoint {
     let bracketed = if url.host.contains(':') { format!("[{}]", url.host) } else { url.host.clone() };
     let default_port = if url.tls { 443 } else { 80 };
     let hostname = if url.port == default_port { bracketed } else { format!("{bracketed}:{}", url.port) };
     LbEndpoint {
         host_identifier: Some(HostIdentifier::Endpoint(Host {
-            address: Some(tcp(url.host.clone(), url.port)),
+            address: Some(address),
             // What `auto_host_rewrite` sends as `Host`.
             hostname,
             ..Default::default()
@@ -103,12 +145,15 @@ fn host(url: &BackendUrl) -> LbEndpoint {
     }
 }
 
-/// HTTP/1.1 in the clear; what the backend prefers over TLS.
-fn protocol(tls: bool) -> UpstreamProtocolOptions {
-    if tls {
+/// HTTP/1.1 in the clear; over TLS what the backend prefers, unless that is switched off.
+fn protocol(tls: bool, backends: &Backends) -> UpstreamProtocolOptions {
+    if tls && backends.http2 {
         return UpstreamProtocolOptions::AutoConfig(AutoHttpConfig {
             http_protocol_options: Some(Http1ProtocolOptions::default()),
-            http2_protocol_options: Some(Http2ProtocolOptions::default()),
+            http2_protocol_options: Some(Http2ProtocolOptions {
+                max_concurrent_streams: backends.max_streams.and_then(number),
+                ..Default::default()
+            }),
             ..Default::default()
         });
     }
@@ -117,48 +162,6 @@ fn protocol(tls: bool) -> UpstreamProtocolOptions {
             Http1ProtocolOptions::default(),
         )),
     })
-}
-
-/// TLS with the backend's name in SNI; its certificate must chain to a trusted authority, which arrives as a secret, and
-/// be for one of the endpoint's hosts. (Envoy's `system_root_certs` does not go with a check of names.)
-fn verified_tls(urls: &[BackendUrl]) -> TransportSocket {
-    let hosts: BTreeSet<&str> = urls.iter().map(|url| url.host.as_str()).collect();
-    let subjects = hosts.into_iter().map(|host| SubjectAltNameMatcher {
-        san_type: if host.parse::<IpAddr>().is_ok() { SanType::IpAddress } else { SanType::Dns }.into(),
-        matcher: Some(StringMatcher {
-            match_pattern: Some(MatchPattern::Exact(host.to_owned())),
-            ..Default::default()
-        }),
-        ..Default::default()
-    });
-    let tls = UpstreamTlsContext {
-        common_tls_context: Some(CommonTlsContext {
-            tls_params: Some(TlsParameters {
-                tls_minimum_protocol_version: TlsProtocol::TlSv12.into(),
-                ..Default::default()
-            }),
-            validation_context_type: Some(ValidationContextType::CombinedValidationContext(
-                CombinedCertificateValidationContext {
-                    default_validation_context: Some(CertificateValidationContext {
-                        match_typed_subject_alt_names: subjects.collect(),
-                        ..Default::default()
-                    }),
-                    validation_context_sds_secret_config: Some(SdsSecretConfig {
-                        name: names::BACKEND_TRUST_SECRET.to_owned(),
-                        sds_config: Some(ads()),
-                    }),
-                    ..Default::default()
-                },
-            )),
-            ..Default::default()
-        }),
-        auto_host_sni: true,
-        ..Default::default()
-    };
-    TransportSocket {
-        name: "envoy.transport_sockets.tls".to_owned(),
-        config_type: Some(ConfigType::TypedConfig(any(&tls))),
-    }
 }
 
 /// A TCP address.

@@ -10,7 +10,7 @@ use envoy_types::pb::envoy::config::core::v3::header_value_option::HeaderAppendA
 use envoy_types::pb::envoy::config::core::v3::http_protocol_options::HeadersWithUnderscoresAction;
 use envoy_types::pb::envoy::config::core::v3::{
     ApiVersion, GrpcService, HeaderValue, HeaderValueOption, Http1ProtocolOptions, Http2ProtocolOptions,
-    HttpProtocolOptions, TransportSocket, TypedExtensionConfig, transport_socket,
+    HttpProtocolOptions, TransportSocket, TypedExtensionConfig,
 };
 use envoy_types::pb::envoy::config::listener::v3::{Filter, FilterChain, Listener, filter};
 use envoy_types::pb::envoy::extensions::filters::http::buffer::v3::Buffer;
@@ -23,10 +23,6 @@ use envoy_types::pb::envoy::extensions::filters::network::http_connection_manage
     HttpConnectionManager, HttpFilter, Rds, http_filter,
 };
 use envoy_types::pb::envoy::extensions::http::early_header_mutation::header_mutation::v3::HeaderMutation;
-use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::tls_parameters::TlsProtocol;
-use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::{
-    CommonTlsContext, DownstreamTlsContext, SdsSecretConfig, TlsParameters,
-};
 use envoy_types::pb::envoy::r#type::matcher::v3::{RegexMatcher, StringMatcher, string_matcher::MatchPattern};
 use envoy_types::pb::envoy::r#type::v3::{HttpStatus, StatusCode};
 use envoy_types::pb::google::protobuf::Any;
@@ -34,9 +30,9 @@ use prost::Message as _;
 
 use super::answers::Answers;
 use super::wire::{any, no, number, resource, seconds, yes};
-use super::{access_log, ads, local_replies, names};
+use super::{access_log, ads, local_replies, names, tls};
 use crate::path::push_escaped;
-use crate::settings::Settings;
+use crate::settings::{ServerHeader, Settings};
 use crate::snapshot::{Resource, ResourceType};
 
 /// All lookups of one decision share 2 s; Envoy waits a little longer, so that the service's own answer arrives.
@@ -50,6 +46,8 @@ const CONNECTION_WINDOW: u32 = 1024 * 1024;
 const OVERRIDES: [&str; 5] =
     ["x-original-url", "x-rewrite-url", "x-http-method", "x-http-method-override", "x-method-override"];
 
+const USER_AGENT: &str = "user-agent";
+
 /// The listener without TLS.
 pub fn http(settings: &Settings, answers: &Answers) -> Resource {
     listener(settings, answers, names::HTTP_LISTENER, names::HTTP, settings.listeners.http_port, None, Vec::new())
@@ -57,26 +55,7 @@ pub fn http(settings: &Settings, answers: &Answers) -> Resource {
 
 /// The listener with TLS; its certificate arrives as a secret.
 pub fn https(settings: &Settings, answers: &Answers) -> Resource {
-    let protocols: &[&str] = if settings.listeners.http2 { &["h2", "http/1.1"] } else { &["http/1.1"] };
-    let context = DownstreamTlsContext {
-        common_tls_context: Some(CommonTlsContext {
-            tls_params: Some(TlsParameters {
-                tls_minimum_protocol_version: TlsProtocol::TlSv12.into(),
-                ..Default::default()
-            }),
-            tls_certificate_sds_secret_configs: vec![SdsSecretConfig {
-                name: names::IDENTITY_SECRET.to_owned(),
-                sds_config: Some(ads()),
-            }],
-            alpn_protocols: protocols.iter().map(|&protocol| protocol.to_owned()).collect(),
-            ..Default::default()
-        }),
-        ..Default::default()
-    };
-    let socket = TransportSocket {
-        name: "envoy.transport_sockets.tls".to_owned(),
-        config_type: Some(transport_socket::ConfigType::TypedConfig(any(&context))),
-    };
+    let socket = tls::presented(&settings.listeners);
     let secret = (ResourceType::Secret, names::IDENTITY_SECRET.into());
     listener(
         settings,
@@ -122,6 +101,11 @@ fn listener(
 
 fn connection_manager(settings: &Settings, answers: &Answers, scheme: &str) -> HttpConnectionManager {
     let listeners = &settings.listeners;
+    let (transformation, server_name) = match listeners.server_header.clone() {
+        ServerHeader::Passed => (ServerHeaderTransformation::PassThrough, String::new()),
+        ServerHeader::IfAbsent(name) => (ServerHeaderTransformation::AppendIfAbsent, name),
+        ServerHeader::Always(name) => (ServerHeaderTransformation::Overwrite, name),
+    };
     HttpConnectionManager {
         stat_prefix: scheme.to_owned(),
         codec_type: if listeners.http2 { CodecType::Auto } else { CodecType::Http1 }.into(),
@@ -131,8 +115,8 @@ fn connection_manager(settings: &Settings, answers: &Answers, scheme: &str) -> H
         })),
         http_filters: filters(settings),
         access_log: settings.access_log.iter().map(|log| access_log::file(&log.path)).collect(),
-        server_name: "micro-gw".to_owned(),
-        server_header_transformation: ServerHeaderTransformation::PassThrough.into(),
+        server_name,
+        server_header_transformation: transformation.into(),
         use_remote_address: yes(),
         xff_num_trusted_hops: listeners.trusted_hops,
         early_header_mutation_extensions: vec![early_mutation(settings, scheme)],
@@ -145,6 +129,7 @@ fn connection_manager(settings: &Settings, answers: &Answers, scheme: &str) -> H
         common_http_protocol_options: Some(HttpProtocolOptions {
             idle_timeout: seconds(3600),
             max_headers_count: number(100),
+            max_requests_per_connection: if listeners.keep_alive { None } else { number(1) },
             // `api_key` is a header name in many a definition.
             headers_with_underscores_action: HeadersWithUnderscoresAction::Allow.into(),
             ..Default::default()
@@ -209,20 +194,25 @@ fn early_mutation(settings: &Settings, scheme: &str) -> TypedExtensionConfig {
         ..Default::default()
     };
     let mut mutations = vec![Mutate::RemoveOnMatch(RemoveOnMatch { key_matcher: Some(forbidden) })];
-    mutations.push(Mutate::Append(HeaderValueOption {
-        header: Some(HeaderValue {
-            key: names::LISTENER_HEADER.to_owned(),
-            value: scheme.to_owned(),
-            ..Default::default()
-        }),
-        append_action: HeaderAppendAction::OverwriteIfExistsOrAdd.into(),
-        ..Default::default()
-    }));
+    mutations.push(set(names::LISTENER_HEADER, scheme));
+    match settings.user_agent.as_deref() {
+        None => {}
+        Some("") => mutations.push(Mutate::Remove(USER_AGENT.to_owned())),
+        Some(name) => mutations.push(set(USER_AGENT, name)),
+    }
     let mutations = mutations.into_iter().map(|action| Mutation { action: Some(action) }).collect();
     TypedExtensionConfig {
         name: "envoy.http.early_header_mutation.header_mutation".to_owned(),
         typed_config: Some(any(&HeaderMutation { mutations })),
     }
+}
+
+fn set(header: &str, value: &str) -> Mutate {
+    Mutate::Append(HeaderValueOption {
+        header: Some(HeaderValue { key: header.to_owned(), value: value.to_owned(), ..Default::default() }),
+        append_action: HeaderAppendAction::OverwriteIfExistsOrAdd.into(),
+        ..Default::default()
+    })
 }
 
 /// The headers that clients may not send, as one expression for the whole name: the gateway's own, those of `strip`, and

@@ -16,6 +16,12 @@ pub const IDENTITY_SECRET: &str = "gateway-identity";
 
 /// The certificate authorities of backends.
 pub const BACKEND_TRUST_SECRET: &str = "backend-trust";
+/// What is presented to backends.
+pub const BACKEND_IDENTITY_SECRET: &str = "backend-identity";
+
+/// Where connections to backends begin that a forward proxy tunnels.
+pub const PROXY_LISTENER: &str = "forward-proxy";
+pub const PROXY_CLUSTER: &str = "forward-proxy";
 
 pub const EXT_AUTHZ: &str = "envoy.filters.http.ext_authz";
 /// Key of the rule's id in context extensions and in route metadata.

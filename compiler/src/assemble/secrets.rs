@@ -12,10 +12,10 @@ use super::wire::resource;
 use crate::settings::{TlsIdentity, TrustStore};
 use crate::snapshot::Resource;
 
-/// What the HTTPS listener presents.
-pub fn identity(identity: &TlsIdentity) -> Resource {
+/// What is presented, to clients or to backends.
+pub fn identity(name: &str, identity: &TlsIdentity) -> Resource {
     secret(
-        names::IDENTITY_SECRET,
+        name,
         Type::TlsCertificate(TlsCertificate {
             certificate_chain: Some(inline(&identity.certificate_chain)),
             private_key: Some(inline(&identity.private_key)),

@@ -14,7 +14,10 @@ use super::*;
 use crate::compile::{Options, compile};
 use crate::error_template::{ErrorTemplate, Syntax};
 use crate::files::MemoryFiles;
-use crate::settings::{ApiKeys, Credentials, Issuer, Listeners, TlsIdentity, TrustStore};
+use crate::settings::{
+    ApiKeys, Backends, Credentials, Issuer, Listeners, Proxy, ServerHeader, TlsIdentity, TlsRange, TrustStore,
+    Verification,
+};
 use crate::snapshot::{Fallback, Resource};
 
 const SHOP: &str = r#"{
@@ -65,6 +68,9 @@ fn settings() -> Settings {
             max_body_size: None,
             trusted_hops: 0,
             http2: true,
+            keep_alive: true,
+            server_header: ServerHeader::default(),
+            tls: TlsRange::default(),
             identity: TlsIdentity { certificate_chain: "certificate".to_owned(), private_key: "hidden".to_owned() },
         },
         credentials: Credentials {
@@ -86,7 +92,8 @@ fn settings() -> Settings {
         },
         api_key_issuer: true,
         access_log: None,
-        backend_trust: Some(TrustStore("authorities".to_owned())),
+        backends: Backends { trust: Some(TrustStore("authorities".to_owned())), ..Backends::default() },
+        user_agent: None,
     }
 }
 
@@ -294,6 +301,37 @@ fn authorities_are_sent_only_where_a_backend_uses_tls() {
     let without = snapshot(&model(&[NOTES]), &settings());
     assert!(with.resources[&ResourceType::Secret].contains_key(names::BACKEND_TRUST_SECRET));
     assert!(!without.resources[&ResourceType::Secret].contains_key(names::BACKEND_TRUST_SECRET));
+}
+
+#[test]
+fn backends_behind_a_proxy_and_what_they_are_shown() {
+    let shop = model(&[SHOP]);
+    let names =
+        |snapshot: &Snapshot, kind| snapshot.resources[&kind].keys().map(ToString::to_string).collect::<Vec<_>>();
+    let has = |snapshot: &Snapshot, kind, name: &str| names(snapshot, kind).contains(&name.to_owned());
+    let direct = snapshot(&shop, &settings());
+    assert!(!has(&direct, ResourceType::Listener, names::PROXY_LISTENER));
+    assert!(!has(&direct, ResourceType::Secret, names::BACKEND_IDENTITY_SECRET));
+
+    let mut settings = settings();
+    settings.backends.proxy = Some(Proxy { host: "proxy".to_owned(), port: 3128 });
+    settings.backends.identity = Some(settings.listeners.identity.clone());
+    let tunnelled = snapshot(&shop, &settings);
+    assert!(has(&tunnelled, ResourceType::Listener, names::PROXY_LISTENER));
+    assert!(has(&tunnelled, ResourceType::Cluster, names::PROXY_CLUSTER));
+    assert!(has(&tunnelled, ResourceType::Secret, names::BACKEND_IDENTITY_SECRET));
+    assert_ne!(direct.generation, tunnelled.generation);
+    for name in [names::HTTP_LISTENER, names::HTTPS_LISTENER] {
+        let of = |snapshot| resource(snapshot, ResourceType::Listener, name).version;
+        assert_eq!(of(&direct), of(&tunnelled), "what clients meet is the same");
+    }
+    let cluster = tunnelled.resources[&ResourceType::Cluster].values().find(|cluster| cluster.references.len() == 3);
+    let references = &cluster.expect("the one over TLS").references;
+    assert!(references.contains(&(ResourceType::Listener, names::PROXY_LISTENER.into())), "{references:?}");
+
+    // Who trusts everybody needs no authorities.
+    settings.backends.verification = Verification::Nothing;
+    assert!(!has(&snapshot(&shop, &settings), ResourceType::Secret, names::BACKEND_TRUST_SECRET));
 }
 
 #[test]

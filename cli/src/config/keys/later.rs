@@ -2,23 +2,19 @@
 //! more, than was asked for, it is refused.
 
 use super::Danger::{Always, When};
-use super::Kind::{Bool, CommaList, Integer, List, Number, Path, Secret, Text};
+use super::Kind::{Bool, Integer, List, Number, Path, Secret, Text};
 use super::{Danger, Key};
 
 /// Written as `true`, also in quotes.
 const WHEN_TRUE: Danger = When(|value| value.eq_ignore_ascii_case("true"));
-/// Envoy offers TLS 1.2 and 1.3: asking for 1.3 alone is asking for more.
-const WHEN_WITHOUT_TLS_1_2: Danger = When(|value| !value.contains("TLSv1.2"));
 
-const ENVOYS_OWN: &str = "Envoy's own are used: TLS 1.2 and 1.3";
 const OPAQUE: &str = "opaque tokens are refused; name the issuers of JWTs in `[[jwtTokenConfig]]`";
 
 #[rustfmt::skip]
 pub const KEYS: &[Key] = &[
-    Key::later("listenerConfig.tokenListenerPort", Integer(0, 65_535), "9096", "Port of the token endpoints."),
-    Key::later("listenerConfig.keepAlive", Text, "AUTO", "HTTP keep-alive."),
-    Key::later("listenerConfig.maxPipelinedRequests", Number, "10", "HTTP/1.1 pipelining."),
-    Key::later("listenerConfig.maxUriLength", Number, "4096", "Longest request line.").instead("the request line counts towards `maxHeaderSize`"),
+    Key::later("listenerConfig.tokenListenerPort", Integer(0, 65_535), "9096", "Port of the token endpoints.").instead("there are no token endpoints yet"),
+    Key::later("listenerConfig.maxPipelinedRequests", Number, "10", "HTTP/1.1 pipelining.").instead("Envoy answers pipelined requests one after the other, and reads no more of them than its buffer holds"),
+    Key::later("listenerConfig.maxUriLength", Number, "4096", "Longest request line.").instead("the request line counts towards `maxHeaderSize` (431)"),
 
     Key::later("keyManager.serverUrl", Text, "https://localhost:9443", "Key manager.").instead(OPAQUE),
     Key::later("keyManager.tokenContext", Text, "oauth2", "Context of the key manager's token endpoints."),
@@ -62,26 +58,14 @@ pub const KEYS: &[Key] = &[
 
     Key::later("validationConfig.enableRequestValidation", Bool, "false", "Validate requests against their schema.").danger(WHEN_TRUE),
     Key::later("validationConfig.enableResponseValidation", Bool, "false", "Validate responses against their schema.").danger(WHEN_TRUE),
-    Key::later("httpClients.enableHttp2", Bool, "true", "HTTP/2 to backends."),
-    Key::later("httpClients.verifyHostname", Bool, "true", "Verify names of backends.").instead("they are always verified"),
-    Key::later("httpClients.disableSslVerification", Bool, "false", "Trust every backend.").instead("backends are always verified"),
-    Key::later("httpClients.proxy.enable", Bool, "false", "Reach backends through a proxy.").danger(WHEN_TRUE),
-    Key::later("httpClients.proxy.enableInternalServices", Bool, "false", "Reach other services through the proxy.").danger(WHEN_TRUE),
-    Key::later("httpClients.proxy.{host,port,username,password}", Secret, "", "The proxy."),
-    Key::later("httpClients.poolConfig.{maxActiveConnections,maxIdleConnections,waitTimeInMillis,maxActiveStreamsPerConnection}", Number, "", "Connections to backends."),
-    Key::later("httpClients.sslConfig.protocolName", Text, "TLS", "Protocol to backends."),
-    Key::later("httpClients.sslConfig.protocolVersions", CommaList, "TLSv1.2,TLSv1.1", "TLS versions to backends.").danger(WHEN_WITHOUT_TLS_1_2).instead(ENVOYS_OWN),
-    Key::later("httpClients.sslConfig.ciphers", CommaList, "", "Cipher suites to backends.").instead(ENVOYS_OWN),
-    Key::later("httpClients.sslConfig.keyStorePath", Path, "", "Certificate shown to backends.").danger(Always),
-    Key::later("httpClients.sslConfig.keyStorePassword", Secret, "", "Its password."),
-    Key::later("httpClients.responseLimits.maxStatusLineLength", Number, "4096", "Longest status line of a backend."),
-    Key::later("httpClients.responseLimits.maxHeaderSize", Number, "8192", "Longest head of a backend's response."),
-    Key::later("httpClients.responseLimits.maxEntityBodySize", Number, "-1", "Longest body of a backend's response.").danger(When(|value| value != "-1")),
+    Key::later("httpClients.poolConfig.maxIdleConnections", Number, "100", "Idle connections to backends.").instead("they are closed after a minute, however many there are"),
+    Key::later("httpClients.poolConfig.waitTimeInMillis", Number, "30000", "Wait for a connection to a backend.").instead("requests wait as long as they may take"),
+    Key::later("httpClients.sslConfig.protocolName", Text, "TLS", "Protocol to backends.").instead("`httpClients.sslConfig.protocolVersions` decides"),
+    Key::later("httpClients.responseLimits.maxStatusLineLength", Number, "4096", "Longest status line of a backend.").instead("it counts towards `httpClients.responseLimits.maxHeaderSize`"),
+    Key::later("httpClients.responseLimits.maxEntityBodySize", Number, "-1", "Longest body of a backend's response.").danger(When(|value| value != "-1")).instead("Envoy passes bodies on as they come, and cannot tell before that one is too long"),
 
     Key::later("mutualSSLConfig.sslVerifyClient", Text, "optional", "Ask clients for certificates.").danger(When(|value| value != "optional")),
-    Key::later("mutualSSLConfig.protocolName", Text, "TLS", "Protocol of the listener."),
-    Key::later("mutualSSLConfig.protocolVersions", CommaList, "TLSv1.2,TLSv1.1", "TLS versions of the listener.").danger(WHEN_WITHOUT_TLS_1_2).instead(ENVOYS_OWN),
-    Key::later("mutualSSLConfig.ciphers", CommaList, "", "Cipher suites of the listener.").instead(ENVOYS_OWN),
+    Key::later("mutualSSLConfig.protocolName", Text, "TLS", "Protocol of the listener.").instead("`mutualSSLConfig.protocolVersions` decides"),
     Key::later("mutualSSLConfig.certificateHeaderName", Text, "X-WSO2-CLIENT-CERTIFICATE", "Header with the client's certificate."),
     Key::later("mutualSSLConfig.isClientCertificateValidationEnabled", Bool, "true", "Validate the load balancer's certificate."),
     Key::later("mutualSSLConfig.api.certificates[].name", Text, "", "API for some client certificates only.").danger(Always),
@@ -114,7 +98,6 @@ pub const KEYS: &[Key] = &[
     Key::later("b7a.observability.tracing.zipkin.reporter.{hostname,port}", Text, "", "Tracing."),
     Key::later("b7a.http.tracelog.console", Bool, "false", "Wire log."),
     Key::later("b7a.http.tracelog.path", Path, "", "Wire log."),
-    Key::later("b7a.config.file", Path, "", "Another file of settings.").danger(Always).instead("use `--config FILE`"),
 
     Key::later("jwtGeneratorConfig.jwtGeneratorEnabled", Bool, "false", "Make a JWT for backends.").danger(WHEN_TRUE),
     Key::later("jwtGeneratorConfig.{claimDialect,signingAlgorithm,certificateAlias,privateKeyAlias,tokenExpiry,restrictedClaims,issuer,audience,generatorImpl}", Text, "", "The backend JWT."),
@@ -122,10 +105,6 @@ pub const KEYS: &[Key] = &[
     Key::later("jwtGeneratorConfig.claimRetrieval.configuration.*", Secret, "", "Its settings."),
     Key::later("jwtGeneratorConfig.jwtGeneratorCaching.{tokenCacheEnable,tokenCacheExpiryTime,tokenCacheCapacity,tokenCacheEvictionFactor}", Number, "", "Cache of backend JWTs."),
 
-    Key::later("server.header", Text, "ballerina", "`Server` header of the gateway's own responses."),
-    Key::later("server.headerConf[].headerName", Text, "", "Header to keep or replace."),
-    Key::later("server.headerConf[].preserveHeader", Bool, "", "Keep it."),
-    Key::later("server.headerConf[].overrideValue", Text, "", "Replace it."),
     Key::later("security.validateSubscriptions", Bool, "false", "Accept subscribers only.").danger(WHEN_TRUE),
     Key::later("apim.eventHub.enable", Bool, "false", "Subscriptions from the event hub.").danger(WHEN_TRUE),
     Key::later("apim.eventHub.{serviceUrl,internalDataContext,username,password,eventListeningEndpoints}", Secret, "", "The event hub."),

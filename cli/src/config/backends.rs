@@ -1,0 +1,116 @@
+//! `[httpClients]`: how backends are reached, and the gateway's own services.
+
+use microgw_compiler::settings::{self, Backends, Verification};
+use reqwest::Url;
+
+use super::diagnostic::{Code, ConfigDiagnostic};
+use super::users::Secret;
+use super::values::Values;
+use super::{ciphers, tls};
+
+/// A forward proxy for what the gateway itself fetches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServicesProxy {
+    pub proxy: settings::Proxy,
+    pub user: Option<String>,
+    pub password: Secret,
+}
+
+/// Without what is read from files.
+pub fn backends(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Backends {
+    let at = |key: &str| format!("httpClients.{key}");
+    Backends {
+        trust: None,
+        identity: None,
+        verification: verification(values, problems),
+        tls: ciphers::range(values, "httpClients.sslConfig", problems),
+        http2: values.bool(&at("enableHttp2")),
+        max_connections: limit(values, &at("poolConfig.maxActiveConnections"), problems),
+        max_streams: limit(values, &at("poolConfig.maxActiveStreamsPerConnection"), problems),
+        max_response_header: Some(values.number(&at("responseLimits.maxHeaderSize"))),
+        proxy: if values.bool(&at("proxy.enable")) { proxy_of_backends(values, problems) } else { None },
+    }
+}
+
+pub fn services_proxy(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Option<ServicesProxy> {
+    if !values.bool("httpClients.proxy.enableInternalServices") {
+        return None;
+    }
+    let user = Some(values.text("httpClients.proxy.username")).filter(|user| !user.is_empty());
+    let password = Secret::new(values.text("httpClients.proxy.password"));
+    Some(ServicesProxy { proxy: proxy(values, problems)?, user, password })
+}
+
+/// What was asked for in so many words is done, and told to everybody who looks.
+fn verification(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Verification {
+    let (nothing, names) = ("httpClients.disableSslVerification", "httpClients.verifyHostname");
+    let help = format!(
+        "name the backends' certificates in `httpClients.sslConfig.trustStorePath`, and leave `{nothing}` alone"
+    );
+    if values.bool(nothing) {
+        let message = format!("`{nothing}`: backends are not verified, and whoever is on the way can be one");
+        problems.push(ConfigDiagnostic::warning(Code::Insecure, &values.origin(nothing), message).help(help));
+        return Verification::Nothing;
+    }
+    if !values.bool(names) {
+        let message = format!("`{names}`: whoever has any certificate of a trusted authority can be a backend");
+        let help = "have the backends' certificates name their hosts";
+        problems.push(ConfigDiagnostic::warning(Code::Insecure, &values.origin(names), message).help(help));
+        return Verification::AnyName;
+    }
+    Verification::Full
+}
+
+/// `None` for -1.
+fn limit(values: &Values, path: &str, problems: &mut Vec<ConfigDiagnostic>) -> Option<u32> {
+    let limit = values.integer(path);
+    if limit == 0 && values.is_given(path) {
+        let message = format!("`{path}` is 0: nothing would reach a backend");
+        problems.push(ConfigDiagnostic::error(Code::BadValue, &values.origin(path), message).help("-1: no limit"));
+    }
+    u32::try_from(limit).ok().filter(|limit| *limit > 0)
+}
+
+fn proxy_of_backends(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Option<settings::Proxy> {
+    for path in ["httpClients.proxy.username", "httpClients.proxy.password"] {
+        if !values.text(path).is_empty() {
+            let message =
+                format!("`{path}`: Envoy cannot log in to a proxy without showing the password in its configuration");
+            let help = "let a proxy on this host log in to that one, and name it here; what the gateway itself fetches \
+                        can log in: `enableInternalServices` without `enable`";
+            problems.push(ConfigDiagnostic::error(Code::NotEnforced, &values.origin(path), message).help(help));
+            return None;
+        }
+    }
+    proxy(values, problems)
+}
+
+fn proxy(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Option<settings::Proxy> {
+    let (host_path, port_path) = ("httpClients.proxy.host", "httpClients.proxy.port");
+    let (text, port) = (values.text(host_path), values.number::<u16>(port_path));
+    // Also `::1`, as in Java.
+    let bracketed = if text.contains(':') && !text.starts_with('[') { format!("[{text}]") } else { text.clone() };
+    let url = Url::parse(&format!("http://{bracketed}:{port}")).ok();
+    let host = url.as_ref().and_then(Url::host_str).map(|host| host.trim_matches(['[', ']']).to_owned());
+    let plain = !text.contains(['/', '@', '?', '#']);
+    let Some(host) = host.filter(|host| plain && !host.is_empty()) else {
+        let message = format!("`{host_path}` is {text:?}, and must be the name or IP address of the proxy");
+        problems.push(ConfigDiagnostic::error(Code::BadValue, &values.origin(host_path), message));
+        return None;
+    };
+    if port == 0 {
+        let message = format!("`{port_path}` is missing: a proxy has a port");
+        problems.push(ConfigDiagnostic::error(Code::BadValue, &values.section_origin("httpClients.proxy"), message));
+        return None;
+    }
+    Some(settings::Proxy { host, port })
+}
+
+/// What is presented to backends.
+pub fn identity(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Option<tls::IdentityFiles> {
+    tls::identity(values, "httpClients.sslConfig", problems)
+}
+
+#[cfg(test)]
+#[path = "backends_tests.rs"]
+mod tests;

@@ -1,0 +1,85 @@
+use super::super::{Config, IdentityFiles, Refused, Sources, resolve};
+use super::*;
+
+fn resolved(lines: &str) -> Result<(Config, Vec<ConfigDiagnostic>), Refused> {
+    let file = format!("[httpClients]\n{lines}");
+    resolve(&Sources { file: Some(("/etc/gw/micro-gw.conf".into(), file)), ..Sources::default() })
+}
+
+fn config(lines: &str) -> Config {
+    let (config, warnings) = resolved(lines).unwrap();
+    assert_eq!(warnings, [], "{lines}");
+    config
+}
+
+fn errors(lines: &str) -> Vec<String> {
+    let Err(Refused(problems)) = resolved(lines) else { panic!("{lines} is accepted") };
+    problems.into_iter().filter(ConfigDiagnostic::is_error).map(|problem| problem.message).collect()
+}
+
+#[test]
+fn everything_about_backends() {
+    let config = config(
+        "enableHttp2 = false\n[httpClients.poolConfig]\nmaxActiveConnections = 7\nmaxActiveStreamsPerConnection = 9\n\
+         [httpClients.responseLimits]\nmaxHeaderSize = 2048\n\
+         [httpClients.sslConfig]\nkeyStorePath = 'client.p12'\nkeyStorePassword = 'x'\ncertificateAlias = 'me'",
+    );
+    let Backends { http2, max_connections, max_streams, max_response_header, .. } = config.backends;
+    assert_eq!((http2, max_connections, max_streams, max_response_header), (false, Some(7), Some(9), Some(2048)));
+    let Some(IdentityFiles::Store(entry)) = config.backend_identity else { panic!("no identity") };
+    assert_eq!((entry.store.path.to_str(), entry.alias.as_deref()), (Some("/etc/gw/client.p12"), Some("me")));
+    let none = errors("poolConfig.maxActiveConnections = 0");
+    assert_eq!(none, ["`httpClients.poolConfig.maxActiveConnections` is 0: nothing would reach a backend"]);
+}
+
+#[test]
+fn what_is_not_verified_is_told() {
+    for (lines, verification) in [
+        ("disableSslVerification = true", Verification::Nothing),
+        ("verifyHostname = false", Verification::AnyName),
+        ("verifyHostname = false\ndisableSslVerification = true", Verification::Nothing),
+    ] {
+        let (config, warnings) = resolved(lines).unwrap();
+        assert_eq!(config.backends.verification, verification, "{lines}");
+        assert_eq!(warnings.iter().map(|warning| warning.code).collect::<Vec<_>>(), [Code::Insecure], "{lines}");
+        assert_eq!(config.insecure, [warnings[0].message.clone()]);
+    }
+    assert!(config("verifyHostname = true\ndisableSslVerification = false").insecure.is_empty());
+}
+
+#[test]
+fn the_proxy() {
+    let proxy = |host: &str| settings::Proxy { host: host.to_owned(), port: 3128 };
+    for (host, expected) in [("proxy.corp", "proxy.corp"), ("10.0.0.1", "10.0.0.1"), ("::1", "::1"), ("[::1]", "::1")] {
+        let lines = format!("proxy.enable = true\nproxy.host = '{host}'\nproxy.port = 3128");
+        assert_eq!(config(&lines).backends.proxy, Some(proxy(expected)), "{host}");
+    }
+    let services = "proxy.enableInternalServices = true\nproxy.host = 'p'\nproxy.port = 3128\nproxy.username = 'u'\nproxy.password = 'hunter2'";
+    let services = config(services);
+    let expected =
+        ServicesProxy { proxy: proxy("p"), user: Some("u".to_owned()), password: Secret::new("hunter2".to_owned()) };
+    assert_eq!((services.backends.proxy.clone(), services.services_proxy.clone()), (None, Some(expected)));
+    assert!(!format!("{services:?}").contains("hunter2"));
+    let off = config("proxy.host = 'p'\nproxy.port = 3128");
+    assert_eq!((off.backends.proxy, off.services_proxy), (None, None));
+}
+
+#[test]
+fn mistakes_about_the_proxy() {
+    let login = "proxy.enable = true\nproxy.host = 'p'\nproxy.port = 1\nproxy.username = 'u'";
+    assert_eq!(
+        errors(login),
+        [
+            "`httpClients.proxy.username`: Envoy cannot log in to a proxy without showing the password in its configuration"
+        ]
+    );
+    assert_eq!(
+        errors("proxy.enable = true\nproxy.host = 'p'"),
+        ["`httpClients.proxy.port` is missing: a proxy has a port"]
+    );
+    for host in ["", "http://p", "p/x", "u@p", "a b", "p?"] {
+        let errors = errors(&format!("proxy.enable = true\nproxy.port = 1\nproxy.host = '{host}'"));
+        let expected = format!("`httpClients.proxy.host` is {host:?}, and must be the name or IP address of the proxy");
+        assert_eq!(errors, [expected]);
+    }
+}

@@ -1,0 +1,121 @@
+//! Backends behind a forward proxy. Each connection to one enters an internal listener of Envoy, which has the proxy open
+//! a tunnel (CONNECT) to the backend by its name: Envoy resolves the proxy's name only, and TLS is between Envoy and the
+//! backend. Envoy's `http_11_proxy` socket would ask for the backend by an address, which it would have to know.
+
+use std::net::IpAddr;
+
+use envoy_types::pb::envoy::config::cluster::v3::Cluster;
+use envoy_types::pb::envoy::config::cluster::v3::cluster::{ClusterDiscoveryType, DiscoveryType, DnsLookupFamily};
+use envoy_types::pb::envoy::config::core::v3::envoy_internal_address::AddressNameSpecifier;
+use envoy_types::pb::envoy::config::core::v3::transport_socket::ConfigType;
+use envoy_types::pb::envoy::config::core::v3::{Address, EnvoyInternalAddress, TransportSocket, address};
+use envoy_types::pb::envoy::config::endpoint::v3::lb_endpoint::HostIdentifier;
+use envoy_types::pb::envoy::config::endpoint::v3::{
+    ClusterLoadAssignment, Endpoint as Host, LbEndpoint, LocalityLbEndpoints,
+};
+use envoy_types::pb::envoy::config::listener::v3::listener::{InternalListenerConfig, ListenerSpecifier};
+use envoy_types::pb::envoy::config::listener::v3::{Filter, FilterChain, Listener, filter};
+use envoy_types::pb::envoy::extensions::filters::network::tcp_proxy::v3::TcpProxy;
+use envoy_types::pb::envoy::extensions::filters::network::tcp_proxy::v3::tcp_proxy::{
+    ClusterSpecifier, TunnelingConfig,
+};
+use envoy_types::pb::envoy::extensions::transport_sockets::internal_upstream::v3::InternalUpstreamTransport;
+use envoy_types::pb::envoy::extensions::transport_sockets::raw_buffer::v3::RawBuffer;
+use prost::Message as _;
+
+use super::clusters::{self, tcp};
+use super::names;
+use super::wire::{any, resource, seconds};
+use crate::model::{BackendUrl, Endpoint};
+use crate::settings::Proxy;
+use crate::snapshot::{Resource, ResourceType};
+
+/// Whether an endpoint is reached over the proxy: not if it is on this host, which is another one for the proxy.
+pub fn leads_to(endpoint: &Endpoint) -> bool {
+    let here = |url: &BackendUrl| match url.host.parse::<IpAddr>() {
+        Ok(address) => address.is_loopback(),
+        Err(_) => url.host == "localhost",
+    };
+    !endpoint.urls.iter().all(here)
+}
+
+/// The entry of the tunnel to `url`.
+pub fn entry(url: &BackendUrl) -> Address {
+    let host = if url.host.contains(':') { format!("[{}]", url.host) } else { url.host.clone() };
+    Address {
+        address: Some(address::Address::EnvoyInternalAddress(EnvoyInternalAddress {
+            endpoint_id: format!("{host}:{}", url.port),
+            address_name_specifier: Some(AddressNameSpecifier::ServerListenerName(names::PROXY_LISTENER.to_owned())),
+        })),
+    }
+}
+
+/// `inner`, or nothing, over the tunnel.
+pub fn through(inner: Option<TransportSocket>) -> TransportSocket {
+    let plain = || TransportSocket {
+        name: "envoy.transport_sockets.raw_buffer".to_owned(),
+        config_type: Some(ConfigType::TypedConfig(any(&RawBuffer {}))),
+    };
+    let socket =
+        InternalUpstreamTransport { transport_socket: Some(inner.unwrap_or_else(plain)), ..Default::default() };
+    TransportSocket {
+        name: "envoy.transport_sockets.internal_upstream".to_owned(),
+        config_type: Some(ConfigType::TypedConfig(any(&socket))),
+    }
+}
+
+/// Where tunnels begin.
+pub fn listener() -> Resource {
+    let tunnel = TcpProxy {
+        stat_prefix: names::PROXY_LISTENER.to_owned(),
+        cluster_specifier: Some(ClusterSpecifier::Cluster(names::PROXY_CLUSTER.to_owned())),
+        tunneling_config: Some(TunnelingConfig {
+            // The `endpoint_id` of the address that was connected to.
+            hostname: "%DOWNSTREAM_LOCAL_ADDRESS_ENDPOINT_ID%".to_owned(),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    let listener = Listener {
+        name: names::PROXY_LISTENER.to_owned(),
+        listener_specifier: Some(ListenerSpecifier::InternalListener(InternalListenerConfig {})),
+        filter_chains: vec![FilterChain {
+            filters: vec![Filter {
+                name: "envoy.filters.network.tcp_proxy".to_owned(),
+                config_type: Some(filter::ConfigType::TypedConfig(any(&tunnel))),
+            }],
+            ..Default::default()
+        }],
+        // They are no clients.
+        ignore_global_conn_limit: true,
+        ..Default::default()
+    };
+    resource(listener.encode_to_vec(), vec![(ResourceType::Cluster, names::PROXY_CLUSTER.into())])
+}
+
+/// The proxy itself.
+pub fn cluster(proxy: &Proxy) -> Resource {
+    let fixed = proxy.host.parse::<IpAddr>().is_ok();
+    let kind = if fixed { DiscoveryType::Static } else { DiscoveryType::StrictDns };
+    let host = LbEndpoint {
+        host_identifier: Some(HostIdentifier::Endpoint(Host {
+            address: Some(tcp(proxy.host.clone(), proxy.port)),
+            ..Default::default()
+        })),
+        ..Default::default()
+    };
+    let cluster = Cluster {
+        name: names::PROXY_CLUSTER.to_owned(),
+        cluster_discovery_type: Some(ClusterDiscoveryType::Type(kind.into())),
+        connect_timeout: seconds(5),
+        dns_lookup_family: DnsLookupFamily::V4Preferred.into(),
+        load_assignment: Some(ClusterLoadAssignment {
+            cluster_name: names::PROXY_CLUSTER.to_owned(),
+            endpoints: vec![LocalityLbEndpoints { lb_endpoints: vec![host], ..Default::default() }],
+            ..Default::default()
+        }),
+        circuit_breakers: Some(clusters::limits(None)),
+        ..Default::default()
+    };
+    resource(cluster.encode_to_vec(), Vec::new())
+}

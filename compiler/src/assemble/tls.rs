@@ -1,0 +1,104 @@
+//! TLS, on the side of clients and on that of backends.
+
+use std::net::IpAddr;
+
+use envoy_types::pb::envoy::config::core::v3::TransportSocket;
+use envoy_types::pb::envoy::config::core::v3::transport_socket::ConfigType;
+use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::common_tls_context::{
+    CombinedCertificateValidationContext, ValidationContextType,
+};
+use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::{
+    CertificateValidationContext, CommonTlsContext, DownstreamTlsContext, SdsSecretConfig, SubjectAltNameMatcher,
+    TlsParameters, UpstreamTlsContext, subject_alt_name_matcher::SanType, tls_parameters::TlsProtocol,
+};
+use envoy_types::pb::envoy::r#type::matcher::v3::{StringMatcher, string_matcher::MatchPattern};
+
+use super::wire::any;
+use super::{ads, names};
+use crate::settings::{Backends, Listeners, TlsRange, TlsVersion, Verification};
+
+/// What clients meet; the certificate arrives as a secret.
+pub fn presented(listeners: &Listeners) -> TransportSocket {
+    let protocols: &[&str] = if listeners.http2 { &["h2", "http/1.1"] } else { &["http/1.1"] };
+    let context = DownstreamTlsContext {
+        common_tls_context: Some(CommonTlsContext {
+            tls_params: Some(parameters(&listeners.tls)),
+            tls_certificate_sds_secret_configs: vec![secret(names::IDENTITY_SECRET)],
+            alpn_protocols: protocols.iter().map(|&protocol| protocol.to_owned()).collect(),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    TransportSocket {
+        name: "envoy.transport_sockets.tls".to_owned(),
+        config_type: Some(ConfigType::TypedConfig(any(&context))),
+    }
+}
+
+/// With the backend's name in SNI (Envoy's `auto_host_sni` would send the port along); its certificate must chain to a
+/// trusted authority, which arrives as a secret, and be for that name. (Envoy's `system_root_certs` does not go with a
+/// check of names.)
+pub fn to_backend(host: &str, backends: &Backends) -> TransportSocket {
+    let identity = backends.identity.is_some().then(|| secret(names::BACKEND_IDENTITY_SECRET));
+    // An address is no server name (RFC 6066 section 3).
+    let sni = if host.parse::<IpAddr>().is_ok() { String::new() } else { host.to_owned() };
+    let context = UpstreamTlsContext {
+        common_tls_context: Some(CommonTlsContext {
+            tls_params: Some(parameters(&backends.tls)),
+            tls_certificate_sds_secret_configs: identity.into_iter().collect(),
+            validation_context_type: validation(host, backends.verification),
+            ..Default::default()
+        }),
+        sni,
+        ..Default::default()
+    };
+    TransportSocket {
+        name: "envoy.transport_sockets.tls".to_owned(),
+        config_type: Some(ConfigType::TypedConfig(any(&context))),
+    }
+}
+
+fn validation(host: &str, verification: Verification) -> Option<ValidationContextType> {
+    let authorities = secret(names::BACKEND_TRUST_SECRET);
+    Some(match verification {
+        Verification::Full => ValidationContextType::CombinedValidationContext(CombinedCertificateValidationContext {
+            default_validation_context: Some(CertificateValidationContext {
+                match_typed_subject_alt_names: vec![subject(host)],
+                ..Default::default()
+            }),
+            validation_context_sds_secret_config: Some(authorities),
+            ..Default::default()
+        }),
+        Verification::AnyName => ValidationContextType::ValidationContextSdsSecretConfig(authorities),
+        Verification::Nothing => return None,
+    })
+}
+
+fn subject(host: &str) -> SubjectAltNameMatcher {
+    SubjectAltNameMatcher {
+        san_type: if host.parse::<IpAddr>().is_ok() { SanType::IpAddress } else { SanType::Dns }.into(),
+        matcher: Some(StringMatcher {
+            match_pattern: Some(MatchPattern::Exact(host.to_owned())),
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}
+
+/// Both ends are named: by itself Envoy offers backends no TLS 1.3.
+fn parameters(range: &TlsRange) -> TlsParameters {
+    let version = |version| match version {
+        TlsVersion::V12 => TlsProtocol::TlSv12,
+        TlsVersion::V13 => TlsProtocol::TlSv13,
+    };
+    TlsParameters {
+        tls_minimum_protocol_version: version(range.least).into(),
+        tls_maximum_protocol_version: version(range.most).into(),
+        cipher_suites: range.ciphers.clone(),
+        ..Default::default()
+    }
+}
+
+fn secret(name: &str) -> SdsSecretConfig {
+    SdsSecretConfig { name: name.to_owned(), sds_config: Some(ads()) }
+}

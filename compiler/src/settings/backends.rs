@@ -1,0 +1,58 @@
+//! How backends are reached.
+
+use super::{TlsIdentity, TlsRange, TrustStore};
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backends {
+    /// Certificate authorities. `None`: no backend can be reached over TLS that is verified.
+    pub trust: Option<TrustStore>,
+    /// What is presented to backends that ask for it.
+    pub identity: Option<TlsIdentity>,
+    pub verification: Verification,
+    pub tls: TlsRange,
+    /// HTTP/2 where a backend offers it over TLS.
+    pub http2: bool,
+    /// To each endpoint. `None`: no limit.
+    pub max_connections: Option<u32>,
+    /// On each HTTP/2 connection. `None`: as many as the backend takes.
+    pub max_streams: Option<u32>,
+    /// Bytes of a response's head. `None`: Envoy's own limit.
+    pub max_response_header: Option<u32>,
+    /// `None`: they are reached directly.
+    pub proxy: Option<Proxy>,
+}
+
+/// What a backend's certificate must be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Verification {
+    #[default]
+    Full,
+    /// From a trusted authority, for whatever name.
+    AnyName,
+    /// Anything at all.
+    Nothing,
+}
+
+/// A forward proxy that tunnels (CONNECT).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proxy {
+    /// Name or IP address, without brackets.
+    pub host: String,
+    pub port: u16,
+}
+
+impl Default for Backends {
+    fn default() -> Backends {
+        Backends {
+            trust: None,
+            identity: None,
+            verification: Verification::Full,
+            tls: TlsRange::default(),
+            http2: true,
+            max_connections: None,
+            max_streams: None,
+            max_response_header: None,
+            proxy: None,
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! A forward proxy that tunnels, and knows one backend only: whatever it is asked for, that is where it leads.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+pub struct Proxy {
+    pub address: SocketAddr,
+    asked: Arc<Mutex<Vec<String>>>,
+    task: JoinHandle<()>,
+}
+
+// === impl Proxy ===
+
+impl Proxy {
+    /// # Panics
+    /// When there is no free port.
+    pub async fn to(backend: SocketAddr) -> Proxy {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        let asked = Arc::<Mutex<Vec<String>>>::default();
+        let log = asked.clone();
+        let task = tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                tokio::spawn(tunnel(client, backend, log.clone()));
+            }
+        });
+        Proxy { address, asked, task }
+    }
+
+    /// The heads of the requests, in their order.
+    pub fn asked(&self) -> Vec<String> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn tunnel(mut client: TcpStream, backend: SocketAddr, asked: Arc<Mutex<Vec<String>>>) {
+    let mut head = Vec::new();
+    // Byte by byte: what follows is the backend's.
+    while !head.ends_with(b"\r\n\r\n") {
+        match client.read_u8().await {
+            Ok(byte) => head.push(byte),
+            Err(_) => return,
+        }
+    }
+    let head = String::from_utf8_lossy(&head).into_owned();
+    let connects = head.starts_with("CONNECT ");
+    asked.lock().unwrap_or_else(PoisonError::into_inner).push(head);
+    let answer = if connects { "HTTP/1.1 200 OK\r\n\r\n" } else { "HTTP/1.1 405 Method Not Allowed\r\n\r\n" };
+    // Either side may go away at any time.
+    let _ = client.write_all(answer.as_bytes()).await;
+    if connects && let Ok(mut backend) = TcpStream::connect(backend).await {
+        let _ = copy_bidirectional(&mut client, &mut backend).await;
+    }
+}
