@@ -225,8 +225,9 @@ impl Gateway {
         let mut certificates = self.watch_certificates();
         // What cannot be loaded at the start is an error; later, the last good generation keeps serving.
         let publishing = Publishing::begin(self.services.metrics());
-        let mut latest = Arc::new(publishing.span.in_scope(|| self.source.load())?);
-        let mut wanted = Wanted { artifact: Some((latest.clone(), publishing)), certificates: false };
+        let first = Arc::new(publishing.span.in_scope(|| self.source.load())?);
+        let mut latest = None;
+        let mut wanted = Wanted { artifact: Some((first, publishing)), certificates: false };
         loop {
             tokio::select! {
                 () = self.carry_out(&mut wanted, &mut latest) => {}
@@ -245,15 +246,16 @@ impl Gateway {
         Ok(())
     }
 
-    /// Certificates come first, by themselves: it is then known which of the two Envoy refuses.
-    async fn carry_out(&self, wanted: &mut Wanted, latest: &mut Arc<Loaded>) {
+    /// Certificates come first, by themselves: it is then known which of the two Envoy refuses. `latest` is what was
+    /// published last and not rejected.
+    async fn carry_out(&self, wanted: &mut Wanted, latest: &mut Option<Arc<Loaded>>) {
         if std::mem::take(&mut wanted.certificates) {
-            self.renew(latest).await;
+            self.renew(latest.clone().or_else(|| self.last_live.current())).await;
         }
         if let Some((loaded, publishing)) = wanted.artifact.take() {
             let outcome = self.publish(loaded.clone(), self.settings.load_full(), publishing).await;
             if !matches!(outcome, Outcome::Rejected(_)) {
-                *latest = loaded;
+                *latest = Some(loaded);
             }
         }
     }

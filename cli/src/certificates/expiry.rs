@@ -54,11 +54,53 @@ fn end(certificate: &CertificateDer<'_>) -> Option<u64> {
     u64::try_from(certificate.validity().not_after.timestamp()).ok()
 }
 
+/// What to say of a certificate with that end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Notice {
+    Expired,
+    Days(u64),
+}
+
+fn notice(end: u64, now: u64) -> Option<Notice> {
+    match end.checked_sub(now) {
+        None | Some(0) => Some(Notice::Expired),
+        Some(left) => (left < SOON).then_some(Notice::Days(left / 86_400)),
+    }
+}
+
 pub fn warn(role: &str, end: u64) {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
-    if end <= now {
-        tracing::warn!(role, "the certificate has expired");
-    } else if end - now < SOON {
-        tracing::warn!(role, days = (end - now) / 86_400, "the certificate expires soon");
+    match notice(end, now) {
+        Some(Notice::Expired) => tracing::warn!(role, "the certificate has expired"),
+        Some(Notice::Days(days)) => tracing::warn!(role, days, "the certificate expires soon"),
+        None => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::Made;
+    use super::*;
+
+    #[test]
+    fn the_last_month_is_warned_of() {
+        let now = 1_800_000_000;
+        assert_eq!(notice(now - 1, now), Some(Notice::Expired));
+        assert_eq!(notice(now, now), Some(Notice::Expired));
+        assert_eq!(notice(now + 3 * 86_400 + 1, now), Some(Notice::Days(3)));
+        assert_eq!((notice(now + SOON - 1, now), notice(now + SOON, now)), (Some(Notice::Days(29)), None));
+    }
+
+    #[test]
+    fn the_end_is_the_first_certificates() {
+        let until = |year| {
+            let mut made = Made::ec("gw");
+            made.params.not_after = rcgen::date_time_ymd(year, 1, 1);
+            made.params.self_signed(&made.key).unwrap().pem()
+        };
+        let identity = |chain: String| TlsIdentity { certificate_chain: chain, private_key: String::new() }.expires();
+        assert_eq!(identity(until(2030) + &until(2020)), Some(1_893_456_000));
+        assert_eq!(identity(until(2020)), Some(1_577_836_800), "also one that is over");
+        assert_eq!(identity(String::new()), None);
     }
 }

@@ -134,6 +134,10 @@ impl Target<'_> {
 
 /// The text of a file without the newline at its end, and who may do what with it.
 fn read(path: &Path) -> io::Result<(String, u32)> {
+    // A pipe would be waited for.
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is no file"));
+    }
     let file = File::open(path)?;
     let mode = file.metadata()?.mode() & 0o777;
     let mut text = String::new();

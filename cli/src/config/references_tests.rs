@@ -113,8 +113,10 @@ fn what_is_not_to_be_had_is_named() {
         let settings = password("$file{secret}").file("secret", content, 0o600);
         assert_eq!(settings.errors(), problem(&format!("refers to `$file{{secret}}`, which {reason}")));
     }
-    let directory = password("$file{.}").errors();
-    assert!(directory[0].starts_with("`b7a.users.jo.password` refers to `$file{.}`, which cannot be read: "));
+    for path in [".", "/dev/zero"] {
+        let expected = format!("refers to `$file{{{path}}}`, which cannot be read: it is no file");
+        assert_eq!(password(&format!("$file{{{path}}}")).errors(), problem(&expected));
+    }
     let whole = problem("has a reference in it: `$env{NAME}` or `$file{PATH}` must be all of the value");
     for value in ["x$env{A}", "$env{A}x", "$env{A}$env{B}", "$file{a", " $file{a}"] {
         assert_eq!(password(value).variable("A", HASH).errors(), whole, "{value}");

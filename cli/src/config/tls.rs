@@ -83,7 +83,7 @@ pub fn identity(values: &Values, section: &str, problems: &mut Vec<ConfigDiagnos
 pub fn trust(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Trust {
     let services = store(values, "listenerConfig.trustStorePath", "listenerConfig.trustStorePassword", problems);
     let (path, password) = ("httpClients.sslConfig.trustStorePath", "httpClients.sslConfig.trustStorePassword");
-    let backends = if values.is_given(path) { store(values, path, password, problems) } else { services.clone() };
+    let backends = if values.path(path).is_some() { store(values, path, password, problems) } else { services.clone() };
     Trust { services, backends }
 }
 

@@ -16,8 +16,8 @@ impl Gateway {
         Watch::new(self.certificates.lock().unwrap_or_else(PoisonError::into_inner).files())
     }
 
-    /// Reads the files again, and serves `latest` with what is in them now.
-    pub(super) async fn renew(&self, latest: &Arc<Loaded>) {
+    /// Reads the files again, and serves `latest` with what is in them now. Where nothing is served yet, it will be.
+    pub(super) async fn renew(&self, latest: Option<Arc<Loaded>>) {
         let Some(changes) = self.with_certificates(Certificates::reload).await else { return };
         let Changes { settings, services, signers } = changes;
         if services || !signers.is_empty() {
@@ -37,10 +37,15 @@ impl Gateway {
             return;
         };
         let settings = Arc::new(settings);
-        let publishing = Publishing::begin(self.services.metrics());
-        let outcome = self.publish(latest.clone(), settings.clone(), publishing).await;
+        let outcome = match latest {
+            Some(latest) => {
+                let publishing = Publishing::begin(self.services.metrics());
+                Some(self.publish(latest, settings.clone(), publishing).await)
+            }
+            None => None,
+        };
         let mut certificates = self.certificates.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Outcome::Rejected(rejection) = &outcome {
+        if let Some(Outcome::Rejected(rejection)) = &outcome {
             certificates.refused(&rejection.to_string());
         } else {
             certificates.accepted();
