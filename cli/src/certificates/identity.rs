@@ -61,7 +61,7 @@ pub fn presented(files: &IdentityFiles) -> anyhow::Result<Option<TlsIdentity>> {
 fn key_pair(entry: &KeyEntry) -> anyhow::Result<Option<KeyPair>> {
     let (store, shown) = (&entry.store, entry.store.path.display());
     if store.shipped && !store.path.exists() {
-        tracing::warn!(path = %shown, "the key store that the old product ships with is not here: a key of our own is used");
+        tracing::warn!(path = %shown, "the key store that the old product ships with is not here: it is done without");
         return Ok(None);
     }
     let password = store.password.expose();
@@ -71,7 +71,7 @@ fn key_pair(entry: &KeyEntry) -> anyhow::Result<Option<KeyPair>> {
         .with_context(|| format!("cannot use the key store `{shown}`"))?;
     let leaf = pair.chain.first();
     if leaf.is_some_and(|leaf| is_shipped(pair.alias.as_deref().unwrap_or_default(), password, leaf)) {
-        tracing::warn!(path = %shown, "{SHIPPED_NOTICE}: a key of our own is used");
+        tracing::warn!(path = %shown, "{SHIPPED_NOTICE}: it is not used");
         return Ok(None);
     }
     Ok(Some(pair))

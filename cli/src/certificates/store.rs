@@ -18,7 +18,7 @@ const JAVA_STORES: [[u8; 4]; 2] = [[0xfe, 0xed, 0xfe, 0xed], [0xce, 0xce, 0xce, 
 /// Why a file cannot be used. Says nothing of passwords.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    #[error("it cannot be read: {0}")]
+    #[error("it cannot be read")]
     Unreadable(#[from] io::Error),
     #[error("it has more than {MAX_SIZE} bytes")]
     TooLong,

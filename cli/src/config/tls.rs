@@ -56,13 +56,16 @@ pub struct Trust {
 
 /// The public name and the public password of the key pair that the old product ships with.
 pub const SHIPPED: &str = "ballerina";
+const LISTENER: &str = "listenerConfig";
 const OLD_HOME: &str = "${mgw-runtime.home}";
 
 /// Of `section`, in PEM or in a store.
 pub fn identity(values: &Values, section: &str, problems: &mut Vec<ConfigDiagnostic>) -> Option<IdentityFiles> {
     let at = |key| format!("{section}.{key}");
     let alias = given_text(values, &at("certificateAlias"));
-    let store = store(values, &at("keyStorePath"), &at("keyStorePassword"), problems);
+    let instead =
+        if section == LISTENER { "a certificate of our own is presented" } else { "backends are shown no certificate" };
+    let store = store(values, &at("keyStorePath"), &at("keyStorePassword"), instead, problems);
     match (values.path(&at("certificatePath")), values.path(&at("privateKeyPath"))) {
         (Some(certificate_chain), Some(private_key)) => {
             needless(values, &at("keyStorePath"), &at("certificatePath"), problems);
@@ -81,15 +84,19 @@ pub fn identity(values: &Values, section: &str, problems: &mut Vec<ConfigDiagnos
 
 /// Backends are verified by a store of their own, or by the one for everything.
 pub fn trust(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Trust {
-    let services = store(values, "listenerConfig.trustStorePath", "listenerConfig.trustStorePassword", problems);
+    let instead = "the system's authorities are trusted";
+    let (path, password) = ("listenerConfig.trustStorePath", "listenerConfig.trustStorePassword");
+    let services = store(values, path, password, instead, problems);
     let (path, password) = ("httpClients.sslConfig.trustStorePath", "httpClients.sslConfig.trustStorePassword");
-    let backends = if values.path(path).is_some() { store(values, path, password, problems) } else { services.clone() };
+    let own = values.path(path).is_some();
+    let backends = if own { store(values, path, password, instead, problems) } else { services.clone() };
     Trust { services, backends }
 }
 
 pub fn signing_key(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Option<SigningKeyFile> {
     let at = |key| format!("apikey.issuer.tokenConfig.{key}");
-    let store = store(values, &at("keyStorePath"), &at("keyStorePassword"), problems);
+    let instead = "a key of our own signs API keys";
+    let store = store(values, &at("keyStorePath"), &at("keyStorePassword"), instead, problems);
     let alias = given_text(values, &at("certificateAlias"));
     if let Some(pem) = values.path(&at("privateKeyPath")) {
         needless(values, &at("keyStorePath"), &at("privateKeyPath"), problems);
@@ -131,14 +138,21 @@ pub fn no_store_for(values: &Values, path: &str) -> ConfigDiagnostic {
     ConfigDiagnostic::error(Code::Conflict, &values.origin(path), message).help(help)
 }
 
-/// The store at `path`. Where `password` is not given, that of the listener's stores counts.
-fn store(values: &Values, path: &str, password: &str, problems: &mut Vec<ConfigDiagnostic>) -> Option<Store> {
+/// The store at `path`. Where `password` is not given, that of the listener's stores counts. `instead` is what happens
+/// without a store.
+fn store(
+    values: &Values,
+    path: &str,
+    password: &str,
+    instead: &str,
+    problems: &mut Vec<ConfigDiagnostic>,
+) -> Option<Store> {
     let text = values.text(path);
     let file = values.path(path)?;
     let shipped = text.contains("ballerinaKeystore") || text.contains("ballerinaTruststore");
     if text.contains(OLD_HOME) {
         if shipped {
-            without_effect(values, path, "the store that the old product ships with is public: ours is used", problems);
+            without_effect(values, path, &format!("what the old product ships with is public: {instead}"), problems);
         } else {
             let message = format!("`{path}` has `{OLD_HOME}` in it, which nothing stands for here");
             let help = "write the folder itself, or a path relative to this file";

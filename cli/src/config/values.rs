@@ -87,7 +87,7 @@ fn ignored(
         return Some(problem(Code::NotEnforced, &setting.value_origin, message).help(help));
     }
     // Switched off is what it is, unless it is on without being asked for.
-    if text == "false" && key.default != "true" {
+    if (text == "false" && key.default != "true") || text == "-1" {
         return None;
     }
     Some(ConfigDiagnostic::warning(Code::NoEffect, &setting.origin, format!("`{path}` has no effect")).help(instead))
