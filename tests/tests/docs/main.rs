@@ -8,6 +8,7 @@
 mod page;
 mod session;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -49,6 +50,7 @@ fn main() {
         }
     }
     trials.push(Trial::test("examples", || examples().map_err(Failed::from)));
+    trials.push(Trial::test("names", || names().map_err(Failed::from)));
     trials.push(Trial::test("index", || index().map_err(Failed::from)));
     trials.push(Trial::test("tests of docs/security-model.md", || evidence().map_err(Failed::from)));
     let arguments = Arguments::from_args();
@@ -137,6 +139,50 @@ fn settings(at: &str, text: &str) -> Result<(), Failed> {
     let told = String::from_utf8_lossy(&read.stderr);
     let problem = told.lines().find(|line| line.starts_with("error") && !line.contains(" refers to `$"));
     problem.map_or(Ok(()), |problem| Err(format!("{at}: {problem}").into()))
+}
+
+/// Codes and settings that pages name exist: the generated pages list them.
+fn names() -> Result<(), String> {
+    let root = root();
+    let read = |path: &Path| std::fs::read_to_string(root.join(path)).unwrap_or_default();
+    let codes = read(Path::new("docs/diagnostics.md"));
+    let reference = read(Path::new("docs/configuration.md"));
+    let listed = reference.lines().filter_map(|line| line.strip_prefix("| `").or_else(|| line.strip_prefix("- `")));
+    let keys: BTreeSet<String> = listed.filter_map(|line| line.split('`').next()).flat_map(expanded).collect();
+    let sections: BTreeSet<&str> = keys.iter().filter_map(|key| key.split(['.', '[']).next()).collect();
+    // A section is named as well as a key; `[]` stands for an entry, `*` for a name of one's own.
+    let known = |name: &str| {
+        keys.iter().any(|key| {
+            let mut parts = key.split('.');
+            name.split('.').all(|named| {
+                parts.next().is_some_and(|part| part == named || part == "*" || part.trim_end_matches("[]") == named)
+            })
+        })
+    };
+    let mut unknown = Vec::new();
+    for path in markdown(&root).into_iter().filter(|path| !path.ends_with("configuration.md")) {
+        let text = read(&path);
+        let code = |word: &&str| word.len() == 8 && word.starts_with("MGW-") && !word.ends_with("nnnn");
+        let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '-').filter(code);
+        unknown.extend(
+            words.filter(|word| !codes.contains(&format!("## {word} "))).map(|w| format!("{}: {w}", path.display())),
+        );
+        for quoted in text.split('`').skip(1).step_by(2) {
+            let name = quoted.split([' ', '=']).next().unwrap_or_default();
+            let is_key = name.contains('.') && !name.contains('/') && name.split('.').all(|part| !part.is_empty());
+            let section = name.split(['.', '[']).next().unwrap_or_default();
+            if is_key && sections.contains(section) && !known(name) {
+                unknown.push(format!("{}: `{name}`", path.display()));
+            }
+        }
+    }
+    if unknown.is_empty() { Ok(()) } else { Err(format!("unknown:\n{}", unknown.join("\n"))) }
+}
+
+/// `a.{b,c}` is `a.b` and `a.c`.
+fn expanded(key: &str) -> Vec<String> {
+    let Some((before, names)) = key.split_once('{') else { return vec![key.to_owned()] };
+    names.trim_end_matches('}').split(',').map(|name| format!("{before}{name}")).collect()
 }
 
 /// README.md leads to every page of docs/.
