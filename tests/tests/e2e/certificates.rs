@@ -142,6 +142,34 @@ async fn another_certificate_is_presented_and_no_connection_ends() {
 }
 
 #[tokio::test]
+async fn sighup_reads_what_no_watch_can_see() {
+    if !envoy_is_here() {
+        return;
+    }
+    let backend = Backend::start("shop").await;
+    let project = shop(&backend).await;
+    let [first, second] = ["one", "two"].map(Identity::new);
+    let old = std::time::SystemTime::UNIX_EPOCH;
+    // The same file, as long and as old as before.
+    let put = |name: &str, text: &str| {
+        let path = project.directory().join(name);
+        std::fs::write(&path, format!("{text:2000}")).unwrap();
+        std::fs::File::options().write(true).open(&path).unwrap().set_modified(old).unwrap();
+    };
+    let pair = |identity: &Identity| {
+        put("tls.crt", &identity.certificate_pem());
+        put("tls.key", &identity.key_pem());
+    };
+    pair(&first);
+    let config = project.config("[listenerConfig]\ncertificatePath = 'tls.crt'\nprivateKeyPath = 'tls.key'");
+    let gateway = Gateway::run(project.directory(), "shop/target/shop.mgw", &[&config]).await;
+    presents(&gateway, &first).await;
+    pair(&second);
+    gateway.signal(nix::sys::signal::Signal::SIGHUP);
+    presents(&gateway, &second).await;
+}
+
+#[tokio::test]
 async fn the_stores_of_an_old_installation() {
     if !envoy_is_here() {
         return;
