@@ -5,7 +5,6 @@ mod server;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use envoy_types::pb::envoy::service::auth::v3::authorization_server::Authorization;
@@ -21,6 +20,7 @@ use crate::fact_cache::FactCache;
 use crate::keys::KeyStore;
 use crate::metrics::{LookupOutcome, Metrics, Outcome};
 use crate::rule_store::{Armed, RuleStore};
+use crate::seldom::Seldom;
 pub use server::{AuthzServer, StartError};
 
 /// The key of the route's context extensions that holds the rule's id.
@@ -156,19 +156,6 @@ impl Authorization for Authz {
     }
 }
 
-/// Says yes at most once a second.
-#[derive(Default)]
-struct Seldom {
-    last: AtomicU64,
-}
-
-impl Seldom {
-    fn now(&self) -> bool {
-        let now = now().0;
-        self.last.swap(now, Ordering::Relaxed) != now
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use envoy_types::pb::envoy::service::auth::v3::check_response::HttpResponse;
@@ -194,14 +181,5 @@ mod tests {
         assert_eq!(denied.status.unwrap().code, 500);
         assert!(!denied.body.contains("a fault of ours"));
         assert!(metrics.render(Vec::new(), Exposition::OpenMetrics).contains("microgw_panics_total 1\n"));
-    }
-
-    #[test]
-    fn logs_of_one_kind_come_once_a_second() {
-        let seldom = Seldom::default();
-        assert!(seldom.now());
-        let second = now();
-        let again = seldom.now();
-        assert!(!again || now() != second);
     }
 }

@@ -1,6 +1,7 @@
-//! The aggregated discovery service on a Unix socket.
+//! The aggregated discovery service: on a Unix socket, and on connections that others accept.
 
 mod conversation;
+mod network;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -13,15 +14,18 @@ use envoy_types::pb::envoy::service::discovery::v3::{DeltaDiscoveryRequest, Disc
 use futures_util::Stream;
 use futures_util::stream::unfold;
 use http::{HeaderValue, Request, Response, header};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::sleep;
 use tonic::body::Body;
 use tonic::codegen::Service;
 use tonic::transport::Server;
+use tonic::transport::server::Connected;
 use tonic::{Status, transport};
 
 use self::conversation::Conversation;
+use self::network::{Connection, Peer};
 use crate::publisher::Publisher;
 use crate::session::{Abuse, Incoming};
 
@@ -30,6 +34,13 @@ const STATE_OF_THE_WORLD: &str = "/envoy.service.discovery.v3.AggregatedDiscover
 
 /// Streams that have not said yet whose they are.
 const MAX_UNKNOWN: usize = 256;
+/// How often an Envoy on another host is asked whether it is still there, and how long it may think about it.
+const ALIVE: Duration = Duration::from_secs(15);
+const ANSWER: Duration = Duration::from_secs(10);
+/// Of one connection from another host: an Envoy has one stream.
+const MAX_STREAMS: u32 = 16;
+/// Bytes of headers of one request from another host.
+const MAX_HEADERS: u32 = 16 * 1024;
 /// Before trying again to accept a connection, when the process is out of descriptors or memory.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
@@ -60,15 +71,51 @@ impl Xds {
         listener: UnixListener,
         shutdown: impl Future<Output = ()> + Send,
     ) -> Result<(), ServeError> {
+        let connections = accept(listener, nix::unistd::geteuid().as_raw());
+        self.serve_on(Server::builder(), connections, shutdown).await
+    }
+
+    /// Serves Envoys on other hosts until `shutdown` completes. Whoever accepts and secures their connections knows
+    /// `who` they are.
+    pub async fn serve_remote<IO>(
+        self,
+        connections: mpsc::Receiver<IO>,
+        who: impl Fn(&IO) -> String + Send,
+        shutdown: impl Future<Output = ()> + Send,
+    ) -> Result<(), ServeError>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let server = Server::builder()
+            .http2_keepalive_interval(Some(ALIVE))
+            .http2_keepalive_timeout(Some(ANSWER))
+            .http2_max_header_list_size(MAX_HEADERS)
+            .max_concurrent_streams(MAX_STREAMS);
+        let connections = unfold((connections, who), async |(mut connections, who)| {
+            let io = connections.recv().await?;
+            let peer = who(&io);
+            Some((Ok(Connection::new(io, &peer)), (connections, who)))
+        });
+        self.serve_on(server, connections, shutdown).await
+    }
+
+    async fn serve_on<IO>(
+        self,
+        server: Server,
+        connections: impl Stream<Item = Result<IO, Infallible>> + Send,
+        shutdown: impl Future<Output = ()> + Send,
+    ) -> Result<(), ServeError>
+    where
+        IO: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+    {
         let (close, closing) = watch::channel(false);
         let unknown = Arc::new(Semaphore::new(MAX_UNKNOWN));
         let service = DiscoveryService { publishers: self.publishers, closing, unknown };
-        Server::builder()
-            .serve_with_incoming_shutdown(service, accept(listener, nix::unistd::geteuid().as_raw()), async move {
-                shutdown.await;
-                close.send_replace(true);
-            })
-            .await?;
+        let shutdown = async move {
+            shutdown.await;
+            close.send_replace(true);
+        };
+        server.serve_with_incoming_shutdown(service, connections, shutdown).await?;
         Ok(())
     }
 }
@@ -126,7 +173,7 @@ impl DiscoveryService {
         let unknown = Arc::clone(&self.unknown).try_acquire_owned();
         let unknown =
             unknown.map_err(|_| Status::resource_exhausted("too many streams have not said whose they are"))?;
-        let peer = None;
+        let peer = request.extensions().get::<Peer>().map(|peer| Arc::clone(&peer.0));
         let (conversation, messages) = Conversation::<M>::new(request.into_body(), peer, self.closing.clone(), unknown);
         tokio::spawn(conversation.run(Arc::clone(&self.publishers)));
         let mut response = Response::new(Body::new(messages));

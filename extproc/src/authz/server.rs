@@ -1,5 +1,5 @@
-//! Serving the socket: one accept loop deals connections round robin to threads, each with a runtime of its own. A
-//! connection never changes its thread, so no decision crosses a core or waits for a lock of the runtime.
+//! Serving connections: one accept loop deals them round robin to threads, each with a runtime of its own. A connection
+//! never changes its thread, so no decision crosses a core or waits for a lock of the runtime.
 
 use std::io;
 use std::os::unix::net::UnixStream as StdStream;
@@ -11,11 +11,13 @@ use envoy_types::pb::envoy::service::auth::v3::authorization_server::Authorizati
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::task::JoinHandle;
 
 use super::{Authz, Decider};
+use crate::remote::{Arrival, Guest, RemoteListener, attentive};
 use crate::socket::PrivateListener;
 
 /// Questions in flight on one connection; Envoy opens one per worker.
@@ -37,12 +39,48 @@ pub struct AuthzServer {
     accepting: JoinHandle<()>,
 }
 
+/// Where connections come from.
+trait Source: Send + 'static {
+    type Arrival: Arrives;
+
+    fn next(&mut self) -> impl Future<Output = io::Result<Self::Arrival>> + Send;
+    /// As fits such connections.
+    fn server() -> http2::Builder<TokioExecutor>;
+}
+
+/// A connection on its way from one runtime to another.
+trait Arrives: Send + 'static {
+    type Io: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    /// `None`: nobody to talk to.
+    fn enter(self) -> impl Future<Output = Option<Self::Io>> + Send;
+}
+
 impl AuthzServer {
     /// Serves with `workers` threads (at least one); the accept loop runs on the current runtime.
     pub fn start(listener: PrivateListener, decider: &Arc<Decider>, workers: usize) -> Result<AuthzServer, StartError> {
-        let workers =
-            (0..workers.max(1)).map(|index| worker(index, Arc::clone(decider))).collect::<io::Result<Vec<_>>>()?;
-        Ok(AuthzServer { accepting: tokio::spawn(deal(listener, workers)) })
+        AuthzServer::serve(listener, decider, workers, "authz")
+    }
+
+    /// The same for Envoys on other hosts, with threads of their own.
+    pub fn start_remote(
+        listener: RemoteListener,
+        decider: &Arc<Decider>,
+        workers: usize,
+    ) -> Result<AuthzServer, StartError> {
+        AuthzServer::serve(listener, decider, workers, "remote-authz")
+    }
+
+    fn serve<S: Source>(
+        source: S,
+        decider: &Arc<Decider>,
+        workers: usize,
+        name: &str,
+    ) -> Result<AuthzServer, StartError> {
+        let workers = (0..workers.max(1))
+            .map(|index| worker::<S>(format!("{name}-{index}"), Arc::clone(decider)))
+            .collect::<io::Result<Vec<_>>>()?;
+        Ok(AuthzServer { accepting: tokio::spawn(deal(source, workers)) })
     }
 }
 
@@ -53,11 +91,9 @@ impl Drop for AuthzServer {
     }
 }
 
-async fn deal(mut listener: PrivateListener, workers: Vec<UnboundedSender<StdStream>>) {
+async fn deal<S: Source>(mut source: S, workers: Vec<UnboundedSender<S::Arrival>>) {
     for worker in workers.iter().cycle() {
-        let (stream, _) = listener.accept().await;
-        // Out of this runtime's reactor, into the worker's.
-        match stream.into_std().map(|stream| worker.send(stream)) {
+        match source.next().await.map(|arrival| worker.send(arrival)) {
             Ok(Ok(())) => {}
             Ok(Err(_)) => tracing::error!("a worker of the authorization service has ended"),
             Err(error) => tracing::warn!(%error, "lost a connection"),
@@ -65,29 +101,66 @@ async fn deal(mut listener: PrivateListener, workers: Vec<UnboundedSender<StdStr
     }
 }
 
-fn worker(index: usize, decider: Arc<Decider>) -> io::Result<UnboundedSender<StdStream>> {
+fn worker<S: Source>(name: String, decider: Arc<Decider>) -> io::Result<UnboundedSender<S::Arrival>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (sender, streams) = mpsc::unbounded_channel();
-    thread::Builder::new().name(format!("authz-{index}")).spawn(move || runtime.block_on(serve(streams, decider)))?;
+    let (sender, arrivals) = mpsc::unbounded_channel();
+    thread::Builder::new().name(name).spawn(move || runtime.block_on(serve::<S>(arrivals, decider)))?;
     Ok(sender)
 }
 
-async fn serve(mut streams: UnboundedReceiver<StdStream>, decider: Arc<Decider>) {
+async fn serve<S: Source>(mut arrivals: UnboundedReceiver<S::Arrival>, decider: Arc<Decider>) {
     let service = AuthorizationServer::new(Authz(decider)).max_decoding_message_size(MAX_QUESTION);
-    let mut server = http2::Builder::new(TokioExecutor::new());
+    let mut server = S::server();
     server.max_concurrent_streams(MAX_STREAMS).max_header_list_size(MAX_HEADERS);
-    while let Some(stream) = streams.recv().await {
-        match UnixStream::from_std(stream) {
-            Ok(stream) => {
-                let connection =
-                    server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service.clone()));
-                tokio::spawn(async move {
-                    if let Err(error) = connection.await {
-                        tracing::debug!(%error, "a connection ended");
-                    }
-                });
+    while let Some(arrival) = arrivals.recv().await {
+        let (server, service) = (server.clone(), TowerToHyperService::new(service.clone()));
+        tokio::spawn(async move {
+            let Some(io) = arrival.enter().await else { return };
+            if let Err(error) = server.serve_connection(TokioIo::new(io), service).await {
+                tracing::debug!(%error, "a connection ended");
             }
-            Err(error) => tracing::warn!(%error, "lost a connection"),
-        }
+        });
+    }
+}
+
+impl Source for PrivateListener {
+    type Arrival = StdStream;
+
+    async fn next(&mut self) -> io::Result<StdStream> {
+        let (stream, _) = self.accept().await;
+        // Out of this runtime's reactor, into the worker's.
+        stream.into_std()
+    }
+
+    fn server() -> http2::Builder<TokioExecutor> {
+        http2::Builder::new(TokioExecutor::new())
+    }
+}
+
+impl Arrives for StdStream {
+    type Io = UnixStream;
+
+    async fn enter(self) -> Option<UnixStream> {
+        UnixStream::from_std(self).inspect_err(|error| tracing::warn!(%error, "lost a connection")).ok()
+    }
+}
+
+impl Source for RemoteListener {
+    type Arrival = Arrival;
+
+    async fn next(&mut self) -> io::Result<Arrival> {
+        Ok(self.arrival().await)
+    }
+
+    fn server() -> http2::Builder<TokioExecutor> {
+        attentive()
+    }
+}
+
+impl Arrives for Arrival {
+    type Io = Guest;
+
+    async fn enter(self) -> Option<Guest> {
+        self.admit().await
     }
 }
