@@ -188,6 +188,9 @@ pub struct Serve {
     /// Directory for the sockets that Envoy connects to.
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub sockets: Option<PathBuf>,
+    /// Serve Envoys on other hosts (remoteConfig) without TLS: whoever can connect gets everything, keys included.
+    #[arg(long)]
+    pub insecure: bool,
 }
 
 #[derive(Debug, Args)]
@@ -209,6 +212,33 @@ pub struct Bootstrap {
     /// How Envoy is told about changes: what changed, or the state of the world each time.
     #[arg(long, value_enum, default_value_t = Dialect::Delta)]
     pub xds: Dialect,
+    #[command(flatten)]
+    pub remote: Remote,
+}
+
+/// A gateway on another host than its Envoy.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "For an Envoy on another host")]
+pub struct Remote {
+    /// The gateway's host: its ports are the settings remoteConfig.*Port. --sockets is then for Envoy's admin socket
+    /// alone, and without it there is none.
+    #[arg(long = "remote", value_name = "HOST")]
+    pub host: Option<String>,
+    /// Envoy's certificate chain (PEM), on its host.
+    #[arg(long, value_name = "FILE", requires = "host")]
+    pub client_cert: Option<PathBuf>,
+    /// Envoy's private key (PEM), on its host.
+    #[arg(long, value_name = "FILE", requires = "host")]
+    pub client_key: Option<PathBuf>,
+    /// The authorities of the gateway's certificate (PEM), on Envoy's host.
+    #[arg(long, value_name = "FILE", requires = "host")]
+    pub ca: Option<PathBuf>,
+    /// Name that must be in the gateway's certificate: DNS name, IP address or URI [default: HOST].
+    #[arg(long, value_name = "NAME", requires = "host")]
+    pub server_name: Option<String>,
+    /// Connect without TLS, as to `serve --insecure`.
+    #[arg(long, requires = "host", conflicts_with_all = ["client_cert", "client_key", "ca", "server_name"])]
+    pub insecure: bool,
 }
 
 /// Of the xDS protocol.

@@ -4,6 +4,7 @@
 mod expiry;
 mod identity;
 mod part;
+mod remote;
 pub mod store;
 mod watch;
 
@@ -20,6 +21,7 @@ use rustls::pki_types::CertificateDer;
 use crate::config::{self, Config, Material, Store, VerifyingKey};
 pub use identity::{SHIPPED_NOTICE, signing_key};
 pub use part::{Part, PartStatus};
+pub use remote::RemoteTls;
 pub use watch::Watch;
 
 /// Where distributions keep the certificates of public authorities.
@@ -41,6 +43,8 @@ pub struct Certificates {
     services: Part<Option<Vec<CertificateDer<'static>>>>,
     /// Certificates and public keys of those who sign tokens and API keys, PEM.
     signers: Vec<(KeySource, Part<String>)>,
+    /// `None`: Envoys of other hosts are not served, or without TLS.
+    remote: Option<Part<RemoteTls>>,
 }
 
 /// What is another than before.
@@ -52,6 +56,8 @@ pub struct Changes {
     pub services: bool,
     /// The keys of these are.
     pub signers: Vec<KeySource>,
+    /// Of what Envoys on other hosts are met with.
+    pub remote: bool,
 }
 
 // === impl Certificates ===
@@ -91,7 +97,9 @@ impl Certificates {
         if let Some(verifier) = &config.api_key_verifier {
             signers.push((KeySource::ApiKeys, signer("API keys", verifier, config)?));
         }
-        Ok(Certificates { listener, backends, backend_identity, services, signers })
+        let tls = config.remote.tls.clone().filter(|_| config.remote.host.is_some());
+        let remote = tls.map(remote::load).transpose()?;
+        Ok(Certificates { listener, backends, backend_identity, services, signers, remote })
     }
 
     /// Reads everything again.
@@ -105,7 +113,8 @@ impl Certificates {
                 signers.push(source.clone());
             }
         }
-        Changes { settings, services, signers }
+        let remote = self.remote.as_mut().is_some_and(Part::reload);
+        Changes { settings, services, signers, remote }
     }
 
     /// What changed last for Envoy is used now.
@@ -130,6 +139,7 @@ impl Certificates {
         let mut status = vec![self.listener.status(), self.backends.status()];
         status.extend([self.backend_identity.status(), self.services.status()]);
         status.extend(self.signers.iter().map(|(_, part)| part.status()));
+        status.extend(self.remote.iter().map(Part::status));
         status
     }
 
@@ -144,6 +154,11 @@ impl Certificates {
     /// Whom our own connections trust; `None`: whom the system trusts.
     pub fn services(&self) -> Option<&[CertificateDer<'static>]> {
         self.services.value().as_deref()
+    }
+
+    /// What Envoys on other hosts are met with.
+    pub fn remote(&self) -> Option<&RemoteTls> {
+        self.remote.as_ref().map(Part::value)
     }
 
     /// The keys that are known for `source`: none where they are fetched.

@@ -15,6 +15,7 @@ mod issuers;
 mod keys;
 mod layers;
 mod references;
+mod remote;
 mod resolve;
 mod search;
 mod server;
@@ -38,6 +39,7 @@ pub use backends::ServicesProxy;
 pub use diagnostic::ConfigDiagnostic;
 pub use issuers::{Issuer, KeySource};
 pub use keys::{Danger, Key, Kind, Status, all as keys};
+pub use remote::{MutualTls, Remote};
 pub use server::ServerHeaders;
 pub use telemetry::LogFormat;
 pub use tls::{IdentityFiles, KeyEntry, SHIPPED, SigningKeyFile, Store, Trust, VerifyingKey};
@@ -72,6 +74,7 @@ pub struct Config {
     pub admin: SocketAddr,
     pub envoy: Envoy,
     pub gateway: Gateway,
+    pub remote: Remote,
     pub log_level: LevelFilter,
     pub log_format: LogFormat,
     pub access_log: Option<settings::AccessLog>,
@@ -282,7 +285,9 @@ impl Config {
 
     /// Who may log in. `generate` makes a password that cannot be guessed; it is asked only if one is needed.
     pub fn users(&self, generate: impl FnOnce() -> String) -> Users {
-        users::or_admin(&self.users, &[self.listeners.host, self.admin.ip()], generate)
+        let listening: Vec<IpAddr> =
+            [self.listeners.host, self.admin.ip()].into_iter().chain(self.remote.host).collect();
+        users::or_admin(&self.users, &listening, generate)
     }
 }
 

@@ -6,6 +6,7 @@ mod last_live;
 mod observer;
 pub mod probe;
 mod publishing;
+mod remote;
 mod renewal;
 mod services;
 mod source;
@@ -17,7 +18,7 @@ use std::sync::{Arc, Mutex};
 
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
-use micro_gw::certificates::Certificates;
+use micro_gw::certificates::{Certificates, RemoteTls};
 use microgw_compiler::assemble::{Input, assemble, names};
 use microgw_compiler::model::Model;
 use microgw_compiler::settings::Settings;
@@ -32,6 +33,7 @@ use self::last_live::{LastLive, Loaded};
 use self::observer::Observer;
 use self::probe::{HealthProbe, Targets};
 use self::publishing::Publishing;
+use self::remote::Remote;
 use self::services::Services;
 use self::source::Source;
 use crate::args;
@@ -40,7 +42,10 @@ use crate::output;
 use crate::stop;
 
 /// Serves with an Envoy of our own until told to stop.
-pub async fn run(args: &args::Run, config: Config) -> anyhow::Result<()> {
+pub async fn run(args: &args::Run, mut config: Config) -> anyhow::Result<()> {
+    if config.remote.host.take().is_some() {
+        tracing::warn!("`remoteConfig` has no effect with `run`: `serve` serves Envoys on other hosts");
+    }
     let envoy = microgw_envoy::find(args.envoy.as_deref().or(config.envoy.path.as_deref()))?;
     envoy.check_version().await?;
     free(&config)?;
@@ -85,6 +90,7 @@ fn free(config: &Config) -> anyhow::Result<()> {
 
 /// Serves Envoys that are started elsewhere until told to stop.
 pub async fn serve(args: &args::Serve, config: Config) -> anyhow::Result<()> {
+    remote::check(&config.remote, args.insecure)?;
     let directory = SocketDir::open(&socket_directory(args.sockets.as_deref(), &config))?;
     let targets = Targets::Urls(probe_urls(&config));
     let gateway = Gateway::start(&args.serving, &config, &directory.sockets(), targets).await?;
@@ -113,10 +119,14 @@ fn socket_directory(given: Option<&Path>, config: &Config) -> PathBuf {
 }
 
 /// Where an Envoy that was started elsewhere can be looked at: as configured, or the listeners' own addresses. With
-/// free ports nobody knows them, and Envoy's ACK has to do.
+/// free ports, or on another host, nobody knows them, and Envoy's ACK has to do.
 fn probe_urls(config: &Config) -> Vec<String> {
     if !config.gateway.probe.is_empty() {
         return config.gateway.probe.clone();
+    }
+    if config.remote.host.is_some() {
+        tracing::warn!("no `gateway.probe`: what remote Envoys have accepted counts as live, and nobody looks");
+        return Vec::new();
     }
     let listeners = &config.listeners;
     let address = |port| probe::reachable(SocketAddr::new(listeners.host, port));
@@ -140,6 +150,7 @@ struct Gateway {
     last_live: Arc<LastLive>,
     services: Services,
     observer: Observer,
+    remote: Option<Remote>,
     _stop_xds: oneshot::Sender<()>,
 }
 
@@ -165,6 +176,7 @@ impl Gateway {
         let certificates = Certificates::load(config, data)?;
         let settings = Arc::new(certificates.settings(config));
         let mut services = Services::start(config, &certificates, paths)?;
+        let remote_credentials = certificates.remote().map(RemoteTls::credentials).transpose()?;
         let certificates = Arc::new(Mutex::new(certificates));
         let last_live = Arc::new(LastLive::new(data, &project));
         let resumed = match last_live.resume() {
@@ -196,6 +208,7 @@ impl Gateway {
         let listener = tokio::net::UnixListener::from_std(sockets::bind(&paths.xds)?)?;
         let (stop, stopped) = oneshot::channel::<()>();
         let xds = Xds::new([publisher.clone()]);
+        let remote = Remote::start(&config.remote, remote_credentials, &services, xds.clone()).await?;
         tokio::spawn(async move {
             // Ends with the sender.
             if let Err(error) = xds.serve(listener, async { drop(stopped.await) }).await {
@@ -211,6 +224,7 @@ impl Gateway {
             last_live,
             services,
             observer,
+            remote,
             _stop_xds: stop,
         })
     }

@@ -75,6 +75,7 @@ fn about(section: &str) -> &'static str {
         "caching" => "Tokens that were verified.",
         "adminConfig" => "The admin interface.",
         "envoyConfig" => "The Envoy that `run` starts.",
+        "remoteConfig" => "Envoys on other hosts, which [remote.md](remote.md) is about.",
         "gateway" => "The gateway's own process.",
         "telemetry" => "What is measured and traced.",
         _ => "",

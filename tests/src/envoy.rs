@@ -26,8 +26,21 @@ impl Envoy {
     /// # Panics
     /// When there is no Envoy, or no bootstrap.
     pub async fn start(directory: &Path, target: &str, sockets: &Path, change: impl FnOnce(&mut Value)) -> Envoy {
+        Envoy::start_with(directory, &["bootstrap", target], sockets, change).await
+    }
+
+    /// Starts with what `micro-gw` prints with these arguments, after `change`. Its admin socket is in `sockets`.
+    ///
+    /// # Panics
+    /// When there is no Envoy, or no bootstrap.
+    pub async fn start_with(
+        directory: &Path,
+        arguments: &[&str],
+        sockets: &Path,
+        change: impl FnOnce(&mut Value),
+    ) -> Envoy {
         let sockets_text = sockets.to_str().expect("it is UTF-8");
-        let output = command(directory, &["bootstrap", target, "--sockets", sockets_text]).await;
+        let output = command(directory, &[arguments, &["--sockets", sockets_text]].concat()).await;
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let mut bootstrap: Value = serde_json::from_slice(&output.stdout).expect("a bootstrap is JSON");
         change(&mut bootstrap);

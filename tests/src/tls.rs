@@ -10,11 +10,12 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256, SignatureAlgorithm,
 };
+use rustls::client::WantsClientCert;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
 use rustls::server::WebPkiClientVerifier;
-use rustls::{CipherSuite, ClientConfig, ProtocolVersion, RootCertStore, ServerConfig};
+use rustls::{CipherSuite, ClientConfig, ConfigBuilder, ProtocolVersion, RootCertStore, ServerConfig};
 use rustls::{DigitallySignedStruct, SignatureScheme};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -81,6 +82,16 @@ impl Identity {
         Identity { certificate: certificate.expect("a certificate can be made"), key, params }
     }
 
+    /// One that ended long ago.
+    #[must_use]
+    pub fn issue_expired(&self, name: &str) -> Identity {
+        let mut identity = self.issue(name);
+        identity.params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+        let issuer = Issuer::from_params(&self.params, &self.key);
+        identity.certificate = identity.params.signed_by(&identity.key, &issuer).expect("a certificate can be made");
+        identity
+    }
+
     pub fn der(&self) -> CertificateDer<'static> {
         self.certificate.der().clone()
     }
@@ -140,19 +151,46 @@ pub fn old_store(keys: &[(&str, &Identity)], certificates: &[(&str, &Identity)],
     writer.mac_algorithm(MacAlgorithm::HmacSha1).encryption_iterations(1024).write().expect("it can be written")
 }
 
+/// Whether a server that speaks HTTP/2 to clients with certificates speaks to this one.
+///
+/// # Panics
+/// When nobody listens, or says nothing at all.
+pub async fn is_admitted(address: SocketAddr, client: Option<&Identity>) -> bool {
+    let builder = trusting();
+    let mut config = match client {
+        None => builder.with_no_client_auth(),
+        Some(client) => {
+            let key = PrivateKeyDer::try_from(client.key.serialize_der()).expect("it is PKCS#8");
+            builder.with_client_auth_cert(vec![client.der()], key).expect("they go together")
+        }
+    };
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let stream = TcpStream::connect(address).await.expect("somebody listens");
+    let name = ServerName::try_from("localhost").expect("it is a name");
+    let spoken_to = async {
+        let mut stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
+        // Its settings: a server that refuses the certificate sends none.
+        stream.read_exact(&mut [0]).await
+    };
+    timeout(PATIENCE, spoken_to).await.expect("it says yes or no").is_ok()
+}
+
+fn trusting() -> ConfigBuilder<ClientConfig, WantsClientCert> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    ClientConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .expect("there are versions")
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Anybody(provider)))
+}
+
 // === impl Connection ===
 
 impl Connection {
     /// # Panics
     /// When nobody listens, or not with TLS.
     pub async fn open(address: SocketAddr) -> Connection {
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        let config = ClientConfig::builder_with_provider(provider.clone())
-            .with_safe_default_protocol_versions()
-            .expect("there are versions")
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Anybody(provider)))
-            .with_no_client_auth();
+        let config = trusting().with_no_client_auth();
         let stream = TcpStream::connect(address).await.expect("somebody listens");
         let name = ServerName::try_from("localhost").expect("it is a name");
         let stream = TlsConnector::from(Arc::new(config)).connect(name, stream);

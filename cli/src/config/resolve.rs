@@ -13,8 +13,8 @@ use super::keys::quoted;
 use super::users::{Secret, User, is_weak_hash, is_well_known};
 use super::values::Values;
 use super::{
-    ApiKeyIssuer, Config, Envoy, Gateway, GrantedApi, Listeners, TokenCache, backends, ciphers, issuers, server,
-    telemetry, tls,
+    ApiKeyIssuer, Config, Envoy, Gateway, GrantedApi, Listeners, TokenCache, backends, ciphers, issuers, remote,
+    server, telemetry, tls,
 };
 
 /// Seconds, as [`settings::Issuer`] counts, of clock skew in the old single `[jwtTokenConfig]`.
@@ -36,7 +36,12 @@ pub fn resolve(
     let admin = address(values, "adminConfig.address", problems);
     let credentials = credentials(values, problems);
     let users = users(values, problems);
-    let exposed = [listeners.as_ref().map(|listeners| listeners.host), admin.map(|admin| admin.ip())];
+    let remote = remote::read(values, problems);
+    let exposed = [
+        listeners.as_ref().map(|listeners| listeners.host),
+        admin.map(|admin| admin.ip()),
+        remote.as_ref().and_then(|remote| remote.host),
+    ];
     if exposed.iter().flatten().any(|address| !address.is_loopback()) {
         no_well_known_passwords(values, &users, problems);
     }
@@ -77,6 +82,7 @@ pub fn resolve(
         admin: admin?,
         envoy: envoy(values),
         gateway,
+        remote: remote?,
         log_level: telemetry::log_level(values),
         log_format: telemetry::log_format(values),
         access_log: telemetry::access_log(values, problems),
@@ -84,7 +90,7 @@ pub fn resolve(
 }
 
 fn listeners(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Option<Listeners> {
-    let host = host(values, problems);
+    let host = ip_address(values, "listenerConfig.host", problems);
     let at = |key| format!("listenerConfig.{key}");
     let identity = tls::identity(values, "listenerConfig", problems);
     let (http_port, https_port) = (values.number::<u16>(&at("httpPort")), values.number::<u16>(&at("httpsPort")));
@@ -106,8 +112,8 @@ fn listeners(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Option<Li
     })
 }
 
-fn host(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Option<IpAddr> {
-    let path = "listenerConfig.host";
+/// One to listen on.
+pub fn ip_address(values: &Values, path: &str, problems: &mut Vec<ConfigDiagnostic>) -> Option<IpAddr> {
     let text = values.text(path);
     if text == "localhost" {
         return Some(std::net::Ipv4Addr::LOCALHOST.into());

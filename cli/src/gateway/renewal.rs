@@ -19,7 +19,7 @@ impl Gateway {
     /// Reads the files again, and serves `latest` with what is in them now. Where nothing is served yet, it will be.
     pub(super) async fn renew(&self, latest: Option<Arc<Loaded>>) {
         let Some(changes) = self.with_certificates(Certificates::reload).await else { return };
-        let Changes { settings, services, signers } = changes;
+        let Changes { settings, services, signers, remote } = changes;
         if services || !signers.is_empty() {
             let certificates = self.certificates.lock().unwrap_or_else(PoisonError::into_inner);
             if services {
@@ -28,6 +28,9 @@ impl Gateway {
             for source in &signers {
                 self.services.replace_keys(source, &certificates);
             }
+        }
+        if remote && let Some(served) = &self.remote {
+            served.renew(&self.certificates.lock().unwrap_or_else(PoisonError::into_inner));
         }
         if !settings {
             return;

@@ -21,6 +21,7 @@ use microgw_extproc::fact_cache::FactCache;
 use microgw_extproc::keys::{ForwardProxy, IssuerKeys, KeyLocation, KeyStore, KeyTiming, Transport};
 use microgw_extproc::login::Login;
 use microgw_extproc::metrics::Metrics;
+use microgw_extproc::remote::RemoteListener;
 use microgw_extproc::rule_store::RuleStore;
 use microgw_extproc::signing::SigningKey;
 use microgw_extproc::socket::PrivateListener;
@@ -49,6 +50,7 @@ pub struct Services {
     key: Arc<SigningKey>,
     proxy: Option<ServicesProxy>,
     authz: Option<AuthzServer>,
+    issuer: Router,
 }
 
 /// The rule store as the publisher sees it.
@@ -89,19 +91,26 @@ impl Services {
                 trusted_hops: config.gateway.trusted_hops,
             })
         });
-        spawn(
-            axum::serve(private(&paths.issuer)?, apikey::router(issuer, rules.clone())).into_future(),
-            "API-key issuer",
-        );
+        let issuer = apikey::router(issuer, rules.clone());
+        spawn(axum::serve(private(&paths.issuer)?, issuer.clone()).into_future(), "API-key issuer");
         let proxy = config.services_proxy.clone();
-        Ok(Services { rules, metrics, login, admin: None, decider: Arc::new(decider), key, proxy, authz: None })
+        Ok(Services { rules, metrics, login, admin: None, decider: Arc::new(decider), key, proxy, authz: None, issuer })
     }
 
     /// Answers Envoy. An Envoy that outlived the last gateway asks at once: what it may ask about must be armed.
     pub fn serve_decisions(&mut self, paths: &SocketPaths) -> anyhow::Result<()> {
-        let workers = std::thread::available_parallelism().map_or(1, usize::from);
-        self.authz = Some(AuthzServer::start(private(&paths.authz)?, &self.decider, workers)?);
+        self.authz = Some(AuthzServer::start(private(&paths.authz)?, &self.decider, workers())?);
         Ok(())
+    }
+
+    /// Answers Envoys on other hosts, too.
+    pub fn serve_remote_decisions(&self, listener: RemoteListener) -> anyhow::Result<AuthzServer> {
+        Ok(AuthzServer::start_remote(listener, &self.decider, workers())?)
+    }
+
+    /// The API-key issuer.
+    pub fn issuer(&self) -> Router {
+        self.issuer.clone()
     }
 
     /// Trusts what `certificates` say from now on.
@@ -159,6 +168,11 @@ impl Services {
     pub fn admin_address(&self) -> Option<SocketAddr> {
         self.admin
     }
+}
+
+/// Threads that decide.
+fn workers() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// The configured users, as those who verify passwords know them.

@@ -11,6 +11,7 @@ mod local_replies;
 mod publish;
 mod quick_start;
 mod refused_by_envoy;
+mod remote;
 mod requests;
 mod resilience;
 mod routing;
