@@ -1,7 +1,8 @@
 //! What each connected Envoy accepted and refused.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use envoy_types::pb::envoy::config::core::v3::{Node, node::UserAgentVersionType};
@@ -17,6 +18,8 @@ const MAX_ENVOYS: usize = 256;
 /// Characters kept of what an Envoy says about itself, and of its reasons.
 pub(crate) const MAX_ID: usize = 256;
 const MAX_TEXT: usize = 4096;
+/// Envoys that left with a refusal, and are remembered for it.
+const MAX_UNSURE: usize = 1024;
 
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
@@ -26,9 +29,11 @@ pub(crate) struct Ledger {
     /// By resource type, in the order of [`ResourceType::ALL`].
     acks: [AtomicU64; ResourceType::ALL.len()],
     nacks: [AtomicU64; ResourceType::ALL.len()],
+    /// By `node.id`, the types of which an Envoy that left may have something that it refused.
+    unsure: Mutex<BTreeMap<String, Types>>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Entry {
     id: String,
     version: String,
@@ -39,10 +44,12 @@ struct Entry {
     settled: u64,
     refused: Option<(u64, Refusal)>,
     types: BTreeMap<ResourceType, TypeEntry>,
+    /// What it refused of these may have been applied in part, and nothing was accepted since.
+    unsure: Types,
     out_of_sync: bool,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct TypeEntry {
     acked: Option<Generation>,
     refusal: Option<String>,
@@ -71,6 +78,8 @@ pub(crate) enum Settlement {
 pub(crate) struct Membership<'a> {
     ledger: &'a Ledger,
     stream: u64,
+    /// What it says that it has of these does not count: see [`Entry::unsure`].
+    pub(crate) unsure: Types,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -78,6 +87,7 @@ pub(crate) struct Membership<'a> {
 pub(crate) struct Full;
 
 type Entries = BTreeMap<u64, Entry>;
+pub(crate) type Types = BTreeSet<ResourceType>;
 
 // === impl Ledger ===
 
@@ -85,14 +95,31 @@ impl Ledger {
     /// `peer` is who it is, if it comes over the network.
     pub(crate) fn join(&self, node: &Node, dialect: Dialect, peer: Option<&str>) -> Result<Membership<'_>, Full> {
         let stream = self.streams.fetch_add(1, Ordering::Relaxed);
+        let mut entry = Entry::new(node, dialect, peer);
         let joined = self.entries.send_if_modified(|entries| {
             let room = entries.len() < MAX_ENVOYS;
             if room {
-                entries.insert(stream, Entry::new(node, dialect, peer));
+                entry.unsure = self.remembered().remove(&entry.id).unwrap_or_default();
+                entries.insert(stream, entry.clone());
             }
             room
         });
-        joined.then_some(Membership { ledger: self, stream }).ok_or(Full)
+        joined.then_some(Membership { ledger: self, stream, unsure: entry.unsure }).ok_or(Full)
+    }
+
+    fn remembered(&self) -> MutexGuard<'_, BTreeMap<String, Types>> {
+        self.unsure.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn remember(&self, entry: Entry) {
+        if entry.unsure.is_empty() {
+            return;
+        }
+        let mut remembered = self.remembered();
+        remembered.insert(entry.id, entry.unsure);
+        if remembered.len() > MAX_UNSURE {
+            remembered.pop_first();
+        }
     }
 
     /// Waits until every Envoy holds the offer or one refuses it. Those that did neither within `limit` are out of
@@ -208,12 +235,14 @@ impl Membership<'_> {
             Verdict::Acked { kind, generation } => {
                 count(&self.ledger.acks, kind);
                 *entry.types.entry(kind).or_default() = TypeEntry { acked: Some(generation), refusal: None };
+                entry.unsure.remove(&kind);
             }
             Verdict::Refused { kind, sequence, text } => {
                 count(&self.ledger.nacks, kind);
                 let text = shorten(reason(&text), MAX_TEXT);
                 tracing::warn!(envoy = ?entry.id, ?kind, ?text, "refused");
                 entry.types.entry(kind).or_default().refusal = Some(text.clone());
+                entry.unsure.insert(kind);
                 entry.refused = Some((sequence, Refusal { kind, text }));
             }
         });
@@ -241,7 +270,9 @@ impl Membership<'_> {
 impl Drop for Membership<'_> {
     fn drop(&mut self) {
         self.ledger.entries.send_modify(|entries| {
-            entries.remove(&self.stream);
+            if let Some(entry) = entries.remove(&self.stream) {
+                self.ledger.remember(entry);
+            }
         });
     }
 }
@@ -259,6 +290,7 @@ impl Entry {
             settled: 0,
             refused: None,
             types: BTreeMap::new(),
+            unsure: Types::new(),
             out_of_sync: false,
         }
     }

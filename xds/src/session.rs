@@ -16,6 +16,7 @@ use std::sync::Arc;
 use microgw_compiler::snapshot::{Generation, Resource, ResourceType};
 use serde::{Serialize, Serializer};
 
+use crate::ledger::Types;
 use crate::offer::{Offer, is_wildcard};
 use request::Interest;
 pub(crate) use request::{Incoming, Request};
@@ -36,6 +37,8 @@ pub enum Dialect {
 #[derive(Debug)]
 pub(crate) struct Session {
     dialect: Dialect,
+    /// What the Envoy says that it has of these does not count.
+    unsure: Types,
     subscriptions: BTreeMap<ResourceType, Subscription>,
     last_nonce: u64,
 }
@@ -125,8 +128,8 @@ impl Serialize for Dialect {
 // === impl Session ===
 
 impl Session {
-    pub(crate) fn new(dialect: Dialect) -> Session {
-        Session { dialect, subscriptions: BTreeMap::new(), last_nonce: 0 }
+    pub(crate) fn new(dialect: Dialect, unsure: Types) -> Session {
+        Session { dialect, unsure, subscriptions: BTreeMap::new(), last_nonce: 0 }
     }
 
     /// Resource types that are not ours are ignored: Envoy asks only for what its configuration names.
@@ -153,6 +156,9 @@ impl Session {
                 verdict
             }
         };
+        if first && self.unsure.contains(&kind) {
+            subscription.distrust();
+        }
         if subscription.size() > MAX_NAMES { Err(Abuse::TooManyNames) } else { Ok(verdict) }
     }
 
@@ -193,11 +199,12 @@ impl Session {
         let (dialect, repeats) = (self.dialect, self.dialect.repeats(kind));
         let subscription = self.subscriptions.entry(kind).or_insert_with(|| Subscription::new(kind));
         let kept = if repeats && surplus == Surplus::Kept { subscription.kept(offer) } else { Named::new() };
-        let mut removed = Vec::new();
-        if repeats || surplus == Surplus::Removed {
-            removed = subscription.surplus(offer);
-            removed.retain(|name| !kept.iter().any(|(other, _)| other == name));
-        }
+        let removed = match surplus {
+            Surplus::Removed => subscription.surplus(offer),
+            // Whatever is neither offered nor kept is gone without a word.
+            Surplus::Kept if repeats => subscription.lost(offer),
+            Surplus::Kept => Vec::new(),
+        };
         let held =
             |(name, resource): &(Arc<str>, Resource)| (Arc::clone(name), Some(Held::new(resource.clone(), repeats)));
         let sent = missing.iter().map(held).chain(removed.iter().map(|name| (Arc::clone(name), None))).collect();

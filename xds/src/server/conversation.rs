@@ -88,7 +88,7 @@ impl<M: Incoming> Conversation<M> {
         self.unknown = None;
 
         let mut offers = publisher.offers();
-        let mut session = Session::new(M::DIALECT);
+        let mut session = Session::new(M::DIALECT, membership.unsure.clone());
         let mut pace = Pace::new();
         let mut request = Some(first.into_request());
         loop {

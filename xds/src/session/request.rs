@@ -2,6 +2,7 @@
 
 use envoy_types::pb::envoy::config::core::v3::Node;
 use envoy_types::pb::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DiscoveryRequest};
+use envoy_types::pb::google::rpc;
 use prost::Message;
 
 use super::Dialect;
@@ -43,6 +44,12 @@ pub(super) enum Interest {
     },
 }
 
+impl Request {
+    fn new(type_url: String, nonce: String, error: Option<rpc::Status>, interest: Interest) -> Request {
+        Request { type_url, nonce, refusal: error.map(|status| status.message), interest }
+    }
+}
+
 impl Incoming for DeltaDiscoveryRequest {
     const DIALECT: Dialect = Dialect::Delta;
 
@@ -51,16 +58,12 @@ impl Incoming for DeltaDiscoveryRequest {
     }
 
     fn into_request(self) -> Request {
-        Request {
-            type_url: self.type_url,
-            nonce: self.response_nonce,
-            refusal: self.error_detail.map(|status| status.message),
-            interest: Interest::Change {
-                subscribe: self.resource_names_subscribe,
-                unsubscribe: self.resource_names_unsubscribe,
-                has: self.initial_resource_versions.into_iter().collect(),
-            },
-        }
+        let interest = Interest::Change {
+            subscribe: self.resource_names_subscribe,
+            unsubscribe: self.resource_names_unsubscribe,
+            has: self.initial_resource_versions.into_iter().collect(),
+        };
+        Request::new(self.type_url, self.response_nonce, self.error_detail, interest)
     }
 }
 
@@ -72,11 +75,7 @@ impl Incoming for DiscoveryRequest {
     }
 
     fn into_request(self) -> Request {
-        Request {
-            type_url: self.type_url,
-            nonce: self.response_nonce,
-            refusal: self.error_detail.map(|status| status.message),
-            interest: Interest::Whole { names: self.resource_names, version: self.version_info },
-        }
+        let interest = Interest::Whole { names: self.resource_names, version: self.version_info };
+        Request::new(self.type_url, self.response_nonce, self.error_detail, interest)
     }
 }

@@ -166,6 +166,7 @@ impl Subscription {
         }
         self.greet |= wildcard && !self.wildcard;
         self.asked.retain(|name| names.contains(name));
+        // What is newly named must be answered, although the Envoy may have had it unasked.
         self.asked.extend(names.difference(&self.names).cloned());
         self.wildcard = wildcard;
         self.names = names;
@@ -210,6 +211,12 @@ impl Subscription {
         self.in_flight = Some(in_flight);
     }
 
+    /// It may have something else than it says.
+    pub(super) fn distrust(&mut self) {
+        self.claim = None;
+        self.has.values_mut().for_each(|held| *held = Held::Unsure);
+    }
+
     /// Believes an Envoy that comes back if what it claims to have is what is on offer.
     pub(super) fn believe(&mut self, offer: &Offer, repeats: bool) {
         let Some(claim) = self.claim.take() else { return };
@@ -239,6 +246,13 @@ impl Subscription {
     pub(super) fn surplus(&self, offer: &Offer) -> Vec<Arc<str>> {
         let names: BTreeSet<&Arc<str>> = self.has.keys().chain(&self.asked).collect();
         names.into_iter().filter(|name| offer.get(self.kind, name).is_none()).cloned().collect()
+    }
+
+    /// The surplus that is not [`Self::kept`].
+    pub(super) fn lost(&self, offer: &Offer) -> Vec<Arc<str>> {
+        let mut lost = self.surplus(offer);
+        lost.retain(|name| !matches!(self.has.get(name), Some(Held::Repeated(_))));
+        lost
     }
 
     /// There is no way to tell an Envoy that these are gone: it finds out when nothing refers to them any more.

@@ -74,7 +74,7 @@ fn contents(response: &Response) -> Vec<String> {
 }
 
 fn delta() -> Session {
-    Session::new(Dialect::Delta)
+    Session::new(Dialect::Delta, Types::new())
 }
 
 /// Holds clusters `a@1`, `b@1`, listener `http@1` and routes `routes@1`: all of `first()`.
@@ -265,6 +265,17 @@ fn a_reconnecting_envoy_loses_what_is_gone() {
     session.hears(holding(subscribe(Route, &["routes"]), &["routes@0"]));
     let routes = session.sends(&first(), Route, &["routes@1"], &[]);
     session.hears(ack(&routes));
+    session.sends(&first(), Cluster, &[], &["old"]);
+}
+
+#[test]
+fn what_an_envoy_that_left_with_a_refusal_says_does_not_count() {
+    let mut session = Session::new(Dialect::Delta, [Cluster].into());
+    session.hears(holding(request(Cluster), &["a@1", "b@1", "old@7"]));
+    session.hears(holding(request(Listener), &["http@1"]));
+    let clusters = session.sends(&first(), Cluster, &["a@1", "b@1"], &[]);
+    session.hears(ack(&clusters));
+    // It is its word on clusters alone.
     session.sends(&first(), Cluster, &[], &["old"]);
 }
 

@@ -67,7 +67,7 @@ fn state(response: &Response) -> String {
 
 /// Clusters, listeners, routes: settled with `first()`.
 fn settled() -> (Session, [Subscriber; 3]) {
-    let mut session = Session::new(Dialect::StateOfTheWorld);
+    let mut session = Session::new(Dialect::StateOfTheWorld, Types::new());
     let mut all = [Subscriber::new(Cluster, &[]), Subscriber::new(Listener, &[]), Subscriber::new(Route, &["routes"])];
     for one in &all {
         session.hears(one.asks());
@@ -148,7 +148,7 @@ fn a_name_that_is_not_there_is_answered_when_it_is() {
 
 #[test]
 fn a_cluster_that_is_not_there_is_missing_in_the_answer() {
-    let mut session = Session::new(Dialect::StateOfTheWorld);
+    let mut session = Session::new(Dialect::StateOfTheWorld, Types::new());
     let mut clusters = Subscriber::new(Cluster, &["a", "nope"]);
     session.hears(clusters.asks());
     let told = session.tells(&first(), Cluster, &["a@1"]);
@@ -192,7 +192,7 @@ fn a_wildcard_by_silence_ends_with_the_first_name() {
 
 #[test]
 fn no_names_of_routes_mean_no_routes() {
-    let mut session = Session::new(Dialect::StateOfTheWorld);
+    let mut session = Session::new(Dialect::StateOfTheWorld, Types::new());
     session.hears(Subscriber::new(Route, &[]).asks());
     assert_eq!(session.next(&first()), Step::Wait);
 }
@@ -273,7 +273,7 @@ fn a_refused_offer_is_taken_back_with_the_version_from_before() {
 #[test]
 fn an_envoy_that_comes_back_is_not_told_what_it_has() {
     let (_, all) = settled();
-    let mut session = Session::new(Dialect::StateOfTheWorld);
+    let mut session = Session::new(Dialect::StateOfTheWorld, Types::new());
     for one in &all {
         session.hears(one.again().asks());
     }
@@ -285,7 +285,7 @@ fn an_envoy_that_comes_back_is_not_told_what_it_has() {
 #[test]
 fn an_envoy_that_comes_back_is_told_what_is_different() {
     let (_, [clusters, listeners, routes]) = settled();
-    let mut session = Session::new(Dialect::StateOfTheWorld);
+    let mut session = Session::new(Dialect::StateOfTheWorld, Types::new());
     // A nonce of the stream before means nothing here.
     session.hears(clusters.asks());
     session.hears(listeners.again().asks());
@@ -299,8 +299,21 @@ fn an_envoy_that_comes_back_is_told_what_is_different() {
 }
 
 #[test]
+fn what_an_envoy_that_left_with_a_refusal_says_does_not_count() {
+    let (_, [clusters, listeners, routes]) = settled();
+    let mut session = Session::new(Dialect::StateOfTheWorld, [Cluster].into());
+    let mut clusters = clusters.again();
+    session.hears(clusters.asks());
+    session.hears(listeners.again().asks());
+    session.hears(routes.again().asks());
+    let told = session.tells(&first(), Cluster, &["a@1", "b@1"]);
+    session.hears(clusters.accepts(&told));
+    assert_eq!(session.next(&first()), Step::Settled);
+}
+
+#[test]
 fn a_version_of_the_unknown_is_told_everything() {
-    let mut session = Session::new(Dialect::StateOfTheWorld);
+    let mut session = Session::new(Dialect::StateOfTheWorld, Types::new());
     session.hears(DiscoveryRequest { version_info: "7".to_owned(), ..Subscriber::new(Cluster, &[]).asks() });
     let nothing = offer(1, &[]);
     session.tells(&nothing, Cluster, &[]);

@@ -4,7 +4,7 @@ use envoy_types::pb::envoy::service::discovery::v3::{DeltaDiscoveryRequest as Re
 use microgw_compiler::snapshot::ResourceType::{self, Cluster, Listener, Route, Secret};
 use microgw_xds::Outcome;
 
-use super::{DeltaTalk, REASON, Server, node, owned, refusal, url};
+use super::{DeltaTalk, FIRST, REASON, Server, node, owned, refusal, url};
 use crate::fixture::PROJECT;
 
 fn about(kind: ResourceType) -> Request {
@@ -221,6 +221,30 @@ async fn an_envoy_that_comes_back_hears_only_what_is_different() {
     talk.say(ack(&response));
     server.until_live("g1").await;
     talk.hears_nothing().await;
+}
+
+#[tokio::test]
+async fn an_envoy_that_left_with_a_refusal_hears_all_of_it_again() {
+    let server = Server::start().await;
+    let mut before = server.delta().await;
+    before.say(first(about(Cluster)));
+    let response = before.hears(Cluster, CLUSTERS, &[]).await;
+    before.say(nack(&response));
+    while server.publisher.metrics().nacks == 0 {
+        tokio::task::yield_now().await;
+    }
+    drop(before);
+    server.envoys(0).await;
+    drop(server.publish("g1", FIRST));
+    server.until_offered("g1").await;
+    for _ in 0..2 {
+        // As long as nothing was accepted.
+        let mut talk = server.delta().await;
+        talk.say(first(holding(about(Cluster), &[("pets-1", "pets=1"), ("users-1", "users=1")])));
+        talk.hears(Cluster, CLUSTERS, &[]).await;
+        drop(talk);
+        server.envoys(0).await;
+    }
 }
 
 #[tokio::test]
