@@ -210,7 +210,7 @@ pub struct Bootstrap {
     #[arg(short = 'o', long, value_name = "FILE")]
     pub output: Option<PathBuf>,
     /// How Envoy is told about changes: what changed, or the state of the world each time.
-    #[arg(long, value_enum, default_value_t = Dialect::Delta)]
+    #[arg(long, value_enum, value_name = "DIALECT", default_value_t = Dialect::Delta)]
     pub xds: Dialect,
     #[command(flatten)]
     pub remote: Remote,

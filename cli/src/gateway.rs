@@ -89,8 +89,8 @@ fn free(config: &Config) -> anyhow::Result<()> {
 }
 
 /// Serves Envoys that are started elsewhere until told to stop.
-pub async fn serve(args: &args::Serve, config: Config) -> anyhow::Result<()> {
-    remote::check(&config.remote, args.insecure)?;
+pub async fn serve(args: &args::Serve, mut config: Config) -> anyhow::Result<()> {
+    config.insecure.extend(remote::check(&config.remote, args.insecure)?);
     let directory = SocketDir::open(&socket_directory(args.sockets.as_deref(), &config))?;
     let targets = Targets::Urls(probe_urls(&config));
     let gateway = Gateway::start(&args.serving, &config, &directory.sockets(), targets).await?;

@@ -63,6 +63,11 @@ fn mutual_tls(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Option<M
     let identity = tls::identity(values, SECTION, problems);
     let client_ca = values.path(CLIENT_CA);
     let client_names = values.list(CLIENT_NAMES);
+    for name in client_names.iter().filter(|name| !is_whole_name(name)) {
+        let message =
+            format!("`{CLIENT_NAMES}` has {name:?} in it: names are compared whole, and have no `*` or blanks");
+        problems.push(ConfigDiagnostic::error(Code::BadValue, &values.origin(CLIENT_NAMES), message));
+    }
     let mut needs = |given: &str, missing: &str| {
         let message = format!("`{given}` needs `{missing}`");
         problems.push(ConfigDiagnostic::error(Code::Conflict, &values.origin(given), message));
@@ -82,6 +87,11 @@ fn mutual_tls(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Option<M
         }
         (None, None) => None,
     }
+}
+
+/// Any other would keep everybody out.
+fn is_whole_name(name: &str) -> bool {
+    !name.is_empty() && !name.contains('*') && name.chars().all(|character| character.is_ascii_graphic())
 }
 
 // === impl Remote ===

@@ -65,6 +65,14 @@ fn half_of_tls_is_none() {
 }
 
 #[test]
+fn names_are_whole() {
+    for name in ["*.example.com", "", "edge 1"] {
+        let section = format!("host = '::1'\n{TLS_FILES}\nclientNames = ['edge-1', '{name}']");
+        assert!(errors(&section)[0].contains("compared whole"), "{name}");
+    }
+}
+
+#[test]
 fn bad_addresses_and_ports_are_told() {
     assert!(errors("host = 'gateway.example.com'")[0].contains("must be an IP address"));
     assert_eq!(

@@ -25,8 +25,9 @@ pub struct Remote {
     _stop_xds: oneshot::Sender<()>,
 }
 
-/// That what is asked for can be, before anything starts. `insecure`: it was said that TLS is not wanted.
-pub fn check(settings: &Settings, insecure: bool) -> anyhow::Result<()> {
+/// That what is asked for can be, before anything starts; and what `/status` should say of it. `insecure`: it was said
+/// that TLS is not wanted.
+pub fn check(settings: &Settings, insecure: bool) -> anyhow::Result<Option<String>> {
     match (settings.host, &settings.tls, insecure) {
         (None, _, true) => bail!("`--insecure` is about Envoys on other hosts, and `remoteConfig.host` is not given"),
         (Some(_), Some(_), true) => bail!("`--insecure` contradicts `remoteConfig.certificatePath`: give one of them"),
@@ -42,9 +43,9 @@ pub fn check(settings: &Settings, insecure: bool) -> anyhow::Result<()> {
                  its HTTPS listener among it, and may ask for decisions and API keys; passwords and tokens can be READ on \
                  the way, and answers CHANGED"
             );
-            Ok(())
+            Ok(Some(format!("`--insecure`: Envoys on other hosts are served without TLS on `{host}`")))
         }
-        (None, _, false) | (Some(_), Some(_), false) => Ok(()),
+        (None, _, false) | (Some(_), Some(_), false) => Ok(None),
     }
 }
 

@@ -271,8 +271,10 @@ async fn in_the_open_only_when_told() {
     gateway.wait_until_live().await;
     guards(&mut gateway, &envoy).await;
     assert!(gateway.log().contains("WHOEVER CAN CONNECT"));
-    let (_, peer) = connected(&gateway.status().await).remove(0);
+    let status = gateway.status().await;
+    let (_, peer) = connected(&status).remove(0);
     assert!(peer.starts_with("127.0.0.1:"), "{peer}");
+    assert!(status["insecure"][0].as_str().unwrap().contains("without TLS"), "{status:#}");
 }
 
 #[tokio::test]
