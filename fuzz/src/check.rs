@@ -2,14 +2,14 @@
 //! naive reading of the policy says about each.
 
 use std::collections::HashMap;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use arbitrary::{Result, Unstructured};
 use envoy_types::pb::envoy::service::auth::v3::attribute_context::{HttpRequest, Request};
 use envoy_types::pb::envoy::service::auth::v3::check_response::HttpResponse;
 use envoy_types::pb::envoy::service::auth::v3::{AttributeContext, CheckRequest, CheckResponse};
-use microgw_engine::KeySource;
+use microgw_engine::{KeySet, KeySource};
 use microgw_extproc::authz::{Decider, RULE_KEY};
 use microgw_extproc::fact_cache::FactCache;
 use microgw_extproc::keys::{IssuerKeys, KeyStore, KeyTiming, Transport};
@@ -196,7 +196,7 @@ impl Question {
 
 pub fn run(data: &[u8]) -> Reached {
     let Ok(question) = Question::arbitrary(&mut Unstructured::new(data)) else { return "refused" };
-    let answer = ask(&question.book, question.request());
+    let answer = ask(&question.book, &question.request());
     if question.rule != format!("{:032x}", 1) {
         assert_eq!(status(&answer), 500, "another rule than the route's: {question:?}");
         return "unknown rule";
@@ -246,28 +246,50 @@ pub fn run(data: &[u8]) -> Reached {
     }
 }
 
-/// Asks a service that knows these rules alone, twice: what it remembers must not change its mind.
-pub fn ask(book: &proto::RuleBook, question: CheckRequest) -> CheckResponse {
-    static RUNTIME: LazyLock<Runtime> =
-        LazyLock::new(|| tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap());
-    let metrics = Metrics::new();
-    let pinned = |source, keys: &LazyLock<Arc<microgw_engine::KeySet>>| {
-        let pinned = microgw_engine::KeySet::clone(keys);
-        IssuerKeys { source, location: None, pinned }
-    };
-    let issuers = [pinned(KeySource::Issuer(IDP.into()), &ACCESS_KEYS), pinned(KeySource::ApiKeys, &API_KEYS)];
-    let rules = Arc::new(RuleStore::default());
-    rules.load(book).expect("the rules are sound");
-    RUNTIME.block_on(async {
-        let keys = KeyStore::start(issuers, KeyTiming::default(), &Transport::default(), &metrics).unwrap();
-        let facts = FactCache::new(16, Duration::from_secs(600));
-        let decider = Decider::new(rules, facts, keys, Arc::clone(&metrics), Decider::DEADLINE);
-        let first = decider.check(question.clone()).await;
-        let second = decider.check(question).await;
-        assert_eq!(status(&first), status(&second), "what is remembered changes the decision");
-        assert!(metrics.render(vec![], Exposition::Plain).contains("microgw_panics_total 0"), "the service panicked");
-        second
-    })
+static RUNTIME: LazyLock<Runtime> =
+    LazyLock::new(|| tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap());
+
+/// Two services: one that remembers tokens, and one that does not.
+static SERVICES: LazyLock<Mutex<[Service; 2]>> = LazyLock::new(|| Mutex::new([Service::start(16), Service::start(0)]));
+
+struct Service {
+    decider: Decider,
+    rules: Arc<RuleStore>,
+    metrics: Arc<Metrics>,
+}
+
+// === impl Service ===
+
+impl Service {
+    fn start(remembered: usize) -> Service {
+        let pinned = |source, keys: &Arc<KeySet>| IssuerKeys { source, location: None, pinned: KeySet::clone(keys) };
+        let issuers = [pinned(KeySource::Issuer(IDP.into()), &ACCESS_KEYS), pinned(KeySource::ApiKeys, &API_KEYS)];
+        let (metrics, rules) = (Metrics::new(), Arc::new(RuleStore::default()));
+        let keys = RUNTIME.block_on(async {
+            KeyStore::start(issuers, KeyTiming::default(), &Transport::default(), &metrics).unwrap()
+        });
+        let facts = FactCache::new(remembered, Duration::from_secs(600));
+        let decider = Decider::new(Arc::clone(&rules), facts, keys, Arc::clone(&metrics), Decider::DEADLINE);
+        Service { decider, rules, metrics }
+    }
+
+    fn ask(&self, book: &proto::RuleBook, question: CheckRequest) -> CheckResponse {
+        // In the place of those before.
+        self.rules.load(book).expect("the rules are sound");
+        let answer = RUNTIME.block_on(self.decider.check(question));
+        let panics = "microgw_panics_total 0";
+        assert!(self.metrics.render(vec![], Exposition::Plain).contains(panics), "the service panicked");
+        answer
+    }
+}
+
+/// Asks services that know these rules alone. What they remember must not change their mind.
+pub fn ask(book: &proto::RuleBook, question: &CheckRequest) -> CheckResponse {
+    // One book at a time. A test that failed has said so.
+    let services = SERVICES.lock().unwrap_or_else(PoisonError::into_inner);
+    let [remembers, forgets] = services.each_ref().map(|service| service.ask(book, question.clone()));
+    assert_eq!(status(&remembers), status(&forgets), "what is remembered changes the decision: {question:?}");
+    remembers
 }
 
 /// As Envoy takes it: what is not clearly allowed is not 200.

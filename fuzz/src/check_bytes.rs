@@ -38,7 +38,7 @@ static BOOK: LazyLock<proto::RuleBook> = LazyLock::new(|| {
 
 pub fn run(data: &[u8]) -> Reached {
     let Ok(question) = CheckRequest::decode(data) else { return "no message" };
-    match status(&ask(&BOOK, question)) {
+    match status(&ask(&BOOK, &question)) {
         401 | 403 => "refused",
         500 => "nothing known",
         other => panic!("{other} for what nobody signed"),

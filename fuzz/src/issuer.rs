@@ -80,7 +80,9 @@ pub fn run(data: &[u8]) -> Reached {
         (answer.status(), answer.into_body().collect().await.unwrap().to_bytes())
     });
     let body = String::from_utf8(body.to_vec()).expect("the answer is no text");
-    assert!(!body.contains(PASSWORD), "the answer tells the password");
+    // What is wrong with a body is said in its own words.
+    let said = String::from_utf8_lossy(data).contains(PASSWORD);
+    assert!(said || !body.contains(PASSWORD), "the answer tells the password");
     match status {
         StatusCode::OK => {
             assert!(known, "a key for who does not know the password");

@@ -88,22 +88,29 @@ pub fn run(data: &[u8]) -> Reached {
         ..Sources::default()
     };
     let reached = judge(&plain);
-    for secret in
-        [CANARY.to_owned(), format!("@sha256:{{{CANARY}}}"), format!("$argon2id${CANARY}"), format!("{CANARY}\" x")]
-    {
-        let mut sources = plain.clone();
-        let user = format!("\n[b7a.users.canary]\npassword = \"{secret}\"\n");
-        sources.file = Some((PathBuf::from("conf/micro-gw.conf"), format!("{file}{user}")));
-        judge(&sources);
-        sources.file = Some((PathBuf::from("conf/micro-gw.conf"), format!("{user}{file}")));
-        judge(&sources);
-        let mut sources = plain.clone();
-        sources.environment.push(("b7a_users_canary_password".to_owned(), secret.clone()));
-        judge(&sources);
-        let mut sources = plain.clone();
-        sources.overrides.push(format!("--b7a.users.canary.password={secret}"));
-        judge(&sources);
+    // libFuzzer reads what strings are compared with.
+    if text.contains(CANARY) {
+        return reached;
     }
+    let forms =
+        [CANARY.to_owned(), format!("@sha256:{{{CANARY}}}"), format!("$argon2id${CANARY}"), format!("{CANARY}\" x")];
+    let secret = &forms[data.len() % forms.len()];
+    let with = |change: &dyn Fn(&mut Sources)| {
+        let mut sources = plain.clone();
+        change(&mut sources);
+        judge(&sources);
+    };
+    let user = format!("\n[b7a.users.canary]\npassword = \"{secret}\"\n");
+    let conf = |text: String| Some((PathBuf::from("conf/micro-gw.conf"), text));
+    with(&|sources| sources.file = conf(format!("{file}{user}")));
+    with(&|sources| sources.file = conf(format!("{user}{file}")));
+    with(&|sources| sources.environment.push(("b7a_users_canary_password".to_owned(), secret.clone())));
+    with(&|sources| sources.overrides.push(format!("--b7a.users.canary.password={secret}")));
+    // Kept elsewhere.
+    with(&|sources| {
+        sources.environment.push(("CANARY".to_owned(), secret.clone()));
+        sources.overrides.push("--b7a.users.canary.password=$env{CANARY}".to_owned());
+    });
     reached
 }
 
