@@ -13,13 +13,17 @@ UPDATE ?=
 
 TOOLS := target/tools
 DENY_VERSION := 0.20.2
+SBOM := $(TOOLS)/sbom
 DENY := $(TOOLS)/cargo-deny-$(DENY_VERSION)/bin/cargo-deny
 
 help:
 	@echo "make demo          a guarded petstore on a real Envoy, in the foreground"
 	@echo "make test          unit, snapshot and end-to-end tests, and the cost of a cached decision"
-	@echo "make lint          format, clippy, house rules, licences, bans, duplicates; advisories where they can be had"
+	@echo "make lint          format, clippy, house rules, what dependencies may be; advisories where they can be had"
 	@echo "make bench         the numbers of docs/performance.md, in under ten minutes; BENCH=\"lookup guarded\" for parts"
+	@echo "make release       the program that is passed on, in target/dist/"
+	@echo "make reproducible  the release, built twice and compared"
+	@echo "make sbom          what is in it, as CycloneDX: target/micro-gw.cdx.json"
 	@echo "make audit         known vulnerabilities of dependencies (needs the RustSec database)"
 	@echo "make instructions  the cost of a cached decision alone; UPDATE=1 writes new ceilings"
 	@echo "make fuzz          every parser under libFuzzer for FUZZ_SECONDS (60) each, on stable Rust; TARGETS=\"token\" for some"
@@ -45,6 +49,27 @@ $(DENY):
 packages:
 	@./.ci/packages valgrind
 
+# The program that is passed on, in target/dist/: the same bytes wherever it is built.
+release:
+	@./.ci/packages binutils
+	CARGO="$(CARGO)" ./.ci/release
+
+# Builds it twice, in two folders, and compares.
+reproducible:
+	@./.ci/packages binutils
+	CARGO="$(CARGO)" ./.ci/reproducible
+
+# What is in it: target/micro-gw.cdx.json.
+sbom: $(SBOM)
+	$(SBOM)/bin/python .ci/sbom.py
+
+$(SBOM): sbom.requirements.txt
+	@rm -rf $(SBOM)
+	$(PYTHON) -m venv $(SBOM)
+	$(SBOM)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --only-binary=:all: \
+		--requirement sbom.requirements.txt
+	@touch $(SBOM)
+
 demo: $(ENVOY)
 	$(CARGO) build --release --package micro-gw
 	./demo.sh target/release/micro-gw
@@ -56,12 +81,13 @@ test: $(ENVOY) packages
 instructions: packages
 	$(CARGO) run --quiet --profile gate --package microgw-instructions -- $(if $(UPDATE),--update)
 
-lint: $(DENY)
+lint: $(DENY) $(SBOM)
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --features microgw-fuzz/programs -- -D warnings
 	./.ci/house-rules
 	$(DENY) check --deny warnings bans licenses sources
 	./.ci/advisories $(DENY)
+	@$(MAKE) --no-print-directory sbom
 
 audit: $(DENY)
 	AUDIT=required ./.ci/advisories $(DENY)
@@ -82,4 +108,4 @@ clean:
 	$(CARGO) clean
 	rm -rf .envoy
 
-.PHONY: help envoy packages demo test instructions lint audit bench fuzz doc clean
+.PHONY: help envoy packages release reproducible sbom demo test instructions lint audit bench fuzz doc clean
