@@ -169,7 +169,8 @@ fn settings(http_port: u16) -> Settings {
             require_allowed_apis: false,
         },
         api_key_issuer: true,
-        access_log: Some(AccessLog { path: ACCESS_LOG.to_owned() }),
+        access_log: Some(AccessLog { path: ACCESS_LOG.to_owned(), caller: true }),
+        tracing: None,
         backends: Backends::default(),
         user_agent: None,
     }

@@ -78,6 +78,8 @@ pub struct Config {
     pub log_level: LevelFilter,
     pub log_format: LogFormat,
     pub access_log: Option<settings::AccessLog>,
+    /// `None`: nothing is traced.
+    pub tracing: Option<settings::Tracing>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -274,6 +276,7 @@ impl Config {
             api_keys: self.api_keys.clone(),
             api_key_issuer: self.api_key_issuer.is_some(),
             access_log: self.access_log.clone(),
+            tracing: self.tracing.clone(),
             backends: settings::Backends {
                 trust: material.backend_trust,
                 identity: material.backend_identity,

@@ -24,6 +24,7 @@ use microgw_compiler::model::Model;
 use microgw_compiler::settings::Settings;
 use microgw_compiler::snapshot::{Fallbacks, Snapshot};
 use microgw_envoy::{Admin, AdminError, Bootstrap, Launch, LogLevel, SocketDir, SocketPaths, Supervisor, sockets};
+use microgw_extproc::traces::SpanCounts;
 use microgw_xds::{Candidate, Outcome, Publisher, Rejection, Xds};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
@@ -42,7 +43,7 @@ use crate::output;
 use crate::stop;
 
 /// Serves with an Envoy of our own until told to stop.
-pub async fn run(args: &args::Run, mut config: Config) -> anyhow::Result<()> {
+pub async fn run(args: &args::Run, mut config: Config, spans: Option<&SpanCounts>) -> anyhow::Result<()> {
     if config.remote.host.take().is_some() {
         tracing::warn!("`remoteConfig` has no effect with `run`: `serve` serves Envoys on other hosts");
     }
@@ -58,6 +59,9 @@ pub async fn run(args: &args::Run, mut config: Config) -> anyhow::Result<()> {
     let paths = directory.sockets();
     let admin = Admin::new(&paths.admin);
     let gateway = Gateway::start(&args.serving, &config, &paths, Targets::Envoy(admin.clone())).await?;
+    if let Some(counts) = spans {
+        gateway.services.metrics().show_spans(counts);
+    }
     let bootstrap = Bootstrap {
         overload: config.envoy.overload,
         ..Bootstrap::local("micro-gw", gateway.publisher.project(), &paths)
@@ -89,11 +93,14 @@ fn free(config: &Config) -> anyhow::Result<()> {
 }
 
 /// Serves Envoys that are started elsewhere until told to stop.
-pub async fn serve(args: &args::Serve, mut config: Config) -> anyhow::Result<()> {
+pub async fn serve(args: &args::Serve, mut config: Config, spans: Option<&SpanCounts>) -> anyhow::Result<()> {
     config.insecure.extend(remote::check(&config.remote, args.insecure)?);
     let directory = SocketDir::open(&socket_directory(args.sockets.as_deref(), &config))?;
     let targets = Targets::Urls(probe_urls(&config));
     let gateway = Gateway::start(&args.serving, &config, &directory.sockets(), targets).await?;
+    if let Some(counts) = spans {
+        gateway.services.metrics().show_spans(counts);
+    }
     gateway.serve(&args.serving, None).await
 }
 
@@ -235,11 +242,13 @@ impl Gateway {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut changes = watch::Changes::of(args.watch.then_some(&self.source))?;
-        let announcer = tokio::spawn(self.observer.clone().announce(args.output, envoy, self.services.admin_address()));
+        let mut rotated = signal(SignalKind::user_defined1())?;
+        let announcer =
+            tokio::spawn(self.observer.clone().announce(args.output, envoy.clone(), self.services.admin_address()));
         let mut certificates = self.watch_certificates();
         // What cannot be loaded at the start is an error; later, the last good generation keeps serving.
         let publishing = Publishing::begin(self.services.metrics());
-        let first = Arc::new(publishing.span.in_scope(|| self.source.load())?);
+        let first = Arc::new(publishing.load(|| self.source.load())?);
         let mut latest = None;
         let mut wanted = Wanted { artifact: Some((first, publishing)), certificates: false };
         loop {
@@ -249,7 +258,11 @@ impl Gateway {
                 _ = interrupt.recv() => break,
             }
             tokio::select! {
-                _ = hangup.recv() => wanted = Wanted { artifact: self.load().await?, certificates: true },
+                _ = hangup.recv() => {
+                    reopen_logs(envoy.as_ref()).await;
+                    wanted = Wanted { artifact: self.load().await?, certificates: true };
+                }
+                _ = rotated.recv() => reopen_logs(envoy.as_ref()).await,
                 () = changes.next() => wanted.artifact = self.load().await?,
                 () = certificates.changed() => wanted.certificates = true,
                 _ = terminate.recv() => break,
@@ -277,10 +290,10 @@ impl Gateway {
     /// `None`: it cannot be loaded, which has been said.
     async fn load(&self) -> anyhow::Result<Option<(Arc<Loaded>, Publishing)>> {
         let (source, publishing) = (self.source.clone(), Publishing::begin(self.services.metrics()));
-        let span = publishing.span.clone();
-        Ok(match tokio::task::spawn_blocking(move || span.in_scope(|| source.load())).await? {
-            Ok(loaded) => Some((Arc::new(loaded), publishing)),
-            Err(error) => {
+        let loading = move || (publishing.load(|| source.load()), publishing);
+        Ok(match tokio::task::spawn_blocking(loading).await? {
+            (Ok(loaded), publishing) => Some((Arc::new(loaded), publishing)),
+            (Err(error), publishing) => {
                 publishing.failed();
                 if !error.is::<crate::build::DoesNotBuild>() {
                     tracing::error!("{error:#}");
@@ -307,13 +320,23 @@ impl Gateway {
             last_live.made(&snapshot, &loaded, fallbacks, previous.as_ref());
             Ok(snapshot)
         };
-        let first = reassemble.clone();
-        let snapshot = match tokio::task::spawn_blocking(move || first(&Fallbacks::new())).await {
+        let (first, span) = (reassemble.clone(), tracing::info_span!("assemble"));
+        let snapshot = match tokio::task::spawn_blocking(move || span.in_scope(|| first(&Fallbacks::new()))).await {
             Ok(Ok(snapshot)) => snapshot,
             Ok(Err(error)) => return Outcome::Rejected(Rejection::Reassembly(error)),
             Err(_) => return Outcome::Rejected(Rejection::Reassembly("assembling failed".to_owned())),
         };
         self.publisher.publish(Candidate { snapshot, reassemble: Arc::new(reassemble) }).await
+    }
+}
+
+/// The access log may have been renamed: Envoy opens it by its name again. An Envoy that was started elsewhere is told by
+/// whoever started it.
+async fn reopen_logs(envoy: Option<&Admin>) {
+    if let Some(envoy) = envoy
+        && let Err(error) = envoy.post("/reopen_logs").await
+    {
+        tracing::warn!(%error, "Envoy did not open its access log again");
     }
 }
 

@@ -6,6 +6,7 @@ use std::io::Write as _;
 use std::panic::PanicHookInfo;
 use std::sync::OnceLock;
 
+use microgw_extproc::traces::{self, Traces};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::filter::{FilterFn, LevelFilter};
@@ -21,6 +22,8 @@ use micro_gw::config::LogFormat;
 struct Log<W> {
     format: LogFormat,
     colour: bool,
+    /// Spans have ids.
+    traced: bool,
     write: W,
 }
 
@@ -36,12 +39,13 @@ pub fn say(level: Level, text: &str) {
     }
 }
 
-/// Starts it for the whole process.
-pub fn start(level: LevelFilter, format: LogFormat) {
+/// Starts it for the whole process; spans leave as `traces`, where there are any.
+pub fn start(level: LevelFilter, format: LogFormat, traces: Option<&Traces>) {
     let colour = format == LogFormat::Human && output::colour();
     // A reader that went away is not our problem.
     let write = |line: &str| drop(std::io::stderr().lock().write_all(line.as_bytes()));
-    Registry::default().with(Log { format, colour, write }.with_filter(filter(level))).init();
+    let log = Log { format, colour, traced: traces.is_some(), write }.with_filter(filter(level)).boxed();
+    Registry::default().with([log].into_iter().chain(traces.map(Traces::layer)).collect::<Vec<_>>()).init();
     std::panic::set_hook(Box::new(panicked));
     // There is but one start.
     let _ = STARTED.set(format);
@@ -57,14 +61,9 @@ fn panicked(panic: &PanicHookInfo<'_>) {
 /// Events up to `level`. Our own spans pass at any level, for they say where an event belongs.
 fn filter(level: LevelFilter) -> FilterFn<impl Fn(&Metadata<'_>) -> bool> {
     let passes = move |metadata: &Metadata<'_>| {
-        if metadata.is_span() { is_ours(metadata) } else { *metadata.level() <= level }
+        if metadata.is_span() { traces::is_ours(metadata) } else { *metadata.level() <= level }
     };
     FilterFn::new(passes).with_max_level_hint(level.max(LevelFilter::INFO))
-}
-
-/// Spans that tell what the gateway does. Other crates have theirs, of every frame and every poll.
-fn is_ours(metadata: &Metadata<'_>) -> bool {
-    *metadata.level() <= Level::INFO && ["micro_gw", "microgw"].iter().any(|name| metadata.target().starts_with(name))
 }
 
 // === impl Log ===
@@ -98,7 +97,9 @@ where
             name: span.name(),
             fields: span.extensions().get::<Fields>().cloned().unwrap_or_default(),
         });
-        let line = Line { metadata: event.metadata(), fields, scopes: scopes.collect() };
+        let scopes = scopes.collect();
+        let trace = context.event_span(event).filter(|_| self.traced).and_then(|span| traces::ids(&span.id()));
+        let line = Line { metadata: event.metadata(), fields, scopes, trace };
         (self.write)(&match self.format {
             LogFormat::Human => line.human(self.colour),
             LogFormat::Json => line.json(),

@@ -25,7 +25,9 @@ use std::process::ExitCode;
 
 use args::{Cli, Command, Gateway, Page};
 use clap::{CommandFactory as _, Parser as _};
-use micro_gw::config;
+use micro_gw::{certificates, config};
+use microgw_compiler::settings::Protocol;
+use microgw_extproc::traces::{Destination, SpanCounts, Traces};
 use tracing::Level;
 
 #[global_allocator]
@@ -78,13 +80,9 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Init(args) => runtime()?.block_on(init::init(&args)),
         Command::Build(args) => build::build(&args),
         Command::Check(args) => build::check(&args),
-        Command::Run(args) => {
-            let config = service_settings(&args.serving)?;
-            service_runtime()?.block_on(gateway::run(&args, config))
-        }
+        Command::Run(args) => service(&args.serving, async |config, spans| gateway::run(&args, config, spans).await),
         Command::Serve(args) => {
-            let config = service_settings(&args.serving)?;
-            service_runtime()?.block_on(gateway::serve(&args, config))
+            service(&args.serving, async |config, spans| gateway::serve(&args, config, spans).await)
         }
         Command::Bootstrap(args) => {
             let config = settings(&args.target, &args.settings, false)?;
@@ -122,16 +120,44 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
     }
 }
 
-/// The settings of a service, which logs from here on.
-fn service_settings(serving: &args::Serving) -> anyhow::Result<config::Config> {
+/// A service: logs from when its settings are known, and sends its last spans when it has ended.
+fn service(
+    serving: &args::Serving,
+    serve: impl AsyncFnOnce(config::Config, Option<&SpanCounts>) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     let kept = allocator::be_thrifty();
     let loaded = load(&serving.target, &serving.settings, serving.compile.allow_unenforced)?;
-    logging::start(loaded.config.log_level, loaded.config.log_format);
+    let runtime = service_runtime()?;
+    let destination = destination(&loaded.config)?;
+    let traces = destination.map(|destination| Traces::start(destination, runtime.handle())).transpose()?;
+    logging::start(loaded.config.log_level, loaded.config.log_format, traces.as_ref());
     let config = remarked(loaded);
     if let Err(error) = kept {
         tracing::warn!(%error, "memory that was freed is not given back");
     }
-    Ok(config)
+    let ended = runtime.block_on(serve(config, traces.as_ref().map(Traces::counts)));
+    if let Some(traces) = traces {
+        traces.finish();
+    }
+    ended
+}
+
+/// Where the service's own spans go: where Envoy's do.
+fn destination(config: &config::Config) -> anyhow::Result<Option<Destination>> {
+    let Some(settings) = &config.tracing else { return Ok(None) };
+    let authorities =
+        if settings.collector.tls { certificates::backend_trust(config.trust.backends.as_ref())? } else { None };
+    let (url, http) = match settings.protocol {
+        Protocol::Grpc => (settings.base_url(), false),
+        Protocol::Http => (settings.traces_url(), true),
+    };
+    Ok(Some(Destination {
+        url,
+        http,
+        headers: settings.headers.iter().map(|header| (header.name.clone(), header.value.clone())).collect(),
+        authorities: authorities.map(|store| store.0),
+        service_name: settings.service_name.clone(),
+    }))
 }
 
 /// The settings for `target`: a project's own conf/ is looked at, too.

@@ -187,6 +187,7 @@ fn kind(kind: Kind) -> String {
         Kind::Bool => "`true` or `false`".to_owned(),
         Kind::Integer(least, most) => format!("{least} to {most}"),
         Kind::Number => "a number".to_owned(),
+        Kind::Ratio => "a number from 0 to 1".to_owned(),
         Kind::Text => "text".to_owned(),
         Kind::Secret => "*secret*".to_owned(),
         Kind::Path => "a path".to_owned(),

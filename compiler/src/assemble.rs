@@ -13,6 +13,7 @@ mod secrets;
 mod substitute;
 mod table;
 mod tls;
+mod tracing;
 mod tree;
 mod wire;
 
@@ -50,7 +51,7 @@ pub fn assemble(input: Input<'_>) -> Snapshot {
     let generation = generation(input);
     let answers = Answers::new(&input.model.error_templates);
     let mut rules = Rules::new(input.settings, &answers);
-    let mut routes = Routes::default();
+    let mut routes = Routes { described: input.settings.tells_of_requests(), ..Routes::default() };
     let substituted;
     let model = if input.fallbacks.is_empty() {
         input.model
@@ -74,6 +75,11 @@ pub fn assemble(input: Input<'_>) -> Snapshot {
         .iter()
         .map(|(name, endpoint)| (name.clone(), clusters::cluster(endpoint, backends)))
         .collect::<BTreeMap<_, _>>();
+    let collector = input.settings.tracing.as_ref();
+    clusters
+        .extend(collector.map(|settings| (names::COLLECTOR_CLUSTER.into(), tracing::cluster(settings, &backends.tls))));
+    let verified = tls && backends.verification != Verification::Nothing
+        || collector.is_some_and(|settings| settings.collector.tls);
     let (table, references) = routes.encode();
 
     let mut resources = Resources::new();
@@ -87,9 +93,10 @@ pub fn assemble(input: Input<'_>) -> Snapshot {
     }
     let identity = secrets::identity(names::IDENTITY_SECRET, &input.settings.listeners.identity);
     let mut secrets = BTreeMap::from([(names::IDENTITY_SECRET.into(), identity)]);
-    if let Some(store) = backends.trust.as_ref().filter(|_| tls && backends.verification != Verification::Nothing) {
+    if let Some(store) = backends.trust.as_ref().filter(|_| verified) {
         secrets.insert(names::BACKEND_TRUST_SECRET.into(), secrets::trust(store));
     }
+    secrets.extend(collector.into_iter().flat_map(tracing::header_secrets));
     if let Some(identity) = backends.identity.as_ref().filter(|_| tls) {
         let secret = secrets::identity(names::BACKEND_IDENTITY_SECRET, identity);
         secrets.insert(names::BACKEND_IDENTITY_SECRET.into(), secret);

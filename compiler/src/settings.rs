@@ -6,6 +6,8 @@ mod backends;
 use std::fmt;
 use std::net::IpAddr;
 
+use crate::model::BackendUrl;
+
 pub use backends::{Backends, Proxy, Verification};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +20,8 @@ pub struct Settings {
     /// `/apikey` is served on the HTTPS listener.
     pub api_key_issuer: bool,
     pub access_log: Option<AccessLog>,
+    /// `None`: no request has a span.
+    pub tracing: Option<Tracing>,
     pub backends: Backends,
     /// Client's `User-Agent` for backends. `None`: as it comes; empty: none.
     pub user_agent: Option<String>,
@@ -125,6 +129,68 @@ pub struct ApiKeys {
 pub struct AccessLog {
     /// File that Envoy appends JSON lines to; `/dev/stdout` for the console.
     pub path: String,
+    /// Say who called.
+    pub caller: bool,
+}
+
+/// Which requests are traced, and where their spans go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tracing {
+    pub collector: BackendUrl,
+    pub protocol: Protocol,
+    /// Sent to the collector.
+    pub headers: Vec<SecretHeader>,
+    /// Requests of 10,000.
+    pub sampling: u32,
+    /// A client may say which trace its request belongs to, and whether that is recorded.
+    pub trust_clients: bool,
+    pub service_name: String,
+}
+
+/// How OTLP travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    Grpc,
+    Http,
+}
+
+/// Its value is part of the snapshot, never of its generation.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SecretHeader {
+    /// Lower-case.
+    pub name: String,
+    pub value: String,
+}
+
+// === impl Settings ===
+
+impl Settings {
+    /// Whether anything tells of requests by API and operation: only then routes say what they belong to.
+    pub fn tells_of_requests(&self) -> bool {
+        self.access_log.is_some() || self.tracing.is_some()
+    }
+}
+
+// === impl Tracing ===
+
+impl Tracing {
+    /// Of the collector, for gRPC.
+    pub fn base_url(&self) -> String {
+        let BackendUrl { tls, host, port, path } = &self.collector;
+        let (scheme, host) = (if *tls { "https" } else { "http" }, crate::url::bracketed(host));
+        format!("{scheme}://{host}:{port}{path}")
+    }
+
+    /// Where spans are sent over HTTP.
+    pub fn traces_url(&self) -> String {
+        format!("{}/v1/traces", self.base_url())
+    }
+}
+
+impl fmt::Debug for SecretHeader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SecretHeader").field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 /// A hash: it takes part in the generation, and a bundle is 200 KB.

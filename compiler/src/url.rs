@@ -81,6 +81,11 @@ pub fn is_normal_path(path: &str) -> bool {
     })
 }
 
+/// A host as it stands in a URL.
+pub fn bracketed(host: &str) -> String {
+    if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
+}
+
 /// A DNS name in lower case, or an address without brackets.
 pub fn is_host(host: &str) -> bool {
     if let Ok(address) = host.parse::<Ipv6Addr>() {

@@ -92,6 +92,8 @@ pub struct Deny<'a> {
     pub cause: Option<TokenError>,
     /// Values of `WWW-Authenticate`.
     pub challenges: &'a [Box<str>],
+    /// Who calls, where a credential was genuine and still not enough.
+    pub identity: Option<Arc<TokenFacts>>,
 }
 
 /// The state machine of one request.
@@ -321,6 +323,15 @@ impl<'a> Exchange<'a> {
         }))
     }
 
+    /// Of the credentials whose signature holds, the one that says most about the caller.
+    fn genuine(&self) -> Option<Arc<TokenFacts>> {
+        let verified = self.slots.iter().enumerate().filter_map(|(credential, slot)| match slot {
+            Slot::Verified(facts) => Some((self.kind(credential) == CredentialKind::AccessToken, facts)),
+            Slot::Presented(_) | Slot::Refused(_) => None,
+        });
+        verified.max_by_key(|(says_more, _)| *says_more).map(|(_, facts)| Arc::clone(facts))
+    }
+
     fn deny(&self, failure: Failure) -> Step<'a> {
         let policy = &self.rule.policy;
         let challenges = match (failure.reason.fault().status(), failure.challenge) {
@@ -334,7 +345,8 @@ impl<'a> Exchange<'a> {
             }
             _ => &[],
         };
-        Step::Done(Decision::Deny(Deny { reason: failure.reason, cause: failure.cause, challenges }))
+        let Failure { reason, cause, .. } = failure;
+        Step::Done(Decision::Deny(Deny { reason, cause, challenges, identity: self.genuine() }))
     }
 }
 

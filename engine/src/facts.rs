@@ -34,6 +34,7 @@ pub struct TokenFacts {
     pub(crate) expires: Option<UnixTime>,
     pub(crate) subject: Option<Box<str>>,
     pub(crate) client: Option<Box<str>>,
+    pub(crate) id: Option<Box<str>>,
     pub(crate) key_type: KeyType,
     pub(crate) scopes: Box<[Box<str>]>,
     /// `None`: not limited.
@@ -55,6 +56,18 @@ pub struct ApiGrant {
     pub name: Box<str>,
     /// `*`: every version.
     pub version: Box<str>,
+}
+
+// === impl KeyType ===
+
+impl KeyType {
+    /// As tokens call it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            KeyType::Production => "PRODUCTION",
+            KeyType::Sandbox => "SANDBOX",
+        }
+    }
 }
 
 // === impl TokenDigest ===
@@ -86,13 +99,19 @@ impl TokenFacts {
         self.client.as_deref()
     }
 
+    /// `jti` of an API key: names the key, and opens nothing.
+    pub fn key_id(&self) -> Option<&str> {
+        self.id.as_deref()
+    }
+
     pub fn key_type(&self) -> KeyType {
         self.key_type
     }
 
     /// Bytes that a cache should count for this entry.
     pub fn weight(&self) -> usize {
-        let texts = self.subject.iter().chain(&self.client).chain(&self.scopes).map(|text| text.len() + 16);
+        let texts =
+            self.subject.iter().chain(&self.client).chain(&self.id).chain(&self.scopes).map(|text| text.len() + 16);
         let grants = self
             .allowed_apis
             .iter()

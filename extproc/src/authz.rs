@@ -1,6 +1,7 @@
 //! The ext_authz service: one question per request, answered from memory wherever possible.
 
 mod answer;
+mod description;
 mod server;
 
 use std::panic::AssertUnwindSafe;
@@ -10,10 +11,11 @@ use std::time::Duration;
 use envoy_types::pb::envoy::service::auth::v3::authorization_server::Authorization;
 use envoy_types::pb::envoy::service::auth::v3::{CheckRequest, CheckResponse};
 use futures_util::FutureExt as _;
-use microgw_engine::{Answer, Decision, Exchange, Lookup, Reason, RequestHead, Rule, Step};
+use microgw_engine::{Answer, Decision, Deny, Exchange, Lookup, Reason, RequestHead, Rule, Step};
 use microgw_faults::Form;
 use tokio::time::{Instant, timeout_at};
 use tonic::{Request, Response, Status};
+use tracing::{Instrument as _, Span, field};
 
 use crate::clock::now;
 use crate::fact_cache::FactCache;
@@ -21,6 +23,8 @@ use crate::keys::KeyStore;
 use crate::metrics::{LookupOutcome, Metrics, Outcome};
 use crate::rule_store::{Armed, RuleStore};
 use crate::seldom::Seldom;
+use crate::traces;
+pub use description::Description;
 pub use server::{AuthzServer, StartError};
 
 /// The key of the route's context extensions that holds the rule's id.
@@ -34,6 +38,10 @@ pub struct Decider {
     pub metrics: Arc<Metrics>,
     /// For all lookups of one decision together.
     pub deadline: Duration,
+    /// What Envoy is told about each decision.
+    pub description: Description,
+    /// Continue the traces that Envoy began.
+    pub traced: bool,
     unknown_rules: Seldom,
 }
 
@@ -49,12 +57,30 @@ impl Decider {
         deadline: Duration,
     ) -> Decider {
         metrics.show(&facts, &rules);
-        Decider { rules, facts, keys, metrics, deadline, unknown_rules: Seldom::default() }
+        let (description, unknown_rules) = (Description::default(), Seldom::default());
+        Decider { rules, facts, keys, metrics, deadline, description, traced: false, unknown_rules }
     }
 
     /// Answers one question. Does not fail: what goes wrong is a fault in the answer.
     pub async fn check(&self, question: CheckRequest) -> CheckResponse {
-        self.isolate(self.decide(question)).await
+        let untraced = Span::none();
+        self.isolate(self.decide(question, &untraced)).await
+    }
+
+    /// The same as part of a trace.
+    async fn check_within(&self, parent: traces::Parent, question: CheckRequest) -> CheckResponse {
+        let span = tracing::info_span!(
+            "decision",
+            otel.kind = "server",
+            otel.status_code = field::Empty,
+            microgw.api = field::Empty,
+            microgw.version = field::Empty,
+            microgw.operation = field::Empty,
+            microgw.reason = field::Empty,
+            microgw.cached = field::Empty,
+        );
+        traces::continues(&span, parent);
+        self.isolate(self.decide(question, &span)).instrument(span.clone()).await
     }
 
     /// A panic costs the request that caused it, and nothing else.
@@ -66,7 +92,7 @@ impl Decider {
         })
     }
 
-    async fn decide(&self, question: CheckRequest) -> CheckResponse {
+    async fn decide(&self, question: CheckRequest, span: &Span) -> CheckResponse {
         let started = Instant::now();
         let Some(attributes) = question.attributes else { return self.refuse(Reason::Internal, None) };
         let id = attributes.context_extensions.get(RULE_KEY).map_or("", String::as_str);
@@ -77,6 +103,9 @@ impl Decider {
             return self.refuse(Reason::UnknownRule, None);
         };
         let rule = &*armed.rule;
+        span.record("microgw.api", &*rule.api().name);
+        span.record("microgw.version", &*rule.api().version);
+        span.record("microgw.operation", rule.operation());
         let Some(http) = attributes.request.and_then(|request| request.http) else {
             return self.refuse(Reason::Internal, Some(rule));
         };
@@ -87,24 +116,34 @@ impl Decider {
             match step {
                 Step::Done(decision) => {
                     self.count(&armed, &decision, started);
-                    return match decision {
-                        Decision::Allow(allow) => answer::allowed(allow, rule),
+                    tell(span, &decision, deadline.is_none());
+                    let dynamic_metadata = self.description.of(&decision);
+                    let answer = match decision {
+                        Decision::Allow(allow) => answer::allowed(allow),
                         Decision::Deny(deny) => {
                             let header = |name: &str| http.headers.get(name).map(String::as_str);
                             let form = Form::asked(header("accept"), header("content-type"));
                             answer::denied(&deny, form, Some(rule))
                         }
                     };
+                    return CheckResponse { dynamic_metadata, ..answer };
                 }
                 Step::Ask(lookup) => {
                     let deadline = *deadline.get_or_insert_with(|| Instant::now() + self.deadline);
-                    step = exchange.resume(self.look_up(&lookup, deadline).await, now());
+                    let answer = if span.is_none() {
+                        self.look_up(&lookup, deadline, span).await
+                    } else {
+                        let kind = lookup.kind();
+                        let lookup_span = tracing::info_span!(parent: span, "lookup", kind, outcome = field::Empty);
+                        self.look_up(&lookup, deadline, &lookup_span).instrument(lookup_span.clone()).await
+                    };
+                    step = exchange.resume(answer, now());
                 }
             }
         }
     }
 
-    async fn look_up(&self, lookup: &Lookup, deadline: Instant) -> Answer {
+    async fn look_up(&self, lookup: &Lookup, deadline: Instant, span: &Span) -> Answer {
         let started = Instant::now();
         let answer = timeout_at(deadline, self.keys.answer(lookup)).await;
         let outcome = match &answer {
@@ -113,6 +152,7 @@ impl Decider {
             Err(_) => LookupOutcome::Timeout,
         };
         self.metrics.looked_up(lookup, outcome, started.elapsed());
+        span.record("outcome", outcome.as_str());
         answer.unwrap_or(Answer::Unavailable)
     }
 
@@ -140,8 +180,20 @@ impl Decider {
 
     fn refuse(&self, reason: Reason, rule: Option<&Rule>) -> CheckResponse {
         self.metrics.denied(reason);
-        let deny = microgw_engine::Deny { reason, cause: None, challenges: &[] };
-        answer::denied(&deny, Form::Fault, rule)
+        let deny = Deny { reason, cause: None, challenges: &[], identity: None };
+        let answer = answer::denied(&deny, Form::Fault, rule);
+        CheckResponse { dynamic_metadata: self.description.of(&Decision::Deny(deny)), ..answer }
+    }
+}
+
+/// What a decision's span says at its end.
+fn tell(span: &Span, decision: &Decision<'_>, cached: bool) {
+    span.record("microgw.cached", cached);
+    if let Decision::Deny(deny) = decision {
+        span.record("microgw.reason", deny.reason.as_str());
+        if Outcome::of(deny.reason.fault().status()) == Outcome::Failed {
+            span.record("otel.status_code", "ERROR");
+        }
     }
 }
 
@@ -152,7 +204,13 @@ pub(crate) struct Authz(pub(crate) Arc<Decider>);
 #[tonic::async_trait]
 impl Authorization for Authz {
     async fn check(&self, request: Request<CheckRequest>) -> Result<Response<CheckResponse>, Status> {
-        Ok(Response::new(self.0.check(request.into_inner()).await))
+        let (metadata, _, question) = request.into_parts();
+        let parent = if self.0.traced { traces::parent(metadata.as_ref()) } else { None };
+        let answer = match parent {
+            None => self.0.check(question).await,
+            Some(parent) => self.0.check_within(parent, question).await,
+        };
+        Ok(Response::new(answer))
     }
 }
 

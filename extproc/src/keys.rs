@@ -16,6 +16,7 @@ use microgw_engine::{Answer, KeySet, KeySource, Lookup};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
+use tracing::Instrument as _;
 
 use crate::metrics::Metrics;
 pub use fetch::FetchError;
@@ -219,7 +220,10 @@ struct Task {
 impl Task {
     async fn run(self) {
         loop {
-            let failed = match self.fetcher.fetch().await {
+            let span = tracing::info_span!("fetch keys", issuer = &*self.name, outcome = tracing::field::Empty);
+            let fetched = self.fetcher.fetch().instrument(span.clone()).await;
+            span.record("outcome", if fetched.is_ok() { "ok" } else { "error" });
+            let failed = match fetched {
                 Ok(keys) => {
                     self.replace(keys);
                     false
@@ -236,6 +240,7 @@ impl Task {
                 }
             };
             self.metrics.key_fetch(&self.name, !failed);
+            drop(span);
             self.wait(Instant::now() + jitter(self.pause(failed))).await;
         }
     }

@@ -22,4 +22,5 @@ pub mod rule_store;
 mod seldom;
 pub mod signing;
 pub mod socket;
+pub mod traces;
 pub mod users;

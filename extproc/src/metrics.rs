@@ -18,6 +18,7 @@ use prometheus_client::registry::{Metric, Registry};
 
 use crate::fact_cache::FactCache;
 use crate::rule_store::RuleStore;
+use crate::traces::SpanCounts;
 use families::{Family, Kind};
 use histogram::Histogram;
 pub use operations::{LIMIT as MAX_OPERATIONS, Operations, Outcome, Place};
@@ -147,6 +148,11 @@ impl Metrics {
         registry.register_collector(Box::new(Sizes { facts: facts.clone(), rules: Arc::clone(rules) }));
     }
 
+    /// Shows what became of spans.
+    pub fn show_spans(&self, counts: &SpanCounts) {
+        self.lock().register_collector(Box::new(counts.clone()));
+    }
+
     pub(crate) fn allowed(&self) {
         self.allowed.inc();
     }
@@ -208,7 +214,7 @@ impl Metrics {
         text.push_str(&rest);
         match exposition {
             Exposition::OpenMetrics => text,
-            Exposition::Plain => text::plain(&text, &families::ALL),
+            Exposition::Plain => text::plain(&text, families::ALL),
         }
     }
 
@@ -290,6 +296,14 @@ impl Value {
 impl Collector for Readings {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), std::fmt::Error> {
         self.0.iter().try_for_each(|reading| reading.encode(&mut encoder))
+    }
+}
+
+impl Collector for SpanCounts {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), std::fmt::Error> {
+        let counts = [("exported", &self.exported), ("dropped", &self.dropped), ("failed", &self.failed)];
+        let samples = counts.map(|(outcome, count)| (vec![outcome.to_owned()], Value::Integer(count.get())));
+        Reading { family: &families::SPANS, samples: samples.into() }.encode(&mut encoder)
     }
 }
 

@@ -2,6 +2,7 @@
 //! tests, and nothing sleeps: every wait is for a condition, with a deadline.
 
 pub mod backend;
+pub mod collector;
 pub mod container;
 pub mod envoy;
 pub mod gateway;

@@ -127,6 +127,8 @@ struct Waiting {
 struct Submission {
     candidate: Candidate,
     outcome: oneshot::Sender<Outcome>,
+    /// What it is part of.
+    span: tracing::Span,
 }
 
 struct Task(JoinHandle<()>);
@@ -186,7 +188,7 @@ impl Publisher {
     /// One publish at a time; of those that wait only the newest is kept.
     pub async fn publish(&self, candidate: Candidate) -> Outcome {
         let (sender, outcome) = oneshot::channel();
-        self.shared.waiting.submit(Submission { candidate, outcome: sender });
+        self.shared.waiting.submit(Submission { candidate, outcome: sender, span: tracing::Span::current() });
         outcome.await.unwrap_or(Outcome::Rejected(Rejection::Closed))
     }
 

@@ -25,6 +25,8 @@ pub enum Kind {
     Integer(i64, i64),
     /// Only of keys without effect.
     Number,
+    /// From 0 to 1.
+    Ratio,
     Text,
     /// Never shown.
     Secret,

@@ -86,6 +86,7 @@ pub fn resolve(
         log_level: telemetry::log_level(values),
         log_format: telemetry::log_format(values),
         access_log: telemetry::access_log(values, problems),
+        tracing: telemetry::tracing(values, problems),
     })
 }
 

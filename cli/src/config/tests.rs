@@ -87,6 +87,7 @@ fn the_defaults() {
             log_level: LevelFilter::INFO,
             log_format: LogFormat::Human,
             access_log: None,
+            tracing: None,
         }
     );
 }
@@ -161,7 +162,7 @@ fn everything_at_once() {
     );
     assert_eq!((settings.issuers[0].skew_seconds, settings.api_keys.skew_seconds), (1, 1));
     assert!(settings.api_keys.allow_unlimited && settings.api_keys.require_allowed_apis && settings.api_key_issuer);
-    assert_eq!(settings.access_log, Some(settings::AccessLog { path: "/dev/stdout".to_owned() }));
+    assert_eq!(settings.access_log, Some(settings::AccessLog { path: "/dev/stdout".to_owned(), caller: true }));
     let granted = |name: &str, versions: &[&str]| GrantedApi {
         name: name.to_owned(),
         versions: versions.iter().map(ToString::to_string).collect(),

@@ -18,6 +18,7 @@ pub struct Values {
 enum Value {
     Bool(bool),
     Integer(i64),
+    Ratio(f64),
     Text(String),
     List(Vec<String>),
 }
@@ -110,6 +111,13 @@ impl Kind {
                 text.parse().map_err(|_| "must be a whole number".to_owned()).and_then(|number| self.in_range(number))
             }
             (Kind::Integer(..) | Kind::Number, _) => found("a whole number"),
+            (Kind::Ratio, Raw::Float(number)) => ratio(*number),
+            (Kind::Ratio, Raw::Integer(0)) => ratio(0.0),
+            (Kind::Ratio, Raw::Integer(1)) => ratio(1.0),
+            (Kind::Ratio, Raw::Untyped(text)) => {
+                text.parse().map_err(|_| "must be a number from 0 to 1".to_owned()).and_then(ratio)
+            }
+            (Kind::Ratio, _) => found("a number from 0 to 1"),
             (Kind::Text | Kind::Secret | Kind::Path, Raw::Text(text) | Raw::Untyped(text)) => {
                 decrypted(text).map(|text| Value::Text(text.to_owned()))
             }
@@ -156,6 +164,11 @@ fn decrypted(text: &str) -> Result<&str, String> {
     Ok(text)
 }
 
+fn ratio(number: f64) -> Result<Value, String> {
+    let within = (0.0..=1.0).contains(&number);
+    within.then_some(Value::Ratio(number)).ok_or_else(|| format!("is {number}, and must be from 0 to 1"))
+}
+
 // === impl Values ===
 
 impl Values {
@@ -196,6 +209,13 @@ impl Values {
         T::try_from(self.integer(path)).unwrap_or_default()
     }
 
+    pub fn ratio(&self, path: &str) -> f64 {
+        match self.value(path) {
+            Some(Value::Ratio(number)) => number,
+            _ => 0.0,
+        }
+    }
+
     /// Empty where there is none.
     pub fn text(&self, path: &str) -> String {
         match self.value(path) {
@@ -231,6 +251,11 @@ impl Values {
             .keys()
             .filter_map(|path| Some(path.strip_prefix(section)?.strip_prefix('.')?.rsplit_once('.')?.0))
             .collect()
+    }
+
+    /// The names of the settings in `section`.
+    pub fn members(&self, section: &str) -> Vec<&str> {
+        self.origins.keys().filter_map(|path| path.strip_prefix(section)?.strip_prefix('.')).collect()
     }
 
     fn value(&self, path: &str) -> Option<Value> {

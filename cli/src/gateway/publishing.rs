@@ -23,6 +23,11 @@ impl Publishing {
         Publishing { started: Instant::now(), metrics: Arc::clone(metrics), span }
     }
 
+    /// Reads what is published.
+    pub fn load<T>(&self, load: impl FnOnce() -> T) -> T {
+        tracing::info_span!(parent: &self.span, "load").in_scope(load)
+    }
+
     /// What is pending is followed until it is live, or something else is on offer.
     pub fn end(self, outcome: &Outcome, publisher: &Publisher) {
         match outcome {

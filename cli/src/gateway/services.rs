@@ -16,7 +16,7 @@ use microgw_engine::{ApiGrant, KeySet, KeySource};
 use microgw_envoy::SocketPaths;
 use microgw_extproc::admin::{self, Admin};
 use microgw_extproc::apikey::{self, ApiKeyIssuer};
-use microgw_extproc::authz::{AuthzServer, Decider};
+use microgw_extproc::authz::{AuthzServer, Decider, Description};
 use microgw_extproc::fact_cache::FactCache;
 use microgw_extproc::keys::{ForwardProxy, IssuerKeys, KeyLocation, KeyStore, KeyTiming, Transport};
 use microgw_extproc::login::Login;
@@ -80,7 +80,13 @@ impl Services {
         let (entries, lifetime) =
             config.token_cache.map_or((0, Duration::ZERO), |cache| (cache.capacity, cache.expiry));
         let facts = FactCache::new(entries, lifetime);
-        let decider = Decider::new(rules.clone(), facts, keys, metrics.clone(), Decider::DEADLINE);
+        let mut decider = Decider::new(rules.clone(), facts, keys, metrics.clone(), Decider::DEADLINE);
+        decider.description = match &config.access_log {
+            Some(log) if log.caller => Description::Caller,
+            None if config.tracing.is_none() => Description::Nothing,
+            Some(_) | None => Description::Outcome,
+        };
+        decider.traced = config.tracing.is_some();
         let issuer = config.api_key_issuer.as_ref().map(|issuer| {
             Arc::new(ApiKeyIssuer {
                 issuer: issuer.issuer.clone(),

@@ -27,6 +27,8 @@ pub struct Line<'a> {
     pub fields: Fields,
     /// Outermost first.
     pub scopes: Vec<Scope>,
+    /// The ids of the trace and of the innermost span.
+    pub trace: Option<(String, String)>,
 }
 
 const DIM: &str = "\u{1b}[2m";
@@ -52,11 +54,15 @@ impl Line<'_> {
         }
         push_printable(&mut line, &self.fields.message);
         push_values(&mut line, &self.fields.values, !self.fields.message.is_empty());
+        if let Some((trace, _)) = &self.trace {
+            // Writing to a string does not fail.
+            let _ = write!(line, " trace_id={trace}");
+        }
         line.push('\n');
         line
     }
 
-    /// `time`, `level`, `target`, `message`, and where there are any `fields` and `spans`.
+    /// `time`, `level`, `target`, `message`, and where there are any `fields`, `spans`, `trace_id` and `span_id`.
     pub fn json(&self) -> String {
         let mut members = vec![
             ("time", time().into()),
@@ -74,6 +80,9 @@ impl Line<'_> {
                 span
             });
             members.push(("spans", scopes.collect()));
+        }
+        if let Some((trace, span)) = &self.trace {
+            members.extend([("trace_id", trace.as_str().into()), ("span_id", span.as_str().into())]);
         }
         // In this order, which a JSON map would not keep.
         let mut line = String::from("{");

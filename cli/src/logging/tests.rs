@@ -10,7 +10,7 @@ fn logged(format: LogFormat, level: LevelFilter, act: impl FnOnce()) -> String {
     let lines = Arc::new(Mutex::new(String::new()));
     let written = lines.clone();
     let write = move |line: &str| written.lock().unwrap().push_str(line);
-    let log = Log { format, colour: false, write }.with_filter(filter(level));
+    let log = Log { format, colour: false, traced: false, write }.with_filter(filter(level));
     with_default(Registry::default().with(log), act);
     lines.lock().unwrap().clone()
 }

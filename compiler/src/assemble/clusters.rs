@@ -130,8 +130,8 @@ pub fn limits(max_connections: Option<u32>) -> CircuitBreakers {
     }
 }
 
-fn host(url: &BackendUrl, address: Address) -> LbEndpoint {
-    let bracketed = if url.host.contains(':') { format!("[{}]", url.host) } else { url.host.clone() };
+pub fn host(url: &BackendUrl, address: Address) -> LbEndpoint {
+    let bracketed = crate::url::bracketed(&url.host);
     let default_port = if url.tls { 443 } else { 80 };
     let hostname = if url.port == default_port { bracketed } else { format!("{bracketed}:{}", url.port) };
     LbEndpoint {

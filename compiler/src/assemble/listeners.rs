@@ -30,7 +30,7 @@ use prost::Message as _;
 
 use super::answers::Answers;
 use super::wire::{any, no, number, resource, seconds, yes};
-use super::{access_log, ads, local_replies, names, tls};
+use super::{access_log, ads, local_replies, names, tls, tracing};
 use crate::path::push_escaped;
 use crate::settings::{ServerHeader, Settings};
 use crate::snapshot::{Resource, ResourceType};
@@ -47,6 +47,10 @@ const OVERRIDES: [&str; 5] =
     ["x-original-url", "x-rewrite-url", "x-http-method", "x-http-method-override", "x-method-override"];
 
 const USER_AGENT: &str = "user-agent";
+/// Envoy would trace a request for the sake of these.
+const FORCED_TRACES: [&str; 2] = ["x-client-trace-id", "x-envoy-force-trace"];
+/// W3C Trace Context.
+const TRACE_CONTEXT: [&str; 2] = ["traceparent", "tracestate"];
 
 /// The listener without TLS.
 pub fn http(settings: &Settings, answers: &Answers) -> Resource {
@@ -96,6 +100,7 @@ fn listener(
     };
     references.push((ResourceType::Route, names::GATEWAY.into()));
     references.push((ResourceType::Cluster, names::AUTHZ_CLUSTER.into()));
+    references.extend(settings.tracing.as_ref().map(|_| (ResourceType::Cluster, names::COLLECTOR_CLUSTER.into())));
     resource(listener.encode_to_vec(), references)
 }
 
@@ -114,7 +119,8 @@ fn connection_manager(settings: &Settings, answers: &Answers, scheme: &str) -> H
             route_config_name: names::GATEWAY.to_owned(),
         })),
         http_filters: filters(settings),
-        access_log: settings.access_log.iter().map(|log| access_log::file(&log.path)).collect(),
+        tracing: settings.tracing.as_ref().map(tracing::tracing),
+        access_log: settings.access_log.iter().map(|log| access_log::file(log, settings.tracing.is_some())).collect(),
         server_name,
         server_header_transformation: transformation.into(),
         use_remote_address: yes(),
@@ -188,7 +194,7 @@ fn ext_authz() -> ExtAuthz {
 fn early_mutation(settings: &Settings, scheme: &str) -> TypedExtensionConfig {
     let forbidden = StringMatcher {
         match_pattern: Some(MatchPattern::SafeRegex(RegexMatcher {
-            regex: forbidden_headers(&settings.credentials.strip),
+            regex: forbidden_headers(settings),
             ..Default::default()
         })),
         ..Default::default()
@@ -215,12 +221,17 @@ fn set(header: &str, value: &str) -> Mutate {
     })
 }
 
-/// The headers that clients may not send, as one expression for the whole name: the gateway's own, those of `strip`, and
-/// those by which some backends serve another path or method than was routed. In each `_` counts as `-`: to CGI, WSGI
+/// The headers that clients may not send, as one expression for the whole name: the gateway's own, those that are
+/// configured, those by which some backends serve another path or method than was routed, and, where the gateway begins
+/// traces, those that say which trace a request belongs to and whether it costs one. In each `_` counts as `-`: to CGI, WSGI
 /// and their kin, and so to many backends, the two are one header.
-fn forbidden_headers(strip: &[String]) -> String {
+fn forbidden_headers(settings: &Settings) -> String {
     let mut regex = String::new();
-    let names = OVERRIDES.into_iter().chain(strip.iter().map(String::as_str));
+    let forced: &[&str] = if settings.tracing.is_some() { &FORCED_TRACES } else { &[] };
+    let untrusted = settings.tracing.as_ref().is_some_and(|tracing| !tracing.trust_clients);
+    let context: &[&str] = if untrusted { &TRACE_CONTEXT } else { &[] };
+    let strip = settings.credentials.strip.iter().map(String::as_str);
+    let names = OVERRIDES.into_iter().chain(strip).chain(forced.iter().chain(context).copied());
     for (name, rest) in [(names::INTERNAL_PREFIX, ".*")].into_iter().chain(names.map(|name| (name, ""))) {
         if !regex.is_empty() {
             regex.push('|');

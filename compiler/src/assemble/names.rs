@@ -6,6 +6,8 @@ pub const GATEWAY: &str = "microgw";
 pub const AUTHZ_CLUSTER: &str = "microgw_authz";
 /// Cluster of the bootstrap: the API-key issuer.
 pub const ISSUER_CLUSTER: &str = "microgw_issuer";
+/// The collector of traces, where one is configured.
+pub const COLLECTOR_CLUSTER: &str = "microgw_collector";
 /// Clusters that a snapshot may refer to and that the bootstrap defines.
 pub const STATIC_CLUSTERS: [&str; 2] = [AUTHZ_CLUSTER, ISSUER_CLUSTER];
 
@@ -28,6 +30,15 @@ pub const EXT_AUTHZ: &str = "envoy.filters.http.ext_authz";
 pub const RULE_KEY: &str = "rule";
 /// Namespace of route metadata.
 pub const METADATA: &str = "microgw";
+/// Keys of route metadata that say what a route belongs to.
+pub const API_KEY: &str = "api";
+pub const VERSION_KEY: &str = "version";
+/// Keys of what the service says about a decision, beside ext_authz's answer.
+pub const REASON: &str = "reason";
+pub const CALLER: &str = "caller";
+pub const CLIENT_ID: &str = "client_id";
+pub const KEY_ID: &str = "key_id";
+pub const KEY_TYPE: &str = "key_type";
 
 /// Clients cannot send headers with this prefix: the listener removes them first.
 pub const INTERNAL_PREFIX: &str = "x-microgw-";

@@ -4,9 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use envoy_types::pb::envoy::config::core::v3::header_value_option::HeaderAppendAction;
-use envoy_types::pb::envoy::config::core::v3::{
-    DataSource, HeaderValue, HeaderValueOption, Metadata, data_source::Specifier,
-};
+use envoy_types::pb::envoy::config::core::v3::{DataSource, HeaderValue, HeaderValueOption, data_source::Specifier};
 use envoy_types::pb::envoy::config::route::v3::header_matcher::HeaderMatchSpecifier;
 use envoy_types::pb::envoy::config::route::v3::retry_policy::{RetryHostPredicate, retry_host_predicate};
 use envoy_types::pb::envoy::config::route::v3::route::Action;
@@ -21,13 +19,13 @@ use envoy_types::pb::envoy::extensions::retry::host::previous_hosts::v3::Previou
 use envoy_types::pb::envoy::r#type::matcher::v3::{
     RegexMatchAndSubstitute, RegexMatcher, StringMatcher, string_matcher::MatchPattern,
 };
-use envoy_types::pb::google::protobuf::{Any, Struct, Value, value::Kind};
+use envoy_types::pb::google::protobuf::Any;
 use microgw_faults::Fault;
 use prost::Message as _;
 
 use super::rules::{RuleId, Rules};
-use super::wire::{any, digest, hex, number, seconds, yes};
-use super::{clusters, names, table};
+use super::wire::{any, append, append_entry, append_text_entry, digest, hex, number, seconds, yes};
+use super::{clusters, names, table, tracing};
 use crate::model::{Access, Api, Endpoint, Method, Model, Operation, Transports};
 use crate::path::{PathTemplate, push_escaped};
 use crate::settings::Settings;
@@ -58,6 +56,8 @@ pub struct Routes {
     pub areas: BTreeMap<String, Vec<Entry>>,
     pub operations: usize,
     pub sources: Vec<ApiSource>,
+    /// Each route says what it belongs to.
+    pub described: bool,
     /// Clusters in use.
     pub clusters: BTreeMap<Arc<str>, Endpoint>,
 }
@@ -82,7 +82,7 @@ impl Routes {
             for operation in &operations {
                 let rule = rules.operation(api, operation);
                 for route in operation_routes(model, api, operation, &template, rule.as_ref(), &mut self.clusters) {
-                    routes.push(route.encode_to_vec());
+                    routes.push(described(&route, self.described.then_some(api), rule.as_deref()));
                 }
             }
             let refusal = Refusal::new(api, &operations);
@@ -99,7 +99,8 @@ impl Routes {
         let area = self.areas.entry(api.base_path.clone()).or_default();
         let mut content = Vec::new();
         if let Ok(template) = PathTemplate::parse(&format!("{}/*", api.base_path)) {
-            let route = refuse(path_match(&template), Fault::ApiUnavailable, &[]).encode_to_vec();
+            let route = refuse(path_match(&template), Fault::ApiUnavailable, &[]);
+            let route = described(&route, self.described.then_some(api), None);
             content.clone_from(&route);
             area.push(Entry { template, routes: vec![route], refusal: None });
         }
@@ -113,6 +114,8 @@ impl Routes {
             let Ok(template) = PathTemplate::parse(path) else { continue };
             let headers = [(names::GENERATION_HEADER, generation)];
             let route = direct(path_match(&template), 200, Some(r#"{"status":"healthy"}"#), &headers);
+            // Balancers ask every few seconds.
+            let route = Route { tracing: settings.tracing.as_ref().map(|_| tracing::never()), ..route };
             area.push(Entry { template, routes: vec![route.encode_to_vec()], refusal: None });
         }
         for path in ["/apikey", "/apikey/*"] {
@@ -163,6 +166,7 @@ fn operation_routes(
     rule: Option<&RuleId>,
     clusters: &mut BTreeMap<Arc<str>, Endpoint>,
 ) -> Vec<Route> {
+    let name = format!("{} {template}", operation.method);
     let matching = |environment: Option<&str>| {
         let mut matching = path_match(template);
         matching.headers.push(header_is(":method", operation.method.as_str()));
@@ -175,9 +179,8 @@ fn operation_routes(
         clusters.entry(cluster.clone()).or_insert_with(|| endpoint.clone());
         let filter = rule.map_or_else(unguarded, |rule| guarded(rule));
         Route {
-            name: format!("{} {template}", operation.method),
+            name: name.clone(),
             r#match: Some(matching(environment)),
-            metadata: rule.map(|rule| metadata(rule)),
             typed_per_filter_config: HashMap::from([(names::EXT_AUTHZ.to_owned(), filter)]),
             action: Some(Action::Route(route_action(api, operation, endpoint, &cluster))),
             ..Default::default()
@@ -193,7 +196,7 @@ fn operation_routes(
         (_, Some(production), _) => vec![forward(None, production)],
         // A caller without credentials counts as a production caller.
         (Access::Public, None, Some(_)) => {
-            vec![refuse(matching(None), Fault::NoProductionEndpoint, &[])]
+            vec![Route { name, ..refuse(matching(None), Fault::NoProductionEndpoint, &[]) }]
         }
         (_, None, None) => Vec::new(),
     }
@@ -309,10 +312,29 @@ fn guarded(rule: &str) -> Any {
     })
 }
 
-fn metadata(rule: &str) -> Metadata {
-    let rule = Value { kind: Some(Kind::StringValue(rule.to_owned())) };
-    let fields = Struct { fields: HashMap::from([(names::RULE_KEY.to_owned(), rule)]) };
-    Metadata { filter_metadata: HashMap::from([(names::METADATA.to_owned(), fields)]), ..Default::default() }
+/// The route, encoded, with what it belongs to: its rule, and its API where that is asked for. By hand: `Metadata` is a
+/// hash map in the generated types.
+fn described(route: &Route, api: Option<&Api>, rule: Option<&str>) -> Vec<u8> {
+    const METADATA: u32 = 4;
+    const FILTER_METADATA: u32 = 1;
+    let api_fields = api.map(|api| [(names::API_KEY, api.name.as_str()), (names::VERSION_KEY, &api.version)]);
+    // In the order of their names.
+    let fields = [
+        api_fields.map(|[api, _]| api),
+        rule.map(|rule| (names::RULE_KEY, rule)),
+        api_fields.map(|[_, version]| version),
+    ];
+    let mut structure = Vec::new();
+    for (name, text) in fields.into_iter().flatten() {
+        append_text_entry(&mut structure, name, text);
+    }
+    let mut encoded = route.encode_to_vec();
+    if !structure.is_empty() {
+        let mut metadata = Vec::with_capacity(structure.len() + 16);
+        append_entry(&mut metadata, FILTER_METADATA, names::METADATA, &structure);
+        append(&mut encoded, METADATA, &metadata);
+    }
+    encoded
 }
 
 fn path_match(template: &PathTemplate) -> RouteMatch {

@@ -3,7 +3,7 @@
 use envoy_types::pb::envoy::config::core::v3::{DataSource, data_source::Specifier};
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::secret::Type;
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::{
-    CertificateValidationContext, Secret, TlsCertificate,
+    CertificateValidationContext, GenericSecret, Secret, TlsCertificate,
 };
 use prost::Message as _;
 
@@ -33,6 +33,11 @@ pub fn trust(store: &TrustStore) -> Resource {
             ..Default::default()
         }),
     )
+}
+
+/// A text for a header.
+pub fn generic(name: &str, text: &str) -> Resource {
+    secret(name, Type::GenericSecret(GenericSecret { secret: Some(inline(text)), ..Default::default() }))
 }
 
 fn secret(name: &str, kind: Type) -> Resource {

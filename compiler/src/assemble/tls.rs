@@ -40,13 +40,29 @@ pub fn presented(listeners: &Listeners) -> TransportSocket {
 /// check of names.)
 pub fn to_backend(host: &str, backends: &Backends) -> TransportSocket {
     let identity = backends.identity.is_some().then(|| secret(names::BACKEND_IDENTITY_SECRET));
+    upstream(host, &backends.tls, identity, backends.verification, &[])
+}
+
+/// The same, always verified: credentials may go there.
+pub fn to_collector(host: &str, range: &TlsRange, alpn: &str) -> TransportSocket {
+    upstream(host, range, None, Verification::Full, &[alpn])
+}
+
+fn upstream(
+    host: &str,
+    range: &TlsRange,
+    identity: Option<SdsSecretConfig>,
+    verification: Verification,
+    alpn: &[&str],
+) -> TransportSocket {
     // An address is no server name (RFC 6066 section 3).
     let sni = if host.parse::<IpAddr>().is_ok() { String::new() } else { host.to_owned() };
     let context = UpstreamTlsContext {
         common_tls_context: Some(CommonTlsContext {
-            tls_params: Some(parameters(&backends.tls)),
+            tls_params: Some(parameters(range)),
             tls_certificate_sds_secret_configs: identity.into_iter().collect(),
-            validation_context_type: validation(host, backends.verification),
+            alpn_protocols: alpn.iter().map(|&protocol| protocol.to_owned()).collect(),
+            validation_context_type: validation(host, verification),
             ..Default::default()
         }),
         sni,

@@ -33,6 +33,15 @@ pub fn append_entry(message: &mut Vec<u8>, tag: u32, key: &str, value: &[u8]) {
     append(message, tag, &entry);
 }
 
+/// Appends a field with a text to a `google.protobuf.Struct`.
+pub fn append_text_entry(structure: &mut Vec<u8>, name: &str, text: &str) {
+    const FIELDS: u32 = 1;
+    const STRING_VALUE: u32 = 3;
+    let mut value = Vec::with_capacity(text.len() + 4);
+    append(&mut value, STRING_VALUE, text.as_bytes());
+    append_entry(structure, FIELDS, name, &value);
+}
+
 /// The first 16 bytes of the SHA-256 of `parts`, each preceded by its length.
 pub fn digest(parts: &[&[u8]]) -> [u8; 16] {
     let mut hash = Sha256::new();

@@ -14,6 +14,7 @@ pub(super) struct Claims {
     expires: Option<UnixTime>,
     subject: Option<Box<str>>,
     client: Option<Box<str>>,
+    id: Option<Box<str>>,
     key_type: KeyType,
     scopes: Box<[Box<str>]>,
     allowed_apis: Option<Box<[ApiGrant]>>,
@@ -46,6 +47,7 @@ impl Claims {
             expires: expires.map(|expires| UnixTime(expires.0.saturating_add(issuer.skew_seconds))),
             subject: text(claims, "sub")?.map(Box::from),
             client: client(claims, &audiences),
+            id: id(claims, kind),
             key_type: key_type(claims)?,
             scopes,
             allowed_apis,
@@ -59,6 +61,7 @@ impl Claims {
             expires: self.expires,
             subject: self.subject,
             client: self.client,
+            id: self.id,
             key_type: self.key_type,
             scopes: self.scopes,
             allowed_apis: self.allowed_apis,
@@ -109,6 +112,14 @@ fn client(claims: &Object, audiences: &[&str]) -> Option<Box<str>> {
     let named = ["consumerKey", "azp", "client_id"].iter().find_map(|name| claims.get(*name)?.as_str());
     let audience = || if let [audience] = audiences { Some(*audience) } else { None };
     named.or_else(audience).map(Box::from)
+}
+
+/// Access tokens come and go by the thousand: theirs is not kept.
+fn id(claims: &Object, kind: CredentialKind) -> Option<Box<str>> {
+    match kind {
+        CredentialKind::AccessToken => None,
+        CredentialKind::ApiKey => claims.get("jti")?.as_str().map(Box::from),
+    }
 }
 
 fn key_type(claims: &Object) -> Result<KeyType, TokenError> {

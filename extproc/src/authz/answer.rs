@@ -1,21 +1,17 @@
 //! Decisions in Envoy's words. ext_authz reads headers from `value`, sets rather than appends whatever `append_action` says
 //! for requests, and appends all of them in a denied response.
 
-use std::collections::HashMap;
-
 use envoy_types::pb::envoy::config::core::v3::header_value_option::HeaderAppendAction;
 use envoy_types::pb::envoy::config::core::v3::{HeaderValue, HeaderValueOption};
 use envoy_types::pb::envoy::service::auth::v3::check_response::HttpResponse;
 use envoy_types::pb::envoy::service::auth::v3::{CheckResponse, DeniedHttpResponse, OkHttpResponse};
 use envoy_types::pb::envoy::r#type::v3::HttpStatus;
-use envoy_types::pb::google::protobuf::value::Kind;
-use envoy_types::pb::google::protobuf::{Struct, Value};
 use envoy_types::pb::google::rpc;
-use microgw_engine::{Allow, Answers, Deny, ENVIRONMENT_HEADER, Reason, Rule};
+use microgw_engine::{Allow, Answers, Deny, ENVIRONMENT_HEADER, Rule};
 use microgw_faults::Form;
 use tonic::Code;
 
-pub(super) fn allowed(allow: Allow<'_>, rule: &Rule) -> CheckResponse {
+pub(super) fn allowed(allow: Allow<'_>) -> CheckResponse {
     let path = allow.path.map(|path| header(":path", path));
     let environment = allow.environment.map(|environment| header(ENVIRONMENT_HEADER, environment.to_owned()));
     let ok = OkHttpResponse {
@@ -25,7 +21,7 @@ pub(super) fn allowed(allow: Allow<'_>, rule: &Rule) -> CheckResponse {
     };
     CheckResponse {
         status: Some(rpc::Status::default()),
-        dynamic_metadata: Some(metadata(Some(rule), None)),
+        dynamic_metadata: None,
         http_response: Some(HttpResponse::OkResponse(ok)),
     }
 }
@@ -51,7 +47,7 @@ pub(super) fn denied(deny: &Deny<'_>, form: Form, rule: Option<&Rule>) -> CheckR
     };
     CheckResponse {
         status: Some(rpc::Status { code: code as i32, ..rpc::Status::default() }),
-        dynamic_metadata: Some(metadata(rule, Some(deny.reason))),
+        dynamic_metadata: None,
         http_response: Some(HttpResponse::DeniedResponse(response)),
     }
 }
@@ -63,19 +59,4 @@ fn header(name: &str, value: String) -> HeaderValueOption {
         append_action: HeaderAppendAction::OverwriteIfExistsOrAdd.into(),
         ..HeaderValueOption::default()
     }
-}
-
-/// For the access log. Says what was asked for and how it ended, nothing about the caller.
-fn metadata(rule: Option<&Rule>, reason: Option<Reason>) -> Struct {
-    let text = |text: &str| Value { kind: Some(Kind::StringValue(text.to_owned())) };
-    let mut fields = HashMap::with_capacity(4);
-    if let Some(rule) = rule {
-        fields.insert("api".to_owned(), text(&rule.api().name));
-        fields.insert("version".to_owned(), text(&rule.api().version));
-        fields.insert("operation".to_owned(), text(rule.operation()));
-    }
-    if let Some(reason) = reason {
-        fields.insert("reason".to_owned(), text(reason.as_str()));
-    }
-    Struct { fields }
 }

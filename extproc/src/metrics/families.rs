@@ -77,6 +77,13 @@ pub static RULES: Family = family("microgw_rules", Gauge, &[], "Rules that are a
 pub static RULE_GENERATIONS: Family =
     family("microgw_rule_generations", Gauge, &[], "Generations whose rules are armed: two while one takes over");
 
+pub static SPANS: Family = family(
+    "microgw_spans",
+    Counter,
+    &["outcome"],
+    "The service's own spans, where traces are exported: exported, dropped for want of room, or failed at the collector",
+);
+
 pub static READY: Family = family("microgw_ready", Gauge, &[], "1 while a generation is live on a connected Envoy");
 pub static GENERATION: Family =
     family("microgw_generation", Info, &["project", "generation"], "The generation that is live");
@@ -118,7 +125,7 @@ pub static START_TIME: Family =
 pub static CPU: Family =
     family("process_cpu_seconds", Counter, &[], "Processor time of the service, Envoy's not included");
 
-pub static ALL: [&Family; 30] = [
+pub static ALL: &[&Family] = &[
     &DECISIONS,
     &OPERATION_DECISIONS,
     &DECISION_DURATION,
@@ -134,6 +141,7 @@ pub static ALL: [&Family; 30] = [
     &PANICS,
     &RULES,
     &RULE_GENERATIONS,
+    &SPANS,
     &READY,
     &GENERATION,
     &CERTIFICATE_EXPIRY,

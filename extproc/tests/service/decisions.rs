@@ -1,10 +1,11 @@
+use std::collections::HashMap;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use envoy_types::pb::envoy::service::auth::v3::CheckRequest;
 use microgw_engine::apikey::{Terms, claims};
 use microgw_engine::{ApiGrant, UnixTime};
-use microgw_extproc::authz::Decider;
+use microgw_extproc::authz::{Decider, Description};
 use microgw_extproc::keys::KeyTiming;
 use microgw_extproc::socket::PrivateListener;
 use microgw_proto::rules::v1::{FaultBody, fault_body};
@@ -28,10 +29,50 @@ async fn a_request_without_credentials_is_told_what_to_bring() {
     assert_eq!(reply.header("content-type"), ["application/json"]);
     assert_eq!(reply.header("cache-control"), ["no-store"]);
     assert_eq!(reply.header("www-authenticate"), ["Bearer realm=\"micro-gw\"", "ApiKey realm=\"micro-gw\""]);
-    assert_eq!(reply.metadata["api"], "pets");
-    assert_eq!(reply.metadata["operation"], "GET /v2/pet/{petId}");
-    assert_eq!(reply.metadata["reason"], "missing_credentials");
+    assert_eq!(reply.metadata, metadata(&[("reason", "missing_credentials")]));
+    let counted =
+        "microgw_operation_decisions_total{api=\"pets\",version=\"1.0\",operation=\"GET /v2/pet/{petId}\",outcome=";
+    assert_eq!(service.counter(&format!("{counted}\"denied\"}}")), 1);
+    assert_eq!(service.counter("microgw_decision_duration_seconds_count"), 1);
     assert_eq!(service.counter("microgw_decisions_total{reason=\"missing_credentials\"}"), 1);
+}
+
+fn metadata(fields: &[(&str, &str)]) -> HashMap<String, String> {
+    fields.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect()
+}
+
+#[tokio::test]
+async fn envoy_is_told_who_called_and_never_with_what() {
+    let (idp, other) = (IdpKey::new("one"), IdpKey::new("one"));
+    let server = Idp::start(Page::Body(key_set(&[&idp]))).await;
+    let service = Service::with_idp(&server, KeyTiming::default()).await;
+    let key = api_key(&service, vec![]);
+    let by_key = service.ask("/v2/pet/1", &[("api_key", &key)]).await.metadata;
+    assert_eq!(by_key, metadata(&[("caller", "admin"), ("key_id", "id"), ("key_type", "PRODUCTION")]));
+    let by_token = service.bearer(&idp.token("read")).await.metadata;
+    assert_eq!(by_token, metadata(&[("caller", "alice"), ("key_type", "PRODUCTION")]));
+    // A genuine token that is not enough says whose it is; a forged one says nothing.
+    let narrow = service.bearer(&idp.token("write")).await.metadata;
+    let told = [("caller", "alice"), ("key_type", "PRODUCTION"), ("reason", "insufficient_scope")];
+    assert_eq!(narrow, metadata(&told));
+    let forged = service.bearer(&other.token("read")).await.metadata;
+    assert_eq!(forged, metadata(&[("reason", "invalid_credentials")]));
+    let long = Terms { validity: Some(600), apis: vec![] };
+    let subject = "\u{e9}\"\n".repeat(200);
+    let key = service.signing.sign(&claims(US, &subject, "id", &long, UnixTime(now()))).unwrap();
+    let caller = service.ask("/v2/pet/1", &[("api_key", &key)]).await.metadata["caller"].clone();
+    assert!(caller.len() <= 256 && subject.starts_with(&caller) && caller.len() > 250, "{caller}");
+}
+
+#[tokio::test]
+async fn what_nobody_reads_is_not_told() {
+    for (description, told) in
+        [(Description::Nothing, metadata(&[])), (Description::Outcome, metadata(&[("key_type", "PRODUCTION")]))]
+    {
+        let service = Service::describing(description, None, KeyTiming::default(), Decider::DEADLINE).await;
+        let key = api_key(&service, vec![]);
+        assert_eq!(service.ask("/v2/pet/1", &[("api_key", &key)]).await.metadata, told);
+    }
 }
 
 #[tokio::test]
@@ -67,6 +108,37 @@ async fn a_refusal_is_in_the_words_of_the_rules_own_generation() {
     assert_eq!((usual.status, usual.code()), (401, 900_902));
 }
 
+/// Counts the spans that are made.
+#[derive(Clone, Default)]
+struct Spans(std::sync::Arc<std::sync::atomic::AtomicUsize>);
+
+impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Spans {
+    fn on_new_span(
+        &self,
+        _: &tracing::span::Attributes<'_>,
+        _: &tracing::span::Id,
+        _: tracing_subscriber::layer::Context<'_, S>,
+    ) {
+        self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+#[tokio::test]
+async fn a_decision_makes_no_span_where_none_is_exported() {
+    let (service, spans) = (service().await, Spans::default());
+    let key = api_key(&service, vec![]);
+    let subscriber = tracing_subscriber::layer::SubscriberExt::with(tracing_subscriber::registry(), spans.clone());
+    let traced = tracing::subscriber::set_default(subscriber);
+    let probe = tracing::info_span!("counted");
+    for path in ["/v2/pet/1", "/v2/pet/2"] {
+        let question = Service::question("00000000000000000000000000000001", path, &[("api_key", &key)]);
+        let answer = service.decider.check(question).await;
+        assert_eq!(answer.status.unwrap().code, 0);
+    }
+    drop((probe, traced));
+    assert_eq!(spans.0.load(std::sync::atomic::Ordering::Relaxed), 1, "of the test alone");
+}
+
 #[tokio::test]
 async fn an_api_key_opens_and_does_not_reach_the_backend() {
     let service = service().await;
@@ -80,6 +152,11 @@ async fn an_api_key_opens_and_does_not_reach_the_backend() {
     let reply = service.ask(&format!("/v2/pet/1?a=b&api%5fkey={key}&c"), &[]).await;
     assert_eq!((reply.status, reply.header(":path")), (200, vec!["/v2/pet/1?a=b&c"]));
     assert_eq!(service.decider.facts.len(), 1, "one key, however presented");
+    let cache = ["hits", "misses"].map(|what| service.counter(&format!("microgw_fact_cache_{what}_total")));
+    assert_eq!(cache, [2, 1]);
+    assert_eq!(service.counter("microgw_fact_cache_entries"), 1);
+    assert_eq!(service.counter("microgw_lookups_total{kind=\"keys\",outcome=\"found\"}"), 1);
+    assert_eq!(service.counter("microgw_rules "), 1);
     assert_eq!(service.counter("microgw_decisions_total{reason=\"allowed\"}"), 3);
 }
 

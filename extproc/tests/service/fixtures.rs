@@ -16,7 +16,7 @@ use hyper_util::rt::TokioIo;
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use microgw_engine::{KeySet, KeySource};
-use microgw_extproc::authz::{AuthzServer, Decider};
+use microgw_extproc::authz::{AuthzServer, Decider, Description};
 use microgw_extproc::fact_cache::FactCache;
 use microgw_extproc::keys::{IssuerKeys, KeyLocation, KeyStore, KeyTiming, Transport};
 use microgw_extproc::metrics::{Exposition, Metrics};
@@ -169,6 +169,15 @@ pub struct Service {
 
 impl Service {
     pub async fn start(location: Option<KeyLocation>, timing: KeyTiming, deadline: Duration) -> Service {
+        Service::describing(Description::Caller, location, timing, deadline).await
+    }
+
+    pub async fn describing(
+        description: Description,
+        location: Option<KeyLocation>,
+        timing: KeyTiming,
+        deadline: Duration,
+    ) -> Service {
         let signing = Arc::new(SigningKey::from_pem(&SigningKey::generate().unwrap()).unwrap());
         let metrics = Metrics::new();
         let issuers = [
@@ -178,13 +187,10 @@ impl Service {
         let keys = KeyStore::start(issuers, timing, &Transport::default(), &metrics).unwrap();
         let rules = Arc::new(RuleStore::default());
         rules.load(&book("one")).unwrap();
-        let decider = Arc::new(Decider::new(
-            rules,
-            FactCache::new(1000, Duration::from_secs(900)),
-            keys,
-            Arc::clone(&metrics),
-            deadline,
-        ));
+        let facts = FactCache::new(1000, Duration::from_secs(900));
+        let mut decider = Decider::new(rules, facts, keys, Arc::clone(&metrics), deadline);
+        decider.description = description;
+        let decider = Arc::new(decider);
         let directory = tempfile::tempdir().unwrap();
         let socket = directory.path().join("authz.sock");
         let server = AuthzServer::start(PrivateListener::bind(&socket).unwrap(), &decider, 2).unwrap();
@@ -207,6 +213,11 @@ impl Service {
     }
 
     pub async fn ask_as(&self, rule: &str, path: &str, headers: &[(&str, &str)]) -> Reply {
+        self.send(Service::question(rule, path, headers)).await
+    }
+
+    /// As Envoy asks.
+    pub fn question(rule: &str, path: &str, headers: &[(&str, &str)]) -> CheckRequest {
         let http = HttpRequest {
             method: "GET".into(),
             path: path.into(),
@@ -218,7 +229,7 @@ impl Service {
             context_extensions: HashMap::from([("rule".to_owned(), rule.to_owned())]),
             ..Default::default()
         };
-        self.send(CheckRequest { attributes: Some(attributes) }).await
+        CheckRequest { attributes: Some(attributes) }
     }
 
     pub async fn send(&self, question: CheckRequest) -> Reply {
@@ -261,7 +272,7 @@ impl Reply {
             Some(Kind::StringValue(text)) => text,
             other => panic!("{other:?}"),
         };
-        let metadata = answer.dynamic_metadata.unwrap().fields;
+        let metadata = answer.dynamic_metadata.unwrap_or_default().fields;
         let metadata = metadata.into_iter().map(|(name, value)| (name, text(value))).collect();
         let code = answer.status.unwrap().code;
         let (status, headers, body, removed) = match answer.http_response.unwrap() {

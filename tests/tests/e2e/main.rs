@@ -16,4 +16,5 @@ mod requests;
 mod resilience;
 mod routing;
 mod secrets;
+mod telemetry;
 mod tokens;

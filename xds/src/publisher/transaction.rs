@@ -9,6 +9,7 @@ use std::time::Duration;
 use microgw_compiler::snapshot::{ApiSource, Generation, ResourceType, Resources, Snapshot};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tracing::{Instrument as _, Span};
 
 use super::rules::{Armed, Armory};
 use super::{Candidate, Outcome, Probe, Reassemble, Rejection, RuleSink, Shared};
@@ -52,6 +53,8 @@ struct Attempt {
     sequence: u64,
     reassemble: Option<Reassemble>,
     standing: Standing,
+    /// What it is part of.
+    span: Span,
 }
 
 /// What it means when an attempt is live.
@@ -116,13 +119,14 @@ impl Transactions {
             tokio::select! {
                 biased;
                 submission = self.shared.waiting.next() => {
-                    let outcome = self.publish(submission.candidate).await;
+                    let outcome = self.publish(submission.candidate).instrument(submission.span).await;
                     // Whoever published it may not wait for the outcome.
                     let _ = submission.outcome.send(outcome);
                 }
                 () = self.audience() => {
                     if let Some(attempt) = self.pending.take() {
-                        self.conclude(attempt).await;
+                        let span = attempt.span.clone();
+                        self.conclude(attempt).instrument(span).await;
                     }
                 }
                 () = self.retirement() => self.retire(),
@@ -172,13 +176,14 @@ impl Transactions {
     async fn arm(&self, snapshot: Snapshot) -> Result<Arc<Served>, Rejection> {
         check(&snapshot.resources, &self.shared.config.static_clusters)?;
         let armory = Arc::clone(&self.armory);
-        let armed = spawn_blocking(move || Served::new(&snapshot, &armory)).await;
+        let span = tracing::info_span!("arm", generation = %snapshot.generation);
+        let armed = spawn_blocking(move || span.in_scope(|| Served::new(&snapshot, &armory))).await;
         armed.map_err(|panic| Rejection::Rules(panic.to_string()))?.map(Arc::new)
     }
 
     fn attempt(&mut self, next: Arc<Served>, reassemble: Option<Reassemble>, standing: Standing) -> Attempt {
         let sequence = self.offer(&next);
-        Attempt { next, sequence, reassemble, standing }
+        Attempt { next, sequence, reassemble, standing, span: Span::current() }
     }
 
     /// The snapshot's resources, and the clusters and secrets that Envoys may still use.
@@ -197,7 +202,8 @@ impl Transactions {
     }
 
     async fn settle(&self, sequence: u64) -> Settlement {
-        self.shared.ledger.settle(sequence, self.shared.config.publish_timeout).await
+        let span = tracing::info_span!("settle", sequence);
+        self.shared.ledger.settle(sequence, self.shared.config.publish_timeout).instrument(span).await
     }
 
     async fn conclude(&mut self, mut attempt: Attempt) -> Outcome {
@@ -244,7 +250,7 @@ impl Transactions {
         tokio::select! {
             biased;
             refusal = self.shared.ledger.refusal(attempt.sequence) => Sight::Refused(refusal),
-            seen = timeout(self.shared.config.publish_timeout, seen) => {
+            seen = timeout(self.shared.config.publish_timeout, seen.instrument(tracing::info_span!("probe"))) => {
                 if seen.is_err() {
                     tracing::error!(%generation, "Envoy accepted it, but the listeners do not answer with it");
                 }

@@ -8,6 +8,9 @@ use super::{Danger, Key};
 /// Written as `true`, also in quotes.
 const WHEN_TRUE: Danger = When(|value| value.eq_ignore_ascii_case("true"));
 
+const TRACES: &str = "spans are sent by OTLP, which Jaeger takes too: name the collector in `telemetry.otlpEndpoint` (Jaeger's is `http://HOST:4317`)";
+const WIRE_LOG: &str =
+    "`envoyConfig.logLevel = \"debug\"` shows requests with their headers, credentials included: for debugging only";
 const OPAQUE: &str = "opaque tokens are refused; name the issuers of JWTs in `[[jwtTokenConfig]]`";
 
 #[rustfmt::skip]
@@ -88,16 +91,20 @@ pub const KEYS: &[Key] = &[
     Key::later("throttlingConfig.binary.agent.{sslEnabledProtocols,ciphers,queueSize,batchSize,corePoolSize,socketTimeoutMS,maxPoolSize,keepAliveTimeInPool,reconnectionInterval,maxTransportPoolSize,maxIdleConnections,evictionTimePeriod,minIdleTimeInPool,secureMaxTransportPoolSize,secureMaxIdleConnections,secureEvictionTimePeriod,secureMinIdleTimeInPool}", Text, "", "The Traffic Manager's receiver."),
 
     Key::later("b7a.observability.metrics.enabled", Bool, "false", "Metrics.").instead("`/metrics` is always served, on `adminConfig.address`"),
-    Key::later("b7a.observability.metrics.{reporter,enableAuth}", Text, "", "Metrics."),
-    Key::later("b7a.observability.metrics.prometheus.{host,port,jmx_port,secure_port}", Text, "", "Metrics."),
-    Key::later("b7a.observability.tracing.{enabled,name}", Text, "", "Tracing."),
-    Key::later("b7a.observability.tracing.jaeger.reporter.{hostname,port}", Text, "", "Tracing."),
-    Key::later("b7a.observability.tracing.jaeger.reporter.flush.interval.ms", Number, "2000", "Tracing."),
-    Key::later("b7a.observability.tracing.jaeger.reporter.max.buffer.spans", Number, "1000", "Tracing."),
-    Key::later("b7a.observability.tracing.jaeger.sampler.{type,param}", Text, "", "Tracing."),
-    Key::later("b7a.observability.tracing.zipkin.reporter.{hostname,port}", Text, "", "Tracing."),
-    Key::later("b7a.http.tracelog.console", Bool, "false", "Wire log."),
-    Key::later("b7a.http.tracelog.path", Path, "", "Wire log."),
+    Key::later("b7a.observability.metrics.reporter", Text, "prometheus", "Format of the metrics.").instead("`/metrics` is for Prometheus, and for all who read OpenMetrics"),
+    Key::later("b7a.observability.metrics.enableAuth", Text, "true", "Ask for a password at `/metrics`.").instead("`/metrics` asks for one wherever others than this machine can connect to `adminConfig.address`"),
+    Key::later("b7a.observability.metrics.prometheus.{host,port,secure_port}", Text, "", "Where metrics are served.").instead("`adminConfig.address` says where `/metrics` is served"),
+    Key::later("b7a.observability.metrics.prometheus.jmx_port", Text, "", "Where metrics of the JVM are served.").instead("there is no JVM; `/metrics` has the memory and the processor time of the process"),
+    Key::later("b7a.observability.tracing.enabled", Text, "false", "Traces.").instead(TRACES),
+    Key::later("b7a.observability.tracing.name", Text, "jaeger", "Jaeger or Zipkin.").instead(TRACES),
+    Key::later("b7a.observability.tracing.jaeger.reporter.{hostname,port}", Text, "", "The Jaeger agent.").instead(TRACES),
+    Key::later("b7a.observability.tracing.jaeger.reporter.flush.interval.ms", Number, "2000", "Between two batches of spans.").instead("spans are sent every second"),
+    Key::later("b7a.observability.tracing.jaeger.reporter.max.buffer.spans", Number, "1000", "Spans that wait.").instead("4,096 wait; what does not fit is dropped, and counted in `microgw_spans_total`"),
+    Key::later("b7a.observability.tracing.jaeger.sampler.type", Text, "const", "How requests to trace are chosen.").instead("`telemetry.sampling` is a share of the requests"),
+    Key::later("b7a.observability.tracing.jaeger.sampler.param", Text, "1.0", "Which requests are traced.").instead("write `telemetry.sampling = {}`, a share of the requests from 0 to 1"),
+    Key::later("b7a.observability.tracing.zipkin.reporter.{hostname,port}", Text, "", "The Zipkin collector.").instead(TRACES),
+    Key::later("b7a.http.tracelog.console", Bool, "false", "Wire log.").instead(WIRE_LOG),
+    Key::later("b7a.http.tracelog.path", Path, "", "Wire log.").instead(WIRE_LOG),
 
     Key::later("jwtGeneratorConfig.jwtGeneratorEnabled", Bool, "false", "Make a JWT for backends.").danger(WHEN_TRUE),
     Key::later("jwtGeneratorConfig.{claimDialect,signingAlgorithm,certificateAlias,privateKeyAlias,tokenExpiry,restrictedClaims,issuer,audience,generatorImpl}", Text, "", "The backend JWT."),

@@ -1,7 +1,7 @@
 //! The keys that do something.
 
 use super::Key;
-use super::Kind::{Bool, CommaList, Integer, List, OneOf, Path, Secret, Text};
+use super::Kind::{Bool, CommaList, Integer, List, OneOf, Path, Ratio, Secret, Text};
 
 const PORT: super::Kind = Integer(0, 65_535);
 
@@ -59,6 +59,13 @@ pub const KEYS: &[Key] = &[
     Key::new("b7a.log.format", OneOf(&["human", "json"]), "human", "How: lines for people, or one JSON object per line."),
     Key::new("b7a.http.accesslog.console", Bool, "false", "Log requests to stdout."),
     Key::new("b7a.http.accesslog.path", Path, "", "Log requests to this file."),
+    Key::new("b7a.http.accesslog.caller", Bool, "true", "Say who called: `sub`, which may be personal data, client and key id."),
+    Key::new("telemetry.otlpEndpoint", Text, "", "OpenTelemetry collector that spans are sent to, as in `http://127.0.0.1:4317`. None: nothing is traced."),
+    Key::new("telemetry.protocol", OneOf(&["grpc", "http"]), "grpc", "How OTLP travels; `http` adds `/v1/traces` to the endpoint."),
+    Key::new("telemetry.sampling", Ratio, "1", "Share of the requests that are traced, in steps of 0.0001."),
+    Key::new("telemetry.trustTraceparent", Bool, "false", "Continue the trace that a client names, if it says that it is recorded. Otherwise each request begins one."),
+    Key::new("telemetry.serviceName", Text, "micro-gw", "`service.name` of the spans."),
+    Key::new("telemetry.headers.*", Secret, "", "Headers for the collector, such as `authorization`."),
     Key::new("http2.enable", Bool, "true", "HTTP/2 on the listeners."),
     Key::new("mutualSSLConfig.protocolVersions", CommaList, "TLSv1.2,TLSv1.3", "TLS versions of the HTTPS listener."),
     Key::new("mutualSSLConfig.ciphers", CommaList, "", "Its cipher suites for TLS 1.2, in Java's names. Those without forward secrecy or authenticated encryption are left out."),

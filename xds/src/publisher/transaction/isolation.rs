@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use microgw_compiler::snapshot::{ApiKey, ApiSource, Fallback, Fallbacks};
 use tokio::task::spawn_blocking;
+use tracing::Span;
 
 use super::{Attempt, Served, Standing, Transactions};
 use crate::ledger::{Refusal, Settlement};
@@ -62,7 +63,7 @@ impl Transactions {
             .collect();
         let standing = if faults.is_empty() { Standing::Whole } else { Standing::Degraded(faults) };
         if sequence == self.sequence {
-            Ok(Attempt { next, sequence, reassemble: None, standing })
+            Ok(Attempt { next, sequence, reassemble: None, standing, span: Span::current() })
         } else {
             Ok(self.attempt(next, None, standing))
         }

@@ -1,0 +1,63 @@
+//! What a decision says about itself to Envoy's access log and traces, beside its answer.
+
+use std::collections::HashMap;
+
+use envoy_types::pb::google::protobuf::value::Kind;
+use envoy_types::pb::google::protobuf::{Struct, Value};
+use microgw_engine::{Decision, TokenFacts};
+
+/// Bytes of a claim that are told: nobody's name fills a log.
+const MAX_TEXT: usize = 256;
+
+/// How much is told. What nobody reads costs nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Description {
+    #[default]
+    Nothing,
+    /// The reason of a denial, and the type of the caller's key.
+    Outcome,
+    /// Also who called. Never the credential.
+    Caller,
+}
+
+// === impl Description ===
+
+impl Description {
+    pub(super) fn of(self, decision: &Decision<'_>) -> Option<Struct> {
+        let (reason, identity) = match decision {
+            Decision::Allow(allow) => (None, Some(&*allow.identity)),
+            Decision::Deny(deny) => (Some(deny.reason.as_str()), deny.identity.as_deref()),
+        };
+        if self == Description::Nothing {
+            return None;
+        }
+        let mut fields = HashMap::with_capacity(5);
+        let mut put = |name: &str, text: &str| {
+            let value = Value { kind: Some(Kind::StringValue(bounded(text).to_owned())) };
+            fields.insert(name.to_owned(), value);
+        };
+        if let Some(reason) = reason {
+            put("reason", reason);
+        }
+        if let Some(identity) = identity {
+            put("key_type", identity.key_type().as_str());
+            if self == Description::Caller {
+                let claims = [
+                    ("caller", TokenFacts::subject as fn(&TokenFacts) -> Option<&str>),
+                    ("client_id", TokenFacts::client),
+                    ("key_id", TokenFacts::key_id),
+                ];
+                for (name, claim) in claims {
+                    if let Some(text) = claim(identity) {
+                        put(name, text);
+                    }
+                }
+            }
+        }
+        Some(Struct { fields })
+    }
+}
+
+fn bounded(text: &str) -> &str {
+    text.get(..text.floor_char_boundary(MAX_TEXT)).unwrap_or(text)
+}
