@@ -186,14 +186,20 @@ impl Decider {
     }
 }
 
-/// What a decision's span says at its end.
+/// What a decision's span says at its end; `cached` only where a credential was genuine.
 fn tell(span: &Span, decision: &Decision<'_>, cached: bool) {
-    span.record("microgw.cached", cached);
-    if let Decision::Deny(deny) = decision {
-        span.record("microgw.reason", deny.reason.as_str());
-        if Outcome::of(deny.reason.fault().status()) == Outcome::Failed {
-            span.record("otel.status_code", "ERROR");
+    let genuine = match decision {
+        Decision::Allow(_) => true,
+        Decision::Deny(deny) => {
+            span.record("microgw.reason", deny.reason.as_str());
+            if Outcome::of(deny.reason.fault().status()) == Outcome::Failed {
+                span.record("otel.status_code", "ERROR");
+            }
+            deny.identity.is_some()
         }
+    };
+    if genuine {
+        span.record("microgw.cached", cached);
     }
 }
 
