@@ -196,7 +196,7 @@ fn operation_routes(
         (_, Some(production), _) => vec![forward(None, production)],
         // A caller without credentials counts as a production caller.
         (Access::Public, None, Some(_)) => {
-            vec![Route { name, ..refuse(matching(None), Fault::NoProductionEndpoint, &[]) }]
+            vec![refuse(matching(None), Fault::NoProductionEndpoint, &[])]
         }
         (_, None, None) => Vec::new(),
     }
