@@ -162,6 +162,7 @@ fn settings(http_port: u16) -> Settings {
             strip: vec!["x-jwt-assertion".to_owned()],
         },
         issuers: Vec::new(),
+        introspection: None,
         api_keys: ApiKeys {
             issuer: String::new(),
             skew_seconds: 5,

@@ -51,6 +51,8 @@ pub struct Config {
     pub listeners: Listeners,
     pub credentials: settings::Credentials,
     pub issuers: Vec<Issuer>,
+    /// `None`: opaque tokens are refused.
+    pub introspection: Option<settings::Introspection>,
     pub api_keys: settings::ApiKeys,
     /// `None`: `/apikey` is not served.
     pub api_key_issuer: Option<ApiKeyIssuer>,
@@ -273,6 +275,7 @@ impl Config {
             },
             credentials: self.credentials.clone(),
             issuers: self.issuers.iter().map(|issuer| issuer.settings.clone()).collect(),
+            introspection: self.introspection.clone(),
             api_keys: self.api_keys.clone(),
             api_key_issuer: self.api_key_issuer.is_some(),
             access_log: self.access_log.clone(),

@@ -3,6 +3,7 @@
 pub mod bootstrap;
 mod data;
 mod last_live;
+mod lookups;
 mod observer;
 pub mod probe;
 mod publishing;

@@ -211,13 +211,18 @@ fn rule(operation: &Operation) -> String {
 
 fn requirement(requirement: &Requirement) -> String {
     match requirement {
-        Requirement::OAuth2 { scopes, .. } if scopes.is_empty() => "oauth2".to_owned(),
-        Requirement::OAuth2 { scopes, all_scopes } => {
-            format!("oauth2({})", scopes.join(if *all_scopes { " and " } else { " or " }))
-        }
+        Requirement::OAuth2 { scopes, all_scopes } => scoped("oauth2", scopes, *all_scopes),
+        Requirement::Basic { scopes, all_scopes } => scoped("basic", scopes, *all_scopes),
         Requirement::ApiKey { location: KeyLocation::Header, name } => format!("key in header {name}"),
         Requirement::ApiKey { location: KeyLocation::Query, name } => format!("key in query {name}"),
         Requirement::Unenforceable(scheme) => format!("never ({scheme} cannot be enforced)"),
+    }
+}
+
+fn scoped(scheme: &str, scopes: &[String], all: bool) -> String {
+    match scopes {
+        [] => scheme.to_owned(),
+        _ => format!("{scheme}({})", scopes.join(if all { " and " } else { " or " })),
     }
 }
 

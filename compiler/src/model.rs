@@ -102,6 +102,12 @@ pub enum Requirement {
         /// `x-microgw-scope-match: all`; otherwise any one of `scopes` suffices.
         all_scopes: bool,
     },
+    /// A user with a password, RFC 7617.
+    Basic {
+        scopes: Vec<String>,
+        /// As for tokens.
+        all_scopes: bool,
+    },
     ApiKey {
         location: KeyLocation,
         /// Lower-case in a header, as written in the query.

@@ -16,6 +16,8 @@ pub struct Settings {
     pub credentials: Credentials,
     /// Accepted OAuth2 issuers, in the order of the configuration.
     pub issuers: Vec<Issuer>,
+    /// `None`: opaque tokens are refused.
+    pub introspection: Option<Introspection>,
     pub api_keys: ApiKeys,
     /// `/apikey` is served on the HTTPS listener.
     pub api_key_issuer: bool,
@@ -114,6 +116,18 @@ pub struct Issuer {
     /// JOSE algorithm names; never empty.
     pub algorithms: Vec<String>,
     pub skew_seconds: u32,
+}
+
+/// What is accepted of the authorization server that is asked about opaque tokens (RFC 7662).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Introspection {
+    /// Must equal `iss`, where an answer has one; empty: not checked.
+    pub issuer: String,
+    /// Any one must be in `aud`; empty: not checked.
+    pub audiences: Vec<String>,
+    pub skew_seconds: u32,
+    /// It is also asked about JWTs that no issuer vouches for.
+    pub failed_jwts: bool,
 }
 
 /// How self-contained API keys are verified.

@@ -57,6 +57,9 @@ fn outline(model: &Model) -> String {
                         Requirement::OAuth2 { scopes, all_scopes } => {
                             format!("token {}{scopes:?}", if *all_scopes { "all of " } else { "" })
                         }
+                        Requirement::Basic { scopes, all_scopes } => {
+                            format!("user {}{scopes:?}", if *all_scopes { "all of " } else { "" })
+                        }
                         Requirement::ApiKey { location, name } => format!("key {location:?} {name}"),
                         Requirement::Unenforceable(name) => format!("never {name}"),
                     };
@@ -225,7 +228,7 @@ fn an_operation_wins_over_its_api() {
 fn unenforced_declarations_are_recorded_when_allowed() {
     let files = small(
         "x-wso2-cors: {accessControlAllowOrigins: ['*']}\npaths: {/a: {get: {security: [{b: []}, {o: []}]}}}\n\
-        components: {securitySchemes: {b: {type: http, scheme: basic}, o: {type: oauth2}}}\n",
+        components: {securitySchemes: {b: {type: http, scheme: digest}, o: {type: oauth2}}}\n",
     );
     assert!(build(&files).model.is_none());
     let allowed = compile(&files, "project", &Options { allow_unenforced: true });

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::facts::{ApiGrant, UnixTime};
+use crate::facts::UnixTime;
+use crate::identity::ApiGrant;
 
 /// `typ` of the keys that we make: no other token may pass for one, nor the reverse (RFC 8725 section 3.11).
 pub const TYPE: &str = "apikey+jwt";

@@ -1,15 +1,19 @@
 //! One request, from its head to the decision.
 
 mod credential;
+mod settle;
 
 use std::collections::HashMap;
+use std::fmt;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use crate::facts::{Facts, TokenDigest, TokenFacts, UnixTime};
-use crate::jwt::{TokenError, Unverified};
+use crate::facts::{CredentialDigest, Facts, UnixTime};
+use crate::identity::Identity;
+use crate::introspection::Introspection;
+use crate::jwt::TokenError;
 use crate::key::KeySet;
 use crate::policy::{Alternative, Credential, Requirement};
 use crate::query;
@@ -17,6 +21,7 @@ use crate::realm::{CredentialKind, KeySource};
 use crate::reason::Reason;
 use crate::rules::Rule;
 use credential::{Challenge, Failure, Slot, present};
+use settle::Pending;
 
 /// The headers of a request, by lower-case name. Several of one name are one value joined by `,`.
 pub trait Headers: Sync {
@@ -26,6 +31,11 @@ pub trait Headers: Sync {
 /// What the engine reads of a request's head.
 #[derive(Clone, Copy)]
 pub struct RequestHead<'a> {
+    pub method: &'a str,
+    /// `http` or `https`.
+    pub scheme: &'a str,
+    /// `Host`, or `:authority`.
+    pub authority: &'a str,
     /// With its query, as received.
     pub path: &'a str,
     pub headers: &'a dyn Headers,
@@ -45,7 +55,15 @@ pub enum Lookup {
     Keys(KeySource),
     /// A token names a key that the issuer is not known to have: fetched again, unless that happened just now.
     FreshKeys(KeySource),
+    /// What the authorization server says about a token, read as `reader` does. [`Answer::Refused`]: it stands for nobody.
+    Introspection { digest: CredentialDigest, token: Sensitive, reader: Arc<Introspection> },
+    /// The user, if the password is right. [`Answer::Refused`]: it is not.
+    Password { digest: CredentialDigest, user: Sensitive, password: Sensitive },
 }
+
+/// Text that no log may show.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Sensitive(pub Box<str>);
 
 impl Lookup {
     /// A stable name for logs and counters.
@@ -53,6 +71,8 @@ impl Lookup {
         match self {
             Lookup::Keys(_) => "keys",
             Lookup::FreshKeys(_) => "fresh_keys",
+            Lookup::Introspection { .. } => "introspection",
+            Lookup::Password { .. } => "password",
         }
     }
 }
@@ -61,6 +81,10 @@ impl Lookup {
 #[derive(Clone, Debug)]
 pub enum Answer {
     Keys(Arc<KeySet>),
+    /// Whom the credential stands for.
+    Identity(Arc<Identity>),
+    /// The credential is not genuine.
+    Refused(TokenError),
     /// It could not be found out in time.
     Unavailable,
 }
@@ -81,7 +105,7 @@ pub struct Allow<'a> {
     /// The value to give [`crate::ENVIRONMENT_HEADER`].
     pub environment: Option<&'static str>,
     /// Who calls.
-    pub identity: Arc<TokenFacts>,
+    pub identity: Arc<Identity>,
 }
 
 /// The request is refused.
@@ -93,7 +117,7 @@ pub struct Deny<'a> {
     /// Values of `WWW-Authenticate`.
     pub challenges: &'a [Box<str>],
     /// Who calls, where a credential was genuine and still not enough.
-    pub identity: Option<Arc<TokenFacts>>,
+    pub identity: Option<Arc<Identity>>,
 }
 
 /// The state machine of one request.
@@ -111,19 +135,27 @@ pub struct Exchange<'a> {
     pending: Option<Pending>,
 }
 
-/// A token that waits for keys.
-struct Pending {
-    credential: usize,
-    digest: TokenDigest,
-    source: KeySource,
-    token: Box<Unverified>,
-    refreshed: bool,
-}
-
 enum Verdict {
-    Satisfied(Arc<TokenFacts>),
+    Satisfied(Arc<Identity>),
     Failed(Failure),
     Ask(Lookup),
+}
+
+/// Whether a credential of one kind tells more about the caller than one of another: a token speaks of a user and an
+/// application, a password of a user, a key of an application at most.
+fn says_more(kind: CredentialKind, than: CredentialKind) -> bool {
+    let rank = |kind| match kind {
+        CredentialKind::AccessToken => 2,
+        CredentialKind::User => 1,
+        CredentialKind::ApiKey => 0,
+    };
+    rank(kind) > rank(than)
+}
+
+impl fmt::Debug for Sensitive {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Sensitive(..)")
+    }
 }
 
 impl<S: BuildHasher + Sync> Headers for HashMap<String, String, S> {
@@ -157,40 +189,6 @@ impl<'a> Exchange<'a> {
         self.proceed()
     }
 
-    /// Takes the answer to the lookup that the last step asked for.
-    pub fn resume(&mut self, answer: Answer, now: UnixTime) -> Step<'a> {
-        self.now = now;
-        let Some(mut pending) = self.pending.take() else {
-            return self.deny(Failure { reason: Reason::Internal, ..Failure::MISSING });
-        };
-        let kind = self.kind(pending.credential);
-        let slot = match answer {
-            Answer::Unavailable => Slot::Refused(Failure {
-                reason: Reason::Unavailable,
-                cause: Some(TokenError::NoKeys),
-                challenge: Challenge::Plain,
-            }),
-            Answer::Keys(keys) => match pending.token.verify(&keys) {
-                Ok(facts) => {
-                    let facts = Arc::new(facts);
-                    self.facts.put(pending.digest, Arc::clone(&facts));
-                    Slot::Verified(facts)
-                }
-                Err(TokenError::UnknownKey) if !pending.refreshed => {
-                    pending.refreshed = true;
-                    let lookup = Lookup::FreshKeys(pending.source.clone());
-                    self.pending = Some(pending);
-                    return Step::Ask(lookup);
-                }
-                Err(error) => Slot::Refused(Failure::invalid(kind, error)),
-            },
-        };
-        if let Some(place) = self.slots.get_mut(pending.credential) {
-            *place = slot;
-        }
-        self.proceed()
-    }
-
     /// Tries the alternatives in their order, so that who the caller is does not depend on what is cached.
     fn proceed(&mut self) -> Step<'a> {
         let policy = &self.rule.policy;
@@ -213,22 +211,22 @@ impl<'a> Exchange<'a> {
         for requirement in &alternative.0 {
             match requirement {
                 Requirement::Unenforceable => return Verdict::Failed(Failure::MISSING),
-                Requirement::Token { credential, .. } => {
+                Requirement::Credential { credential, .. } => {
                     if let Some(Slot::Refused(failure)) = self.slots.get(*credential) {
                         return Verdict::Failed(*failure);
                     }
                 }
             }
         }
-        let mut identity: Option<Arc<TokenFacts>> = None;
+        let mut identity: Option<Arc<Identity>> = None;
         for (index, requirement) in alternative.0.iter().enumerate() {
-            let Requirement::Token { credential, scopes } = requirement else { continue };
+            let Requirement::Credential { credential, scopes } = requirement else { continue };
             let facts = match self.settle(*credential) {
                 Verdict::Satisfied(facts) => facts,
                 other => return other,
             };
             if let Some(scopes) = scopes
-                && !scopes.granted_by(&facts)
+                && !scopes.granted_to(&facts)
             {
                 let challenge = Challenge::Scope(self.position, index);
                 return Verdict::Failed(Failure {
@@ -237,8 +235,7 @@ impl<'a> Exchange<'a> {
                     challenge,
                 });
             }
-            // A user's token says more about the caller than an application's key.
-            if identity.is_none() || self.kind(*credential) == CredentialKind::AccessToken {
+            if identity.as_ref().is_none_or(|other| says_more(facts.kind, other.kind)) {
                 identity = Some(facts);
             }
         }
@@ -251,49 +248,8 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    /// Finds out whether a credential is valid for this API.
-    fn settle(&mut self, credential: usize) -> Verdict {
-        let kind = self.kind(credential);
-        let Some(slot) = self.slots.get_mut(credential) else { return Verdict::Failed(Failure::MISSING) };
-        if let Slot::Presented(token) = slot {
-            let realm = &self.rule.realm;
-            let digest = TokenDigest::new(realm, kind, token);
-            *slot = match self.facts.get(&digest).filter(|facts| !facts.key.is_withdrawn()) {
-                Some(facts) => Slot::Verified(facts),
-                None => match Unverified::read(realm, kind, token) {
-                    Ok((issuer, token)) => {
-                        let source = issuer.source.clone();
-                        let lookup = Lookup::Keys(source.clone());
-                        let token = Box::new(token);
-                        self.pending = Some(Pending { credential, digest, source, token, refreshed: false });
-                        return Verdict::Ask(lookup);
-                    }
-                    Err(error) => Slot::Refused(Failure::invalid(kind, error)),
-                },
-            };
-        }
-        let api = &self.rule.api;
-        let failure = match slot {
-            Slot::Presented(_) => Failure::MISSING,
-            Slot::Refused(failure) => *failure,
-            Slot::Verified(facts) => match facts.check_time(self.now) {
-                Err((reason, error)) => Failure { reason, ..Failure::invalid(kind, error) },
-                Ok(()) if facts.allows(&api.name, &api.version) => return Verdict::Satisfied(Arc::clone(facts)),
-                Ok(()) => Failure {
-                    reason: Reason::ApiForbidden,
-                    cause: Some(TokenError::OtherApi),
-                    challenge: Challenge::Plain,
-                },
-            },
-        };
-        Verdict::Failed(failure)
-    }
-
     fn kind(&self, credential: usize) -> CredentialKind {
-        match self.rule.policy.credentials.get(credential) {
-            Some(Credential::Bearer) => CredentialKind::AccessToken,
-            _ => CredentialKind::ApiKey,
-        }
+        self.rule.policy.credentials.get(credential).map_or(CredentialKind::ApiKey, Credential::kind)
     }
 
     /// A credential in the header for tokens, where the policy asks for nothing in that header.
@@ -301,7 +257,7 @@ impl<'a> Exchange<'a> {
         let policy = &self.rule.policy;
         let header = &policy.credential_header;
         let asked_for = |credential: &Credential| match credential {
-            Credential::Bearer => true,
+            Credential::Bearer | Credential::Basic => true,
             Credential::HeaderKey(name) => name == header,
             Credential::QueryKey(_) => false,
         };
@@ -309,7 +265,7 @@ impl<'a> Exchange<'a> {
             && self.head.and_then(|head| head.headers.get(header)).is_some_and(|value| !value.is_empty())
     }
 
-    fn allow(&self, identity: Arc<TokenFacts>) -> Step<'a> {
+    fn allow(&self, identity: Arc<Identity>) -> Step<'a> {
         let policy = &self.rule.policy;
         let path = match self.head {
             Some(head) if !policy.query_cuts.is_empty() => query::cut(head.path, &policy.query_cuts),
@@ -324,12 +280,12 @@ impl<'a> Exchange<'a> {
     }
 
     /// Of the credentials whose signature holds, the one that says most about the caller.
-    fn genuine(&self) -> Option<Arc<TokenFacts>> {
-        let verified = self.slots.iter().enumerate().filter_map(|(credential, slot)| match slot {
-            Slot::Verified(facts) => Some((self.kind(credential) == CredentialKind::AccessToken, facts)),
+    fn genuine(&self) -> Option<Arc<Identity>> {
+        let verified = self.slots.iter().filter_map(|slot| match slot {
+            Slot::Verified(identity) => Some(identity),
             Slot::Presented(_) | Slot::Refused(_) => None,
         });
-        verified.max_by_key(|(says_more, _)| *says_more).map(|(_, facts)| Arc::clone(facts))
+        verified.reduce(|best, other| if says_more(other.kind, best.kind) { other } else { best }).cloned()
     }
 
     fn deny(&self, failure: Failure) -> Step<'a> {
@@ -339,7 +295,7 @@ impl<'a> Exchange<'a> {
             (401, _) => policy.challenges(),
             (403, Challenge::Scope(alternative, requirement)) => {
                 match policy.alternatives.get(alternative).and_then(|alternative| alternative.0.get(requirement)) {
-                    Some(Requirement::Token { scopes: Some(scopes), .. }) => std::slice::from_ref(&scopes.challenge),
+                    Some(Requirement::Credential { scopes: Some(scopes), .. }) => scopes.challenge.as_slice(),
                     _ => &[],
                 }
             }

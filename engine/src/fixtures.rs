@@ -11,7 +11,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use microgw_proto::rules::v1 as proto;
 use serde_json::{Value, json};
 
-use crate::{Facts, KeySet, TokenDigest, TokenFacts};
+use crate::{CredentialDigest, Facts, Identity, KeySet};
 
 pub(crate) const NOW: u64 = 1_700_000_000;
 pub(crate) const IDP: &str = "https://idp.example/";
@@ -130,6 +130,7 @@ pub(crate) fn book(policy: proto::Policy) -> proto::RuleBook {
         }],
         api_keys: Some(proto::ApiKeys { issuer: KEYS.into(), skew_seconds: 5, ..Default::default() }),
         fault_bodies: Vec::new(),
+        introspection: None,
     }
 }
 
@@ -149,6 +150,16 @@ pub(crate) fn policy(alternatives: Vec<Vec<proto::requirement::Kind>>) -> proto:
 pub(crate) fn oauth2(scopes: &[&str], all_scopes: bool) -> proto::requirement::Kind {
     let scopes = scopes.iter().map(ToString::to_string).collect();
     proto::requirement::Kind::Oauth2(proto::OAuth2 { scopes, all_scopes })
+}
+
+pub(crate) fn basic(scopes: &[&str]) -> proto::requirement::Kind {
+    let scopes = scopes.iter().map(ToString::to_string).collect();
+    proto::requirement::Kind::Basic(proto::Basic { scopes, all_scopes: false })
+}
+
+/// Whatever an authorization server says.
+pub(crate) fn introspection() -> proto::Introspection {
+    proto::Introspection { skew_seconds: 5, ..Default::default() }
 }
 
 pub(crate) fn header_key(name: &str) -> proto::requirement::Kind {
@@ -185,14 +196,14 @@ pub(crate) fn with(mut base: Value, changes: Value) -> Value {
 }
 
 #[derive(Default)]
-pub(crate) struct Memory(Mutex<HashMap<TokenDigest, Arc<TokenFacts>>>);
+pub(crate) struct Memory(Mutex<HashMap<CredentialDigest, Arc<Identity>>>);
 
 impl Facts for Memory {
-    fn get(&self, digest: &TokenDigest) -> Option<Arc<TokenFacts>> {
+    fn get(&self, digest: &CredentialDigest) -> Option<Arc<Identity>> {
         self.0.lock().unwrap().get(digest).cloned()
     }
 
-    fn put(&self, digest: TokenDigest, facts: Arc<TokenFacts>) {
+    fn put(&self, digest: CredentialDigest, facts: Arc<Identity>) {
         self.0.lock().unwrap().insert(digest, facts);
     }
 }

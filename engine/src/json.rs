@@ -11,7 +11,7 @@ const MAX_DEPTH: u8 = 16;
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Json {
     Null,
-    Bool,
+    Bool(bool),
     Number(f64),
     String(String),
     Array(Vec<Json>),
@@ -91,8 +91,8 @@ impl<'de> Visitor<'de> for Node {
         Ok(Json::Null)
     }
 
-    fn visit_bool<E: Error>(self, _: bool) -> Result<Json, E> {
-        Ok(Json::Bool)
+    fn visit_bool<E: Error>(self, value: bool) -> Result<Json, E> {
+        Ok(Json::Bool(value))
     }
 
     // Dates are the only numbers that are read: the 53 bits of a double outlast the sun.
@@ -147,7 +147,10 @@ mod tests {
     #[test]
     fn reads_an_object() {
         let read = object(br#"{"a":[1,-2.5,null,true],"b":{"c":"\u0041"}}"#).unwrap();
-        assert_eq!(read["a"].as_array().unwrap(), [Json::Number(1.0), Json::Number(-2.5), Json::Null, Json::Bool]);
+        assert_eq!(
+            read["a"].as_array().unwrap(),
+            [Json::Number(1.0), Json::Number(-2.5), Json::Null, Json::Bool(true)]
+        );
         assert_eq!(read["b"].as_object().unwrap()["c"].as_str(), Some("A"));
     }
 

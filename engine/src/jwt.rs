@@ -1,15 +1,16 @@
 //! JSON Web Tokens, RFC 7519, read as RFC 8725 advises: bounded, strict, the algorithm bound to the key.
 
-mod claims;
+pub(crate) mod claims;
+
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use crate::facts::TokenFacts;
+use crate::identity::Identity;
 use crate::json::{self, Json, Object};
 use crate::key::{Algorithm, KeySet, Selection};
 use crate::realm::{CredentialKind, Issuer, Realm};
-use claims::Claims;
 
 /// Bytes; a longer token is refused unread.
 pub const MAX_TOKEN_LENGTH: usize = 16 * 1024;
@@ -33,6 +34,10 @@ pub enum TokenError {
     Algorithm,
     #[error("the token is of another type")]
     Type,
+    #[error("the authorization server says that the token is not active")]
+    Inactive,
+    #[error("the password is wrong, or there is no such user")]
+    Password,
     #[error("the issuer is unknown")]
     UnknownIssuer,
     #[error("the token is meant for another audience")]
@@ -55,15 +60,15 @@ pub enum TokenError {
     Scope,
     #[error("the operation has no endpoint for the credential's key type")]
     Environment,
-    #[error("the keys of the issuer could not be had")]
-    NoKeys,
+    #[error("what verifies the credential could not be had")]
+    NoAnswer,
 }
 
 /// A token that was read and whose claims suit their issuer, if it is the issuer that signed them.
 pub(crate) struct Unverified {
     algorithm: Algorithm,
     kid: Option<Box<str>>,
-    claims: Claims,
+    identity: Identity,
     signing_input: Box<[u8]>,
     signature: Box<[u8]>,
 }
@@ -91,24 +96,24 @@ impl Unverified {
         if !issuer.algorithms.contains(&algorithm) {
             return Err(TokenError::Algorithm);
         }
-        let claims = Claims::read(&payload, kind, issuer)?;
+        let identity = claims::read(&payload, kind, issuer)?;
         let kid = match header.get("kid") {
             None => None,
             Some(kid) => Some(kid.as_str().ok_or(TokenError::Header)?.into()),
         };
         let signing_input = signing_input.as_bytes().into();
-        Ok((issuer, Unverified { algorithm, kid, claims, signing_input, signature: signature.into() }))
+        Ok((issuer, Unverified { algorithm, kid, identity, signing_input, signature: signature.into() }))
     }
 
     /// [`TokenError::UnknownKey`] may be mended by fresher keys; every other error is final.
-    pub(crate) fn verify(&self, keys: &KeySet) -> Result<TokenFacts, TokenError> {
+    pub(crate) fn verify(&self, keys: &KeySet) -> Result<Identity, TokenError> {
         let key = match keys.select(self.kid.as_deref(), self.algorithm) {
             Selection::Key(key) if !key.is_withdrawn() => key,
             Selection::Key(_) | Selection::Unknown => return Err(TokenError::UnknownKey),
             Selection::Ambiguous => return Err(TokenError::AmbiguousKey),
         };
         if key.verifies(self.algorithm, &self.signing_input, &self.signature) {
-            Ok(self.claims.clone().into_facts(key))
+            Ok(Identity { key: Some(Arc::clone(key)), ..self.identity.clone() })
         } else if key.is_guess() {
             Err(TokenError::UnknownKey)
         } else {
@@ -126,8 +131,8 @@ fn check_header(header: &Object, kind: CredentialKind) -> Result<Algorithm, Toke
     if let Some(kind_of_token) = header.get("typ") {
         let name = kind_of_token.as_str().ok_or(TokenError::Header)?;
         let own = match kind {
-            CredentialKind::AccessToken => "at+jwt",
             CredentialKind::ApiKey => crate::apikey::TYPE,
+            _ => "at+jwt",
         };
         let short = match name.split_at_checked("application/".len()) {
             Some((prefix, short)) if prefix.eq_ignore_ascii_case("application/") => short,

@@ -13,10 +13,13 @@
 
 mod answers;
 pub mod apikey;
+mod basic;
 mod exchange;
 mod facts;
 #[cfg(test)]
 mod fixtures;
+mod identity;
+mod introspection;
 mod json;
 mod jwt;
 mod key;
@@ -27,8 +30,10 @@ mod reason;
 mod rules;
 
 pub use answers::{Answers, Body};
-pub use exchange::{Allow, Answer, Decision, Deny, Exchange, Headers, Lookup, RequestHead, Step};
-pub use facts::{ApiGrant, Facts, KeyType, TokenDigest, TokenFacts, UnixTime};
+pub use exchange::{Allow, Answer, Decision, Deny, Exchange, Headers, Lookup, RequestHead, Sensitive, Step};
+pub use facts::{CredentialDigest, Facts, UnixTime};
+pub use identity::{ApiGrant, Identity, KeyType};
+pub use introspection::Introspection;
 pub use jwt::{MAX_TOKEN_LENGTH, TokenError};
 pub use key::{Algorithm, Key, KeyError, KeySet};
 pub use policy::{ENVIRONMENT_HEADER, Policy, SANDBOX};

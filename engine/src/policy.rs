@@ -4,7 +4,8 @@ use microgw_proto::rules::v1 as proto;
 use proto::api_key::Location;
 use proto::requirement::Kind;
 
-use crate::facts::{KeyType, TokenFacts};
+use crate::identity::{Identity, KeyType};
+use crate::realm::CredentialKind;
 use crate::reason::Reason;
 use crate::rules::LoadError;
 
@@ -38,6 +39,8 @@ pub struct Policy {
 pub(crate) enum Credential {
     /// `Bearer` in the policy's credential header.
     Bearer,
+    /// `Basic` in the same header.
+    Basic,
     HeaderKey(Box<str>),
     QueryKey(Box<str>),
 }
@@ -48,7 +51,7 @@ pub(crate) struct Alternative(pub(crate) Box<[Requirement]>);
 
 #[derive(Debug)]
 pub(crate) enum Requirement {
-    Token {
+    Credential {
         /// Index into [`Policy::credentials`].
         credential: usize,
         scopes: Option<Scopes>,
@@ -61,7 +64,8 @@ pub(crate) enum Requirement {
 pub(crate) struct Scopes {
     names: Box<[Box<str>]>,
     all: bool,
-    pub(crate) challenge: Box<str>,
+    /// Value of `WWW-Authenticate` for those who lack them.
+    pub(crate) challenge: Option<Box<str>>,
 }
 
 // === impl Policy ===
@@ -81,16 +85,19 @@ impl Policy {
                 match credential {
                     Credential::HeaderKey(name) if !header_cuts.contains(name) => header_cuts.push(name.clone()),
                     Credential::QueryKey(name) => query_cuts.push(name.clone()),
-                    Credential::HeaderKey(_) | Credential::Bearer => {}
+                    Credential::HeaderKey(_) | Credential::Bearer | Credential::Basic => {}
                 }
             }
         }
-        let bearer = credentials.contains(&Credential::Bearer);
-        let api_key = credentials.iter().any(|credential| *credential != Credential::Bearer);
+        let accepts = |kind| credentials.iter().any(|credential| credential.kind() == kind);
         let challenges = |error: &str| {
-            let bearer = bearer.then(|| format!("Bearer {REALM}{error}").into());
-            bearer.into_iter().chain(api_key.then(|| format!("ApiKey {REALM}").into())).collect()
+            let bearer = accepts(CredentialKind::AccessToken).then(|| format!("Bearer {REALM}{error}"));
+            // RFC 7617 section 2.1.
+            let basic = accepts(CredentialKind::User).then(|| format!("Basic {REALM}, charset=\"UTF-8\""));
+            let api_key = accepts(CredentialKind::ApiKey).then(|| format!("ApiKey {REALM}"));
+            [bearer, basic, api_key].into_iter().flatten().map(String::into_boxed_str).collect()
         };
+        let (plain, invalid_token) = (challenges(""), challenges(", error=\"invalid_token\""));
         Ok(Policy {
             alternatives,
             credentials: credentials.into(),
@@ -99,8 +106,8 @@ impl Policy {
             query_cuts: query_cuts.into(),
             production: policy.production,
             sandbox: policy.sandbox,
-            challenges: challenges(""),
-            invalid_token_challenges: challenges(", error=\"invalid_token\""),
+            challenges: plain,
+            invalid_token_challenges: invalid_token,
         })
     }
 
@@ -143,7 +150,12 @@ impl Alternative {
 impl Requirement {
     fn load(requirement: &proto::Requirement, credentials: &mut Vec<Credential>) -> Result<Requirement, LoadError> {
         let (credential, scopes) = match requirement.kind.as_ref().ok_or(LoadError::UnknownRequirement)? {
-            Kind::Oauth2(oauth2) => (Credential::Bearer, Scopes::load(oauth2)),
+            Kind::Oauth2(oauth2) => {
+                (Credential::Bearer, Scopes::load(&oauth2.scopes, oauth2.all_scopes, CredentialKind::AccessToken))
+            }
+            Kind::Basic(basic) => {
+                (Credential::Basic, Scopes::load(&basic.scopes, basic.all_scopes, CredentialKind::User))
+            }
             Kind::ApiKey(key) => match key.location() {
                 Location::Header => (Credential::HeaderKey(header_name(&key.name)?.into()), None),
                 Location::Query => (Credential::QueryKey(key.name.as_str().into()), None),
@@ -156,31 +168,41 @@ impl Requirement {
             credentials.push(credential);
             credentials.len() - 1
         });
-        Ok(Requirement::Token { credential: index, scopes })
+        Ok(Requirement::Credential { credential: index, scopes })
+    }
+}
+
+// === impl Credential ===
+
+impl Credential {
+    pub(crate) fn kind(&self) -> CredentialKind {
+        match self {
+            Credential::Bearer => CredentialKind::AccessToken,
+            Credential::Basic => CredentialKind::User,
+            Credential::HeaderKey(_) | Credential::QueryKey(_) => CredentialKind::ApiKey,
+        }
     }
 }
 
 // === impl Scopes ===
 
 impl Scopes {
-    fn load(oauth2: &proto::OAuth2) -> Option<Scopes> {
-        if oauth2.scopes.is_empty() {
+    fn load(scopes: &[String], all: bool, kind: CredentialKind) -> Option<Scopes> {
+        if scopes.is_empty() {
             return None;
         }
         // RFC 6750 section 3 restricts the attribute's characters; a scope that has others cannot be told.
         let printable = |byte: u8| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e);
-        let told: Vec<_> =
-            oauth2.scopes.iter().filter(|scope| scope.bytes().all(printable)).map(String::as_str).collect();
-        Some(Scopes {
-            names: oauth2.scopes.iter().map(|scope| scope.as_str().into()).collect(),
-            all: oauth2.all_scopes,
-            challenge: format!("Bearer {REALM}, error=\"insufficient_scope\", scope=\"{}\"", told.join(" ")).into(),
-        })
+        let told: Vec<_> = scopes.iter().filter(|scope| scope.bytes().all(printable)).map(String::as_str).collect();
+        // Another token may have them; a user is who it is.
+        let challenge = (kind == CredentialKind::AccessToken)
+            .then(|| format!("Bearer {REALM}, error=\"insufficient_scope\", scope=\"{}\"", told.join(" ")).into());
+        Some(Scopes { names: scopes.iter().map(|scope| scope.as_str().into()).collect(), all, challenge })
     }
 
-    pub(crate) fn granted_by(&self, facts: &TokenFacts) -> bool {
+    pub(crate) fn granted_to(&self, identity: &Identity) -> bool {
         let mut names = self.names.iter();
-        if self.all { names.all(|name| facts.has_scope(name)) } else { names.any(|name| facts.has_scope(name)) }
+        if self.all { names.all(|name| identity.has_scope(name)) } else { names.any(|name| identity.has_scope(name)) }
     }
 }
 

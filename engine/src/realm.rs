@@ -6,14 +6,21 @@ use microgw_proto::rules::v1 as proto;
 use prost::Message as _;
 use sha2::{Digest, Sha256};
 
+use crate::introspection::Introspection;
 use crate::key::Algorithm;
 use crate::rules::LoadError;
 
-/// How a token was presented, which decides what it may be: an API key is no access token, nor the reverse.
+/// How a credential was presented, which decides what it may be: an API key is no access token, nor the reverse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CredentialKind {
     AccessToken,
     ApiKey,
+    /// A user with a password.
+    User,
+}
+
+impl CredentialKind {
+    pub const ALL: [CredentialKind; 3] = [CredentialKind::AccessToken, CredentialKind::ApiKey, CredentialKind::User];
 }
 
 /// Whose keys are asked for.
@@ -43,9 +50,10 @@ pub struct Issuer {
 pub struct Realm {
     access_tokens: Box<[Issuer]>,
     api_keys: Option<Issuer>,
-    /// Ready to take in an access token.
-    access_token_hash: Sha256,
-    api_key_hash: Sha256,
+    /// `None`: opaque access tokens are refused.
+    pub(crate) introspection: Option<Arc<Introspection>>,
+    /// Ready to take in a credential of each kind.
+    hashes: [Sha256; CredentialKind::ALL.len()],
 }
 
 impl Realm {
@@ -64,10 +72,13 @@ impl Realm {
         for issuer in &book.issuers {
             settings.update(issuer.encode_length_delimited_to_vec());
         }
-        settings.update(book.api_keys.as_ref().map(prost::Message::encode_to_vec).unwrap_or_default());
+        settings.update(book.api_keys.as_ref().map(prost::Message::encode_length_delimited_to_vec).unwrap_or_default());
+        settings.update(book.introspection.as_ref().map(prost::Message::encode_to_vec).unwrap_or_default());
         let settings = settings.finalize();
-        let prefix = |kind: [u8; 32]| Sha256::new().chain_update(settings).chain_update(kind);
-        Ok(Realm { access_tokens, api_keys, access_token_hash: prefix([0; 32]), api_key_hash: prefix([1; 32]) })
+        // One full block, already compressed.
+        let hash = |kind| Sha256::new().chain_update(settings).chain_update([kind as u8; 32]);
+        let introspection = book.introspection.as_ref().map(|settings| Arc::new(Introspection::load(settings)));
+        Ok(Realm { access_tokens, api_keys, introspection, hashes: CredentialKind::ALL.map(hash) })
     }
 
     /// The issuer that a token of this kind claims, before anything about it is verified.
@@ -75,14 +86,17 @@ impl Realm {
         match kind {
             CredentialKind::AccessToken => self.access_tokens.iter().find(|issuer| *issuer.name == *name),
             CredentialKind::ApiKey => self.api_keys.as_ref().filter(|issuer| *issuer.name == *name),
+            CredentialKind::User => None,
         }
     }
 
-    /// The hash state that a digest of such a token starts from: one full block, already compressed.
+    /// The hash state that a digest of such a credential starts from.
     pub(crate) fn hash(&self, kind: CredentialKind) -> &Sha256 {
+        let [access_token, api_key, user] = &self.hashes;
         match kind {
-            CredentialKind::AccessToken => &self.access_token_hash,
-            CredentialKind::ApiKey => &self.api_key_hash,
+            CredentialKind::AccessToken => access_token,
+            CredentialKind::ApiKey => api_key,
+            CredentialKind::User => user,
         }
     }
 }

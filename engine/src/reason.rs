@@ -11,6 +11,10 @@ pub enum Reason {
     MissingCredentials,
     /// A credential of a kind that no alternative accepts.
     InvalidScheme,
+    /// A name and password that cannot be read.
+    MalformedLogin,
+    /// A wrong password, or a user that is not known.
+    LoginFailed,
     /// Not ours, forged, malformed or not yet valid.
     InvalidCredentials,
     Expired,
@@ -32,9 +36,11 @@ pub enum Reason {
 // === impl Reason ===
 
 impl Reason {
-    pub const ALL: [Reason; 11] = [
+    pub const ALL: [Reason; 13] = [
         Reason::MissingCredentials,
         Reason::InvalidScheme,
+        Reason::MalformedLogin,
+        Reason::LoginFailed,
         Reason::InvalidCredentials,
         Reason::Expired,
         Reason::ApiForbidden,
@@ -51,6 +57,8 @@ impl Reason {
         match self {
             Reason::MissingCredentials => "missing_credentials",
             Reason::InvalidScheme => "invalid_scheme",
+            Reason::MalformedLogin => "malformed_login",
+            Reason::LoginFailed => "login_failed",
             Reason::InvalidCredentials => "invalid_credentials",
             Reason::Expired => "expired",
             Reason::ApiForbidden => "api_forbidden",
@@ -68,6 +76,8 @@ impl Reason {
         match self {
             Reason::MissingCredentials => Fault::MissingCredentials,
             Reason::InvalidScheme => Fault::InvalidScheme,
+            Reason::MalformedLogin => Fault::MalformedLogin,
+            Reason::LoginFailed => Fault::LoginFailed,
             Reason::InvalidCredentials => Fault::InvalidCredentials,
             Reason::Expired => Fault::TokenExpired,
             Reason::ApiForbidden => Fault::ApiForbidden,

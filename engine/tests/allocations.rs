@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use microgw_engine::{
-    Answer, Decision, Exchange, Facts, KeySet, RequestHead, Rule, Step, TokenDigest, TokenFacts, UnixTime,
+    Answer, CredentialDigest, Decision, Exchange, Facts, Identity, KeySet, RequestHead, Rule, Step, UnixTime,
 };
 use microgw_proto::rules::v1 as proto;
 
@@ -43,14 +43,14 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 #[derive(Default)]
-struct Memory(Mutex<HashMap<TokenDigest, Arc<TokenFacts>>>);
+struct Memory(Mutex<HashMap<CredentialDigest, Arc<Identity>>>);
 
 impl Facts for Memory {
-    fn get(&self, digest: &TokenDigest) -> Option<Arc<TokenFacts>> {
+    fn get(&self, digest: &CredentialDigest) -> Option<Arc<Identity>> {
         self.0.lock().unwrap().get(digest).cloned()
     }
 
-    fn put(&self, digest: TokenDigest, facts: Arc<TokenFacts>) {
+    fn put(&self, digest: CredentialDigest, facts: Arc<Identity>) {
         self.0.lock().unwrap().insert(digest, facts);
     }
 }
@@ -119,13 +119,19 @@ fn a_cached_key_costs_no_allocation_in_a_header_and_one_in_the_query() {
     let (token, keys) = api_key();
     let by_header =
         HashMap::from([("api_key".to_owned(), token.clone()), ("accept".to_owned(), "application/json".to_owned())]);
-    let head = RequestHead { path: "/v2/pet/1?a=b", headers: &by_header };
+    let head = RequestHead {
+        method: "GET",
+        scheme: "https",
+        authority: "api.example",
+        path: "/v2/pet/1?a=b",
+        headers: &by_header,
+    };
     let first = allocations(&rule, &facts, head, Some(&keys));
     assert!(first > 0, "the counter counts");
     assert_eq!(allocations(&rule, &facts, head, None), 0);
 
     let (path, nothing) = (format!("/v2/pet/1?a=b&api_key={token}"), HashMap::<String, String>::new());
-    let head = RequestHead { path: &path, headers: &nothing };
+    let head = RequestHead { method: "GET", scheme: "https", authority: "api.example", path: &path, headers: &nothing };
     assert_eq!(allocations(&rule, &facts, head, None), 1, "the new path alone");
 }
 

@@ -52,7 +52,7 @@ impl ApiKeyIssuer {
         };
         let terms = self.terms.narrow(wish).map_err(|error| bad_request(error.to_string()))?;
         let issuer = Arc::clone(&self);
-        let token = tokio::task::spawn_blocking(move || issuer.make(&identity.name, &terms))
+        let token = tokio::task::spawn_blocking(move || issuer.make(identity.subject().unwrap_or_default(), &terms))
             .await
             .ok()
             .flatten()

@@ -19,7 +19,7 @@ use tracing::{Instrument as _, Span, field};
 
 use crate::clock::now;
 use crate::fact_cache::FactCache;
-use crate::keys::KeyStore;
+use crate::lookups::Lookups;
 use crate::metrics::{LookupOutcome, Metrics, Outcome};
 use crate::rule_store::{Armed, RuleStore};
 use crate::seldom::Seldom;
@@ -34,7 +34,7 @@ pub const RULE_KEY: &str = "rule";
 pub struct Decider {
     pub rules: Arc<RuleStore>,
     pub facts: FactCache,
-    pub keys: KeyStore,
+    pub lookups: Lookups,
     pub metrics: Arc<Metrics>,
     /// For all lookups of one decision together.
     pub deadline: Duration,
@@ -52,13 +52,13 @@ impl Decider {
     pub fn new(
         rules: Arc<RuleStore>,
         facts: FactCache,
-        keys: KeyStore,
+        lookups: Lookups,
         metrics: Arc<Metrics>,
         deadline: Duration,
     ) -> Decider {
         metrics.show(&facts, &rules);
         let (description, unknown_rules) = (Description::default(), Seldom::default());
-        Decider { rules, facts, keys, metrics, deadline, description, traced: false, unknown_rules }
+        Decider { rules, facts, lookups, metrics, deadline, description, traced: false, unknown_rules }
     }
 
     /// Answers one question. Does not fail: what goes wrong is a fault in the answer.
@@ -110,7 +110,13 @@ impl Decider {
             return self.refuse(Reason::Internal, Some(rule));
         };
         let mut exchange = Exchange::new(rule, &self.facts, now());
-        let mut step = exchange.on_request_head(RequestHead { path: &http.path, headers: &http.headers });
+        let mut step = exchange.on_request_head(RequestHead {
+            method: &http.method,
+            scheme: &http.scheme,
+            authority: &http.host,
+            path: &http.path,
+            headers: &http.headers,
+        });
         let mut deadline = None;
         loop {
             match step {
@@ -145,9 +151,10 @@ impl Decider {
 
     async fn look_up(&self, lookup: &Lookup, deadline: Instant, span: &Span) -> Answer {
         let started = Instant::now();
-        let answer = timeout_at(deadline, self.keys.answer(lookup)).await;
+        let answer = timeout_at(deadline, self.lookups.answer(lookup)).await;
         let outcome = match &answer {
-            Ok(Answer::Keys(_)) => LookupOutcome::Found,
+            Ok(Answer::Keys(_) | Answer::Identity(_)) => LookupOutcome::Found,
+            Ok(Answer::Refused(_)) => LookupOutcome::Refused,
             Ok(Answer::Unavailable) => LookupOutcome::Unavailable,
             Err(_) => LookupOutcome::Timeout,
         };
@@ -225,7 +232,7 @@ mod tests {
     use envoy_types::pb::envoy::service::auth::v3::check_response::HttpResponse;
 
     use super::*;
-    use crate::keys::{KeyTiming, Transport};
+    use crate::keys::{KeyStore, KeyTiming, Transport};
     use crate::metrics::Exposition;
 
     #[tokio::test]
@@ -235,7 +242,7 @@ mod tests {
         let decider = Decider::new(
             Arc::default(),
             FactCache::new(0, Duration::ZERO),
-            keys,
+            Lookups::new(keys),
             Arc::clone(&metrics),
             Decider::DEADLINE,
         );

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use microgw_engine::{Facts, TokenDigest, TokenFacts};
+use microgw_engine::{CredentialDigest, Facts, Identity};
 use prometheus_client::metrics::counter::Counter;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
@@ -16,7 +16,7 @@ const TYPICAL_WEIGHT: usize = 512;
 /// Facts of verified tokens, least useful first out. Cheap to clone: all clones are one cache.
 #[derive(Clone)]
 pub struct FactCache {
-    cache: Arc<Cache<TokenDigest, Entry, ByWeight>>,
+    cache: Arc<Cache<CredentialDigest, Entry, ByWeight>>,
     /// How long a token is remembered, its own end apart.
     lifetime: Duration,
     pub(crate) hits: Counter,
@@ -25,15 +25,15 @@ pub struct FactCache {
 
 #[derive(Clone)]
 struct Entry {
-    facts: Arc<TokenFacts>,
+    facts: Arc<Identity>,
     until: Instant,
 }
 
 #[derive(Clone)]
 struct ByWeight;
 
-impl Weighter<TokenDigest, Entry> for ByWeight {
-    fn weight(&self, _: &TokenDigest, entry: &Entry) -> u64 {
+impl Weighter<CredentialDigest, Entry> for ByWeight {
+    fn weight(&self, _: &CredentialDigest, entry: &Entry) -> u64 {
         (OVERHEAD + entry.facts.weight()) as u64
     }
 }
@@ -61,14 +61,14 @@ impl FactCache {
 }
 
 impl Facts for FactCache {
-    fn get(&self, digest: &TokenDigest) -> Option<Arc<TokenFacts>> {
+    fn get(&self, digest: &CredentialDigest) -> Option<Arc<Identity>> {
         let known = self.cache.get(digest).filter(|entry| Instant::now() < entry.until);
         let counter = if known.is_some() { &self.hits } else { &self.misses };
         counter.inc();
         known.map(|entry| entry.facts)
     }
 
-    fn put(&self, digest: TokenDigest, facts: Arc<TokenFacts>) {
+    fn put(&self, digest: CredentialDigest, facts: Arc<Identity>) {
         self.cache.insert(digest, Entry { facts, until: Instant::now() + self.lifetime });
     }
 }

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use microgw_engine::{Answer, KeySet, KeySource, Lookup};
+use microgw_engine::{Answer, KeySet, KeySource};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
@@ -151,17 +151,19 @@ impl KeyStore {
         });
     }
 
-    /// Answers at once where it can. The caller bounds the time.
-    pub async fn answer(&self, lookup: &Lookup) -> Answer {
-        match lookup {
-            Lookup::Keys(source) => match self.sources.get(source) {
-                Some(source) => source.keys().await,
-                None => Answer::Unavailable,
-            },
-            Lookup::FreshKeys(source) => match self.sources.get(source) {
-                Some(source) => source.fresh_keys(self.timing.cooldown).await,
-                None => Answer::Unavailable,
-            },
+    /// The keys as they are known; at once, unless none were ever. The caller bounds the time.
+    pub async fn keys(&self, source: &KeySource) -> Answer {
+        match self.sources.get(source) {
+            Some(source) => source.keys().await,
+            None => Answer::Unavailable,
+        }
+    }
+
+    /// The keys, fetched again unless that happened a moment ago. The caller bounds the time.
+    pub async fn fresh_keys(&self, source: &KeySource) -> Answer {
+        match self.sources.get(source) {
+            Some(source) => source.fresh_keys(self.timing.cooldown).await,
+            None => Answer::Unavailable,
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! Envoy --ext_authz--> Authz (h2 over a private socket) -> Decider -> engine::Exchange -> CheckResponse
-//!                                                            |-> RuleStore, FactCache, KeyStore
+//!                                                            |-> RuleStore, FactCache, Lookups
 //! ```
 
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
@@ -16,6 +16,7 @@ pub mod fact_cache;
 pub mod fault;
 pub mod keys;
 pub mod login;
+pub mod lookups;
 pub mod metrics;
 pub mod remote;
 pub mod rule_store;

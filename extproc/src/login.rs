@@ -11,12 +11,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use governor::clock::Clock as _;
 use governor::{DefaultDirectRateLimiter, Quota};
+use microgw_engine::Identity;
 use microgw_faults::Fault;
 use quick_cache::sync::Cache;
 
 use crate::fault::HttpFault;
 use crate::metrics::{LoginOutcome, Metrics};
-use crate::users::{Identity, Users};
+use crate::users::Users;
 
 /// Addresses that are remembered: an attacker with more of them gains little by having one forgotten.
 const ADDRESSES: usize = 4096;
@@ -54,7 +55,7 @@ impl Login {
     }
 
     /// Who calls, by `Authorization: Basic`.
-    pub async fn authenticate(&self, headers: &HeaderMap, address: Option<IpAddr>) -> Result<Identity, HttpFault> {
+    pub async fn authenticate(&self, headers: &HeaderMap, address: Option<IpAddr>) -> Result<Arc<Identity>, HttpFault> {
         let Some((name, password)) = credentials(headers)? else {
             return Err(unauthorized(Fault::MissingCredentials));
         };

@@ -56,6 +56,8 @@ pub enum LoginOutcome {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LookupOutcome {
     Found,
+    /// The credential is not genuine.
+    Refused,
     Unavailable,
     /// The decision could not wait any longer.
     Timeout,
@@ -233,6 +235,7 @@ impl LookupOutcome {
     pub fn as_str(self) -> &'static str {
         match self {
             LookupOutcome::Found => "found",
+            LookupOutcome::Refused => "refused",
             LookupOutcome::Unavailable => "unavailable",
             LookupOutcome::Timeout => "timeout",
         }

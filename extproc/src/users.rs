@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use argon2::password_hash::phc::PasswordHash;
 use argon2::{Argon2, PasswordHasher as _, PasswordVerifier as _};
+use microgw_engine::Identity;
 use sha1::{Digest, Sha1};
 use sha2::{Sha256, Sha512};
 use subtle::ConstantTimeEq;
@@ -31,13 +32,6 @@ pub struct Users {
     /// Verified for unknown names, so that they cannot be told from known ones by the time it takes.
     decoy: Verifier,
     permits: Arc<Semaphore>,
-}
-
-/// Who logged in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Identity {
-    pub name: String,
-    pub scopes: Arc<[String]>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -79,7 +73,7 @@ pub fn hash_password(password: &str) -> Result<String, HashError> {
 
 struct User {
     verifier: Verifier,
-    scopes: Arc<[String]>,
+    identity: Arc<Identity>,
 }
 
 /// In the order of their cost.
@@ -105,7 +99,8 @@ impl Users {
             if matches!(verifier, Verifier::Sha1(_)) {
                 tracing::warn!(user = name, "the password is hashed with SHA-1, which is quickly guessed: use argon2");
             }
-            if users.insert(name.clone(), User { verifier, scopes: scopes.into() }).is_some() {
+            let identity = Arc::new(Identity::user(&name, scopes.iter().map(String::as_str)));
+            if users.insert(name.clone(), User { verifier, identity }).is_some() {
                 return Err(UserError::Repeated(name));
             }
         }
@@ -118,7 +113,7 @@ impl Users {
     }
 
     /// The user, if the password is right.
-    pub async fn verify(&self, name: &str, password: String) -> Option<Identity> {
+    pub async fn verify(&self, name: &str, password: String) -> Option<Arc<Identity>> {
         let user = self.by_name.get(name);
         let verifier = user.map_or(&self.decoy, |user| &user.verifier).clone();
         let permit = Arc::clone(&self.permits).acquire_owned().await.ok()?;
@@ -129,8 +124,15 @@ impl Users {
             verified
         };
         let verified = tokio::task::spawn_blocking(work).await.unwrap_or(false);
-        let user = user.filter(|_| verified)?;
-        Some(Identity { name: name.to_owned(), scopes: Arc::clone(&user.scopes) })
+        user.filter(|_| verified).map(|user| Arc::clone(&user.identity))
+    }
+}
+
+impl Default for Users {
+    /// Nobody.
+    fn default() -> Users {
+        let (by_name, decoy) = (BTreeMap::new(), Verifier::Sha256(vec![0; 32]));
+        Users { by_name, decoy, permits: Arc::new(Semaphore::new(CONCURRENCY)) }
     }
 }
 
@@ -220,7 +222,7 @@ mod tests {
         .unwrap();
         for (name, password) in [("sha1", "admin"), ("sha256", "secret"), ("sha512", "secret"), ("argon2", "secret")] {
             let identity = users.verify(name, password.into()).await.unwrap();
-            assert_eq!((identity.name.as_str(), &*identity.scopes), (name, &["s".to_owned()][..]));
+            assert_eq!(identity.subject(), Some(name));
             assert!(users.verify(name, "wrong".into()).await.is_none(), "{name}");
             assert!(users.verify(name, String::new()).await.is_none(), "{name}");
         }

@@ -13,6 +13,7 @@ use microgw_engine::{KeySet, KeySource};
 use microgw_extproc::authz::{Decider, RULE_KEY};
 use microgw_extproc::fact_cache::FactCache;
 use microgw_extproc::keys::{IssuerKeys, KeyStore, KeyTiming, Transport};
+use microgw_extproc::lookups::Lookups;
 use microgw_extproc::metrics::{Exposition, Metrics};
 use microgw_extproc::rule_store::RuleStore;
 use microgw_proto::rules::v1 as proto;
@@ -169,7 +170,8 @@ impl Question {
                 let [value] = values[..] else { return None };
                 (value.clone(), false)
             }
-            Kind::Unenforceable(_) => return None,
+            // There are no users.
+            Kind::Basic(_) | Kind::Unenforceable(_) => return None,
         };
         let known = KNOWN.iter().find(|known| known.good && known.is_token == token && known.text == presented)?;
         let scopes = match kind {
@@ -269,7 +271,8 @@ impl Service {
             KeyStore::start(issuers, KeyTiming::default(), &Transport::default(), &metrics).unwrap()
         });
         let facts = FactCache::new(remembered, Duration::from_secs(600));
-        let decider = Decider::new(Arc::clone(&rules), facts, keys, Arc::clone(&metrics), Decider::DEADLINE);
+        let decider =
+            Decider::new(Arc::clone(&rules), facts, Lookups::new(keys), Arc::clone(&metrics), Decider::DEADLINE);
         Service { decider, rules, metrics }
     }
 

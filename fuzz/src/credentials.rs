@@ -9,8 +9,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, jwk::Jwk};
 use microgw_engine::{
-    Answer, Decision, Exchange, Facts, Headers, KeySet, KeySource, Lookup, RequestHead, Rule, Step, TokenDigest,
-    TokenFacts, UnixTime,
+    Answer, CredentialDigest, Decision, Exchange, Facts, Headers, Identity, KeySet, KeySource, Lookup, RequestHead,
+    Rule, Step, UnixTime,
 };
 use microgw_proto::rules::v1 as proto;
 use proto::api_key::Location;
@@ -108,21 +108,21 @@ pub fn rule(book: &proto::RuleBook) -> Arc<Rule> {
 struct Forgetful;
 
 impl Facts for Forgetful {
-    fn get(&self, _: &TokenDigest) -> Option<Arc<TokenFacts>> {
+    fn get(&self, _: &CredentialDigest) -> Option<Arc<Identity>> {
         None
     }
-    fn put(&self, _: TokenDigest, _: Arc<TokenFacts>) {}
+    fn put(&self, _: CredentialDigest, _: Arc<Identity>) {}
 }
 
 /// A cache that keeps everything.
 #[derive(Default)]
-struct Memory(Mutex<HashMap<TokenDigest, Arc<TokenFacts>>>);
+struct Memory(Mutex<HashMap<CredentialDigest, Arc<Identity>>>);
 
 impl Facts for Memory {
-    fn get(&self, digest: &TokenDigest) -> Option<Arc<TokenFacts>> {
+    fn get(&self, digest: &CredentialDigest) -> Option<Arc<Identity>> {
         self.0.lock().unwrap().get(digest).cloned()
     }
-    fn put(&self, digest: TokenDigest, facts: Arc<TokenFacts>) {
+    fn put(&self, digest: CredentialDigest, facts: Arc<Identity>) {
         self.0.lock().unwrap().insert(digest, facts);
     }
 }
@@ -132,7 +132,13 @@ pub fn decide(rule: &Rule, path: &str, headers: &dyn Headers) -> Option<Option<S
     let memory = Memory::default();
     let decisions = [&Forgetful as &dyn Facts, &memory, &memory].map(|facts| {
         let mut exchange = Exchange::new(rule, facts, UnixTime(NOW));
-        let mut step = exchange.on_request_head(RequestHead { path, headers });
+        let mut step = exchange.on_request_head(RequestHead {
+            method: "GET",
+            scheme: "https",
+            authority: "api.example",
+            path,
+            headers,
+        });
         let mut asked = 0;
         loop {
             match step {
@@ -146,6 +152,9 @@ pub fn decide(rule: &Rule, path: &str, headers: &dyn Headers) -> Option<Option<S
                         KeySource::ApiKeys => &API_KEYS,
                     };
                     step = exchange.resume(Answer::Keys(Arc::clone(keys)), UnixTime(NOW));
+                }
+                Step::Ask(Lookup::Introspection { .. } | Lookup::Password { .. }) => {
+                    step = exchange.resume(Answer::Unavailable, UnixTime(NOW));
                 }
             }
         }

@@ -11,11 +11,13 @@ pub const FILE: &str = "benches/instructions/ceilings.toml";
 
 /// Percent above what was measured. Other processors and other versions of valgrind account for less.
 const HEADROOM: u64 = 5;
+/// Instructions more, whatever was measured: of a short decision, where the linker puts things is more than 5 %.
+const PLAY: u64 = 300;
 /// Percent below the ceiling from which on it no longer guards anything.
 const LOOSE: u64 = 15;
 
 const HEAD: &str = "\
-# The most instructions that one cached decision may take, per architecture: what was measured and 5 %.
+# The most instructions that one cached decision may take, per architecture: what was measured, 5 %, and 300.
 # A change that makes one dearer has to say why in its commit. `make instructions UPDATE=1` writes what it measures here.
 ";
 
@@ -58,7 +60,7 @@ impl Ceilings {
     }
 
     pub fn set(&mut self, scenario: &str, measured: u64) {
-        let ceiling = Ceiling { measured, ceiling: measured + measured * HEADROOM / 100 };
+        let ceiling = Ceiling { measured, ceiling: measured + measured * HEADROOM / 100 + PLAY };
         self.0.entry(std::env::consts::ARCH.to_owned()).or_default().insert(scenario.to_owned(), ceiling);
     }
 }

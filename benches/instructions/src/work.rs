@@ -14,6 +14,7 @@ use microgw_engine::{Answer, Decision, Exchange, KeySet, KeySource, RequestHead,
 use microgw_extproc::authz::{Decider, RULE_KEY};
 use microgw_extproc::fact_cache::FactCache;
 use microgw_extproc::keys::{IssuerKeys, KeyStore, KeyTiming, Transport};
+use microgw_extproc::lookups::Lookups;
 use microgw_extproc::metrics::Metrics;
 use microgw_extproc::rule_store::RuleStore;
 use microgw_extproc::signing::SigningKey;
@@ -89,7 +90,13 @@ pub fn run(scenario: &Scenario, count: u32) -> anyhow::Result<u64> {
             let now = UnixTime(now());
             let decide = || {
                 let mut exchange = Exchange::new(rule, &facts, now);
-                let mut step = exchange.on_request_head(RequestHead { path: &path, headers: &headers });
+                let mut step = exchange.on_request_head(RequestHead {
+                    method: "GET",
+                    scheme: "https",
+                    authority: "api.example",
+                    path: &path,
+                    headers: &headers,
+                });
                 while let Step::Ask(_) = step {
                     step = exchange.resume(Answer::Keys(Arc::new(issuers.public.clone())), now);
                 }
@@ -247,7 +254,7 @@ impl Issuers {
         rules.load(&book())?;
         let keys = KeyStore::start(issuers, KeyTiming::default(), &Transport::default(), &metrics)?;
         let facts = FactCache::new(1000, Duration::from_hours(1));
-        Ok(Decider::new(rules, facts, keys, metrics, Decider::DEADLINE))
+        Ok(Decider::new(rules, facts, Lookups::new(keys), metrics, Decider::DEADLINE))
     }
 }
 

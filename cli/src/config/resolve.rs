@@ -64,6 +64,7 @@ pub fn resolve(
         listeners: listeners?,
         credentials: credentials?,
         issuers,
+        introspection: None,
         api_keys,
         api_key_issuer,
         api_key_file: tls::signing_key(values, problems),

@@ -47,6 +47,7 @@ fn the_defaults() {
                 strip: vec!["x-jwt-assertion".to_owned()],
             },
             issuers: Vec::new(),
+            introspection: None,
             api_keys: settings::ApiKeys {
                 issuer: issuer.clone(),
                 skew_seconds: 5,

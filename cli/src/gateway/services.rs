@@ -8,31 +8,26 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::Router;
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use microgw_compiler::snapshot::{Generation, Snapshot};
 use microgw_engine::apikey::Terms;
-use microgw_engine::{ApiGrant, KeySet, KeySource};
+use microgw_engine::{ApiGrant, KeySource};
 use microgw_envoy::SocketPaths;
 use microgw_extproc::admin::{self, Admin};
 use microgw_extproc::apikey::{self, ApiKeyIssuer};
 use microgw_extproc::authz::{AuthzServer, Decider, Description};
 use microgw_extproc::fact_cache::FactCache;
-use microgw_extproc::keys::{ForwardProxy, IssuerKeys, KeyLocation, KeyStore, KeyTiming, Transport};
 use microgw_extproc::login::Login;
 use microgw_extproc::metrics::Metrics;
 use microgw_extproc::remote::RemoteListener;
 use microgw_extproc::rule_store::RuleStore;
 use microgw_extproc::signing::SigningKey;
 use microgw_extproc::socket::PrivateListener;
-use microgw_extproc::users::{UserConfig, Users};
 use microgw_proto::rules::v1::RuleBook;
 use microgw_xds::RuleSink;
-use tracing::Level;
 
+use super::lookups;
 use super::observer::Observer;
 use crate::config::{self, Config, ServicesProxy};
-use crate::{logging, output};
 use micro_gw::certificates::{self, Certificates};
 
 /// Per minute and address, at `/apikey` and the admin interface.
@@ -64,23 +59,14 @@ impl Services {
     pub fn start(config: &Config, certificates: &Certificates, paths: &SocketPaths) -> anyhow::Result<Services> {
         let metrics = Metrics::new();
         let rules = Arc::new(RuleStore::default());
-        let login = Arc::new(Login::new(Arc::new(users(config)?), FAILED_LOGINS, metrics.clone()));
         let data = &config.gateway.data_dir;
         let key = Arc::new(certificates::signing_key(config.api_key_file.as_ref(), data)?);
-        let mut issuers: Vec<_> = config.issuers.iter().map(|issuer| issuer_keys(issuer, certificates)).collect();
-        let pinned = api_keys(&key, certificates);
-        issuers.push(IssuerKeys { source: KeySource::ApiKeys, location: None, pinned });
-        let keys = KeyStore::start(
-            issuers,
-            KeyTiming::default(),
-            &transport(config.services_proxy.as_ref(), certificates),
-            &metrics,
-        )
-        .context("cannot fetch keys")?;
+        let lookups = lookups::start(config, certificates, &key, &metrics)?;
+        let login = Arc::new(Login::new(lookups.users.clone(), FAILED_LOGINS, metrics.clone()));
         let (entries, lifetime) =
             config.token_cache.map_or((0, Duration::ZERO), |cache| (cache.capacity, cache.expiry));
         let facts = FactCache::new(entries, lifetime);
-        let mut decider = Decider::new(rules.clone(), facts, keys, metrics.clone(), Decider::DEADLINE);
+        let mut decider = Decider::new(rules.clone(), facts, lookups, metrics.clone(), Decider::DEADLINE);
         decider.description = match &config.access_log {
             Some(log) if log.caller => Description::Caller,
             None if config.tracing.is_none() => Description::Nothing,
@@ -121,7 +107,8 @@ impl Services {
 
     /// Trusts what `certificates` say from now on.
     pub fn trust(&self, certificates: &Certificates) {
-        if let Err(error) = self.decider.keys.reach_over(&transport(self.proxy.as_ref(), certificates)) {
+        if let Err(error) = self.decider.lookups.keys.reach_over(&lookups::transport(self.proxy.as_ref(), certificates))
+        {
             tracing::error!(%error, "what is trusted stays as it was");
         }
     }
@@ -129,10 +116,10 @@ impl Services {
     /// Tokens of `source` are verified by what `certificates` have from now on.
     pub fn replace_keys(&self, source: &KeySource, certificates: &Certificates) {
         let keys = match source {
-            KeySource::ApiKeys => api_keys(&self.key, certificates),
+            KeySource::ApiKeys => lookups::api_keys(&self.key, certificates),
             KeySource::Issuer(_) => certificates.signer(source),
         };
-        self.decider.keys.replace(source, keys);
+        self.decider.lookups.keys.replace(source, keys);
     }
 
     pub fn rules(&self) -> Arc<dyn RuleSink> {
@@ -179,61 +166,6 @@ impl Services {
 /// Threads that decide.
 fn workers() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
-}
-
-/// The configured users, as those who verify passwords know them.
-fn users(config: &Config) -> anyhow::Result<Users> {
-    let users = config.users(generated_password);
-    if let Some(password) = &users.generated {
-        let text = format!(
-            "no user is configured and others than this machine can connect: log in as `admin` with the password\n\n    \
-             {}\n\nIt is shown this once and is another on the next start: configure [b7a.users] instead.",
-            password.expose()
-        );
-        logging::say(Level::WARN, &text);
-    }
-    let configured = users.users.into_iter().map(|user| UserConfig {
-        name: user.name,
-        password: user.password.expose().to_owned(),
-        scopes: user.scopes,
-    });
-    Users::new(configured).context("cannot use the configured users")
-}
-
-/// 128 bits, readable.
-fn generated_password() -> String {
-    let mut bytes = [0; 16];
-    if aws_lc_rs::rand::fill(&mut bytes).is_err() {
-        // Never in practice. An empty hash input would be a known password: end instead.
-        output::note("error: there is no randomness");
-        std::process::exit(1);
-    }
-    URL_SAFE_NO_PAD.encode(bytes)
-}
-
-fn issuer_keys(issuer: &config::Issuer, certificates: &Certificates) -> IssuerKeys {
-    let source = KeySource::Issuer(issuer.settings.issuer.as_str().into());
-    let location = match &issuer.keys {
-        config::KeySource::JwksUrl(url) => Some(KeyLocation::Url(url.clone())),
-        config::KeySource::JwksFile(path) => Some(KeyLocation::File(path.clone())),
-        config::KeySource::Certificate(_) | config::KeySource::Alias(_) => None,
-    };
-    IssuerKeys { pinned: certificates.signer(&source), location, source }
-}
-
-/// Our own, and those that were made elsewhere.
-fn api_keys(own: &SigningKey, certificates: &Certificates) -> KeySet {
-    KeySet::join([own.key_set(), certificates.signer(&KeySource::ApiKeys)])
-}
-
-fn transport(proxy: Option<&ServicesProxy>, certificates: &Certificates) -> Transport {
-    let trust = certificates.services().map(|trust| trust.iter().map(|der| der.to_vec()).collect());
-    let proxy = proxy.map(|ServicesProxy { proxy, user, password }| {
-        let host = if proxy.host.contains(':') { format!("[{}]", proxy.host) } else { proxy.host.clone() };
-        let credentials = user.clone().map(|user| (user, password.expose().to_owned()));
-        ForwardProxy { url: format!("http://{host}:{}", proxy.port), credentials }
-    });
-    Transport { trust, proxy }
 }
 
 fn terms(issuer: &config::ApiKeyIssuer) -> Terms {

@@ -145,10 +145,10 @@ fn requirement(requirement: proto::Requirement) -> Result<Requirement> {
     use proto::requirement::Kind;
     match requirement.kind {
         Some(Kind::Oauth2(proto::OAuth2 { scopes, all_scopes })) => {
-            match scopes.iter().find(|scope| !names::is_scope(scope)) {
-                Some(scope) => invalid(format!("`{scope}` is no scope")),
-                None => Ok(Requirement::OAuth2 { scopes, all_scopes }),
-            }
+            Ok(Requirement::OAuth2 { scopes: valid_scopes(scopes)?, all_scopes })
+        }
+        Some(Kind::Basic(proto::Basic { scopes, all_scopes })) => {
+            Ok(Requirement::Basic { scopes: valid_scopes(scopes)?, all_scopes })
         }
         Some(Kind::ApiKey(proto::ApiKey { in_query: true, name })) if names::is_query_name(&name) => {
             Ok(Requirement::ApiKey { location: KeyLocation::Query, name })
@@ -160,6 +160,13 @@ fn requirement(requirement: proto::Requirement) -> Result<Requirement> {
         Some(Kind::Unenforceable(scheme)) => Ok(Requirement::Unenforceable(scheme)),
         // A kind that a later minor version added: to drop it would let requests through.
         None => invalid("a security requirement is of an unknown kind"),
+    }
+}
+
+fn valid_scopes(scopes: Vec<String>) -> Result<Vec<String>> {
+    match scopes.iter().find(|scope| !names::is_scope(scope)) {
+        Some(scope) => invalid(format!("`{scope}` is no scope")),
+        None => Ok(scopes),
     }
 }
 

@@ -73,6 +73,9 @@ fn requirement(requirement: &Requirement) -> proto::Requirement {
         Requirement::OAuth2 { scopes, all_scopes } => {
             Kind::Oauth2(proto::OAuth2 { scopes: scopes.clone(), all_scopes: *all_scopes })
         }
+        Requirement::Basic { scopes, all_scopes } => {
+            Kind::Basic(proto::Basic { scopes: scopes.clone(), all_scopes: *all_scopes })
+        }
         Requirement::ApiKey { location, name } => {
             Kind::ApiKey(proto::ApiKey { in_query: *location == KeyLocation::Query, name: name.clone() })
         }

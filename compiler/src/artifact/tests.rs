@@ -45,6 +45,7 @@ fn model() -> Model {
                             all_scopes: true,
                         }]),
                         Alternative(vec![
+                            Requirement::Basic { scopes: vec!["read".to_owned()], all_scopes: false },
                             Requirement::ApiKey { location: KeyLocation::Query, name: "Key".to_owned() },
                             Requirement::ApiKey { location: KeyLocation::Header, name: "x-key".to_owned() },
                             Requirement::Unenforceable("basic".to_owned()),

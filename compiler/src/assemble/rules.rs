@@ -41,6 +41,12 @@ impl<'a> Rules<'a> {
                 allow_unlimited: keys.allow_unlimited,
                 require_allowed_apis: keys.require_allowed_apis,
             }),
+            introspection: settings.introspection.as_ref().map(|introspection| pb::Introspection {
+                issuer: introspection.issuer.clone(),
+                audiences: introspection.audiences.clone(),
+                skew_seconds: introspection.skew_seconds,
+                failed_jwts: introspection.failed_jwts,
+            }),
             fault_bodies: answers.own(),
             ..Default::default()
         };
@@ -104,6 +110,9 @@ fn requirement(requirement: &Requirement) -> pb::Requirement {
     let kind = match requirement {
         Requirement::OAuth2 { scopes, all_scopes } => {
             Kind::Oauth2(pb::OAuth2 { scopes: scopes.clone(), all_scopes: *all_scopes })
+        }
+        Requirement::Basic { scopes, all_scopes } => {
+            Kind::Basic(pb::Basic { scopes: scopes.clone(), all_scopes: *all_scopes })
         }
         Requirement::ApiKey { location, name } => Kind::ApiKey(pb::ApiKey {
             location: match location {

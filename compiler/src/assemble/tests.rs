@@ -86,6 +86,7 @@ fn settings() -> Settings {
             algorithms: vec!["RS256".to_owned()],
             skew_seconds: 5,
         }],
+        introspection: None,
         api_keys: ApiKeys {
             issuer: "https://localhost:9095/apikey".to_owned(),
             skew_seconds: 5,

@@ -79,7 +79,7 @@ impl<'d> Guard<'d> {
             (Some((at, Some(scope))), access) => {
                 if !replace_scopes(access, scope) {
                     let message =
-                        format!("`{label}` needs the scope `{scope}`, and accepts no access token that could have it");
+                        format!("`{label}` needs the scope `{scope}`, and accepts no credential that could have it");
                     report.say(Code::UnenforceableScope, at, message);
                     return None;
                 }
@@ -176,11 +176,8 @@ impl<'d> Guard<'d> {
         let listed = list(report, scheme, scopes)?;
         match declared {
             Scheme::Broken => None,
-            Scheme::Token => listed
-                .items()
-                .map(|item| scope(report, item))
-                .collect::<Option<Vec<_>>>()
-                .map(|scopes| token(distinct(scopes.into_iter().map(str::to_owned).collect()))),
+            Scheme::Token => scopes_in(report, listed).map(token),
+            Scheme::Basic => scopes_in(report, listed).map(basic),
             Scheme::ApiKey { .. } if listed.items().next().is_some() => {
                 let message = format!("the API key `{scheme}` cannot carry the scopes or roles that are asked of it");
                 report.say(Code::UnenforceableScope, scopes, message);
@@ -234,10 +231,8 @@ impl<'d> Guard<'d> {
                         push_distinct(&mut alternatives, Alternative(vec![key]));
                     }
                 }
-                Some(kind) => {
-                    report.say(Code::UnenforceableScheme, item, "basic authentication is not enforced yet");
-                    push_distinct(&mut alternatives, Alternative(vec![Requirement::Unenforceable(kind.to_owned())]));
-                }
+                // 3.2 compared a user's scopes with those that the operation asks of tokens.
+                Some(_) => push_distinct(&mut alternatives, Alternative(vec![basic(self.scopes_of(report, security))])),
                 None => sound = false,
             }
         }
@@ -248,11 +243,11 @@ impl<'d> Guard<'d> {
         sound.then_some(Access::Guarded(alternatives))
     }
 
-    /// All scopes that a list of requirements asks of access tokens.
+    /// All scopes that a list of requirements asks for.
     fn scopes_of(&self, report: &mut Report, security: Option<Value<'d>>) -> Vec<String> {
         let mut scopes = Vec::new();
         for (name, listed) in security.into_iter().flat_map(Value::items).flat_map(Value::entries) {
-            if self.schemes.get(name.text()) == Some(&Scheme::Token) {
+            if matches!(self.schemes.get(name.text()), Some(Scheme::Token | Scheme::Basic)) {
                 scopes.extend(listed.items().filter_map(|item| scope(report, item)).map(str::to_owned));
             }
         }
@@ -282,6 +277,15 @@ fn token(scopes: Vec<String>) -> Requirement {
     Requirement::OAuth2 { scopes, all_scopes: false }
 }
 
+fn basic(scopes: Vec<String>) -> Requirement {
+    Requirement::Basic { scopes, all_scopes: false }
+}
+
+fn scopes_in(report: &mut Report, list: Value<'_>) -> Option<Vec<String>> {
+    let scopes = list.items().map(|item| scope(report, item)).collect::<Option<Vec<_>>>()?;
+    Some(distinct(scopes.into_iter().map(str::to_owned).collect()))
+}
+
 fn scope<'d>(report: &mut Report, at: Value<'d>) -> Option<&'d str> {
     let Content::Text(scope) = at.content() else {
         report.say(Code::WrongType, at, format!("a scope must be text, not {}", at.type_name()));
@@ -298,10 +302,10 @@ fn scope<'d>(report: &mut Report, at: Value<'d>) -> Option<&'d str> {
     Some(scope)
 }
 
-/// The scope that every access token needs instead of those declared. Whether there is a requirement that could.
+/// The scope that every token and user needs instead of those declared. Whether there is a requirement that could.
 fn replace_scopes(access: &mut Access, scope: &str) -> bool {
     let mut replaced = false;
-    for_each_token(access, |scopes, _| {
+    for_each_scoped(access, |scopes, _| {
         *scopes = vec![scope.to_owned()];
         replaced = true;
     });
@@ -310,13 +314,13 @@ fn replace_scopes(access: &mut Access, scope: &str) -> bool {
 
 fn need_all_scopes(access: &mut Access) {
     // Of one scope, any and all are the same: one form only, so that equal rules are equal.
-    for_each_token(access, |scopes, all| *all = scopes.len() > 1);
+    for_each_scoped(access, |scopes, all| *all = scopes.len() > 1);
 }
 
-fn for_each_token(access: &mut Access, mut change: impl FnMut(&mut Vec<String>, &mut bool)) {
+fn for_each_scoped(access: &mut Access, mut change: impl FnMut(&mut Vec<String>, &mut bool)) {
     let Access::Guarded(alternatives) = access else { return };
     for requirement in alternatives.iter_mut().flat_map(|alternative| &mut alternative.0) {
-        if let Requirement::OAuth2 { scopes, all_scopes } = requirement {
+        if let Requirement::OAuth2 { scopes, all_scopes } | Requirement::Basic { scopes, all_scopes } = requirement {
             change(scopes, all_scopes);
         }
     }

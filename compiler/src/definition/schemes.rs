@@ -17,6 +17,8 @@ pub(super) struct Schemes<'d>(Vec<(&'d str, Scheme)>);
 pub(super) enum Scheme {
     /// An access token: `oauth2`, `http` with `bearer` or `jwt`, `openIdConnect`.
     Token,
+    /// `basic`, or `http` with `basic`.
+    Basic,
     ApiKey {
         location: KeyLocation,
         name: String,
@@ -78,7 +80,7 @@ fn kind(report: &mut Report, name: &str, scheme: Value<'_>) -> Option<Scheme> {
     let kind = text(report, "type", at)?;
     match kind {
         "oauth2" | "openIdConnect" => Some(Scheme::Token),
-        "basic" => Some(Scheme::Unenforceable("basic authentication")),
+        "basic" => Some(Scheme::Basic),
         "mutualTLS" => Some(Scheme::Unenforceable("mutual TLS")),
         "apiKey" => api_key(report, name, scheme),
         "http" => {
@@ -89,7 +91,7 @@ fn kind(report: &mut Report, name: &str, scheme: Value<'_>) -> Option<Scheme> {
             // RFC 9110 section 11.1: in any case.
             match text(report, "scheme", at)?.to_ascii_lowercase().as_str() {
                 "bearer" | "jwt" => Some(Scheme::Token),
-                "basic" => Some(Scheme::Unenforceable("basic authentication")),
+                "basic" => Some(Scheme::Basic),
                 _ => Some(Scheme::Unenforceable("this HTTP authentication scheme")),
             }
         }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::RequestHead;
-use crate::facts::TokenFacts;
+use crate::identity::Identity;
 use crate::jwt::TokenError;
 use crate::policy::Credential;
 use crate::query::{self, Found};
@@ -14,7 +14,7 @@ use crate::reason::Reason;
 /// What is known about a credential.
 pub(super) enum Slot<'a> {
     Presented(Cow<'a, str>),
-    Verified(Arc<TokenFacts>),
+    Verified(Arc<Identity>),
     Refused(Failure),
 }
 
@@ -37,29 +37,31 @@ pub(super) enum Challenge {
 pub(super) fn present<'a>(credential: &Credential, header: &str, head: RequestHead<'a>) -> Slot<'a> {
     let key =
         |value: Cow<'a, str>| if value.is_empty() { Slot::Refused(Failure::MISSING) } else { Slot::Presented(value) };
+    let kind = credential.kind();
     match credential {
-        Credential::Bearer => bearer(head.headers.get(header).unwrap_or_default()),
+        Credential::Bearer => authorization(head.headers.get(header).unwrap_or_default(), "bearer", kind),
+        Credential::Basic => authorization(head.headers.get(header).unwrap_or_default(), "basic", kind),
         Credential::HeaderKey(name) => key(head.headers.get(name).unwrap_or_default().into()),
         Credential::QueryKey(name) => match query::find(head.path, name) {
             Found::Nothing => Slot::Refused(Failure::MISSING),
             Found::Once(value) => key(value),
-            Found::Unclear => Slot::Refused(Failure::invalid(CredentialKind::ApiKey, TokenError::Presentation)),
+            Found::Unclear => Slot::Refused(Failure::invalid(kind, TokenError::Presentation)),
         },
     }
 }
 
-/// `Bearer` in any case and one token, RFC 6750 section 2.1 and RFC 9110 section 11.4.
-fn bearer(value: &str) -> Slot<'_> {
+/// The scheme in any case and one token, RFC 9110 section 11.4.
+fn authorization<'a>(value: &'a str, wanted: &str, kind: CredentialKind) -> Slot<'a> {
     if value.is_empty() {
         return Slot::Refused(Failure::MISSING);
     }
     let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
-    if !scheme.eq_ignore_ascii_case("bearer") {
+    if !scheme.eq_ignore_ascii_case(wanted) {
         return Slot::Refused(Failure { reason: Reason::InvalidScheme, ..Failure::MISSING });
     }
     let token = token.trim_start_matches(' ');
     if token.is_empty() || token.contains([' ', ',', '\t']) {
-        return Slot::Refused(Failure::invalid(CredentialKind::AccessToken, TokenError::Presentation));
+        return Slot::Refused(Failure::invalid(kind, TokenError::Presentation));
     }
     Slot::Presented(Cow::Borrowed(token))
 }
@@ -73,9 +75,14 @@ impl Failure {
     pub(super) fn invalid(kind: CredentialKind, error: TokenError) -> Failure {
         let challenge = match kind {
             CredentialKind::AccessToken => Challenge::InvalidToken,
-            CredentialKind::ApiKey => Challenge::Plain,
+            CredentialKind::ApiKey | CredentialKind::User => Challenge::Plain,
         };
-        Failure { reason: Reason::InvalidCredentials, cause: Some(error), challenge }
+        let reason = match (kind, error) {
+            (CredentialKind::User, TokenError::Presentation) => Reason::MalformedLogin,
+            (CredentialKind::User, _) => Reason::LoginFailed,
+            _ => Reason::InvalidCredentials,
+        };
+        Failure { reason, cause: Some(error), challenge }
     }
 
     /// Of two equally good ones the first.

@@ -1,4 +1,6 @@
+mod opaque;
 mod properties;
+mod users;
 
 use serde_json::{Value, json};
 
@@ -54,17 +56,26 @@ fn rule(policy: proto::Policy) -> Arc<Rule> {
 }
 
 fn answer(lookup: &Lookup) -> Answer {
-    let (Lookup::Keys(source) | Lookup::FreshKeys(source)) = lookup;
-    Answer::Keys(Arc::new(match source {
-        KeySource::ApiKeys => key_set(&[&P256]),
-        KeySource::Issuer(_) => key_set(&[&RSA]),
-    }))
+    match lookup {
+        Lookup::Keys(KeySource::ApiKeys) | Lookup::FreshKeys(KeySource::ApiKeys) => {
+            Answer::Keys(Arc::new(key_set(&[&P256])))
+        }
+        Lookup::Keys(KeySource::Issuer(_)) | Lookup::FreshKeys(KeySource::Issuer(_)) => {
+            Answer::Keys(Arc::new(key_set(&[&RSA])))
+        }
+        Lookup::Introspection { token, reader, .. } => opaque::answer(&token.0, reader),
+        Lookup::Password { user, password, .. } => users::answer(&user.0, &password.0),
+    }
+}
+
+fn head<'a>(path: &'a str, headers: &'a HashMap<String, String>) -> RequestHead<'a> {
+    RequestHead { method: "GET", scheme: "https", authority: "api.example", path, headers }
 }
 
 fn run(rule: &Rule, request: &Request, facts: &dyn Facts, host: &mut dyn FnMut(&Lookup) -> Answer) -> Outcome {
     let path = format!("{}{}", request.path, request.query);
     let mut exchange = Exchange::new(rule, facts, UnixTime(NOW));
-    let mut step = exchange.on_request_head(RequestHead { path: &path, headers: &request.headers });
+    let mut step = exchange.on_request_head(head(&path, &request.headers));
     loop {
         match step {
             Step::Ask(lookup) => step = exchange.resume(host(&lookup), UnixTime(NOW)),
@@ -282,7 +293,7 @@ fn a_lookup_that_fails_is_no_refusal() {
     let rule = rule(policy);
     let mut away = |lookup: &Lookup| match lookup {
         Lookup::Keys(KeySource::Issuer(_)) | Lookup::FreshKeys(_) => Answer::Unavailable,
-        Lookup::Keys(KeySource::ApiKeys) => answer(lookup),
+        _ => answer(lookup),
     };
     let mut run = |request: Request| run(&rule, &request, &Memory::default(), &mut away);
     let unavailable = deny(Reason::Unavailable, &[]);
@@ -304,7 +315,7 @@ fn an_unknown_key_is_asked_for_once_more() {
         asked.push(lookup.clone());
         match lookup {
             Lookup::Keys(_) => Answer::Keys(Arc::default()),
-            Lookup::FreshKeys(_) => answer(lookup),
+            _ => answer(lookup),
         }
     });
     assert!(matches!(outcome, Outcome::Allow { .. }));
@@ -323,10 +334,10 @@ fn an_unknown_key_is_asked_for_once_more() {
 struct Forgetful;
 
 impl Facts for Forgetful {
-    fn get(&self, _: &TokenDigest) -> Option<Arc<TokenFacts>> {
+    fn get(&self, _: &CredentialDigest) -> Option<Arc<Identity>> {
         None
     }
-    fn put(&self, _: TokenDigest, _: Arc<TokenFacts>) {}
+    fn put(&self, _: CredentialDigest, _: Arc<Identity>) {}
 }
 
 #[test]
@@ -382,7 +393,7 @@ fn cached_facts_expire() {
     let request = request().header("x-key", key(json!({})));
     assert!(matches!(run(&rule, &request, &facts, &mut answer), Outcome::Allow { .. }));
     let mut exchange = Exchange::new(&rule, &facts, UnixTime(NOW + 65));
-    let step = exchange.on_request_head(RequestHead { path: "/v2/pet/1", headers: &request.headers });
+    let step = exchange.on_request_head(head("/v2/pet/1", &request.headers));
     assert!(matches!(step, Step::Done(Decision::Deny(Deny { reason: Reason::Expired, .. }))), "{step:?}");
 }
 

@@ -1,80 +1,56 @@
 //! The claims of a token, checked against what its issuer is configured to say.
 
-use std::sync::Arc;
-
 use super::TokenError;
-use crate::facts::{ApiGrant, KeyType, TokenFacts, UnixTime};
+use crate::facts::UnixTime;
+use crate::identity::{ApiGrant, Identity, KeyType};
 use crate::json::{Json, Object};
-use crate::key::Key;
 use crate::realm::{CredentialKind, Issuer};
 
-#[derive(Clone)]
-pub(super) struct Claims {
-    not_before: UnixTime,
-    expires: Option<UnixTime>,
-    subject: Option<Box<str>>,
-    client: Option<Box<str>>,
-    id: Option<Box<str>>,
-    key_type: KeyType,
-    scopes: Box<[Box<str>]>,
-    allowed_apis: Option<Box<[ApiGrant]>>,
+/// Whom the token stands for, if its signature holds.
+pub(super) fn read(claims: &Object, kind: CredentialKind, issuer: &Issuer) -> Result<Identity, TokenError> {
+    let audiences = audiences(claims)?;
+    check_audiences(&audiences, &issuer.audiences)?;
+    let expires = date(claims, "exp", f64::floor)?;
+    if expires.is_none() && !issuer.allow_unlimited {
+        return Err(TokenError::Claim("exp"));
+    }
+    // Nothing follows from `iat` (RFC 7519 section 4.1.6): a clock that runs ahead of ours is no attack. It must be a date.
+    date(claims, "iat", f64::floor)?;
+    let not_before = date(claims, "nbf", f64::ceil)?.unwrap_or_default();
+
+    // Access tokens have scopes, keys have APIs.
+    let (scopes, allowed_apis) = match kind {
+        CredentialKind::ApiKey => (Box::default(), allowed_apis(claims)?),
+        _ => (scopes(claims)?, None),
+    };
+    if issuer.require_allowed_apis && allowed_apis.is_none() {
+        return Err(TokenError::Claim("allowedAPIs"));
+    }
+    Ok(Identity {
+        not_before: UnixTime(not_before.0.saturating_sub(issuer.skew_seconds)),
+        expires: expires.map(|expires| UnixTime(expires.0.saturating_add(issuer.skew_seconds))),
+        subject: text(claims, "sub")?.map(Box::from),
+        client: client(claims, &audiences),
+        id: id(claims, kind),
+        key_type: key_type(claims)?,
+        scopes,
+        allowed_apis,
+        ..Identity::new(kind)
+    })
 }
 
-impl Claims {
-    pub(super) fn read(claims: &Object, kind: CredentialKind, issuer: &Issuer) -> Result<Claims, TokenError> {
-        let audiences = audiences(claims)?;
-        if !issuer.audiences.is_empty() && !issuer.audiences.iter().any(|wanted| audiences.contains(&&**wanted)) {
-            return Err(TokenError::Audience);
-        }
-        let expires = date(claims, "exp", f64::floor)?;
-        if expires.is_none() && !issuer.allow_unlimited {
-            return Err(TokenError::Claim("exp"));
-        }
-        // Nothing follows from `iat` (RFC 7519 section 4.1.6): a clock that runs ahead of ours is no attack. It must be a date.
-        date(claims, "iat", f64::floor)?;
-        let not_before = date(claims, "nbf", f64::ceil)?.unwrap_or_default();
-
-        // Access tokens have scopes, keys have APIs.
-        let (scopes, allowed_apis) = match kind {
-            CredentialKind::AccessToken => (scopes(claims)?, None),
-            CredentialKind::ApiKey => (Box::default(), allowed_apis(claims)?),
-        };
-        if issuer.require_allowed_apis && allowed_apis.is_none() {
-            return Err(TokenError::Claim("allowedAPIs"));
-        }
-        Ok(Claims {
-            not_before: UnixTime(not_before.0.saturating_sub(issuer.skew_seconds)),
-            expires: expires.map(|expires| UnixTime(expires.0.saturating_add(issuer.skew_seconds))),
-            subject: text(claims, "sub")?.map(Box::from),
-            client: client(claims, &audiences),
-            id: id(claims, kind),
-            key_type: key_type(claims)?,
-            scopes,
-            allowed_apis,
-        })
-    }
-
-    pub(super) fn into_facts(self, key: &Arc<Key>) -> TokenFacts {
-        TokenFacts {
-            key: Arc::clone(key),
-            not_before: self.not_before,
-            expires: self.expires,
-            subject: self.subject,
-            client: self.client,
-            id: self.id,
-            key_type: self.key_type,
-            scopes: self.scopes,
-            allowed_apis: self.allowed_apis,
-        }
-    }
+/// Whether one of `wanted` is among `audiences`; with none wanted all will do.
+pub(crate) fn check_audiences(audiences: &[&str], wanted: &[Box<str>]) -> Result<(), TokenError> {
+    let meant = wanted.is_empty() || wanted.iter().any(|wanted| audiences.contains(&&**wanted));
+    if meant { Ok(()) } else { Err(TokenError::Audience) }
 }
 
-fn text<'a>(claims: &'a Object, name: &'static str) -> Result<Option<&'a str>, TokenError> {
+pub(crate) fn text<'a>(claims: &'a Object, name: &'static str) -> Result<Option<&'a str>, TokenError> {
     claims.get(name).map(|value| value.as_str().ok_or(TokenError::Claim(name))).transpose()
 }
 
 /// A NumericDate, RFC 7519 section 2, brought to whole seconds in the direction that lets less through.
-fn date(claims: &Object, name: &'static str, round: fn(f64) -> f64) -> Result<Option<UnixTime>, TokenError> {
+pub(crate) fn date(claims: &Object, name: &'static str, round: fn(f64) -> f64) -> Result<Option<UnixTime>, TokenError> {
     match claims.get(name) {
         None => Ok(None),
         // A cast from a float saturates: what lies before 1970 is 0, what lies beyond the end of time is the end of time.
@@ -85,12 +61,12 @@ fn date(claims: &Object, name: &'static str, round: fn(f64) -> f64) -> Result<Op
 }
 
 /// One string or an array of them, RFC 7519 section 4.1.3.
-fn audiences(claims: &Object) -> Result<Vec<&str>, TokenError> {
+pub(crate) fn audiences(claims: &Object) -> Result<Vec<&str>, TokenError> {
     strings(claims, "aud", |text| vec![text])
 }
 
 /// Separated by spaces (RFC 8693 section 4.2), or the array that some issuers make of them.
-fn scopes(claims: &Object) -> Result<Box<[Box<str>]>, TokenError> {
+pub(crate) fn scopes(claims: &Object) -> Result<Box<[Box<str>]>, TokenError> {
     let scopes = strings(claims, "scope", |text| text.split(' ').filter(|scope| !scope.is_empty()).collect())?;
     Ok(scopes.into_iter().map(Box::from).collect())
 }
@@ -116,13 +92,10 @@ fn client(claims: &Object, audiences: &[&str]) -> Option<Box<str>> {
 
 /// Access tokens come and go by the thousand: theirs is not kept.
 fn id(claims: &Object, kind: CredentialKind) -> Option<Box<str>> {
-    match kind {
-        CredentialKind::AccessToken => None,
-        CredentialKind::ApiKey => claims.get("jti")?.as_str().map(Box::from),
-    }
+    if kind == CredentialKind::ApiKey { claims.get("jti")?.as_str().map(Box::from) } else { None }
 }
 
-fn key_type(claims: &Object) -> Result<KeyType, TokenError> {
+pub(crate) fn key_type(claims: &Object) -> Result<KeyType, TokenError> {
     match text(claims, "keytype")? {
         None | Some("PRODUCTION") => Ok(KeyType::Production),
         Some("SANDBOX") => Ok(KeyType::Sandbox),

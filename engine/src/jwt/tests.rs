@@ -9,21 +9,21 @@ fn realm() -> Realm {
     Realm::load(&book(policy(vec![]))).unwrap()
 }
 
-fn verify(kind: CredentialKind, token: &str) -> Result<TokenFacts, TokenError> {
+fn verify(kind: CredentialKind, token: &str) -> Result<Identity, TokenError> {
     let realm = realm();
     let (_, token) = Unverified::read(&realm, kind, token)?;
     token.verify(&key_set(&[&RSA, &P256, &P384, &ED25519]))
 }
 
-fn check_access(token: &str) -> Result<TokenFacts, TokenError> {
+fn check_access(token: &str) -> Result<Identity, TokenError> {
     verify(CredentialKind::AccessToken, token)
 }
 
-fn access_with(changes: Value) -> Result<TokenFacts, TokenError> {
+fn access_with(changes: Value) -> Result<Identity, TokenError> {
     check_access(&P256.token("ES256", &with(access(), changes)))
 }
 
-fn key_with(changes: Value) -> Result<TokenFacts, TokenError> {
+fn key_with(changes: Value) -> Result<Identity, TokenError> {
     verify(CredentialKind::ApiKey, &P256.token("ES256", &with(api_key(), changes)))
 }
 

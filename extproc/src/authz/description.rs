@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use envoy_types::pb::google::protobuf::value::Kind;
 use envoy_types::pb::google::protobuf::{Struct, Value};
-use microgw_engine::{Decision, TokenFacts};
+use microgw_engine::{Decision, Identity};
 
 /// Bytes of a claim that are told: nobody's name fills a log.
 const MAX_TEXT: usize = 256;
@@ -43,9 +43,9 @@ impl Description {
             put("key_type", identity.key_type().as_str());
             if self == Description::Caller {
                 let claims = [
-                    ("caller", TokenFacts::subject as fn(&TokenFacts) -> Option<&str>),
-                    ("client_id", TokenFacts::client),
-                    ("key_id", TokenFacts::key_id),
+                    ("caller", Identity::subject as fn(&Identity) -> Option<&str>),
+                    ("client_id", Identity::client),
+                    ("key_id", Identity::key_id),
                 ];
                 for (name, claim) in claims {
                     if let Some(text) = claim(identity) {

@@ -51,7 +51,7 @@ pub static LOOKUPS: Family = family(
     "microgw_lookups",
     Counter,
     &["kind", "outcome"],
-    "What a decision had to find out: found, unavailable or timeout",
+    "What a decision had to find out: found, refused, unavailable or timeout",
 );
 pub static LOOKUP_DURATION: Family =
     family("microgw_lookup_duration_seconds", Histogram, &["kind"], "Time that a decision waited for a lookup");

@@ -19,6 +19,7 @@ use microgw_engine::{KeySet, KeySource};
 use microgw_extproc::authz::{AuthzServer, Decider, Description};
 use microgw_extproc::fact_cache::FactCache;
 use microgw_extproc::keys::{IssuerKeys, KeyLocation, KeyStore, KeyTiming, Transport};
+use microgw_extproc::lookups::Lookups;
 use microgw_extproc::metrics::{Exposition, Metrics};
 use microgw_extproc::rule_store::RuleStore;
 use microgw_extproc::signing::SigningKey;
@@ -154,6 +155,7 @@ pub fn book(generation: &str) -> proto::RuleBook {
         issuers: vec![proto::Issuer { issuer: IDP.into(), algorithms: vec!["ES256".into()], ..Default::default() }],
         api_keys: Some(proto::ApiKeys { issuer: US.into(), ..Default::default() }),
         fault_bodies: Vec::new(),
+        introspection: None,
     }
 }
 
@@ -188,7 +190,7 @@ impl Service {
         let rules = Arc::new(RuleStore::default());
         rules.load(&book("one")).unwrap();
         let facts = FactCache::new(1000, Duration::from_secs(900));
-        let mut decider = Decider::new(rules, facts, keys, Arc::clone(&metrics), deadline);
+        let mut decider = Decider::new(rules, facts, Lookups::new(keys), Arc::clone(&metrics), deadline);
         decider.description = description;
         let decider = Arc::new(decider);
         let directory = tempfile::tempdir().unwrap();

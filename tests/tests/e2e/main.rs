@@ -18,3 +18,4 @@ mod routing;
 mod secrets;
 mod telemetry;
 mod tokens;
+mod users;

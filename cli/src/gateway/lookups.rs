@@ -1,0 +1,87 @@
+//! Whom decisions may ask, as configured.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use microgw_engine::{KeySet, KeySource};
+use microgw_extproc::keys::{ForwardProxy, IssuerKeys, KeyLocation, KeyStore, KeyTiming, Transport};
+use microgw_extproc::lookups::Lookups;
+use microgw_extproc::metrics::Metrics;
+use microgw_extproc::signing::SigningKey;
+use microgw_extproc::users::{UserConfig, Users};
+use tracing::Level;
+
+use crate::config::{self, Config, ServicesProxy};
+use crate::{logging, output};
+use micro_gw::certificates::Certificates;
+
+/// Starts, on the current runtime, to find out what needs no request to be asked. `key` signs API keys.
+pub fn start(
+    config: &Config,
+    certificates: &Certificates,
+    key: &SigningKey,
+    metrics: &Arc<Metrics>,
+) -> anyhow::Result<Lookups> {
+    let mut issuers: Vec<_> = config.issuers.iter().map(|issuer| issuer_keys(issuer, certificates)).collect();
+    issuers.push(IssuerKeys { source: KeySource::ApiKeys, location: None, pinned: api_keys(key, certificates) });
+    let transport = transport(config.services_proxy.as_ref(), certificates);
+    let keys = KeyStore::start(issuers, KeyTiming::default(), &transport, metrics).context("cannot fetch keys")?;
+    Ok(Lookups { users: Arc::new(users(config)?), ..Lookups::new(keys) })
+}
+
+fn issuer_keys(issuer: &config::Issuer, certificates: &Certificates) -> IssuerKeys {
+    let source = KeySource::Issuer(issuer.settings.issuer.as_str().into());
+    let location = match &issuer.keys {
+        config::KeySource::JwksUrl(url) => Some(KeyLocation::Url(url.clone())),
+        config::KeySource::JwksFile(path) => Some(KeyLocation::File(path.clone())),
+        config::KeySource::Certificate(_) | config::KeySource::Alias(_) => None,
+    };
+    IssuerKeys { pinned: certificates.signer(&source), location, source }
+}
+
+/// Our own, and those that were made elsewhere.
+pub fn api_keys(own: &SigningKey, certificates: &Certificates) -> KeySet {
+    KeySet::join([own.key_set(), certificates.signer(&KeySource::ApiKeys)])
+}
+
+pub fn transport(proxy: Option<&ServicesProxy>, certificates: &Certificates) -> Transport {
+    let trust = certificates.services().map(|trust| trust.iter().map(|der| der.to_vec()).collect());
+    let proxy = proxy.map(|ServicesProxy { proxy, user, password }| {
+        let host = if proxy.host.contains(':') { format!("[{}]", proxy.host) } else { proxy.host.clone() };
+        let credentials = user.clone().map(|user| (user, password.expose().to_owned()));
+        ForwardProxy { url: format!("http://{host}:{}", proxy.port), credentials }
+    });
+    Transport { trust, proxy }
+}
+
+/// The configured users, as those who verify passwords know them.
+fn users(config: &Config) -> anyhow::Result<Users> {
+    let users = config.users(generated_password);
+    if let Some(password) = &users.generated {
+        let text = format!(
+            "no user is configured and others than this machine can connect: log in as `admin` with the password\n\n    \
+             {}\n\nIt is shown this once and is another on the next start: configure [b7a.users] instead.",
+            password.expose()
+        );
+        logging::say(Level::WARN, &text);
+    }
+    let configured = users.users.into_iter().map(|user| UserConfig {
+        name: user.name,
+        password: user.password.expose().to_owned(),
+        scopes: user.scopes,
+    });
+    Users::new(configured).context("cannot use the configured users")
+}
+
+/// 128 bits, readable.
+fn generated_password() -> String {
+    let mut bytes = [0; 16];
+    if aws_lc_rs::rand::fill(&mut bytes).is_err() {
+        // Never in practice. An empty hash input would be a known password: end instead.
+        output::note("error: there is no randomness");
+        std::process::exit(1);
+    }
+    URL_SAFE_NO_PAD.encode(bytes)
+}

@@ -1,0 +1,187 @@
+//! Whether a credential is genuine and valid here: from memory, or by asking.
+
+use std::sync::Arc;
+
+use super::credential::{Challenge, Failure, Slot};
+use super::{Answer, Exchange, Lookup, Sensitive, Step, Verdict};
+use crate::basic;
+use crate::facts::{CredentialDigest, UnixTime};
+use crate::identity::Identity;
+use crate::jwt::{TokenError, Unverified};
+use crate::key::KeySet;
+use crate::realm::{CredentialKind, KeySource};
+use crate::reason::Reason;
+
+/// A credential that waits for an answer.
+pub(super) struct Pending {
+    credential: usize,
+    digest: CredentialDigest,
+    wanted: Wanted,
+}
+
+/// What is asked for.
+enum Wanted {
+    /// Keys to verify a token by.
+    Keys(Box<WantedKeys>),
+    /// Whom it stands for.
+    Identity,
+}
+
+struct WantedKeys {
+    source: KeySource,
+    token: Unverified,
+    refreshed: bool,
+    /// If nothing else helps, the authorization server is asked about this.
+    opaque: Option<Sensitive>,
+}
+
+/// How far an answer leads.
+enum Progress {
+    Genuine(Arc<Identity>),
+    Refused(Failure),
+    Ask(Wanted, Lookup),
+}
+
+impl<'a> Exchange<'a> {
+    /// Takes the answer to the lookup that the last step asked for.
+    pub fn resume(&mut self, answer: Answer, now: UnixTime) -> Step<'a> {
+        self.now = now;
+        let Some(pending) = self.pending.take() else {
+            return self.deny(Failure { reason: Reason::Internal, ..Failure::MISSING });
+        };
+        let (credential, digest) = (pending.credential, pending.digest);
+        let kind = self.kind(credential);
+        let progress = match (pending.wanted, answer) {
+            (Wanted::Keys(wanted), Answer::Keys(keys)) => self.verify(kind, *wanted, &keys, digest),
+            (Wanted::Identity, Answer::Identity(identity)) if identity.kind == kind => Progress::Genuine(identity),
+            (Wanted::Identity, Answer::Refused(error)) => Progress::Refused(Failure::invalid(kind, error)),
+            // What answers another question answers none.
+            _ => Progress::Refused(Failure {
+                reason: Reason::Unavailable,
+                cause: Some(TokenError::NoAnswer),
+                challenge: Challenge::Plain,
+            }),
+        };
+        let slot = match progress {
+            Progress::Genuine(identity) => {
+                self.facts.put(digest, Arc::clone(&identity));
+                Slot::Verified(identity)
+            }
+            Progress::Refused(failure) => Slot::Refused(failure),
+            Progress::Ask(wanted, lookup) => {
+                self.pending = Some(Pending { credential, digest, wanted });
+                return Step::Ask(lookup);
+            }
+        };
+        if let Some(place) = self.slots.get_mut(credential) {
+            *place = slot;
+        }
+        self.proceed()
+    }
+
+    /// Finds out whether a credential is valid for this API.
+    pub(super) fn settle(&mut self, credential: usize) -> Verdict {
+        let kind = self.kind(credential);
+        let Some(slot) = self.slots.get(credential) else { return Verdict::Failed(Failure::MISSING) };
+        if let Slot::Presented(presented) = slot {
+            let digest = CredentialDigest::new(&self.rule.realm, kind, presented);
+            let settled = match self.facts.get(&digest).filter(|identity| !identity.is_withdrawn()) {
+                Some(identity) => Slot::Verified(identity),
+                None => match self.begin(kind, presented, digest) {
+                    Ok((wanted, lookup)) => {
+                        self.pending = Some(Pending { credential, digest, wanted });
+                        return Verdict::Ask(lookup);
+                    }
+                    Err(error) => Slot::Refused(Failure::invalid(kind, error)),
+                },
+            };
+            if let Some(place) = self.slots.get_mut(credential) {
+                *place = settled;
+            }
+        }
+        match self.slots.get(credential) {
+            Some(Slot::Refused(failure)) => Verdict::Failed(*failure),
+            Some(Slot::Verified(identity)) => match self.check(kind, identity) {
+                Ok(()) => Verdict::Satisfied(Arc::clone(identity)),
+                Err(failure) => Verdict::Failed(failure),
+            },
+            Some(Slot::Presented(_)) | None => Verdict::Failed(Failure::MISSING),
+        }
+    }
+
+    /// What is asked about a credential that nothing is known of. What can be refused without asking is refused here.
+    fn begin(
+        &self,
+        kind: CredentialKind,
+        presented: &str,
+        digest: CredentialDigest,
+    ) -> Result<(Wanted, Lookup), TokenError> {
+        if kind == CredentialKind::User {
+            let (user, password) = basic::read(presented)?;
+            let lookup = Lookup::Password { digest, user: Sensitive(user), password: Sensitive(password) };
+            return Ok((Wanted::Identity, lookup));
+        }
+        let realm = &self.rule.realm;
+        let introspection = realm.introspection.as_ref().filter(|_| kind == CredentialKind::AccessToken);
+        let opaque = || Sensitive(presented.into());
+        match (Unverified::read(realm, kind, presented), introspection) {
+            (Ok((issuer, token)), introspection) => {
+                let source = issuer.source.clone();
+                let opaque = introspection.filter(|introspection| introspection.failed_jwts).map(|_| opaque());
+                let lookup = Lookup::Keys(source.clone());
+                Ok((Wanted::Keys(Box::new(WantedKeys { source, token, refreshed: false, opaque })), lookup))
+            }
+            (Err(error), Some(reader)) if error != TokenError::TooLong => {
+                // Two dots make a JWT, RFC 7515 section 7.1.
+                if reader.failed_jwts || presented.matches('.').count() < 2 {
+                    Ok((
+                        Wanted::Identity,
+                        Lookup::Introspection { digest, token: opaque(), reader: Arc::clone(reader) },
+                    ))
+                } else {
+                    Err(error)
+                }
+            }
+            (Err(error), _) => Err(error),
+        }
+    }
+
+    /// What `keys` make of a token.
+    fn verify(
+        &self,
+        kind: CredentialKind,
+        mut wanted: WantedKeys,
+        keys: &KeySet,
+        digest: CredentialDigest,
+    ) -> Progress {
+        match wanted.token.verify(keys) {
+            Ok(identity) => Progress::Genuine(Arc::new(identity)),
+            Err(TokenError::UnknownKey) if !wanted.refreshed => {
+                wanted.refreshed = true;
+                let lookup = Lookup::FreshKeys(wanted.source.clone());
+                Progress::Ask(Wanted::Keys(Box::new(wanted)), lookup)
+            }
+            Err(error) => match (wanted.opaque, &self.rule.realm.introspection) {
+                (Some(token), Some(reader)) => {
+                    let reader = Arc::clone(reader);
+                    Progress::Ask(Wanted::Identity, Lookup::Introspection { digest, token, reader })
+                }
+                _ => Progress::Refused(Failure::invalid(kind, error)),
+            },
+        }
+    }
+
+    /// What is checked on every request, however well the credential is known.
+    fn check(&self, kind: CredentialKind, identity: &Identity) -> Result<(), Failure> {
+        identity.check_time(self.now).map_err(|(reason, error)| Failure { reason, ..Failure::invalid(kind, error) })?;
+        let api = &self.rule.api;
+        if !identity.allows(&api.name, &api.version) {
+            return Err(Failure {
+                reason: Reason::ApiForbidden,
+                cause: Some(TokenError::OtherApi),
+                challenge: Challenge::Plain,
+            });
+        }
+        Ok(())
+    }
+}

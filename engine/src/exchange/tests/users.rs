@@ -1,0 +1,83 @@
+//! Users with passwords.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::*;
+use crate::fixtures::basic;
+
+/// One user, `alice`, whose password is `secret` and who has the scope `read`.
+pub(super) fn answer(user: &str, password: &str) -> Answer {
+    match (user, password) {
+        ("alice", "secret") => Answer::Identity(Arc::new(Identity::user("alice", ["read"]))),
+        _ => Answer::Refused(TokenError::Password),
+    }
+}
+
+fn login(text: &str) -> Request {
+    request().header("authorization", format!("Basic {}", STANDARD.encode(text)))
+}
+
+const BASIC: &str = "Basic realm=\"micro-gw\", charset=\"UTF-8\"";
+
+#[test]
+fn reasons_and_challenges_of_users() {
+    let policy = policy(vec![vec![basic(&["read"])]]);
+    for (request, reason) in [
+        (request(), Reason::MissingCredentials),
+        (request().header("authorization", "Bearer a.b.c"), Reason::InvalidScheme),
+        (request().header("authorization", "Basic ?"), Reason::MalformedLogin),
+        (request().header("authorization", "Basic"), Reason::MalformedLogin),
+        (login("alice"), Reason::MalformedLogin),
+        (login("alice:wrong"), Reason::LoginFailed),
+        (login("bob:secret"), Reason::LoginFailed),
+        (login(":"), Reason::LoginFailed),
+    ] {
+        assert_eq!(decide(&policy, &request), deny(reason, &[BASIC]), "{:?}", request.headers);
+    }
+    let Outcome::Allow { subject, remove, .. } = decide(&policy, &login("alice:secret")) else { panic!("refused") };
+    assert_eq!((subject.as_deref(), remove), (Some("alice"), vec!["authorization".to_owned()]));
+    let other = crate::fixtures::policy(vec![vec![basic(&["write"])]]);
+    assert_eq!(decide(&other, &login("alice:secret")), deny(Reason::InsufficientScope, &[]));
+}
+
+#[test]
+fn tokens_and_users_share_a_header() {
+    let policy = policy(vec![vec![oauth2(&[], false)], vec![basic(&[])]]);
+    assert!(matches!(decide(&policy, &login("alice:secret")), Outcome::Allow { .. }));
+    assert!(matches!(decide(&policy, &request().bearer(json!({}))), Outcome::Allow { .. }));
+    assert_eq!(decide(&policy, &login("alice:wrong")), deny(Reason::LoginFailed, &[BEARER, BASIC]));
+    assert_eq!(
+        decide(&policy, &request().header("authorization", "Bearer bad")),
+        deny(Reason::InvalidCredentials, &[INVALID_TOKEN, BASIC])
+    );
+    let both = crate::fixtures::policy(vec![vec![oauth2(&[], false), basic(&[])]]);
+    assert!(matches!(decide(&both, &login("alice:secret")), Outcome::Deny { .. }), "one header cannot hold both");
+}
+
+#[test]
+fn what_is_cached_is_no_password() {
+    let (rule, facts) = (rule(policy(vec![vec![basic(&[])]])), Memory::default());
+    let mut asked = 0;
+    let mut run = |request: &Request| {
+        let outcome = run(&rule, request, &facts, &mut |lookup| {
+            asked += 1;
+            assert!(!format!("{lookup:?}").contains("secret"));
+            super::answer(lookup)
+        });
+        (matches!(outcome, Outcome::Allow { .. }), asked)
+    };
+    assert_eq!(run(&login("alice:secret")), (true, 1));
+    assert_eq!(run(&login("alice:secret")), (true, 1));
+    assert_eq!(run(&login("alice:wrong")), (false, 2));
+    assert_eq!(run(&login("alice:wrong")), (false, 3), "what is wrong is not remembered here");
+}
+
+#[test]
+fn an_answer_about_another_kind_of_credential_lets_nobody_in() {
+    let rule = rule(policy(vec![vec![oauth2(&[], false)]]));
+    let outcome = run(&rule, &request().bearer(json!({})), &Memory::default(), &mut |_| {
+        Answer::Identity(Arc::new(Identity::user("alice", [])))
+    });
+    assert_eq!(outcome, deny(Reason::Unavailable, &[]));
+}

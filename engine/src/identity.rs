@@ -1,0 +1,163 @@
+//! Who calls: what a genuine credential says, reduced to what decisions need.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::facts::UnixTime;
+use crate::key::Key;
+use crate::reason::Reason;
+use crate::{CredentialKind, TokenError};
+
+/// What is known of a caller. Holds for the credential, not for a request: it may be enough for one operation and not for
+/// the next.
+#[derive(Clone)]
+pub struct Identity {
+    pub(crate) kind: CredentialKind,
+    /// What verified the credential, and takes it along when it is withdrawn. `None`: it was not verified by a key.
+    pub(crate) key: Option<Arc<Key>>,
+    /// Skew is already allowed for in both.
+    pub(crate) not_before: UnixTime,
+    pub(crate) expires: Option<UnixTime>,
+    pub(crate) subject: Option<Box<str>>,
+    pub(crate) client: Option<Box<str>>,
+    pub(crate) id: Option<Box<str>>,
+    pub(crate) key_type: KeyType,
+    pub(crate) scopes: Box<[Box<str>]>,
+    /// `None`: not limited.
+    pub(crate) allowed_apis: Option<Box<[ApiGrant]>>,
+}
+
+/// Which endpoints a credential is meant for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum KeyType {
+    #[default]
+    Production,
+    Sandbox,
+}
+
+/// An API that a key may call.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApiGrant {
+    pub name: Box<str>,
+    /// `*`: every version.
+    pub version: Box<str>,
+}
+
+// === impl KeyType ===
+
+impl KeyType {
+    /// As tokens call it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            KeyType::Production => "PRODUCTION",
+            KeyType::Sandbox => "SANDBOX",
+        }
+    }
+}
+
+// === impl Identity ===
+
+impl Identity {
+    /// Nobody in particular: the rest is up to the credential.
+    pub(crate) fn new(kind: CredentialKind) -> Identity {
+        Identity {
+            kind,
+            key: None,
+            not_before: UnixTime::default(),
+            expires: None,
+            subject: None,
+            client: None,
+            id: None,
+            key_type: KeyType::default(),
+            scopes: Box::default(),
+            allowed_apis: None,
+        }
+    }
+
+    /// A user whose password was right.
+    pub fn user<'a>(name: &str, scopes: impl IntoIterator<Item = &'a str>) -> Identity {
+        Identity {
+            subject: Some(name.into()),
+            scopes: scopes.into_iter().map(Box::from).collect(),
+            ..Identity::new(CredentialKind::User)
+        }
+    }
+
+    pub fn kind(&self) -> CredentialKind {
+        self.kind
+    }
+
+    /// `sub`, or the name of the user.
+    pub fn subject(&self) -> Option<&str> {
+        self.subject.as_deref()
+    }
+
+    /// The OAuth2 client: `consumerKey`, else `azp`, else `client_id`, else a single `aud`.
+    pub fn client(&self) -> Option<&str> {
+        self.client.as_deref()
+    }
+
+    /// `jti` of an API key: names the key, and opens nothing.
+    pub fn key_id(&self) -> Option<&str> {
+        self.id.as_deref()
+    }
+
+    pub fn key_type(&self) -> KeyType {
+        self.key_type
+    }
+
+    /// Bytes that a cache should count for this entry.
+    pub fn weight(&self) -> usize {
+        let texts =
+            self.subject.iter().chain(&self.client).chain(&self.id).chain(&self.scopes).map(|text| text.len() + 16);
+        let grants = self
+            .allowed_apis
+            .iter()
+            .flat_map(|grants| grants.iter().map(|api| api.name.len() + api.version.len() + 32));
+        size_of::<Identity>() + texts.chain(grants).sum::<usize>()
+    }
+
+    /// The key that verified it is no longer its issuer's.
+    pub(crate) fn is_withdrawn(&self) -> bool {
+        self.key.as_ref().is_some_and(|key| key.is_withdrawn())
+    }
+
+    /// RFC 7519 sections 4.1.4 and 4.1.5: on `exp` a token is no longer valid, on `nbf` it already is.
+    pub(crate) fn check_time(&self, now: UnixTime) -> Result<(), (Reason, TokenError)> {
+        if self.expires.is_some_and(|expires| now >= expires) {
+            Err((Reason::Expired, TokenError::Expired))
+        } else if now < self.not_before {
+            Err((Reason::InvalidCredentials, TokenError::NotYetValid))
+        } else {
+            Ok(())
+        }
+    }
+
+    pub(crate) fn has_scope(&self, scope: &str) -> bool {
+        self.scopes.iter().any(|own| **own == *scope)
+    }
+
+    pub(crate) fn allows(&self, api: &str, version: &str) -> bool {
+        self.allowed_apis.as_deref().is_none_or(|grants| grants.iter().any(|grant| grant.covers(api, version)))
+    }
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identity")
+            .field("kind", &self.kind)
+            .field("key", &self.key)
+            .field("expires", &self.expires)
+            .finish_non_exhaustive()
+    }
+}
+
+// === impl ApiGrant ===
+
+impl ApiGrant {
+    /// Names and versions are compared exactly.
+    pub fn covers(&self, name: &str, version: &str) -> bool {
+        *self.name == *name && (&*self.version == "*" || *self.version == *version)
+    }
+}

@@ -1,0 +1,64 @@
+//! What an authorization server says about an opaque token, RFC 7662 section 2.2.
+
+use microgw_proto::rules::v1 as proto;
+
+use crate::json::{self, Json};
+use crate::jwt::claims;
+use crate::{CredentialKind, Identity, TokenError, UnixTime};
+
+/// How answers are read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Introspection {
+    /// Must equal `iss`, where an answer has one; empty: not checked.
+    issuer: Box<str>,
+    /// Any one must be in `aud`; empty: not checked.
+    audiences: Box<[Box<str>]>,
+    skew_seconds: u64,
+    /// JWTs that no issuer vouches for are asked about, too.
+    pub(crate) failed_jwts: bool,
+}
+
+// === impl Introspection ===
+
+impl Introspection {
+    pub(crate) fn load(settings: &proto::Introspection) -> Introspection {
+        Introspection {
+            issuer: settings.issuer.as_str().into(),
+            audiences: settings.audiences.iter().map(|audience| audience.as_str().into()).collect(),
+            skew_seconds: settings.skew_seconds.into(),
+            failed_jwts: settings.failed_jwts,
+        }
+    }
+
+    /// Whom the token stands for. [`TokenError::Inactive`] is the server's own word; every other error is about the answer.
+    pub fn read(&self, answer: &[u8]) -> Result<Identity, TokenError> {
+        let answer = json::object(answer).map_err(|_| TokenError::Json)?;
+        match answer.get("active") {
+            Some(Json::Bool(true)) => {}
+            Some(Json::Bool(false)) => return Err(TokenError::Inactive),
+            _ => return Err(TokenError::Claim("active")),
+        }
+        let issuer = claims::text(&answer, "iss")?;
+        if !self.issuer.is_empty() && issuer.is_some_and(|issuer| *issuer != *self.issuer) {
+            return Err(TokenError::UnknownIssuer);
+        }
+        let audiences = claims::audiences(&answer)?;
+        claims::check_audiences(&audiences, &self.audiences)?;
+        let expires = claims::date(&answer, "exp", f64::floor)?;
+        let not_before = claims::date(&answer, "nbf", f64::ceil)?.unwrap_or_default();
+        // `username` is for people to read, and in some servers for people to choose.
+        let subject = match claims::text(&answer, "sub")? {
+            None => claims::text(&answer, "username")?,
+            subject => subject,
+        };
+        Ok(Identity {
+            not_before: UnixTime(not_before.0.saturating_sub(self.skew_seconds)),
+            expires: expires.map(|expires| UnixTime(expires.0.saturating_add(self.skew_seconds))),
+            subject: subject.map(Box::from),
+            client: claims::text(&answer, "client_id")?.map(Box::from),
+            key_type: claims::key_type(&answer)?,
+            scopes: claims::scopes(&answer)?,
+            ..Identity::new(CredentialKind::AccessToken)
+        })
+    }
+}
