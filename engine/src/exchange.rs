@@ -39,6 +39,17 @@ pub struct RequestHead<'a> {
     /// With its query, as received.
     pub path: &'a str,
     pub headers: &'a dyn Headers,
+    /// `None`: the connection has no TLS, or its client showed none.
+    pub certificate: Option<ClientCertificate<'a>>,
+}
+
+/// What a client has shown when its connection was made, and has proved to own the key of. Nothing else is known of it.
+#[derive(Clone, Copy)]
+pub struct ClientCertificate<'a> {
+    /// SHA-256 of its DER.
+    pub thumbprint: [u8; 32],
+    /// PEM, URL-encoded: the client's own first, then those that it sent along.
+    pub chain: &'a str,
 }
 
 /// What the host does next.

@@ -25,6 +25,15 @@ pub struct Identity {
     pub(crate) scopes: Box<[Box<str>]>,
     /// `None`: not limited.
     pub(crate) allowed_apis: Option<Box<[ApiGrant]>>,
+    /// What else must be proved on each request.
+    pub(crate) confirmation: Confirmation,
+}
+
+/// What a credential is bound to, `cnf` of RFC 7800: it is worth nothing to those who have only the credential.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Confirmation {
+    /// `x5t#S256`: the client's certificate, RFC 8705 section 3.1.
+    pub(crate) certificate: Option<[u8; 32]>,
 }
 
 /// Which endpoints a credential is meant for.
@@ -72,6 +81,7 @@ impl Identity {
             key_type: KeyType::default(),
             scopes: Box::default(),
             allowed_apis: None,
+            confirmation: Confirmation::default(),
         }
     }
 

@@ -58,6 +58,7 @@ impl Introspection {
             client: claims::text(&answer, "client_id")?.map(Box::from),
             key_type: claims::key_type(&answer)?,
             scopes: claims::scopes(&answer)?,
+            confirmation: claims::confirmation(&answer)?,
             ..Identity::new(CredentialKind::AccessToken)
         })
     }

@@ -54,6 +54,8 @@ pub enum TokenError {
     Expired,
     #[error("the token is not valid yet")]
     NotYetValid,
+    #[error("the token is bound to a certificate that the client does not have")]
+    Certificate,
     #[error("the key is not meant for this API")]
     OtherApi,
     #[error("the token lacks a scope")]

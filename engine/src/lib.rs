@@ -30,7 +30,9 @@ mod reason;
 mod rules;
 
 pub use answers::{Answers, Body};
-pub use exchange::{Allow, Answer, Decision, Deny, Exchange, Headers, Lookup, RequestHead, Sensitive, Step};
+pub use exchange::{
+    Allow, Answer, ClientCertificate, Decision, Deny, Exchange, Headers, Lookup, RequestHead, Sensitive, Step,
+};
 pub use facts::{CredentialDigest, Facts, UnixTime};
 pub use identity::{ApiGrant, Identity, KeyType};
 pub use introspection::Introspection;

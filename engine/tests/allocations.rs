@@ -125,13 +125,21 @@ fn a_cached_key_costs_no_allocation_in_a_header_and_one_in_the_query() {
         authority: "api.example",
         path: "/v2/pet/1?a=b",
         headers: &by_header,
+        certificate: None,
     };
     let first = allocations(&rule, &facts, head, Some(&keys));
     assert!(first > 0, "the counter counts");
     assert_eq!(allocations(&rule, &facts, head, None), 0);
 
     let (path, nothing) = (format!("/v2/pet/1?a=b&api_key={token}"), HashMap::<String, String>::new());
-    let head = RequestHead { method: "GET", scheme: "https", authority: "api.example", path: &path, headers: &nothing };
+    let head = RequestHead {
+        method: "GET",
+        scheme: "https",
+        authority: "api.example",
+        path: &path,
+        headers: &nothing,
+        certificate: None,
+    };
     assert_eq!(allocations(&rule, &facts, head, None), 1, "the new path alone");
 }
 

@@ -116,6 +116,7 @@ impl Decider {
             authority: &http.host,
             path: &http.path,
             headers: &http.headers,
+            certificate: None,
         });
         let mut deadline = None;
         loop {

@@ -138,6 +138,7 @@ pub fn decide(rule: &Rule, path: &str, headers: &dyn Headers) -> Option<Option<S
             authority: "api.example",
             path,
             headers,
+            certificate: None,
         });
         let mut asked = 0;
         loop {

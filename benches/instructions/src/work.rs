@@ -96,6 +96,7 @@ pub fn run(scenario: &Scenario, count: u32) -> anyhow::Result<u64> {
                     authority: "api.example",
                     path: &path,
                     headers: &headers,
+                    certificate: None,
                 });
                 while let Step::Ask(_) = step {
                     step = exchange.resume(Answer::Keys(Arc::new(issuers.public.clone())), now);

@@ -6,7 +6,7 @@ use super::credential::{Challenge, Failure, Slot};
 use super::{Answer, Exchange, Lookup, Sensitive, Step, Verdict};
 use crate::basic;
 use crate::facts::{CredentialDigest, UnixTime};
-use crate::identity::Identity;
+use crate::identity::{Confirmation, Identity};
 use crate::jwt::{TokenError, Unverified};
 use crate::key::KeySet;
 use crate::realm::{CredentialKind, KeySource};
@@ -174,6 +174,7 @@ impl<'a> Exchange<'a> {
     /// What is checked on every request, however well the credential is known.
     fn check(&self, kind: CredentialKind, identity: &Identity) -> Result<(), Failure> {
         identity.check_time(self.now).map_err(|(reason, error)| Failure { reason, ..Failure::invalid(kind, error) })?;
+        self.confirm(&identity.confirmation).map_err(|error| Failure::invalid(kind, error))?;
         let api = &self.rule.api;
         if !identity.allows(&api.name, &api.version) {
             return Err(Failure {
@@ -183,5 +184,16 @@ impl<'a> Exchange<'a> {
             });
         }
         Ok(())
+    }
+
+    /// Whether the caller has what the credential is bound to.
+    fn confirm(&self, bound_to: &Confirmation) -> Result<(), TokenError> {
+        let certificate = self.head.and_then(|head| head.certificate);
+        match bound_to.certificate {
+            Some(bound_to) if certificate.is_none_or(|certificate| certificate.thumbprint != bound_to) => {
+                Err(TokenError::Certificate)
+            }
+            _ => Ok(()),
+        }
     }
 }

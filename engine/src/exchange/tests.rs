@@ -1,3 +1,4 @@
+mod bound;
 mod opaque;
 mod properties;
 mod users;
@@ -69,7 +70,7 @@ fn answer(lookup: &Lookup) -> Answer {
 }
 
 fn head<'a>(path: &'a str, headers: &'a HashMap<String, String>) -> RequestHead<'a> {
-    RequestHead { method: "GET", scheme: "https", authority: "api.example", path, headers }
+    RequestHead { method: "GET", scheme: "https", authority: "api.example", path, headers, certificate: None }
 }
 
 fn run(rule: &Rule, request: &Request, facts: &dyn Facts, host: &mut dyn FnMut(&Lookup) -> Answer) -> Outcome {

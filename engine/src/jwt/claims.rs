@@ -1,8 +1,11 @@
 //! The claims of a token, checked against what its issuer is configured to say.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
 use super::TokenError;
 use crate::facts::UnixTime;
-use crate::identity::{ApiGrant, Identity, KeyType};
+use crate::identity::{ApiGrant, Confirmation, Identity, KeyType};
 use crate::json::{Json, Object};
 use crate::realm::{CredentialKind, Issuer};
 
@@ -35,6 +38,7 @@ pub(super) fn read(claims: &Object, kind: CredentialKind, issuer: &Issuer) -> Re
         key_type: key_type(claims)?,
         scopes,
         allowed_apis,
+        confirmation: confirmation(claims)?,
         ..Identity::new(kind)
     })
 }
@@ -101,6 +105,19 @@ pub(crate) fn key_type(claims: &Object) -> Result<KeyType, TokenError> {
         Some("SANDBOX") => Ok(KeyType::Sandbox),
         Some(_) => Err(TokenError::Claim("keytype")),
     }
+}
+
+/// What the credential is bound to. One that is bound, and to nothing that is known here, is not accepted as if it were free.
+pub(crate) fn confirmation(claims: &Object) -> Result<Confirmation, TokenError> {
+    const ERROR: TokenError = TokenError::Claim("cnf");
+    let Some(bound) = claims.get("cnf") else { return Ok(Confirmation::default()) };
+    let bound = bound.as_object().ok_or(ERROR)?;
+    let hash = |name| {
+        let decode = |text: &Json| URL_SAFE_NO_PAD.decode(text.as_str()?).ok()?.try_into().ok();
+        bound.get(name).map(|text| decode(text).ok_or(ERROR)).transpose()
+    };
+    let confirmation = Confirmation { certificate: hash("x5t#S256")? };
+    if confirmation == Confirmation::default() { Err(ERROR) } else { Ok(confirmation) }
 }
 
 /// `allowedAPIs`, or `subscribedAPIs` of API Manager's keys. An empty list allows nothing.

@@ -145,6 +145,13 @@ fn claims_of_access_tokens() {
         (json!({"scope": [["read"]]}), TokenError::Claim("scope")),
         (json!({"keytype": "ADMIN"}), TokenError::Claim("keytype")),
         (json!({"keytype": "production"}), TokenError::Claim("keytype")),
+        (json!({"cnf": "x5t#S256"}), TokenError::Claim("cnf")),
+        (json!({"cnf": {}}), TokenError::Claim("cnf")),
+        // Bound to something, and that is not known here.
+        (json!({"cnf": {"kid": "a"}}), TokenError::Claim("cnf")),
+        (json!({"cnf": {"x5t#S256": 1}}), TokenError::Claim("cnf")),
+        (json!({"cnf": {"x5t#S256": "AAAA"}}), TokenError::Claim("cnf")),
+        (json!({"cnf": {"x5t#S256": format!("{}=", encode([0; 32]))}}), TokenError::Claim("cnf")),
     ] {
         assert_eq!(access_with(changes.clone()).err(), Some(expected), "{changes}");
     }
