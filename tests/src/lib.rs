@@ -4,10 +4,12 @@
 pub mod backend;
 pub mod collector;
 pub mod container;
+pub mod dpop;
 pub mod envoy;
 pub mod gateway;
 pub mod issuer;
 pub mod load;
+pub mod openid_provider;
 pub mod project;
 pub mod proxy;
 pub mod raw;
