@@ -12,10 +12,12 @@ mod watch;
 mod fixtures;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use microgw_compiler::settings::{Settings, TlsIdentity, TrustStore};
 use microgw_engine::{KeySet, KeySource};
+use microgw_extproc::redis::Redis;
 use rustls::pki_types::CertificateDer;
 
 use crate::config::{self, Config, Material, Store, VerifyingKey};
@@ -156,6 +158,16 @@ impl Certificates {
         self.services.value().as_deref()
     }
 
+    /// The configured Redis, verified by what [`Self::services`] trusts. `None`: there is none.
+    pub fn redis(&self, config: &Config) -> anyhow::Result<Option<Arc<Redis>>> {
+        connect_to(config, self.services())
+    }
+
+    /// What a Redis is verified by from now on.
+    pub fn trust_for(&self, redis: &Redis) -> anyhow::Result<()> {
+        redis.trust(self.services().map(bundle).as_deref()).context("cannot connect to Redis")
+    }
+
     /// What Envoys on other hosts are met with.
     pub fn remote(&self) -> Option<&RemoteTls> {
         self.remote.as_ref().map(Part::value)
@@ -167,6 +179,21 @@ impl Certificates {
         // They have been read once to see whether they can be.
         found.and_then(|(_, part)| KeySet::from_pem(part.value().as_bytes()).ok()).unwrap_or_default()
     }
+}
+
+/// The configured Redis, for a command that needs no other certificates. `None`: there is none.
+pub fn redis(config: &Config) -> anyhow::Result<Option<Arc<Redis>>> {
+    let trust = config.trust.services.as_ref().filter(|_| config.redis.is_some());
+    connect_to(config, trust.map(authorities).transpose()?.flatten().as_deref())
+}
+
+fn connect_to(config: &Config, trust: Option<&[CertificateDer<'static>]>) -> anyhow::Result<Option<Arc<Redis>>> {
+    let redis = config.redis.as_ref().map(|redis| Redis::new(redis.into(), trust.map(bundle).as_deref()));
+    redis.transpose().context("cannot connect to Redis")
+}
+
+fn bundle(authorities: &[CertificateDer<'static>]) -> String {
+    authorities.iter().map(|der| pem("CERTIFICATE", der)).collect()
 }
 
 /// Whom backends' certificates must come from: the store, which is all there is if it is given, or the system's.

@@ -14,6 +14,7 @@ mod diagnostic;
 mod issuers;
 mod keys;
 mod layers;
+mod redis;
 mod references;
 mod remote;
 mod resolve;
@@ -39,6 +40,7 @@ pub use backends::ServicesProxy;
 pub use diagnostic::ConfigDiagnostic;
 pub use issuers::{Issuer, KeySource};
 pub use keys::{Danger, Key, Kind, Status, all as keys};
+pub use redis::Redis;
 pub use remote::{MutualTls, Remote};
 pub use server::ServerHeaders;
 pub use telemetry::LogFormat;
@@ -76,6 +78,8 @@ pub struct Config {
     pub admin: SocketAddr,
     pub envoy: Envoy,
     pub gateway: Gateway,
+    /// `None`: there is none, and nothing that needs one.
+    pub redis: Option<Redis>,
     pub remote: Remote,
     pub log_level: LevelFilter,
     pub log_format: LogFormat,

@@ -75,6 +75,7 @@ fn about(section: &str) -> &'static str {
         "caching" => "Tokens that were verified.",
         "adminConfig" => "The admin interface.",
         "envoyConfig" => "The Envoy that `run` starts.",
+        "redis" => "A Redis that gateways share, for what says that it is kept there.",
         "remoteConfig" => "Envoys on other hosts, which [remote.md](remote.md) is about.",
         "gateway" => "The gateway's own process.",
         "telemetry" => "What is measured and traced.",

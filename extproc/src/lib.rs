@@ -18,6 +18,7 @@ pub mod keys;
 pub mod login;
 pub mod lookups;
 pub mod metrics;
+pub mod redis;
 pub mod remote;
 pub mod rule_store;
 mod seldom;

@@ -13,6 +13,7 @@ pub mod openid_provider;
 pub mod project;
 pub mod proxy;
 pub mod raw;
+pub mod redis;
 pub mod tls;
 
 use std::time::{Duration, Instant};

@@ -13,7 +13,7 @@ use super::keys::quoted;
 use super::users::{Secret, User, is_weak_hash, is_well_known};
 use super::values::Values;
 use super::{
-    ApiKeyIssuer, Config, Envoy, Gateway, GrantedApi, Listeners, TokenCache, backends, ciphers, issuers, remote,
+    ApiKeyIssuer, Config, Envoy, Gateway, GrantedApi, Listeners, TokenCache, backends, ciphers, issuers, redis, remote,
     server, telemetry, tls,
 };
 
@@ -83,6 +83,7 @@ pub fn resolve(
         admin: admin?,
         envoy: envoy(values),
         gateway,
+        redis: redis::read(values, problems),
         remote: remote?,
         log_level: telemetry::log_level(values),
         log_format: telemetry::log_format(values),

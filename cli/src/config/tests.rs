@@ -84,6 +84,7 @@ fn the_defaults() {
                 trusted_hops: 0,
                 probe: Vec::new(),
             },
+            redis: None,
             remote: Remote { host: None, xds_port: 9191, authz_port: 9192, issuer_port: 9193, tls: None },
             log_level: LevelFilter::INFO,
             log_format: LogFormat::Human,

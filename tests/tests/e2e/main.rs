@@ -11,6 +11,7 @@ mod local_replies;
 mod openid;
 mod publish;
 mod quick_start;
+mod redis;
 mod refused_by_envoy;
 mod remote;
 mod requests;
