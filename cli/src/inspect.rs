@@ -215,6 +215,7 @@ fn requirement(requirement: &Requirement) -> String {
         Requirement::Basic { scopes, all_scopes } => scoped("basic", scopes, *all_scopes),
         Requirement::ApiKey { location: KeyLocation::Header, name } => format!("key in header {name}"),
         Requirement::ApiKey { location: KeyLocation::Query, name } => format!("key in query {name}"),
+        Requirement::ApiKey { location: KeyLocation::Cookie, name } => format!("key in cookie {name}"),
         Requirement::Unenforceable(scheme) => format!("never ({scheme} cannot be enforced)"),
     }
 }

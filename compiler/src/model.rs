@@ -110,7 +110,7 @@ pub enum Requirement {
     },
     ApiKey {
         location: KeyLocation,
-        /// Lower-case in a header, as written in the query.
+        /// Lower-case in a header, as written in the query or a cookie.
         name: String,
     },
     /// A scheme this version cannot enforce, by name: never satisfied. Only with `--allow-unenforced`.
@@ -121,6 +121,7 @@ pub enum Requirement {
 pub enum KeyLocation {
     Header,
     Query,
+    Cookie,
 }
 
 /// One URL, or several that share the load round robin.

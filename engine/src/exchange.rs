@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use crate::cookie;
 use crate::facts::{CredentialDigest, Facts, UnixTime};
 use crate::identity::Identity;
 use crate::introspection::Introspection;
@@ -96,6 +97,11 @@ pub enum Answer {
     Identity(Arc<Identity>),
     /// The credential is not genuine.
     Refused(TokenError),
+    /// Too many such credentials from where this one comes were wrong: it was not looked at.
+    Slowed {
+        /// Until it is worth trying again.
+        seconds: u64,
+    },
     /// It could not be found out in time.
     Unavailable,
 }
@@ -113,6 +119,8 @@ pub struct Allow<'a> {
     pub remove_headers: &'a [Box<str>],
     /// The new `:path`, if a credential was cut out of it.
     pub path: Option<String>,
+    /// The new `cookie` header, if a credential was cut out of it. Empty: there is to be none.
+    pub cookie: Option<String>,
     /// The value to give [`crate::ENVIRONMENT_HEADER`].
     pub environment: Option<&'static str>,
     /// Who calls.
@@ -129,6 +137,8 @@ pub struct Deny<'a> {
     pub challenges: &'a [Box<str>],
     /// Who calls, where a credential was genuine and still not enough.
     pub identity: Option<Arc<Identity>>,
+    /// `Retry-After`, in seconds, where it depends on the request.
+    pub retry_after: Option<u64>,
 }
 
 /// The state machine of one request.
@@ -144,6 +154,8 @@ pub struct Exchange<'a> {
     /// The best failure so far.
     failure: Failure,
     pending: Option<Pending>,
+    /// The longest that a credential has to wait.
+    retry_after: Option<u64>,
 }
 
 enum Verdict {
@@ -188,6 +200,7 @@ impl<'a> Exchange<'a> {
             position: 0,
             failure: Failure::MISSING,
             pending: None,
+            retry_after: None,
         }
     }
 
@@ -270,7 +283,7 @@ impl<'a> Exchange<'a> {
         let asked_for = |credential: &Credential| match credential {
             Credential::Bearer | Credential::Basic => true,
             Credential::HeaderKey(name) => name == header,
-            Credential::QueryKey(_) => false,
+            Credential::QueryKey(_) | Credential::CookieKey(_) => false,
         };
         !policy.credentials.iter().any(asked_for)
             && self.head.and_then(|head| head.headers.get(header)).is_some_and(|value| !value.is_empty())
@@ -282,9 +295,12 @@ impl<'a> Exchange<'a> {
             Some(head) if !policy.query_cuts.is_empty() => query::cut(head.path, &policy.query_cuts),
             _ => None,
         };
+        let cookies = if policy.cookie_cuts.is_empty() { None } else { self.head };
+        let cookie = cookies.and_then(|head| cookie::cut(head.headers.get("cookie")?, &policy.cookie_cuts));
         Step::Done(Decision::Allow(Allow {
             remove_headers: &policy.header_cuts,
             path,
+            cookie,
             environment: policy.environment(identity.key_type),
             identity,
         }))
@@ -313,7 +329,8 @@ impl<'a> Exchange<'a> {
             _ => &[],
         };
         let Failure { reason, cause, .. } = failure;
-        Step::Done(Decision::Deny(Deny { reason, cause, challenges, identity: self.genuine() }))
+        let retry_after = self.retry_after.filter(|_| reason == Reason::TooManyLogins);
+        Step::Done(Decision::Deny(Deny { reason, cause, challenges, identity: self.genuine(), retry_after }))
     }
 }
 

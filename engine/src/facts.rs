@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
+use crate::opaque::KeyHash;
 use crate::{CredentialKind, Identity, Realm};
 
 /// Seconds since 1970, UTC.
@@ -15,6 +16,27 @@ pub struct UnixTime(pub u64);
 pub trait Facts: Sync {
     fn get(&self, digest: &CredentialDigest) -> Option<Arc<Identity>>;
     fn put(&self, digest: CredentialDigest, identity: Arc<Identity>);
+
+    /// What only this process knows. Without it passwords are verified each time: the hash that names one in the cache
+    /// would help whoever sees it to guess the password.
+    fn secret(&self) -> Option<&[u8; 32]> {
+        None
+    }
+
+    /// The opaque API key with this hash, as it is now.
+    fn opaque_key(&self, _: &KeyHash) -> OpaqueKey {
+        OpaqueKey::Unknown
+    }
+}
+
+/// What is known of an opaque API key.
+#[derive(Clone, Debug)]
+pub enum OpaqueKey {
+    Known(Arc<Identity>),
+    /// There is none, or none any more.
+    Unknown,
+    /// Nobody can tell: the keys could not be read, or not for too long.
+    Unavailable,
 }
 
 /// Names a credential in a cache that must not hold it: a hash of the credential, of how it was presented, and of the
@@ -25,8 +47,17 @@ pub struct CredentialDigest([u8; 32]);
 // === impl CredentialDigest ===
 
 impl CredentialDigest {
-    pub(crate) fn new(realm: &Realm, kind: CredentialKind, credential: &str) -> CredentialDigest {
+    /// `secret` is for credentials that could be guessed.
+    pub(crate) fn new(
+        realm: &Realm,
+        kind: CredentialKind,
+        credential: &str,
+        secret: Option<&[u8; 32]>,
+    ) -> CredentialDigest {
         let mut hash: Sha256 = realm.hash(kind).clone();
+        if let Some(secret) = secret {
+            hash.update(secret);
+        }
         hash.update(credential);
         CredentialDigest(hash.finalize().into())
     }

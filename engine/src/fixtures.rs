@@ -11,7 +11,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use microgw_proto::rules::v1 as proto;
 use serde_json::{Value, json};
 
-use crate::{CredentialDigest, Facts, Identity, KeySet};
+use crate::opaque::KeyHash;
+use crate::{CredentialDigest, Facts, Identity, KeySet, OpaqueKey};
 
 pub(crate) const NOW: u64 = 1_700_000_000;
 pub(crate) const IDP: &str = "https://idp.example/";
@@ -172,6 +173,11 @@ pub(crate) fn query_key(name: &str) -> proto::requirement::Kind {
     proto::requirement::Kind::ApiKey(proto::ApiKey { location, name: name.into() })
 }
 
+pub(crate) fn cookie_key(name: &str) -> proto::requirement::Kind {
+    let location = proto::api_key::Location::Cookie.into();
+    proto::requirement::Kind::ApiKey(proto::ApiKey { location, name: name.into() })
+}
+
 /// Claims of an access token that passes.
 pub(crate) fn access() -> Value {
     json!({"iss": IDP, "aud": "gateway", "sub": "alice", "exp": NOW + 60, "scope": "read write"})
@@ -195,8 +201,15 @@ pub(crate) fn with(mut base: Value, changes: Value) -> Value {
     base
 }
 
+/// With a secret, and with opaque keys.
 #[derive(Default)]
-pub(crate) struct Memory(Mutex<HashMap<CredentialDigest, Arc<Identity>>>);
+pub(crate) struct Memory(Mutex<HashMap<CredentialDigest, Arc<Identity>>>, pub(crate) HashMap<KeyHash, OpaqueKey>);
+
+impl Memory {
+    pub(crate) fn len(&self) -> usize {
+        self.0.lock().unwrap().len()
+    }
+}
 
 impl Facts for Memory {
     fn get(&self, digest: &CredentialDigest) -> Option<Arc<Identity>> {
@@ -205,5 +218,13 @@ impl Facts for Memory {
 
     fn put(&self, digest: CredentialDigest, facts: Arc<Identity>) {
         self.0.lock().unwrap().insert(digest, facts);
+    }
+
+    fn secret(&self) -> Option<&[u8; 32]> {
+        b"known to this process, no others".first_chunk()
+    }
+
+    fn opaque_key(&self, hash: &KeyHash) -> OpaqueKey {
+        self.1.get(hash).cloned().unwrap_or(OpaqueKey::Unknown)
     }
 }

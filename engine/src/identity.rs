@@ -25,8 +25,41 @@ pub struct Identity {
     pub(crate) scopes: Box<[Box<str>]>,
     /// `None`: not limited.
     pub(crate) allowed_apis: Option<Box<[ApiGrant]>>,
+    pub(crate) application: Option<Box<Application>>,
+    /// Of the credential itself: the application may have another.
+    pub(crate) tier: Option<Box<str>>,
+    /// What its owner keeps with an opaque key.
+    pub(crate) metadata: Metadata,
     /// What else must be proved on each request.
     pub(crate) confirmation: Confirmation,
+}
+
+/// Names and values.
+pub type Metadata = Box<[(Box<str>, Box<str>)]>;
+
+/// What the caller's credential was made for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Application {
+    pub id: Option<Box<str>>,
+    pub uuid: Option<Box<str>>,
+    pub name: Option<Box<str>>,
+    pub tier: Option<Box<str>>,
+    pub owner: Option<Box<str>>,
+}
+
+/// What is kept with an opaque API key.
+#[derive(Clone, Debug, Default)]
+pub struct KeyTerms {
+    pub id: Box<str>,
+    pub owner: Box<str>,
+    pub application: Option<Application>,
+    pub tier: Option<Box<str>>,
+    pub key_type: KeyType,
+    /// `None`: every API.
+    pub apis: Option<Box<[ApiGrant]>>,
+    pub metadata: Metadata,
+    /// `None`: without end.
+    pub expires: Option<UnixTime>,
 }
 
 /// What a credential is bound to, `cnf` of RFC 7800: it is worth nothing to those who have only the credential.
@@ -81,6 +114,9 @@ impl Identity {
             key_type: KeyType::default(),
             scopes: Box::default(),
             allowed_apis: None,
+            application: None,
+            tier: None,
+            metadata: Box::default(),
             confirmation: Confirmation::default(),
         }
     }
@@ -91,6 +127,22 @@ impl Identity {
             subject: Some(name.into()),
             scopes: scopes.into_iter().map(Box::from).collect(),
             ..Identity::new(CredentialKind::User)
+        }
+    }
+
+    /// Who presents an opaque API key.
+    pub fn opaque_key(terms: KeyTerms) -> Identity {
+        let KeyTerms { id, owner, application, tier, key_type, apis, metadata, expires } = terms;
+        Identity {
+            id: Some(id),
+            subject: Some(owner),
+            application: application.map(Box::new),
+            tier,
+            key_type,
+            allowed_apis: apis,
+            metadata,
+            expires,
+            ..Identity::new(CredentialKind::ApiKey)
         }
     }
 
@@ -108,13 +160,27 @@ impl Identity {
         self.client.as_deref()
     }
 
-    /// `jti` of an API key: names the key, and opens nothing.
+    /// `jti` of an API key, or the id of an opaque one: names the key, and opens nothing.
     pub fn key_id(&self) -> Option<&str> {
         self.id.as_deref()
     }
 
     pub fn key_type(&self) -> KeyType {
         self.key_type
+    }
+
+    pub fn application(&self) -> Option<&Application> {
+        self.application.as_deref()
+    }
+
+    /// The tier that an opaque key has for itself.
+    pub fn tier(&self) -> Option<&str> {
+        self.tier.as_deref()
+    }
+
+    /// What its owner keeps with an opaque key.
+    pub fn metadata(&self) -> &[(Box<str>, Box<str>)] {
+        &self.metadata
     }
 
     /// Bytes that a cache should count for this entry.
@@ -125,7 +191,10 @@ impl Identity {
             .allowed_apis
             .iter()
             .flat_map(|grants| grants.iter().map(|api| api.name.len() + api.version.len() + 32));
-        size_of::<Identity>() + texts.chain(grants).sum::<usize>()
+        let application = self.application.as_ref().map_or(0, |application| application.weight());
+        let metadata = self.metadata.iter().map(|(name, value)| name.len() + value.len() + 32);
+        let tier = self.tier.as_ref().map_or(0, |tier| tier.len());
+        size_of::<Identity>() + application + tier + texts.chain(grants).chain(metadata).sum::<usize>()
     }
 
     /// The key that verified it is no longer its issuer's.
@@ -160,6 +229,16 @@ impl fmt::Debug for Identity {
             .field("key", &self.key)
             .field("expires", &self.expires)
             .finish_non_exhaustive()
+    }
+}
+
+// === impl Application ===
+
+impl Application {
+    fn weight(&self) -> usize {
+        let Application { id, uuid, name, tier, owner } = self;
+        let texts = [id, uuid, name, tier, owner];
+        size_of::<Application>() + texts.into_iter().flatten().map(|text| text.len()).sum::<usize>()
     }
 }
 

@@ -38,6 +38,8 @@ pub enum TokenError {
     Inactive,
     #[error("the password is wrong, or there is no such user")]
     Password,
+    #[error("there is no such API key, or it was revoked")]
+    OpaqueKey,
     #[error("the issuer is unknown")]
     UnknownIssuer,
     #[error("the token is meant for another audience")]

@@ -14,6 +14,7 @@
 mod answers;
 pub mod apikey;
 mod basic;
+mod cookie;
 mod exchange;
 mod facts;
 #[cfg(test)]
@@ -23,6 +24,7 @@ mod introspection;
 mod json;
 mod jwt;
 mod key;
+pub mod opaque;
 mod policy;
 mod query;
 mod realm;
@@ -33,8 +35,8 @@ pub use answers::{Answers, Body};
 pub use exchange::{
     Allow, Answer, ClientCertificate, Decision, Deny, Exchange, Headers, Lookup, RequestHead, Sensitive, Step,
 };
-pub use facts::{CredentialDigest, Facts, UnixTime};
-pub use identity::{ApiGrant, Identity, KeyType};
+pub use facts::{CredentialDigest, Facts, OpaqueKey, UnixTime};
+pub use identity::{ApiGrant, Application, Identity, KeyTerms, KeyType, Metadata};
 pub use introspection::Introspection;
 pub use jwt::{MAX_TOKEN_LENGTH, TokenError};
 pub use key::{Algorithm, Key, KeyError, KeySet};

@@ -28,6 +28,8 @@ pub struct Policy {
     pub(crate) header_cuts: Box<[Box<str>]>,
     /// Query parameters to cut.
     pub(crate) query_cuts: Box<[Box<str>]>,
+    /// Cookies to cut.
+    pub(crate) cookie_cuts: Box<[Box<str>]>,
     production: bool,
     sandbox: bool,
     challenges: Box<[Box<str>]>,
@@ -43,6 +45,7 @@ pub(crate) enum Credential {
     Basic,
     HeaderKey(Box<str>),
     QueryKey(Box<str>),
+    CookieKey(Box<str>),
 }
 
 /// Every requirement must hold. Never empty.
@@ -78,13 +81,14 @@ impl Policy {
         let alternatives = alternatives.collect::<Result<Box<[_]>, _>>()?;
         let credential_header: Box<str> = header_name(&policy.credential_header)?.into();
 
-        let (mut header_cuts, mut query_cuts) = (Vec::new(), Vec::new());
+        let (mut header_cuts, mut query_cuts, mut cookie_cuts) = (Vec::new(), Vec::new(), Vec::new());
         if policy.remove_credentials {
             header_cuts.push(credential_header.clone());
             for credential in &credentials {
                 match credential {
                     Credential::HeaderKey(name) if !header_cuts.contains(name) => header_cuts.push(name.clone()),
                     Credential::QueryKey(name) => query_cuts.push(name.clone()),
+                    Credential::CookieKey(name) => cookie_cuts.push(name.clone()),
                     Credential::HeaderKey(_) | Credential::Bearer | Credential::Basic => {}
                 }
             }
@@ -104,6 +108,7 @@ impl Policy {
             credential_header,
             header_cuts: header_cuts.into(),
             query_cuts: query_cuts.into(),
+            cookie_cuts: cookie_cuts.into(),
             production: policy.production,
             sandbox: policy.sandbox,
             challenges: plain,
@@ -159,6 +164,7 @@ impl Requirement {
             Kind::ApiKey(key) => match key.location() {
                 Location::Header => (Credential::HeaderKey(header_name(&key.name)?.into()), None),
                 Location::Query => (Credential::QueryKey(key.name.as_str().into()), None),
+                Location::Cookie => (Credential::CookieKey(key.name.as_str().into()), None),
                 Location::Unspecified => return Err(LoadError::KeyLocation),
             },
             Kind::Unenforceable(_) => return Ok(Requirement::Unenforceable),
@@ -179,7 +185,7 @@ impl Credential {
         match self {
             Credential::Bearer => CredentialKind::AccessToken,
             Credential::Basic => CredentialKind::User,
-            Credential::HeaderKey(_) | Credential::QueryKey(_) => CredentialKind::ApiKey,
+            Credential::HeaderKey(_) | Credential::QueryKey(_) | Credential::CookieKey(_) => CredentialKind::ApiKey,
         }
     }
 }

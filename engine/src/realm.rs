@@ -90,6 +90,11 @@ impl Realm {
         }
     }
 
+    /// API keys must list the APIs that they are for.
+    pub(crate) fn requires_allowed_apis(&self) -> bool {
+        self.api_keys.as_ref().is_some_and(|keys| keys.require_allowed_apis)
+    }
+
     /// The hash state that a digest of such a credential starts from.
     pub(crate) fn hash(&self, kind: CredentialKind) -> &Sha256 {
         let [access_token, api_key, user] = &self.hashes;

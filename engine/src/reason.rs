@@ -25,6 +25,8 @@ pub enum Reason {
     /// A sandbox credential, and the operation has no sandbox endpoint.
     NoSandboxEndpoint,
     InsufficientScope,
+    /// Too many logins from the caller's address have failed: the password was not looked at.
+    TooManyLogins,
     /// A lookup failed: nobody can tell whether the credential is valid.
     Unavailable,
     /// The route carries a rule that the service does not know.
@@ -36,7 +38,7 @@ pub enum Reason {
 // === impl Reason ===
 
 impl Reason {
-    pub const ALL: [Reason; 13] = [
+    pub const ALL: [Reason; 14] = [
         Reason::MissingCredentials,
         Reason::InvalidScheme,
         Reason::MalformedLogin,
@@ -47,6 +49,7 @@ impl Reason {
         Reason::NoProductionEndpoint,
         Reason::NoSandboxEndpoint,
         Reason::InsufficientScope,
+        Reason::TooManyLogins,
         Reason::Unavailable,
         Reason::UnknownRule,
         Reason::Internal,
@@ -65,6 +68,7 @@ impl Reason {
             Reason::NoProductionEndpoint => "no_production_endpoint",
             Reason::NoSandboxEndpoint => "no_sandbox_endpoint",
             Reason::InsufficientScope => "insufficient_scope",
+            Reason::TooManyLogins => "too_many_logins",
             Reason::Unavailable => "unavailable",
             Reason::UnknownRule => "unknown_rule",
             Reason::Internal => "internal",
@@ -84,6 +88,7 @@ impl Reason {
             Reason::NoProductionEndpoint => Fault::NoProductionEndpoint,
             Reason::NoSandboxEndpoint => Fault::NoSandboxEndpoint,
             Reason::InsufficientScope => Fault::InsufficientScope,
+            Reason::TooManyLogins => Fault::TooManyLogins,
             Reason::Unavailable => Fault::CannotVerify,
             Reason::UnknownRule | Reason::Internal => Fault::Internal,
         }

@@ -156,6 +156,7 @@ impl Decider {
         let outcome = match &answer {
             Ok(Answer::Keys(_) | Answer::Identity(_)) => LookupOutcome::Found,
             Ok(Answer::Refused(_)) => LookupOutcome::Refused,
+            Ok(Answer::Slowed { .. }) => LookupOutcome::Slowed,
             Ok(Answer::Unavailable) => LookupOutcome::Unavailable,
             Err(_) => LookupOutcome::Timeout,
         };
@@ -188,7 +189,7 @@ impl Decider {
 
     fn refuse(&self, reason: Reason, rule: Option<&Rule>) -> CheckResponse {
         self.metrics.denied(reason);
-        let deny = Deny { reason, cause: None, challenges: &[], identity: None };
+        let deny = Deny { reason, cause: None, challenges: &[], identity: None, retry_after: None };
         let answer = answer::denied(&deny, Form::Fault, rule);
         CheckResponse { dynamic_metadata: self.description.of(&Decision::Deny(deny)), ..answer }
     }

@@ -58,6 +58,8 @@ pub enum LookupOutcome {
     Found,
     /// The credential is not genuine.
     Refused,
+    /// Too many wrong ones came from the same place: it was not looked at.
+    Slowed,
     Unavailable,
     /// The decision could not wait any longer.
     Timeout,
@@ -236,6 +238,7 @@ impl LookupOutcome {
         match self {
             LookupOutcome::Found => "found",
             LookupOutcome::Refused => "refused",
+            LookupOutcome::Slowed => "slowed",
             LookupOutcome::Unavailable => "unavailable",
             LookupOutcome::Timeout => "timeout",
         }

@@ -80,13 +80,13 @@ catalogue! {
 
     LoginFailed "login-failed" 401 900_911
         "Invalid Credentials" ". Make sure you have given the correct username and password"
-        "`/apikey`: the user is not known, or the password is wrong."
+        "The user is not known, or the password is wrong."
     MalformedLogin "malformed-login" 401 900_912
         "Invalid Format" ". Make sure you have given the credentials in correct format with \":\" character"
-        "`/apikey`: the Basic credentials cannot be read."
+        "The Basic credentials cannot be read."
     TooManyLogins "too-many-logins" 429 429
         "Too Many Requests" ". Too many failed logins, try again later"
-        "`/apikey`: too many logins from one address have failed."
+        "Too many logins from one address have failed."
 
     BadRequest "bad-request" 400 400
         "Bad Request" ". The request is malformed"

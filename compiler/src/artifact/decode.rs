@@ -150,13 +150,19 @@ fn requirement(requirement: proto::Requirement) -> Result<Requirement> {
         Some(Kind::Basic(proto::Basic { scopes, all_scopes })) => {
             Ok(Requirement::Basic { scopes: valid_scopes(scopes)?, all_scopes })
         }
-        Some(Kind::ApiKey(proto::ApiKey { in_query: true, name })) if names::is_query_name(&name) => {
-            Ok(Requirement::ApiKey { location: KeyLocation::Query, name })
+        Some(Kind::ApiKey(proto::ApiKey { in_query, in_cookie, name })) => {
+            let (location, sound) = match (in_query, in_cookie) {
+                (false, false) => (KeyLocation::Header, names::is_credential_header(&name)),
+                (true, false) => (KeyLocation::Query, names::is_query_name(&name)),
+                (false, true) => (KeyLocation::Cookie, names::is_cookie_name(&name)),
+                (true, true) => return invalid(format!("the API key `{name}` is in two places")),
+            };
+            if sound {
+                Ok(Requirement::ApiKey { location, name })
+            } else {
+                invalid(format!("`{name}` is no name for an API key"))
+            }
         }
-        Some(Kind::ApiKey(proto::ApiKey { in_query: false, name })) if names::is_credential_header(&name) => {
-            Ok(Requirement::ApiKey { location: KeyLocation::Header, name })
-        }
-        Some(Kind::ApiKey(proto::ApiKey { name, .. })) => invalid(format!("`{name}` is no name for an API key")),
         Some(Kind::Unenforceable(scheme)) => Ok(Requirement::Unenforceable(scheme)),
         // A kind that a later minor version added: to drop it would let requests through.
         None => invalid("a security requirement is of an unknown kind"),

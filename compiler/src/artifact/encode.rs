@@ -76,9 +76,11 @@ fn requirement(requirement: &Requirement) -> proto::Requirement {
         Requirement::Basic { scopes, all_scopes } => {
             Kind::Basic(proto::Basic { scopes: scopes.clone(), all_scopes: *all_scopes })
         }
-        Requirement::ApiKey { location, name } => {
-            Kind::ApiKey(proto::ApiKey { in_query: *location == KeyLocation::Query, name: name.clone() })
-        }
+        Requirement::ApiKey { location, name } => Kind::ApiKey(proto::ApiKey {
+            in_query: *location == KeyLocation::Query,
+            in_cookie: *location == KeyLocation::Cookie,
+            name: name.clone(),
+        }),
         Requirement::Unenforceable(scheme) => Kind::Unenforceable(scheme.clone()),
     };
     proto::Requirement { kind: Some(kind) }

@@ -167,7 +167,15 @@ fn what_no_compiler_writes_is_refused() {
         guard_of(artifact).alternatives[0].requirements[0].kind = Some(proto::requirement::Kind::Oauth2(kind));
     });
     refused("key", |artifact| {
-        let kind = proto::ApiKey { in_query: false, name: "X-Key".to_owned() };
+        let kind = proto::ApiKey { name: "X-Key".to_owned(), ..Default::default() };
+        guard_of(artifact).alternatives[0].requirements[0].kind = Some(proto::requirement::Kind::ApiKey(kind));
+    });
+    refused("a key in two places", |artifact| {
+        let kind = proto::ApiKey { in_query: true, in_cookie: true, name: "key".to_owned() };
+        guard_of(artifact).alternatives[0].requirements[0].kind = Some(proto::requirement::Kind::ApiKey(kind));
+    });
+    refused("cookie", |artifact| {
+        let kind = proto::ApiKey { in_cookie: true, name: "a b".to_owned(), ..Default::default() };
         guard_of(artifact).alternatives[0].requirements[0].kind = Some(proto::requirement::Kind::ApiKey(kind));
     });
 }

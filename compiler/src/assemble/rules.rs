@@ -118,6 +118,7 @@ fn requirement(requirement: &Requirement) -> pb::Requirement {
             location: match location {
                 KeyLocation::Header => pb::api_key::Location::Header,
                 KeyLocation::Query => pb::api_key::Location::Query,
+                KeyLocation::Cookie => pb::api_key::Location::Cookie,
             }
             .into(),
             name: name.clone(),

@@ -58,7 +58,7 @@ impl<'d> Schemes<'d> {
         self.0.iter().map(|(name, _)| *name)
     }
 
-    /// Header and query keys, in declared order.
+    /// API keys, in declared order.
     pub(super) fn api_keys(&self) -> impl Iterator<Item = (KeyLocation, &str)> {
         self.0.iter().filter_map(|(_, scheme)| match scheme {
             Scheme::ApiKey { location, name } => Some((*location, name.as_str())),
@@ -115,7 +115,7 @@ fn api_key(report: &mut Report, scheme_name: &str, scheme: Value<'_>) -> Option<
         "query" => {
             names::query_name(name).map(|()| Scheme::ApiKey { location: KeyLocation::Query, name: name.to_owned() })
         }
-        _ => Ok(Scheme::Unenforceable("an API key in a cookie")),
+        _ => names::cookie_name(name).map(|()| Scheme::ApiKey { location: KeyLocation::Cookie, name: name.to_owned() }),
     };
     key.map_err(|error| {
         report.say(Code::BadHeaderName, at, format!("`{name}` cannot carry an API key in the {place}: {error}"));

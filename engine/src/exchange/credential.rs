@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::RequestHead;
+use crate::cookie;
 use crate::identity::Identity;
 use crate::jwt::TokenError;
 use crate::policy::Credential;
@@ -38,15 +39,17 @@ pub(super) fn present<'a>(credential: &Credential, header: &str, head: RequestHe
     let key =
         |value: Cow<'a, str>| if value.is_empty() { Slot::Refused(Failure::MISSING) } else { Slot::Presented(value) };
     let kind = credential.kind();
+    let found = |found| match found {
+        Found::Nothing => Slot::Refused(Failure::MISSING),
+        Found::Once(value) => key(value),
+        Found::Unclear => Slot::Refused(Failure::invalid(kind, TokenError::Presentation)),
+    };
     match credential {
         Credential::Bearer => authorization(head.headers.get(header).unwrap_or_default(), "bearer", kind),
         Credential::Basic => authorization(head.headers.get(header).unwrap_or_default(), "basic", kind),
         Credential::HeaderKey(name) => key(head.headers.get(name).unwrap_or_default().into()),
-        Credential::QueryKey(name) => match query::find(head.path, name) {
-            Found::Nothing => Slot::Refused(Failure::MISSING),
-            Found::Once(value) => key(value),
-            Found::Unclear => Slot::Refused(Failure::invalid(kind, TokenError::Presentation)),
-        },
+        Credential::QueryKey(name) => found(query::find(head.path, name)),
+        Credential::CookieKey(name) => found(cookie::find(head.headers.get("cookie").unwrap_or_default(), name).into()),
     }
 }
 

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use super::credential::{Challenge, Failure, Slot};
 use super::{Answer, Exchange, Lookup, Sensitive, Step, Verdict};
 use crate::basic;
-use crate::facts::{CredentialDigest, UnixTime};
+use crate::facts::{CredentialDigest, OpaqueKey, UnixTime};
 use crate::identity::{Confirmation, Identity};
 use crate::jwt::{TokenError, Unverified};
 use crate::key::KeySet;
+use crate::opaque::{self, KeyHash};
 use crate::realm::{CredentialKind, KeySource};
 use crate::reason::Reason;
 
@@ -54,6 +55,10 @@ impl<'a> Exchange<'a> {
         let progress = match (pending.wanted, answer) {
             (Wanted::Keys(wanted), Answer::Keys(keys)) => self.verify(kind, *wanted, &keys, digest),
             (Wanted::Identity, Answer::Identity(identity)) if identity.kind == kind => Progress::Genuine(identity),
+            (Wanted::Identity, Answer::Slowed { seconds }) => {
+                self.retry_after = self.retry_after.max(Some(seconds));
+                Progress::Refused(Failure { reason: Reason::TooManyLogins, ..Failure::MISSING })
+            }
             (Wanted::Identity, Answer::Refused(error)) => Progress::Refused(Failure::invalid(kind, error)),
             // What answers another question answers none.
             _ => Progress::Refused(Failure {
@@ -64,7 +69,9 @@ impl<'a> Exchange<'a> {
         };
         let slot = match progress {
             Progress::Genuine(identity) => {
-                self.facts.put(digest, Arc::clone(&identity));
+                if kind != CredentialKind::User || self.facts.secret().is_some() {
+                    self.facts.put(digest, Arc::clone(&identity));
+                }
                 Slot::Verified(identity)
             }
             Progress::Refused(failure) => Slot::Refused(failure),
@@ -84,16 +91,22 @@ impl<'a> Exchange<'a> {
         let kind = self.kind(credential);
         let Some(slot) = self.slots.get(credential) else { return Verdict::Failed(Failure::MISSING) };
         if let Slot::Presented(presented) = slot {
-            let digest = CredentialDigest::new(&self.rule.realm, kind, presented);
-            let settled = match self.facts.get(&digest).filter(|identity| !identity.is_withdrawn()) {
-                Some(identity) => Slot::Verified(identity),
-                None => match self.begin(kind, presented, digest) {
-                    Ok((wanted, lookup)) => {
-                        self.pending = Some(Pending { credential, digest, wanted });
-                        return Verdict::Ask(lookup);
-                    }
-                    Err(error) => Slot::Refused(Failure::invalid(kind, error)),
-                },
+            let opaque = if kind == CredentialKind::ApiKey { opaque::hash(presented) } else { None };
+            let settled = if let Some(hash) = opaque {
+                self.opaque_key(&hash)
+            } else {
+                let secret = if kind == CredentialKind::User { self.facts.secret() } else { None };
+                let digest = CredentialDigest::new(&self.rule.realm, kind, presented, secret);
+                match self.facts.get(&digest).filter(|identity| !identity.is_withdrawn()) {
+                    Some(identity) => Slot::Verified(identity),
+                    None => match self.begin(kind, presented, digest) {
+                        Ok((wanted, lookup)) => {
+                            self.pending = Some(Pending { credential, digest, wanted });
+                            return Verdict::Ask(lookup);
+                        }
+                        Err(error) => Slot::Refused(Failure::invalid(kind, error)),
+                    },
+                }
             };
             if let Some(place) = self.slots.get_mut(credential) {
                 *place = settled;
@@ -106,6 +119,26 @@ impl<'a> Exchange<'a> {
                 Err(failure) => Verdict::Failed(failure),
             },
             Some(Slot::Presented(_)) | None => Verdict::Failed(Failure::MISSING),
+        }
+    }
+
+    /// An opaque key is known or it is none: nobody is asked, and nothing is cached, so that one that is revoked is gone.
+    fn opaque_key(&self, hash: &KeyHash) -> Slot<'a> {
+        let invalid = |error| Slot::Refused(Failure::invalid(CredentialKind::ApiKey, error));
+        match self.facts.opaque_key(hash) {
+            OpaqueKey::Known(identity) if identity.kind != CredentialKind::ApiKey => invalid(TokenError::UnknownKey),
+            OpaqueKey::Known(identity)
+                if identity.allowed_apis.is_none() && self.rule.realm.requires_allowed_apis() =>
+            {
+                invalid(TokenError::Claim("allowedAPIs"))
+            }
+            OpaqueKey::Known(identity) => Slot::Verified(identity),
+            OpaqueKey::Unknown => invalid(TokenError::OpaqueKey),
+            OpaqueKey::Unavailable => Slot::Refused(Failure {
+                reason: Reason::Unavailable,
+                cause: Some(TokenError::NoAnswer),
+                challenge: Challenge::Plain,
+            }),
         }
     }
 

@@ -1,4 +1,5 @@
 mod bound;
+mod keys;
 mod opaque;
 mod properties;
 mod users;
@@ -7,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::fixtures::{
-    Memory, NOW, P256, RSA, access, api_key, book, header_key, key_set, oauth2, policy, query_key, with,
+    Memory, NOW, P256, RSA, access, api_key, book, cookie_key, header_key, key_set, oauth2, policy, query_key, with,
 };
 use microgw_proto::rules::v1 as proto;
 

@@ -14,9 +14,13 @@ use tonic::Code;
 pub(super) fn allowed(allow: Allow<'_>) -> CheckResponse {
     let path = allow.path.map(|path| header(":path", path));
     let environment = allow.environment.map(|environment| header(ENVIRONMENT_HEADER, environment.to_owned()));
+    let (no_cookie, cookie) = match allow.cookie {
+        Some(cookie) if cookie.is_empty() => (Some("cookie".to_owned()), None),
+        cookie => (None, cookie.map(|cookie| header("cookie", cookie))),
+    };
     let ok = OkHttpResponse {
-        headers: path.into_iter().chain(environment).collect(),
-        headers_to_remove: allow.remove_headers.iter().map(ToString::to_string).collect(),
+        headers: path.into_iter().chain(environment).chain(cookie).collect(),
+        headers_to_remove: allow.remove_headers.iter().map(ToString::to_string).chain(no_cookie).collect(),
         ..OkHttpResponse::default()
     };
     CheckResponse {
@@ -33,13 +37,16 @@ pub(super) fn denied(deny: &Deny<'_>, form: Form, rule: Option<&Rule>) -> CheckR
     let code = match fault.status() {
         401 => Code::Unauthenticated,
         403 => Code::PermissionDenied,
+        429 => Code::ResourceExhausted,
         503 => Code::Unavailable,
         _ => Code::Internal,
     };
     let mut headers =
         vec![header("content-type", words.content_type.to_owned()), header("cache-control", "no-store".to_owned())];
     headers.extend(deny.challenges.iter().map(|challenge| header("www-authenticate", challenge.to_string())));
-    headers.extend(fault.retry_after().map(|seconds| header("retry-after", seconds.to_owned())));
+    let retry_after = deny.retry_after.map(|seconds| seconds.to_string());
+    let retry_after = retry_after.or_else(|| fault.retry_after().map(str::to_owned));
+    headers.extend(retry_after.map(|seconds| header("retry-after", seconds)));
     let response = DeniedHttpResponse {
         status: Some(HttpStatus { code: i32::from(fault.status()) }),
         headers,

@@ -14,7 +14,7 @@ enum Wanted {
 fn wanted() -> impl Strategy<Value = Wanted> {
     prop_oneof![
         3 => any::<bool>().prop_map(|scope| Wanted::Token { scope }),
-        3 => (0..3usize).prop_map(Wanted::Key),
+        3 => (0..4usize).prop_map(Wanted::Key),
         1 => Just(Wanted::Unenforceable),
     ]
 }
@@ -41,12 +41,13 @@ proptest! {
     fn alternatives_mean_what_a_naive_reading_says(
         alternatives in prop::collection::vec(prop::collection::vec(wanted(), 1..4), 0..4),
         token in given(),
-        keys in prop::array::uniform3(given()),
+        keys in prop::array::uniform4(given()),
     ) {
         let kind = |wanted: &Wanted| match wanted {
             Wanted::Token { scope: true } => oauth2(&["better"], false),
             Wanted::Token { scope: false } => oauth2(&[], false),
             Wanted::Key(2) => query_key("key2"),
+            Wanted::Key(3) => cookie_key("key3"),
             Wanted::Key(index) => header_key(&format!("key{index}")),
             Wanted::Unenforceable => proto::requirement::Kind::Unenforceable("x".into()),
         };
@@ -69,7 +70,11 @@ proptest! {
                 Given::Bad => "bad",
                 Given::Good | Given::Better => &TOKENS[2],
             };
-            request = if index == 2 { request.query(format!("key2={value}")) } else { request.header(&format!("key{index}"), value) };
+            request = match index {
+                2 => request.query(format!("key2={value}")),
+                3 => request.header("cookie", format!("a=b; key3={value}")),
+                _ => request.header(&format!("key{index}"), value),
+            };
         }
         let policy = policy(alternatives.iter().map(|alternative| alternative.iter().map(kind).collect()).collect());
         let expected = alternatives.iter().any(|alternative| alternative.iter().all(holds));

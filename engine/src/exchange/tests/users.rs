@@ -81,3 +81,61 @@ fn an_answer_about_another_kind_of_credential_lets_nobody_in() {
     });
     assert_eq!(outcome, deny(Reason::Unavailable, &[]));
 }
+
+/// A host without a secret.
+struct Open(Memory);
+
+impl Facts for Open {
+    fn get(&self, digest: &CredentialDigest) -> Option<Arc<Identity>> {
+        self.0.get(digest)
+    }
+
+    fn put(&self, digest: CredentialDigest, identity: Arc<Identity>) {
+        self.0.put(digest, identity);
+    }
+}
+
+#[test]
+fn without_a_secret_no_password_is_remembered() {
+    let (rule, facts) = (rule(policy(vec![vec![basic(&[])]])), Open(Memory::default()));
+    for asked in 1..3 {
+        let mut count = 0;
+        let outcome = run(&rule, &login("alice:secret"), &facts, &mut |lookup| {
+            count += 1;
+            super::answer(lookup)
+        });
+        assert!(matches!(outcome, Outcome::Allow { .. }));
+        assert_eq!((count, facts.0.len()), (1, 0), "{asked}");
+    }
+    // The same login is another entry for another secret.
+    let realm = &rule.realm;
+    let digest = |secret| CredentialDigest::new(realm, CredentialKind::User, "x", secret);
+    assert!(digest(Some(&[1; 32])) != digest(Some(&[2; 32])) && digest(Some(&[1; 32])) != digest(None));
+}
+
+#[test]
+fn who_failed_too_often_waits_and_other_ways_in_stay_open() {
+    let rule = rule(policy(vec![vec![basic(&[])], vec![header_key("x-key")]]));
+    let decide = |request: &Request| {
+        let facts = Memory::default();
+        let mut exchange = Exchange::new(&rule, &facts, UnixTime(NOW));
+        let mut step = exchange.on_request_head(head("/v2/pet/1", &request.headers));
+        loop {
+            let lookup = match step {
+                Step::Ask(lookup) => lookup,
+                Step::Done(Decision::Allow(_)) => return None,
+                Step::Done(Decision::Deny(deny)) => {
+                    return Some((deny.reason, deny.retry_after, deny.challenges.len()));
+                }
+            };
+            let answer = match &lookup {
+                Lookup::Password { .. } => Answer::Slowed { seconds: 12 },
+                other => super::answer(other),
+            };
+            step = exchange.resume(answer, UnixTime(NOW));
+        }
+    };
+    assert_eq!(decide(&login("alice:secret")), Some((Reason::TooManyLogins, Some(12), 0)));
+    assert_eq!(decide(&login("alice:secret").header("x-key", "bad")), Some((Reason::TooManyLogins, Some(12), 0)));
+    assert_eq!(decide(&login("alice:secret").header("x-key", key(json!({})))), None);
+}
