@@ -1,12 +1,12 @@
-//! Issuers, keys and tokens that are the same in every run, because a corpus holds tokens. The private keys are public
-//! and guard nothing.
+//! Issuers, keys and tokens that are the same in every run, because a corpus holds tokens. The private keys are numbers that
+//! everybody can guess, and guard nothing.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex};
 
-use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _};
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, jwk::Jwk};
 use microgw_engine::{
     Answer, CredentialDigest, Decision, Exchange, Facts, Headers, Identity, KeySet, KeySource, Lookup, RequestHead,
@@ -27,7 +27,21 @@ pub const NOW: u64 = 1_700_000_000;
 pub const NEVER: u64 = 4_102_444_800;
 
 static ACCESS: LazyLock<Ed25519KeyPair> = LazyLock::new(|| Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap());
-static API: LazyLock<EncodingKey> = LazyLock::new(|| EncodingKey::from_ec_pem(include_bytes!("api-keys.pem")).unwrap());
+static API: LazyLock<EncodingKey> = LazyLock::new(|| EncodingKey::from_ec_pem(API_PEM.as_bytes()).unwrap());
+
+/// The key that signs access tokens, as PKCS #8.
+pub static ACCESS_PEM: LazyLock<String> = LazyLock::new(|| pem(ACCESS.to_pkcs8v1().unwrap().as_ref()));
+/// The key that signs API keys, P-256, as PKCS #8.
+pub static API_PEM: LazyLock<String> = LazyLock::new(|| {
+    // RFC 5915: a version, the number, the curve's name.
+    let der = [&[0x30, 0x31, 2, 1, 1, 4, 32][..], &[7; 32], &[0xa0, 10, 6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7]];
+    let number = EcdsaKeyPair::from_private_key_der(&ECDSA_P256_SHA256_FIXED_SIGNING, &der.concat()).unwrap();
+    // With the public key, as those that the gateway makes.
+    let public = number.public_key().as_ref();
+    let key =
+        EcdsaKeyPair::from_private_key_and_public_key(&ECDSA_P256_SHA256_FIXED_SIGNING, &[7; 32], public).unwrap();
+    pem(key.to_pkcs8v1().unwrap().as_ref())
+});
 
 pub static ACCESS_KEYS: LazyLock<Arc<KeySet>> = LazyLock::new(|| {
     let x = URL_SAFE_NO_PAD.encode(ACCESS.public_key());
@@ -35,6 +49,13 @@ pub static ACCESS_KEYS: LazyLock<Arc<KeySet>> = LazyLock::new(|| {
 });
 pub static API_KEYS: LazyLock<Arc<KeySet>> =
     LazyLock::new(|| key_set(&json!({ "keys": [Jwk::from_encoding_key(&API, Algorithm::ES256).unwrap()] })));
+
+/// Of a private key.
+fn pem(der: &[u8]) -> String {
+    let encoded: Vec<char> = STANDARD.encode(der).chars().collect();
+    let lines: String = encoded.chunks(64).flat_map(|line| line.iter().chain(&['\n'])).collect();
+    format!("-----BEGIN PRIVATE KEY-----\n{lines}-----END PRIVATE KEY-----\n")
+}
 
 fn key_set(jwks: &Value) -> Arc<KeySet> {
     Arc::new(KeySet::from_jwks(jwks.to_string().as_bytes()).unwrap())

@@ -20,7 +20,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::runtime::Runtime;
 use tower::ServiceExt as _;
 
-use crate::credentials::{US, hex};
+use crate::credentials::{API_PEM, US, hex};
 use crate::{Reached, Target};
 
 pub const TARGET: Target = Target {
@@ -60,8 +60,7 @@ const PASSWORD: &str = "secret";
 const VALIDITY: u64 = 3600;
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| tokio::runtime::Builder::new_current_thread().build().unwrap());
-static KEY: LazyLock<Arc<SigningKey>> =
-    LazyLock::new(|| Arc::new(SigningKey::from_pem(include_str!("api-keys.pem")).unwrap()));
+static KEY: LazyLock<Arc<SigningKey>> = LazyLock::new(|| Arc::new(SigningKey::from_pem(&API_PEM).unwrap()));
 
 /// A request as HTTP/1.1 has it, without the version: `GET /apikey`, headers, an empty line, the body.
 pub fn run(data: &[u8]) -> Reached {
