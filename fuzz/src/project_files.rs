@@ -1,4 +1,4 @@
-//! The other files of a project: `conf/deployment-config.toml` and `policies.yaml`.
+//! The other files of a project: `conf/deployment-config.toml`, `policies.yaml`, and templates for errors.
 
 use microgw_compiler::compile::Options;
 
@@ -8,7 +8,7 @@ use crate::{Reached, Target};
 pub const TARGET: Target = Target {
     name: "project_files",
     run,
-    reaches: &["refused", "built", "built without what is not enforced"],
+    reaches: &["refused", "built", "built without what is not enforced", "worded"],
     dictionary: &[
         "[project]",
         "openapiSecurity",
@@ -45,6 +45,17 @@ pub const TARGET: Target = Target {
         "*a",
         "<<: ",
         "null",
+        "{{ message }}",
+        "{{ code }}",
+        "{{ status | string ~ name }}",
+        "{% set x = description ~ type %}",
+        "{% for i in range(99) %}",
+        "{% endfor %}",
+        "{% if status == 401 %}",
+        "{% endif %}",
+        "{% macro m() %}{{ m() }}{% endmacro %}",
+        "{#",
+        "#}",
     ],
     mutations: 500,
 };
@@ -63,6 +74,13 @@ info: {title: T, version: '1'}
 servers: [{url: http://b/t}]
 paths: {/a: {get: {x-wso2-throttling-tier: 10kPerMin}}}
 ";
+/// Builds whatever the other files are.
+const PLAIN: &str = "\
+openapi: 3.0.0
+info: {title: T, version: '1'}
+servers: [{url: http://b/t}]
+paths: {/a: {get: {}}}
+";
 
 pub fn run(data: &[u8]) -> Reached {
     let mut reached = "refused";
@@ -76,6 +94,18 @@ pub fn run(data: &[u8]) -> Reached {
         }
         if check(&contents, Options { allow_unenforced: true }).is_some() {
             reached = "built without what is not enforced";
+        }
+    }
+    // Most texts are templates of a text, which says little.
+    for (file, says_much) in
+        [("default.json", true), ("404.problem.json", true), ("default.xml", false), ("default.txt", false)]
+    {
+        let contents = Contents::from([
+            ("api_definitions/a.yaml".to_owned(), PLAIN.into()),
+            (format!("error_templates/{file}"), data.to_vec()),
+        ]);
+        if check(&contents, Options::default()).is_some() && says_much {
+            reached = "worded";
         }
     }
     reached
