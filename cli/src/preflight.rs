@@ -14,7 +14,7 @@ use microgw_compiler::model::Model;
 use microgw_compiler::settings::Settings;
 use microgw_compiler::snapshot::{Fallbacks, Generation, Snapshot};
 use microgw_envoy::{Admin, Bootstrap, Launch, LogLevel, SocketDir, Supervisor, sockets};
-use microgw_xds::{Candidate, Config, Fault, Outcome, Probe, Publisher, RuleSink, Xds};
+use microgw_xds::{Candidate, Config, Fault, Outcome, Probe, Publisher, Rejection, RuleSink, Xds};
 use tokio::sync::oneshot;
 
 /// An Envoy that has taken the snapshot.
@@ -111,7 +111,7 @@ impl Trial {
                 Ok(Trial { admin: Admin::new(&paths.admin), supervisor, _sockets: directory, _stop: stop })
             }
             Outcome::Degraded { faults, .. } => bail!(Refused(faults.iter().map(fault).collect())),
-            Outcome::Rejected(rejection) => Err(rejected(&rejection.to_string())),
+            Outcome::Rejected(rejection) => Err(rejected(&rejection)),
             Outcome::Unchanged | Outcome::Superseded | Outcome::Pending { .. } => {
                 bail!("the trial ended without an answer")
             }
@@ -126,11 +126,13 @@ impl Trial {
 // === impl Refused ===
 
 /// Envoy's refusal is a problem of the project; that there was no answer is none.
-fn rejected(rejection: &str) -> anyhow::Error {
-    if rejection.starts_with("Envoy refuses") {
-        return Refused(vec![Diagnostic::new(Code::RefusedByEnvoy, None, rejection)]).into();
+fn rejected(rejection: &Rejection) -> anyhow::Error {
+    match rejection {
+        Rejection::Refused { .. } | Rejection::PreviousRefused { .. } => {
+            Refused(vec![Diagnostic::new(Code::RefusedByEnvoy, None, rejection.to_string())]).into()
+        }
+        rejection => anyhow!("the snapshot could not be tried: {rejection}"),
     }
-    anyhow!("the snapshot could not be tried: {rejection}")
 }
 
 /// The API's definition is the place.

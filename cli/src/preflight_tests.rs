@@ -1,5 +1,4 @@
 use microgw_compiler::snapshot::{ApiKey, Fallback};
-use microgw_xds::Rejection;
 
 use super::*;
 
@@ -19,7 +18,7 @@ fn a_fault_is_a_problem_at_its_definition() {
 
 #[test]
 fn only_a_refusal_is_a_problem_of_the_project() {
-    let refused = |rejection: Rejection| rejected(&rejection.to_string()).is::<Refused>();
+    let refused = |rejection: Rejection| rejected(&rejection).is::<Refused>();
     assert!(refused(Rejection::Refused { envoy_text: "no".to_owned() }));
     assert!(!refused(Rejection::Silent) && !refused(Rejection::Closed) && !refused(Rejection::Unseen));
 }

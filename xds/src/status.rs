@@ -5,6 +5,7 @@ use std::fmt::Display;
 use microgw_compiler::snapshot::{ApiKey, Fallback, Generation, ResourceType};
 use serde::{Serialize, Serializer};
 
+use crate::publisher::Rejection;
 use crate::session::Dialect;
 
 /// Where publishing stands.
@@ -22,7 +23,8 @@ pub struct Publication {
     /// APIs that `live` does not serve with their own content.
     pub faults: Vec<Fault>,
     /// Why the last candidate is not served; only while `state` is `rejected`.
-    pub rejection: Option<String>,
+    #[serde(serialize_with = "text_or_null")]
+    pub rejection: Option<Rejection>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -123,7 +125,7 @@ fn text<S: Serializer>(value: &impl Display, serializer: S) -> Result<S::Ok, S::
 }
 
 #[expect(clippy::ref_option, reason = "serde passes the field by reference")]
-fn text_or_null<S: Serializer>(value: &Option<Generation>, serializer: S) -> Result<S::Ok, S::Error> {
+fn text_or_null<S: Serializer>(value: &Option<impl Display>, serializer: S) -> Result<S::Ok, S::Error> {
     match value {
         Some(value) => serializer.collect_str(value),
         None => serializer.serialize_none(),

@@ -3,7 +3,7 @@
 use microgw_tests::backend::Backend;
 use microgw_tests::envoy::Envoy;
 use microgw_tests::envoy_is_here;
-use microgw_tests::gateway::{Gateway, client};
+use microgw_tests::gateway::{Gateway, client, command};
 use microgw_tests::load::{Load, Seen, tally};
 use microgw_tests::project::{Project, definition, get};
 use nix::sys::signal::Signal;
@@ -117,4 +117,51 @@ async fn apis_that_envoy_refuses_are_found_and_the_others_served() {
     }
     let status = gateway.status().await;
     assert_eq!((&status["state"], status["faults"].as_array().unwrap().len()), (&"live".into(), 0));
+}
+
+#[tokio::test]
+async fn a_preflight_names_what_envoy_refuses() {
+    if !envoy_is_here() {
+        return;
+    }
+    let backend = Backend::start("only").await;
+    let project = Project::new();
+    project.define("good", &api("good", &backend, None));
+    project.define("bad", &api("bad", &backend, Some(&long())));
+    // It gets its bootstrap from the trial, and lowers the limit in it.
+    let envoy = microgw_envoy::find(None).unwrap();
+    let strict = project.directory().join("strict");
+    let script = format!(
+        "#!/bin/sh\n[ \"$1\" != --config-path ] || sed -Ei 's/(error_level\": )[0-9]+/\\1{LIMIT}/' \"$2\"\nexec '{}' \"$@\"\n",
+        envoy.path().display()
+    );
+    std::fs::write(&strict, script).unwrap();
+    std::fs::set_permissions(&strict, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let strict = strict.to_str().unwrap();
+    let arguments = ["build", "shop", "--preflight", "--format", "json", "--envoy", strict];
+    let build = async || {
+        let output = command(project.directory(), &arguments).await;
+        let report: Value = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
+        (output.status.code(), report)
+    };
+
+    let (code, report) = build().await;
+    let refused: Vec<_> =
+        report["diagnostics"].as_array().unwrap().iter().filter(|found| found["severity"] == "error").collect();
+    assert_eq!((code, refused.len()), (Some(1), 1), "{report:#}");
+    assert_eq!(
+        (&refused[0]["code"], &refused[0]["location"]["file"]),
+        (&"MGW-1001".into(), &"api_definitions/bad.json".into())
+    );
+    assert!(refused[0]["location"]["line"].as_u64().unwrap() > 1, "{report:#}");
+    let message = refused[0]["message"].as_str().unwrap();
+    assert!(message.starts_with("Envoy refuses API `bad:1.0`: ") && message.contains("regex"), "{message}");
+    assert!(report["artifact"].is_null() && !project.artifact().exists(), "{report:#}");
+
+    // What it has nothing against is built.
+    project.define("bad", &api("bad", &backend, None));
+    let (code, report) = build().await;
+    assert_eq!(code, Some(0), "{report:#}");
+    assert!(project.artifact().exists());
 }

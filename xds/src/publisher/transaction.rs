@@ -62,7 +62,7 @@ enum Standing {
     Whole,
     Degraded(Vec<Fault>),
     /// It stands in for a candidate that was rejected for this reason.
-    InPlaceOf(String),
+    InPlaceOf(Rejection),
 }
 
 /// What the generation before still needs: requests under way refer to it, and so may Envoys that are behind.
@@ -298,11 +298,10 @@ impl Transactions {
 
     /// Says no, and goes back to what served before.
     async fn reject(&mut self, rejection: Rejection) -> Outcome {
-        let reason = rejection.to_string();
-        let outcome = self.refuse(rejection);
+        let outcome = self.refuse(rejection.clone());
         let live = self.shared.publication.borrow().live.is_some();
         if let Some(base) = self.base.clone() {
-            let attempt = self.attempt(base, None, Standing::InPlaceOf(reason));
+            let attempt = self.attempt(base, None, Standing::InPlaceOf(rejection));
             let acked = self.settle(attempt.sequence).await == Settlement::Acked;
             if !(live && acked) {
                 self.pending = Some(attempt);
@@ -316,13 +315,12 @@ impl Transactions {
     }
 
     fn refuse(&self, rejection: Rejection) -> Outcome {
-        let reason = rejection.to_string();
-        tracing::error!(?reason, "rejected");
-        self.announce(State::Rejected, Some(reason));
+        tracing::error!(reason = ?rejection.to_string(), "rejected");
+        self.announce(State::Rejected, Some(rejection.clone()));
         Outcome::Rejected(rejection)
     }
 
-    fn announce(&self, state: State, rejection: Option<String>) {
+    fn announce(&self, state: State, rejection: Option<Rejection>) {
         self.shared.publication.send_modify(|publication| {
             publication.state = state;
             publication.since = unix_now();

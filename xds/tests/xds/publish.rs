@@ -232,5 +232,5 @@ async fn after_a_restart_with_a_new_artifact_the_last_live_one_is_the_fallback()
     *restarted.probe.blind.lock().unwrap() = false;
     let live = restarted.until_live("g1").await;
     assert_eq!(live.state, State::Rejected);
-    assert_eq!(live.rejection.as_deref(), Some("Envoy accepted it, but the listeners do not answer with it"));
+    assert_eq!(live.rejection, Some(Rejection::Unseen));
 }
