@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex};
 
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
-use micro_gw::certificates::{Certificates, RemoteTls};
+use micro_gw::certificates::{Certificates, RemoteTls, Watch};
 use microgw_compiler::assemble::{Input, assemble, names};
 use microgw_compiler::model::Model;
 use microgw_compiler::settings::Settings;
@@ -27,7 +27,7 @@ use microgw_compiler::snapshot::{Fallbacks, Snapshot};
 use microgw_envoy::{Admin, AdminError, Bootstrap, Launch, LogLevel, SocketDir, SocketPaths, Supervisor, sockets};
 use microgw_extproc::traces::SpanCounts;
 use microgw_xds::{Candidate, Outcome, Publisher, Rejection, Xds};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tracing::Instrument as _;
 
@@ -63,6 +63,8 @@ pub async fn run(args: &args::Run, mut config: Config, spans: Option<&SpanCounts
     if let Some(counts) = spans {
         gateway.services.metrics().show_spans(counts);
     }
+    // What does not build starts no Envoy.
+    let opening = gateway.open(&args.serving)?;
     let bootstrap = Bootstrap {
         overload: config.envoy.overload,
         ..Bootstrap::local("micro-gw", gateway.publisher.project(), &paths)
@@ -77,7 +79,7 @@ pub async fn run(args: &args::Run, mut config: Config, spans: Option<&SpanCounts
         log_level: config.envoy.log_level,
         drain: config.envoy.drain,
     })?;
-    let served = gateway.serve(&args.serving, Some(admin)).await;
+    let served = gateway.serve(&args.serving, opening, Some(admin)).await;
     // Requests that come while Envoy drains are decided, too: the gateway ends after it.
     supervisor.drain_and_stop().await;
     drop(gateway);
@@ -102,7 +104,8 @@ pub async fn serve(args: &args::Serve, mut config: Config, spans: Option<&SpanCo
     if let Some(counts) = spans {
         gateway.services.metrics().show_spans(counts);
     }
-    gateway.serve(&args.serving, None).await
+    let opening = gateway.open(&args.serving)?;
+    gateway.serve(&args.serving, opening, None).await
 }
 
 /// Has an Envoy that was started elsewhere end its requests.
@@ -160,6 +163,18 @@ struct Gateway {
     observer: Observer,
     remote: Option<Remote>,
     _stop_xds: oneshot::Sender<()>,
+}
+
+/// What is served first, and what comes after it: listened to from before the first is read.
+struct Opening {
+    first: Loaded,
+    publishing: Publishing,
+    hangup: Signal,
+    rotated: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+    changes: watch::Changes,
+    certificates: Watch,
 }
 
 /// What is to be done next.
@@ -237,21 +252,27 @@ impl Gateway {
         })
     }
 
+    /// What cannot be loaded at the start is an error; later, the last good generation keeps serving.
+    fn open(&self, args: &args::Serving) -> anyhow::Result<Opening> {
+        let hangup = signal(SignalKind::hangup())?;
+        let rotated = signal(SignalKind::user_defined1())?;
+        let terminate = signal(SignalKind::terminate())?;
+        let interrupt = signal(SignalKind::interrupt())?;
+        let changes = watch::Changes::of(args.watch.then_some(&self.source))?;
+        let certificates = self.watch_certificates();
+        let publishing = Publishing::begin(self.services.metrics());
+        let first = publishing.load(|| self.source.load())?;
+        Ok(Opening { first, publishing, hangup, rotated, terminate, interrupt, changes, certificates })
+    }
+
     /// Publishes, and publishes again when asked to, until told to stop.
-    async fn serve(&self, args: &args::Serving, envoy: Option<Admin>) -> anyhow::Result<()> {
-        let mut hangup = signal(SignalKind::hangup())?;
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut changes = watch::Changes::of(args.watch.then_some(&self.source))?;
-        let mut rotated = signal(SignalKind::user_defined1())?;
+    async fn serve(&self, args: &args::Serving, opening: Opening, envoy: Option<Admin>) -> anyhow::Result<()> {
+        let Opening { first, publishing, mut hangup, mut rotated, mut terminate, mut interrupt, .. } = opening;
+        let Opening { mut changes, mut certificates, .. } = opening;
         let announcer =
             tokio::spawn(self.observer.clone().announce(args.output, envoy.clone(), self.services.admin_address()));
-        let mut certificates = self.watch_certificates();
-        // What cannot be loaded at the start is an error; later, the last good generation keeps serving.
-        let publishing = Publishing::begin(self.services.metrics());
-        let first = Arc::new(publishing.load(|| self.source.load())?);
         let mut latest = None;
-        let mut wanted = Wanted { artifact: Some((first, publishing)), certificates: false };
+        let mut wanted = Wanted { artifact: Some((Arc::new(first), publishing)), certificates: false };
         loop {
             tokio::select! {
                 () = self.carry_out(&mut wanted, &mut latest) => {}

@@ -286,6 +286,21 @@ fn problems_are_told_with_their_places_and_check_writes_nothing() {
 }
 
 #[test]
+fn what_does_not_build_starts_no_envoy() {
+    let place = Place::with_petstore();
+    let (envoy, started) = (place.at("envoy"), place.at("started"));
+    let version = format!("version: 0/{}/Clean/RELEASE/BoringSSL", microgw_envoy::PINNED_VERSION);
+    let script = format!("#!/bin/sh\n[ \"$1\" = --version ] && echo '{version}' || touch '{}'\n", started.display());
+    fs::write(&envoy, script).unwrap();
+    fs::set_permissions(&envoy, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    fs::write(place.at("petstore/api_definitions/swagger.json"), "{}").unwrap();
+    let anywhere = ["--listenerConfig.httpPort=0", "--listenerConfig.httpsPort=0", "--adminConfig.address=127.0.0.1:0"];
+    let stderr = place.refuses(&[&["run", "petstore", "--envoy", envoy.to_str().unwrap()], &anywhere[..]].concat());
+    assert!(stderr.contains("error[MGW-"), "{stderr}");
+    assert!(!started.exists(), "{stderr}");
+}
+
+#[test]
 fn settings_are_checked_wherever_they_come_from() {
     let place = Place::with_petstore();
     place.succeeds(&["build", "petstore", "-o", "shop.mgw"]);
