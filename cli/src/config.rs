@@ -247,6 +247,8 @@ pub fn resolve(sources: &Sources) -> Result<(Config, Vec<ConfigDiagnostic>), Ref
     let values = values::judge(&layers, sources.allow_unenforced, &mut problems);
     let config = resolve::resolve(&values, single_issuer, &sources.data_dir, &mut problems);
     problems.sort_by(|a, b| (a.severity, &a.origin).cmp(&(b.severity, &b.origin)));
+    // What two parts of the gateway need is wrong for both.
+    problems.dedup();
     match config {
         Some(mut config) if !problems.iter().any(ConfigDiagnostic::is_error) => {
             let insecure = problems.iter().filter(|problem| problem.code == Code::Insecure);

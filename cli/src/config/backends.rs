@@ -94,7 +94,8 @@ fn proxy(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Option<settin
     let host = url.as_ref().and_then(Url::host_str).map(|host| host.trim_matches(['[', ']']).to_owned());
     let plain = !text.contains(['/', '@', '?', '#']);
     let Some(host) = host.filter(|host| plain && !host.is_empty()) else {
-        let message = format!("`{host_path}` is {text:?}, and must be the name or IP address of the proxy");
+        // It may have a password in it.
+        let message = format!("`{host_path}` must be the name or IP address of the proxy");
         problems.push(ConfigDiagnostic::error(Code::BadValue, &values.origin(host_path), message));
         return None;
     };

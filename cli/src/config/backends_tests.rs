@@ -77,9 +77,11 @@ fn mistakes_about_the_proxy() {
         errors("proxy.enable = true\nproxy.host = 'p'"),
         ["`httpClients.proxy.port` is missing: a proxy has a port"]
     );
-    for host in ["", "http://p", "p/x", "u@p", "a b", "p?"] {
+    for host in ["", "http://p", "p/x", "u:hunter2@p", "a b", "p?"] {
         let errors = errors(&format!("proxy.enable = true\nproxy.port = 1\nproxy.host = '{host}'"));
-        let expected = format!("`httpClients.proxy.host` is {host:?}, and must be the name or IP address of the proxy");
-        assert_eq!(errors, [expected]);
+        assert_eq!(errors, ["`httpClients.proxy.host` must be the name or IP address of the proxy"], "{host}");
     }
+    // For backends and for the gateway's own connections, and said once.
+    let both = "proxy.enable = true\nproxy.enableInternalServices = true\nproxy.host = 'p'";
+    assert_eq!(errors(both), ["`httpClients.proxy.port` is missing: a proxy has a port"]);
 }

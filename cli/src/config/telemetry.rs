@@ -102,10 +102,8 @@ fn headers(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Vec<setting
         let value = values.text(&path);
         let reason = match names::credential_header(member.trim_matches('"')) {
             Ok(name) if name.starts_with("grpc-") => "is a header of gRPC itself",
-            // What it refers to is not there: that has been said.
-            Ok(_) if problems.iter().any(|problem| problem.is_error() && problem.origin == values.origin(&path)) => {
-                continue;
-            }
+            // Such as what refers to nothing: that has been said.
+            Ok(_) if values.is_wrong(&path) => continue,
             Ok(_) if value.is_empty() || HeaderValue::from_str(&value).is_err() => "is not the value of a header",
             Ok(name) => {
                 headers.push(settings::SecretHeader { name, value });

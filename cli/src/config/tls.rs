@@ -62,16 +62,16 @@ const OLD_HOME: &str = "${mgw-runtime.home}";
 /// Of `section`, in PEM or in a store.
 pub fn identity(values: &Values, section: &str, problems: &mut Vec<ConfigDiagnostic>) -> Option<IdentityFiles> {
     let at = |key| format!("{section}.{key}");
-    let alias = given_text(values, &at("certificateAlias"));
     let instead =
         if section == LISTENER { "a certificate of our own is presented" } else { "backends are shown no certificate" };
     let store = store(values, &at("keyStorePath"), &at("keyStorePassword"), instead, problems);
     match (values.path(&at("certificatePath")), values.path(&at("privateKeyPath"))) {
         (Some(certificate_chain), Some(private_key)) => {
             needless(values, &at("keyStorePath"), &at("certificatePath"), problems);
+            needless(values, &at("certificateAlias"), &at("certificatePath"), problems);
             Some(IdentityFiles::Pem { certificate_chain, private_key })
         }
-        (None, None) => store.map(|store| IdentityFiles::Store(KeyEntry { store, alias })),
+        (None, None) => entry(values, section, store, problems).map(IdentityFiles::Store),
         (certificate, _) => {
             let (given, missing) = ("certificatePath", "privateKeyPath");
             let (given, missing) = if certificate.is_some() { (given, missing) } else { (missing, given) };
@@ -88,24 +88,22 @@ pub fn trust(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Trust {
     let (path, password) = ("listenerConfig.trustStorePath", "listenerConfig.trustStorePassword");
     let services = store(values, path, password, instead, problems);
     let (path, password) = ("httpClients.sslConfig.trustStorePath", "httpClients.sslConfig.trustStorePassword");
-    let own = values.path(path).is_some();
-    let backends = if own { store(values, path, password, instead, problems) } else { services.clone() };
+    let own = store(values, path, password, instead, problems);
+    let backends = if values.path(path).is_some() { own } else { services.clone() };
     Trust { services, backends }
 }
 
 pub fn signing_key(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Option<SigningKeyFile> {
-    let at = |key| format!("apikey.issuer.tokenConfig.{key}");
+    let section = "apikey.issuer.tokenConfig";
+    let at = |key| format!("{section}.{key}");
     let instead = "a key of our own signs API keys";
     let store = store(values, &at("keyStorePath"), &at("keyStorePassword"), instead, problems);
-    let alias = given_text(values, &at("certificateAlias"));
     if let Some(pem) = values.path(&at("privateKeyPath")) {
         needless(values, &at("keyStorePath"), &at("privateKeyPath"), problems);
+        needless(values, &at("certificateAlias"), &at("privateKeyPath"), problems);
         return Some(SigningKeyFile::Pem(pem));
     }
-    if store.is_none() && alias.is_some() {
-        without_effect(values, &at("certificateAlias"), "it names a key of `keyStorePath`", problems);
-    }
-    store.map(|store| SigningKeyFile::Store(KeyEntry { store, alias }))
+    entry(values, section, store, problems).map(SigningKeyFile::Store)
 }
 
 pub fn verifying_key(values: &Values, trust: &Trust, problems: &mut Vec<ConfigDiagnostic>) -> Option<VerifyingKey> {
@@ -138,6 +136,21 @@ pub fn no_store_for(values: &Values, path: &str) -> ConfigDiagnostic {
     ConfigDiagnostic::error(Code::Conflict, &values.origin(path), message).help(help)
 }
 
+/// The key in `store` that `section` names.
+fn entry(
+    values: &Values,
+    section: &str,
+    store: Option<Store>,
+    problems: &mut Vec<ConfigDiagnostic>,
+) -> Option<KeyEntry> {
+    let path = format!("{section}.certificateAlias");
+    let alias = given_text(values, &path);
+    if store.is_none() && alias.is_some() {
+        without_effect(values, &path, "it names a key of `keyStorePath`", problems);
+    }
+    store.map(|store| KeyEntry { store, alias })
+}
+
 /// The store at `path`. Where `password` is not given, that of the listener's stores counts. `instead` is what happens
 /// without a store.
 fn store(
@@ -147,8 +160,14 @@ fn store(
     instead: &str,
     problems: &mut Vec<ConfigDiagnostic>,
 ) -> Option<Store> {
+    let Some(file) = values.path(path) else {
+        // The listener's are for all stores.
+        if !password.starts_with(LISTENER) {
+            without_effect(values, password, &format!("`{path}` is not given"), problems);
+        }
+        return None;
+    };
     let text = values.text(path);
-    let file = values.path(path)?;
     let shipped = text.contains("ballerinaKeystore") || text.contains("ballerinaTruststore");
     if text.contains(OLD_HOME) {
         if shipped {

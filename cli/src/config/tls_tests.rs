@@ -90,6 +90,16 @@ fn what_makes_another_needless() {
             "apikey.issuer.tokenConfig.privateKeyPath",
         ),
         (
+            "[httpClients.sslConfig]\ncertificateAlias = 'a'\ncertificatePath = 'c'\nprivateKeyPath = 'k'",
+            "httpClients.sslConfig.certificateAlias",
+            "httpClients.sslConfig.certificatePath",
+        ),
+        (
+            "[apikey.issuer.tokenConfig]\ncertificateAlias = 'a'\nprivateKeyPath = 'k'",
+            "apikey.issuer.tokenConfig.certificateAlias",
+            "apikey.issuer.tokenConfig.privateKeyPath",
+        ),
+        (
             "[[jwtTokenConfig]]\nissuer = 'i'\ncertificateAlias = 'a'\njwksURL = 'https://a/jwks'",
             "jwtTokenConfig[0].certificateAlias",
             "jwtTokenConfig[0].jwksURL",
@@ -106,6 +116,22 @@ fn what_makes_another_needless() {
         ),
     ] {
         assert_eq!(warnings(file), [format!("`{path}` has no effect: `{other}` is given too")], "{file}");
+    }
+}
+
+#[test]
+fn what_belongs_to_a_store_does_nothing_without_one() {
+    for section in ["listenerConfig", "httpClients.sslConfig", "apikey.issuer.tokenConfig"] {
+        let expected = format!("`{section}.certificateAlias` has no effect: it names a key of `keyStorePath`");
+        assert_eq!(warnings(&format!("[{section}]\ncertificateAlias = 'a'")), [expected]);
+    }
+    for (section, name) in [
+        ("httpClients.sslConfig", "keyStore"),
+        ("httpClients.sslConfig", "trustStore"),
+        ("apikey.issuer.tokenConfig", "keyStore"),
+    ] {
+        let expected = format!("`{section}.{name}Password` has no effect: `{section}.{name}Path` is not given");
+        assert_eq!(warnings(&format!("[{section}]\n{name}Password = 'p'")), [expected]);
     }
 }
 
