@@ -56,16 +56,15 @@ async fn links_are_followed() {
 #[tokio::test]
 async fn what_is_not_about_the_files_is_no_change() {
     let directory = TempDir::new().unwrap();
-    let file = directory.path().join("key");
+    let (file, other) = (directory.path().join("key"), directory.path().join("other"));
     fs::write(&file, "1").unwrap();
-    let mut watch = Watch::new([file.clone()]);
-    fs::write(directory.path().join("other"), "1").unwrap();
+    let (mut watch, mut witness) = (Watch::new([file.clone()]), Watch::new([other.clone()]));
+    fs::write(&other, "1").unwrap();
     fs::read(&file).unwrap();
     tokio::select! {
-        biased;
         () = watch.changed() => panic!("nothing changed"),
-        // The event of the other file has come and was judged.
-        () = async { while fs::metadata(directory.path().join("other")).is_err() { tokio::task::yield_now().await } } => {}
+        // It waits until it is quiet: by then the first has been told as well.
+        () = sees(&mut witness, "the other file") => {}
     }
     // A change while nobody waits is seen by who asks next.
     fs::write(&file, "22").unwrap();
