@@ -178,6 +178,8 @@ fn http(destination: Destination) -> Result<SpanExporter, TracesError> {
     let client = reqwest::Client::builder()
         .tls_certs_only(reqwest::Certificate::from_pem_bundle(authorities.as_bytes())?)
         .redirect(reqwest::redirect::Policy::none())
+        // As Envoy and the exporter over gRPC: what the environment says is for others.
+        .no_proxy()
         .timeout(EXPORT_TIMEOUT)
         .user_agent(concat!("micro-gw/", env!("CARGO_PKG_VERSION")))
         .build()?;

@@ -1,4 +1,7 @@
 use std::future::Future;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpListener;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -93,4 +96,49 @@ fn spans_of_ours_have_ids_and_those_of_others_are_not_exported() {
     });
     traces.finish();
     assert_eq!(taken.load(Ordering::Relaxed), 1);
+}
+
+/// Says yes to the first batch.
+fn collect(listener: &TcpListener) -> std::io::Result<()> {
+    let mut stream = BufReader::new(listener.accept()?.0);
+    let (mut line, mut length) = (String::new(), 0);
+    while stream.read_line(&mut line)? > 2 {
+        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().expect("a number");
+        }
+        line.clear();
+    }
+    stream.read_exact(&mut vec![0; length])?;
+    stream.get_mut().write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+}
+
+#[test]
+fn the_environment_names_no_proxy_for_the_collector() {
+    const COLLECTOR: &str = "MICROGW_TEST_COLLECTOR";
+    let Ok(url) = std::env::var(COLLECTOR) else {
+        // The same test in a process of its own: the environment belongs to all of this one.
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/v1/traces", listener.local_addr().unwrap());
+        std::thread::spawn(move || collect(&listener));
+        let mut again = Command::new(std::env::current_exe().unwrap());
+        again.args(["--exact", "traces::tests::the_environment_names_no_proxy_for_the_collector"]);
+        again.env(COLLECTOR, url).env("http_proxy", "http://127.0.0.1:1").env_remove("no_proxy").env_remove("NO_PROXY");
+        let output = again.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && said.contains("1 passed"), "{said}");
+        return;
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let destination = Destination {
+        url,
+        http: true,
+        headers: vec![("authorization".to_owned(), "Bearer sesame".to_owned())],
+        authorities: None,
+        service_name: "test".to_owned(),
+    };
+    let traces = Traces::start(destination, runtime.handle()).unwrap();
+    drop(traces.provider.tracer("test").start("span"));
+    let counts = traces.counts().clone();
+    traces.finish();
+    assert_eq!((counts.exported.get(), counts.failed.get()), (1, 0));
 }

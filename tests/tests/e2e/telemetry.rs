@@ -100,6 +100,7 @@ async fn one_request_is_one_trace_and_no_credential_is_in_it() {
         let parent = seen.json()["headers"]["traceparent"].as_str().unwrap().to_owned();
         let [_, trace, id, "01"] = parent.split('-').collect::<Vec<_>>()[..] else { panic!("{parent}") };
         assert_ne!(trace, claimed.split('-').nth(1).unwrap());
+        assert_eq!(seen.json()["headers"]["tracestate"], "", "Envoy sends it, and nothing of the client's in it");
         let root = |span: &Span| span.trace == trace && span.parent.is_empty();
         let root = collector.span("the server's span", root).await;
         assert_eq!((root.name.as_str(), root.kind, root.scope.as_str()), (operation, 2, "envoy"));
