@@ -214,7 +214,9 @@ impl Metrics {
         // Writing to a string does not fail.
         let _ = encode(&mut text, &self.lock());
         let _ = encode(&mut rest, &others);
-        text.truncate(text.len() - "# EOF\n".len());
+        if let Some(open) = text.strip_suffix("# EOF\n") {
+            text.truncate(open.len());
+        }
         text.push_str(&rest);
         match exposition {
             Exposition::OpenMetrics => text,
