@@ -8,10 +8,11 @@ FROM rust:1.95.0-bookworm AS build
 ENV RUSTUP_TOOLCHAIN=1.95.0
 WORKDIR /source
 COPY . .
+# As everything that is passed on: locked, and without the paths of the build in it.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/source/target \
-    cargo build --release --locked --package micro-gw && \
-    install -D -m 0755 target/release/micro-gw /out/bin/micro-gw
+    .ci/release && \
+    install -D -m 0755 target/dist/micro-gw /out/bin/micro-gw
 # A new volume takes owner and mode from what the image has in its place.
 RUN install -d -m 0700 /out/run/micro-gw /out/var-lib/micro-gw
 

@@ -8,7 +8,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::file::{self, Condition, Mounted, Seconds};
-use crate::image::{Dockerfile, user};
+use crate::image::{Dockerfile, Instruction, user};
 use crate::{compose_file, repository};
 
 #[test]
@@ -116,10 +116,14 @@ fn the_image_holds_what_is_built_and_nothing_else() {
     assert!(channel.starts_with(rust), "{channel}");
     assert_eq!(build.base, format!("rust:{channel}-bookworm"));
     assert!(build.all("ENV").any(|env| env.pairs().any(|pair| pair == ("RUSTUP_TOOLCHAIN".into(), channel.into()))));
-    let cargo: Vec<_> = build.all("RUN").filter(|run| run.text.contains("cargo ")).collect();
+    // Only the way that maps the paths of the build away builds.
+    let builds = |run: &&Instruction| ["cargo ", ".ci/release "].iter().any(|command| run.text.contains(command));
+    let builds: Vec<_> = build.all("RUN").filter(builds).collect();
+    assert!(builds.len() == 1 && !builds[0].text.contains("cargo "), "{builds:?}");
+    assert!(builds[0].text.contains("install -D -m 0755 target/dist/micro-gw "), "{builds:?}");
+    let release = fs::read_to_string(repository.join(".ci/release")).unwrap();
     assert!(
-        cargo.len() == 1 && cargo[0].text.contains("cargo build --release --locked --package micro-gw"),
-        "{cargo:?}"
+        release.contains("build --locked --release --package micro-gw") && release.contains("--remap-path-prefix=")
     );
 
     // Both on Debian 12: one glibc. No shell; and a user, whatever the base says.
