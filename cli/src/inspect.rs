@@ -12,6 +12,7 @@ use microgw_compiler::assemble::{Input, assemble};
 use microgw_compiler::model::{Access, Api, Endpoint, EndpointId, KeyLocation, Model, Operation, Requirement};
 use microgw_compiler::settings::{Settings, TlsIdentity, TrustStore};
 use microgw_compiler::snapshot::{Fallbacks, Snapshot};
+use microgw_compiler::url::bracketed;
 use serde_json::{Value, json};
 
 use crate::args::{self, Format};
@@ -236,7 +237,7 @@ fn endpoints(model: &Model, operation: &Operation) -> String {
 fn urls(model: &Model, id: EndpointId) -> String {
     let urls = model.endpoint(id).map(|Endpoint { urls }| urls.as_slice()).unwrap_or_default();
     let url = |url: &microgw_compiler::model::BackendUrl| {
-        let host = if url.host.contains(':') { format!("[{}]", url.host) } else { url.host.clone() };
+        let host = bracketed(&url.host);
         format!("{}://{host}:{}{}", if url.tls { "https" } else { "http" }, url.port, url.path)
     };
     urls.iter().map(url).collect::<Vec<_>>().join(", ")

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use microgw_compiler::url;
 use microgw_engine::{KeySet, KeySource};
 use microgw_extproc::keys::{ForwardProxy, IssuerKeys, KeyLocation, KeyStore, KeyTiming, Transport};
 use microgw_extproc::lookups::Lookups;
@@ -49,9 +50,8 @@ pub fn api_keys(own: &SigningKey, certificates: &Certificates) -> KeySet {
 pub fn transport(proxy: Option<&ServicesProxy>, certificates: &Certificates) -> Transport {
     let trust = certificates.services().map(|trust| trust.iter().map(|der| der.to_vec()).collect());
     let proxy = proxy.map(|ServicesProxy { proxy, user, password }| {
-        let host = if proxy.host.contains(':') { format!("[{}]", proxy.host) } else { proxy.host.clone() };
         let credentials = user.clone().map(|user| (user, password.expose().to_owned()));
-        ForwardProxy { url: format!("http://{host}:{}", proxy.port), credentials }
+        ForwardProxy { url: format!("http://{}:{}", url::bracketed(&proxy.host), proxy.port), credentials }
     });
     Transport { trust, proxy }
 }

@@ -41,10 +41,9 @@ pub fn leads_to(endpoint: &Endpoint) -> bool {
 
 /// The entry of the tunnel to `url`.
 pub fn entry(url: &BackendUrl) -> Address {
-    let host = if url.host.contains(':') { format!("[{}]", url.host) } else { url.host.clone() };
     Address {
         address: Some(address::Address::EnvoyInternalAddress(EnvoyInternalAddress {
-            endpoint_id: format!("{host}:{}", url.port),
+            endpoint_id: format!("{}:{}", crate::url::bracketed(&url.host), url.port),
             address_name_specifier: Some(AddressNameSpecifier::ServerListenerName(names::PROXY_LISTENER.to_owned())),
         })),
     }
