@@ -54,7 +54,8 @@ pub fn configuration() -> String {
             Danger::Always => "error",
             Danger::When(_) => "error where it asks for more than there is",
         };
-        let instead = if instead.is_empty() { "not here yet" } else { instead };
+        // A message has the value that was given.
+        let instead = if instead.is_empty() { "not here yet".to_owned() } else { instead.replace("{}", "...") };
         let _ = writeln!(page, "| `{}` | {} | {outcome} | {instead} |", key.path, key.doc);
     }
     page
@@ -148,9 +149,9 @@ pub fn errors() -> String {
          ```json\n{}\n```\n\n\
          Clients whose `Accept` names `application/problem+json` get problem details (RFC 9457) instead; `type` does not change:\n\n\
          ```json\n{}\n```\n\n\
-         gRPC calls get the status that belongs to the fault, with the description as `grpc-message`. 401 and 403 carry\n\
-         `WWW-Authenticate` (RFC 6750 section 3 for access tokens, `ApiKey` for keys, one challenge for each way in), 405 carries\n\
-         `Allow`, 503 `Retry-After`, and all `Cache-Control: no-store`.\n\n\
+         gRPC calls get the status that belongs to the fault, with the description as `grpc-message`. 401 carries\n\
+         `WWW-Authenticate` (RFC 6750 section 3 for access tokens, `ApiKey` for keys, one challenge for each way in), and so does 403\n\
+         where scopes are missing; 405 carries `Allow`, 503 `Retry-After`, and all `Cache-Control: no-store`.\n\n\
          | status | code | name (`type` is `{}` and the name) | when |\n|---|---|---|---|\n",
         example.body(Form::Fault),
         example.body(Form::Problem),

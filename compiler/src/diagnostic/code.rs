@@ -134,7 +134,7 @@ codes! {
     SettingNotEnforced "0905" Unenforced "setting-not-enforced" "A setting asks for protection that is not there yet."
     SettingWithoutEffect "0906" Warning "setting-without-effect" "A setting is known and does nothing."
     ConflictingSettings "0907" Error "conflicting-settings" "Settings contradict or lack each other."
-    InsecureSetting "0908" Error "insecure-setting" "A password is known to everybody, or its hash is weak."
+    InsecureSetting "0908" Error "insecure-setting" "A password is known, a secret is in the open, or backends are not verified."
 
     RefusedByEnvoy "1001" Error "refused-by-envoy" "A real Envoy refuses what the project becomes."
 }
