@@ -163,6 +163,7 @@ fn settings(http_port: u16) -> Settings {
         },
         issuers: Vec::new(),
         introspection: None,
+        revocable: false,
         api_keys: ApiKeys {
             issuer: String::new(),
             skew_seconds: 5,

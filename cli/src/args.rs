@@ -47,6 +47,8 @@ pub enum Command {
     Drain(Drain),
     /// Hash a password, read from standard input, for `[b7a.users]`.
     HashPassword,
+    /// Revoke tokens, keys and users on every gateway that listens.
+    Revoke(Revoke),
     /// Show what an artifact contains, or the snapshot it becomes.
     Inspect(Inspect),
     /// Say what a diagnostic code means, with an example and the fix.
@@ -276,6 +278,35 @@ pub struct Drain {
     /// Do nothing until told to stop: what is stopped first drains Envoy for all.
     #[arg(long)]
     pub on_stop: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = SETTINGS)]
+#[command(group = clap::ArgGroup::new("revoked").required(true).multiple(true))]
+pub struct Revoke {
+    /// Artifact or project: the project's conf/ may say where revocations are written.
+    pub target: Option<PathBuf>,
+    #[command(flatten)]
+    pub settings: Settings,
+    /// Access token, or self-contained API key, with this `jti`. May be given several times, as all of these.
+    #[arg(long, value_name = "ID", group = "revoked")]
+    pub jti: Vec<String>,
+    /// API key with this id.
+    #[arg(long, value_name = "ID", group = "revoked")]
+    pub key_id: Vec<String>,
+    /// `-`: tokens or API keys themselves, read from standard input, one in each line. Only their hashes are written.
+    #[arg(long, value_name = "-", group = "revoked", allow_hyphen_values = true)]
+    pub token: Option<String>,
+    /// User who logs in with a password.
+    #[arg(long, value_name = "NAME", group = "revoked")]
+    pub user: Vec<String>,
+    /// Client certificate with this SHA-256 fingerprint.
+    #[arg(long, value_name = "SHA256", group = "revoked")]
+    pub certificate: Vec<String>,
+    /// When what is revoked would have ended: seconds since 1970, or from now as in 15m, 12h, 30d
+    /// [default: `exp` of a JWT, else revocation.retentionTime from now].
+    #[arg(long, value_name = "WHEN")]
+    pub expires: Option<String>,
 }
 
 #[derive(Debug, Args)]

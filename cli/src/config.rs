@@ -18,6 +18,7 @@ mod redis;
 mod references;
 mod remote;
 mod resolve;
+mod revocation;
 mod search;
 mod server;
 mod telemetry;
@@ -42,6 +43,7 @@ pub use issuers::{Issuer, KeySource};
 pub use keys::{Danger, Key, Kind, Status, all as keys};
 pub use redis::Redis;
 pub use remote::{MutualTls, Remote};
+pub use revocation::Revocation;
 pub use server::ServerHeaders;
 pub use telemetry::LogFormat;
 pub use tls::{IdentityFiles, KeyEntry, SHIPPED, SigningKeyFile, Store, Trust, VerifyingKey};
@@ -55,6 +57,8 @@ pub struct Config {
     pub issuers: Vec<Issuer>,
     /// `None`: opaque tokens are refused.
     pub introspection: Option<settings::Introspection>,
+    /// `None`: nothing can be revoked.
+    pub revocation: Option<Revocation>,
     pub api_keys: settings::ApiKeys,
     /// `None`: `/apikey` is not served.
     pub api_key_issuer: Option<ApiKeyIssuer>,
@@ -282,6 +286,7 @@ impl Config {
             credentials: self.credentials.clone(),
             issuers: self.issuers.iter().map(|issuer| issuer.settings.clone()).collect(),
             introspection: self.introspection.clone(),
+            revocable: self.revocation.is_some(),
             api_keys: self.api_keys.clone(),
             api_key_issuer: self.api_key_issuer.is_some(),
             access_log: self.access_log.clone(),

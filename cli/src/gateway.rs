@@ -225,6 +225,7 @@ impl Gateway {
             Arc::new(probe),
             resumed,
         );
+        services.settle().await;
         services.serve_decisions(paths)?;
         let observer = Observer::new(publisher.clone(), last_live.clone(), certificates.clone(), config);
         services.serve_admin(config, observer.clone()).await?;

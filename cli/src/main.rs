@@ -17,6 +17,7 @@ mod preflight;
 mod project;
 mod reference;
 mod report;
+mod revoke;
 mod stop;
 
 use std::ffi::OsString;
@@ -97,6 +98,10 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
             runtime()?.block_on(gateway::drain(&args, &config))
         }
         Command::HashPassword => password::hash(),
+        Command::Revoke(args) => {
+            let config = settings_of(args.target.as_deref(), &args.settings)?;
+            runtime()?.block_on(revoke::revoke(&args, &config))
+        }
         Command::Inspect(args) => inspect::inspect(&args),
         Command::ExplainCode(args) => explain_code::explain(&args),
         Command::Completions(args) => manual::completions(&args),

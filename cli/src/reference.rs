@@ -77,6 +77,7 @@ fn about(section: &str) -> &'static str {
         "adminConfig" => "The admin interface.",
         "envoyConfig" => "The Envoy that `run` starts.",
         "redis" => "A Redis that gateways share, for what says that it is kept there.",
+        "revocation" => "What was revoked, which [revocation.md](revocation.md) is about.",
         "remoteConfig" => "Envoys on other hosts, which [remote.md](remote.md) is about.",
         "gateway" => "The gateway's own process.",
         "telemetry" => "What is measured and traced.",

@@ -19,6 +19,8 @@ pub struct Settings {
     /// `None`: opaque tokens are refused.
     pub introspection: Option<Introspection>,
     pub api_keys: ApiKeys,
+    /// Credentials can be revoked.
+    pub revocable: bool,
     /// `/apikey` is served on the HTTPS listener.
     pub api_key_issuer: bool,
     pub access_log: Option<AccessLog>,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use crate::opaque::KeyHash;
+use crate::revocation::{RevocationName, Standing};
 use crate::{CredentialKind, Identity, Realm};
 
 /// Seconds since 1970, UTC.
@@ -26,6 +27,11 @@ pub trait Facts: Sync {
     /// The opaque API key with this hash, as it is now.
     fn opaque_key(&self, _: &KeyHash) -> OpaqueKey {
         OpaqueKey::Unknown
+    }
+
+    /// Of a credential with these names. Asked on every request, and only where rules say that credentials can be revoked.
+    fn standing(&self, _names: &[RevocationName]) -> Standing {
+        Standing::Unknown
     }
 }
 

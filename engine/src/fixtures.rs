@@ -132,6 +132,7 @@ pub(crate) fn book(policy: proto::Policy) -> proto::RuleBook {
         api_keys: Some(proto::ApiKeys { issuer: KEYS.into(), skew_seconds: 5, ..Default::default() }),
         fault_bodies: Vec::new(),
         introspection: None,
+        ..Default::default()
     }
 }
 

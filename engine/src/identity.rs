@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::facts::UnixTime;
 use crate::key::Key;
 use crate::reason::Reason;
+use crate::revocation::{RevocationName, Revoked};
 use crate::{CredentialKind, TokenError};
 
 /// What is known of a caller. Holds for the credential, not for a request: it may be enough for one operation and not for
@@ -21,6 +22,8 @@ pub struct Identity {
     pub(crate) subject: Option<Box<str>>,
     pub(crate) client: Option<Box<str>>,
     pub(crate) id: Option<Box<str>>,
+    /// What revokes it. Empty where nothing can be revoked.
+    pub(crate) names: Box<[RevocationName]>,
     pub(crate) key_type: KeyType,
     pub(crate) scopes: Box<[Box<str>]>,
     /// `None`: not limited.
@@ -111,6 +114,7 @@ impl Identity {
             subject: None,
             client: None,
             id: None,
+            names: Box::default(),
             key_type: KeyType::default(),
             scopes: Box::default(),
             allowed_apis: None,
@@ -134,6 +138,7 @@ impl Identity {
     pub fn opaque_key(terms: KeyTerms) -> Identity {
         let KeyTerms { id, owner, application, tier, key_type, apis, metadata, expires } = terms;
         Identity {
+            names: [Revoked::KeyId(&id).name()].into(),
             id: Some(id),
             subject: Some(owner),
             application: application.map(Box::new),
@@ -162,7 +167,7 @@ impl Identity {
 
     /// `jti` of an API key, or the id of an opaque one: names the key, and opens nothing.
     pub fn key_id(&self) -> Option<&str> {
-        self.id.as_deref()
+        self.id.as_deref().filter(|_| self.kind == CredentialKind::ApiKey)
     }
 
     pub fn key_type(&self) -> KeyType {
@@ -194,7 +199,11 @@ impl Identity {
         let application = self.application.as_ref().map_or(0, |application| application.weight());
         let metadata = self.metadata.iter().map(|(name, value)| name.len() + value.len() + 32);
         let tier = self.tier.as_ref().map_or(0, |tier| tier.len());
-        size_of::<Identity>() + application + tier + texts.chain(grants).chain(metadata).sum::<usize>()
+        size_of::<Identity>()
+            + size_of_val(&*self.names)
+            + application
+            + tier
+            + texts.chain(grants).chain(metadata).sum::<usize>()
     }
 
     /// The key that verified it is no longer its issuer's.

@@ -54,6 +54,10 @@ pub enum TokenError {
     Signature,
     #[error("the token has expired")]
     Expired,
+    #[error("the credential was revoked")]
+    Revoked,
+    #[error("what was revoked is not known at the moment")]
+    RevocationsUnknown,
     #[error("the token is not valid yet")]
     NotYetValid,
     #[error("the token is bound to a certificate that the client does not have")]

@@ -29,6 +29,7 @@ mod policy;
 mod query;
 mod realm;
 mod reason;
+pub mod revocation;
 mod rules;
 
 pub use answers::{Answers, Body};
@@ -43,4 +44,5 @@ pub use key::{Algorithm, Key, KeyError, KeySet};
 pub use policy::{ENVIRONMENT_HEADER, Policy, SANDBOX};
 pub use realm::{CredentialKind, Issuer, KeySource, Realm};
 pub use reason::Reason;
+pub use revocation::{RevocationName, Revoked, Standing};
 pub use rules::{Api, LoadError, Rule, RuleId, Rules};

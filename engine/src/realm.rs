@@ -52,6 +52,8 @@ pub struct Realm {
     api_keys: Option<Issuer>,
     /// `None`: opaque access tokens are refused.
     pub(crate) introspection: Option<Arc<Introspection>>,
+    /// Credentials can be revoked.
+    pub(crate) revocable: bool,
     /// Ready to take in a credential of each kind.
     hashes: [Sha256; CredentialKind::ALL.len()],
 }
@@ -74,11 +76,19 @@ impl Realm {
         }
         settings.update(book.api_keys.as_ref().map(prost::Message::encode_length_delimited_to_vec).unwrap_or_default());
         settings.update(book.introspection.as_ref().map(prost::Message::encode_to_vec).unwrap_or_default());
+        // What cannot be revoked is remembered without the names to revoke it by.
+        settings.update([u8::from(book.revocable)]);
         let settings = settings.finalize();
         // One full block, already compressed.
         let hash = |kind| Sha256::new().chain_update(settings).chain_update([kind as u8; 32]);
         let introspection = book.introspection.as_ref().map(|settings| Arc::new(Introspection::load(settings)));
-        Ok(Realm { access_tokens, api_keys, introspection, hashes: CredentialKind::ALL.map(hash) })
+        Ok(Realm {
+            access_tokens,
+            api_keys,
+            introspection,
+            revocable: book.revocable,
+            hashes: CredentialKind::ALL.map(hash),
+        })
     }
 
     /// The issuer that a token of this kind claims, before anything about it is verified.

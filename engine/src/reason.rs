@@ -18,6 +18,8 @@ pub enum Reason {
     /// Not ours, forged, malformed or not yet valid.
     InvalidCredentials,
     Expired,
+    /// Genuine, and taken back.
+    Revoked,
     /// An API key that is valid for other APIs.
     ApiForbidden,
     /// A production credential, and the operation has no production endpoint.
@@ -29,6 +31,8 @@ pub enum Reason {
     TooManyLogins,
     /// A lookup failed: nobody can tell whether the credential is valid.
     Unavailable,
+    /// Nobody can tell whether the credential was revoked: the feed of revocations is stale or full.
+    RevocationsUnknown,
     /// The route carries a rule that the service does not know.
     UnknownRule,
     /// A fault of the gateway itself.
@@ -38,19 +42,21 @@ pub enum Reason {
 // === impl Reason ===
 
 impl Reason {
-    pub const ALL: [Reason; 14] = [
+    pub const ALL: [Reason; 16] = [
         Reason::MissingCredentials,
         Reason::InvalidScheme,
         Reason::MalformedLogin,
         Reason::LoginFailed,
         Reason::InvalidCredentials,
         Reason::Expired,
+        Reason::Revoked,
         Reason::ApiForbidden,
         Reason::NoProductionEndpoint,
         Reason::NoSandboxEndpoint,
         Reason::InsufficientScope,
         Reason::TooManyLogins,
         Reason::Unavailable,
+        Reason::RevocationsUnknown,
         Reason::UnknownRule,
         Reason::Internal,
     ];
@@ -64,12 +70,14 @@ impl Reason {
             Reason::LoginFailed => "login_failed",
             Reason::InvalidCredentials => "invalid_credentials",
             Reason::Expired => "expired",
+            Reason::Revoked => "revoked",
             Reason::ApiForbidden => "api_forbidden",
             Reason::NoProductionEndpoint => "no_production_endpoint",
             Reason::NoSandboxEndpoint => "no_sandbox_endpoint",
             Reason::InsufficientScope => "insufficient_scope",
             Reason::TooManyLogins => "too_many_logins",
             Reason::Unavailable => "unavailable",
+            Reason::RevocationsUnknown => "revocations_unknown",
             Reason::UnknownRule => "unknown_rule",
             Reason::Internal => "internal",
         }
@@ -82,14 +90,14 @@ impl Reason {
             Reason::InvalidScheme => Fault::InvalidScheme,
             Reason::MalformedLogin => Fault::MalformedLogin,
             Reason::LoginFailed => Fault::LoginFailed,
-            Reason::InvalidCredentials => Fault::InvalidCredentials,
+            Reason::InvalidCredentials | Reason::Revoked => Fault::InvalidCredentials,
             Reason::Expired => Fault::TokenExpired,
             Reason::ApiForbidden => Fault::ApiForbidden,
             Reason::NoProductionEndpoint => Fault::NoProductionEndpoint,
             Reason::NoSandboxEndpoint => Fault::NoSandboxEndpoint,
             Reason::InsufficientScope => Fault::InsufficientScope,
             Reason::TooManyLogins => Fault::TooManyLogins,
-            Reason::Unavailable => Fault::CannotVerify,
+            Reason::Unavailable | Reason::RevocationsUnknown => Fault::CannotVerify,
             Reason::UnknownRule | Reason::Internal => Fault::Internal,
         }
     }

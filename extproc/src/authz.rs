@@ -19,6 +19,7 @@ use tracing::{Instrument as _, Span, field};
 
 use crate::clock::now;
 use crate::fact_cache::FactCache;
+use crate::known::Known;
 use crate::lookups::Lookups;
 use crate::metrics::{LookupOutcome, Metrics, Outcome};
 use crate::rule_store::{Armed, RuleStore};
@@ -33,7 +34,7 @@ pub const RULE_KEY: &str = "rule";
 /// Everything that decisions are made from.
 pub struct Decider {
     pub rules: Arc<RuleStore>,
-    pub facts: FactCache,
+    pub facts: Known,
     pub lookups: Lookups,
     pub metrics: Arc<Metrics>,
     /// For all lookups of one decision together.
@@ -58,6 +59,7 @@ impl Decider {
     ) -> Decider {
         metrics.show(&facts, &rules);
         let (description, unknown_rules) = (Description::default(), Seldom::default());
+        let facts = Known::new(facts);
         Decider { rules, facts, lookups, metrics, deadline, description, traced: false, unknown_rules }
     }
 

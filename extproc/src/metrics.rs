@@ -17,6 +17,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::{Metric, Registry};
 
 use crate::fact_cache::FactCache;
+use crate::revocations::{Revocations, Shown};
 use crate::rule_store::RuleStore;
 use crate::traces::SpanCounts;
 use families::{Family, Kind};
@@ -152,6 +153,11 @@ impl Metrics {
         registry.register_collector(Box::new(Sizes { facts: facts.clone(), rules: Arc::clone(rules) }));
     }
 
+    /// Shows how much was revoked, and how far that is known.
+    pub(crate) fn show_revocations(&self, revocations: &Arc<Revocations>) {
+        self.lock().register_collector(Box::new(Shown(Arc::clone(revocations))));
+    }
+
     /// Shows what became of spans.
     pub fn show_spans(&self, counts: &SpanCounts) {
         self.lock().register_collector(Box::new(counts.clone()));
@@ -272,7 +278,7 @@ impl Reading {
         Reading { family, samples: vec![(Vec::new(), value)] }
     }
 
-    fn encode(&self, encoder: &mut DescriptorEncoder) -> Result<(), std::fmt::Error> {
+    pub(crate) fn encode(&self, encoder: &mut DescriptorEncoder) -> Result<(), std::fmt::Error> {
         let Reading { family, samples } = self;
         let mut metric = family.describe(encoder)?;
         for (values, value) in samples {

@@ -26,7 +26,7 @@ use arc_swap::ArcSwap;
 /// How long Redis is asked to wait for news; then an empty answer shows that the connection is sound.
 const BLOCK: Duration = Duration::from_secs(1);
 /// Entries of one answer.
-const BATCH: usize = 1000;
+pub(crate) const BATCH: usize = 1000;
 
 /// Where it is, and who we are there.
 #[derive(Clone, PartialEq, Eq)]

@@ -14,7 +14,7 @@ use super::users::{Secret, User, is_weak_hash, is_well_known};
 use super::values::Values;
 use super::{
     ApiKeyIssuer, Config, Envoy, Gateway, GrantedApi, Listeners, TokenCache, backends, ciphers, issuers, redis, remote,
-    server, telemetry, tls,
+    revocation, server, telemetry, tls,
 };
 
 /// Seconds, as [`settings::Issuer`] counts, of clock skew in the old single `[jwtTokenConfig]`.
@@ -65,6 +65,7 @@ pub fn resolve(
         credentials: credentials?,
         issuers,
         introspection: None,
+        revocation: revocation::read(values, problems),
         api_keys,
         api_key_issuer,
         api_key_file: tls::signing_key(values, problems),

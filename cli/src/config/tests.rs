@@ -48,6 +48,7 @@ fn the_defaults() {
             },
             issuers: Vec::new(),
             introspection: None,
+            revocation: None,
             api_keys: settings::ApiKeys {
                 issuer: issuer.clone(),
                 skew_seconds: 5,

@@ -18,7 +18,9 @@ use microgw_extproc::authz::{AuthzServer, Decider, Description};
 use microgw_extproc::fact_cache::FactCache;
 use microgw_extproc::login::Login;
 use microgw_extproc::metrics::Metrics;
+use microgw_extproc::redis::Redis;
 use microgw_extproc::remote::RemoteListener;
+use microgw_extproc::revocations::{RevocationSettings, Revocations};
 use microgw_extproc::rule_store::RuleStore;
 use microgw_extproc::signing::SigningKey;
 use microgw_extproc::socket::PrivateListener;
@@ -35,6 +37,9 @@ const FAILED_LOGINS: NonZeroU32 = NonZeroU32::new(5).unwrap();
 /// Rules of a generation are kept for this long after Envoys have moved on.
 const BRIDGE: Duration = Duration::from_secs(60);
 
+/// What is revoked is usually known by then.
+const SETTLING: Duration = Duration::from_secs(1);
+
 pub struct Services {
     rules: Arc<RuleStore>,
     metrics: Arc<Metrics>,
@@ -44,6 +49,7 @@ pub struct Services {
     /// Signs API keys.
     key: Arc<SigningKey>,
     proxy: Option<ServicesProxy>,
+    redis: Option<Arc<Redis>>,
     authz: Option<AuthzServer>,
     issuer: Router,
 }
@@ -73,6 +79,9 @@ impl Services {
             Some(_) | None => Description::Outcome,
         };
         decider.traced = config.tracing.is_some();
+        let redis = certificates.redis(config)?;
+        decider.facts.revocations =
+            config.revocation.as_ref().map(|revocation| revocations(revocation, redis.as_ref(), &metrics));
         let issuer = config.api_key_issuer.as_ref().map(|issuer| {
             Arc::new(ApiKeyIssuer {
                 issuer: issuer.issuer.clone(),
@@ -86,7 +95,26 @@ impl Services {
         let issuer = apikey::router(issuer, rules.clone());
         spawn(axum::serve(private(&paths.issuer)?, issuer.clone()).into_future(), "API-key issuer");
         let proxy = config.services_proxy.clone();
-        Ok(Services { rules, metrics, login, admin: None, decider: Arc::new(decider), key, proxy, authz: None, issuer })
+        Ok(Services {
+            rules,
+            metrics,
+            login,
+            admin: None,
+            decider: Arc::new(decider),
+            key,
+            proxy,
+            redis,
+            authz: None,
+            issuer,
+        })
+    }
+
+    /// Waits until it is known what was revoked, but not for long: who is down shall not keep others from starting. Until
+    /// then nobody with a credential that can be revoked is let in.
+    pub async fn settle(&self) {
+        if let Some(revocations) = &self.decider.facts.revocations {
+            revocations.settle(SETTLING).await;
+        }
     }
 
     /// Answers Envoy. An Envoy that outlived the last gateway asks at once: what it may ask about must be armed.
@@ -110,6 +138,11 @@ impl Services {
         if let Err(error) = self.decider.lookups.keys.reach_over(&lookups::transport(self.proxy.as_ref(), certificates))
         {
             tracing::error!(%error, "what is trusted stays as it was");
+        }
+        if let Some(redis) = &self.redis
+            && let Err(error) = certificates.trust_for(redis)
+        {
+            tracing::error!("Redis is trusted as before: {error:#}");
         }
     }
 
@@ -161,6 +194,24 @@ impl Services {
     pub fn admin_address(&self) -> Option<SocketAddr> {
         self.admin
     }
+}
+
+/// What was revoked, from now on.
+fn revocations(revocation: &config::Revocation, redis: Option<&Arc<Redis>>, metrics: &Metrics) -> Arc<Revocations> {
+    let settings = RevocationSettings {
+        most: revocation.most,
+        keep: revocation.retention,
+        allow_stale: revocation.allow_stale,
+        file: revocation.file.clone(),
+        stream: revocation.redis,
+    };
+    let revocations = Revocations::new(settings, metrics);
+    revocations.follow_file();
+    if let Some(redis) = redis.filter(|_| revocation.redis) {
+        revocations.follow_stream(redis.clone());
+    }
+    revocations.sweep();
+    revocations
 }
 
 /// Threads that decide.

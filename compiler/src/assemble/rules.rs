@@ -47,6 +47,7 @@ impl<'a> Rules<'a> {
                 skew_seconds: introspection.skew_seconds,
                 failed_jwts: introspection.failed_jwts,
             }),
+            revocable: settings.revocable,
             fault_bodies: answers.own(),
             ..Default::default()
         };

@@ -87,6 +87,7 @@ fn settings() -> Settings {
             skew_seconds: 5,
         }],
         introspection: None,
+        revocable: false,
         api_keys: ApiKeys {
             issuer: "https://localhost:9095/apikey".to_owned(),
             skew_seconds: 5,

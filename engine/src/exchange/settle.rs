@@ -12,6 +12,7 @@ use crate::key::KeySet;
 use crate::opaque::{self, KeyHash};
 use crate::realm::{CredentialKind, KeySource};
 use crate::reason::Reason;
+use crate::revocation::{self, Revoked, Standing};
 
 /// A credential that waits for an answer.
 pub(super) struct Pending {
@@ -69,6 +70,7 @@ impl<'a> Exchange<'a> {
         };
         let slot = match progress {
             Progress::Genuine(identity) => {
+                let identity = self.named(credential, identity);
                 if kind != CredentialKind::User || self.facts.secret().is_some() {
                     self.facts.put(digest, Arc::clone(&identity));
                 }
@@ -132,6 +134,13 @@ impl<'a> Exchange<'a> {
             {
                 invalid(TokenError::Claim("allowedAPIs"))
             }
+            // Its id is among its names; the host that knows it by its hash does not keep another of that.
+            OpaqueKey::Known(_) if self.rule.realm.revocable && self.is_revoked(Revoked::Token(hash.0)) => {
+                Slot::Refused(Failure {
+                    reason: Reason::Revoked,
+                    ..Failure::invalid(CredentialKind::ApiKey, TokenError::Revoked)
+                })
+            }
             OpaqueKey::Known(identity) => Slot::Verified(identity),
             OpaqueKey::Unknown => invalid(TokenError::OpaqueKey),
             OpaqueKey::Unavailable => Slot::Refused(Failure {
@@ -140,6 +149,10 @@ impl<'a> Exchange<'a> {
                 challenge: Challenge::Plain,
             }),
         }
+    }
+
+    fn is_revoked(&self, what: Revoked<'_>) -> bool {
+        self.facts.standing(&[what.name()]) == Standing::Revoked
     }
 
     /// What is asked about a credential that nothing is known of. What can be refused without asking is refused here.
@@ -204,10 +217,42 @@ impl<'a> Exchange<'a> {
         }
     }
 
+    /// What is kept of a genuine credential: the names to revoke it by, in place of the id of a token, and neither where
+    /// nothing can be revoked.
+    fn named(&self, credential: usize, identity: Arc<Identity>) -> Arc<Identity> {
+        let revocable = self.rule.realm.revocable;
+        let id_of_token = identity.kind == CredentialKind::AccessToken && identity.id.is_some();
+        if !revocable && !id_of_token {
+            return identity;
+        }
+        let Some(Slot::Presented(presented)) = self.slots.get(credential) else { return identity };
+        let mut identity = Arc::unwrap_or_clone(identity);
+        if revocable {
+            identity.names = revocation::names(&identity, presented);
+        }
+        if id_of_token {
+            identity.id = None;
+        }
+        Arc::new(identity)
+    }
+
     /// What is checked on every request, however well the credential is known.
     fn check(&self, kind: CredentialKind, identity: &Identity) -> Result<(), Failure> {
         identity.check_time(self.now).map_err(|(reason, error)| Failure { reason, ..Failure::invalid(kind, error) })?;
         self.confirm(&identity.confirmation).map_err(|error| Failure::invalid(kind, error))?;
+        if self.rule.realm.revocable {
+            match self.facts.standing(&identity.names) {
+                Standing::Good if !identity.names.is_empty() => {}
+                Standing::Revoked => {
+                    return Err(Failure { reason: Reason::Revoked, ..Failure::invalid(kind, TokenError::Revoked) });
+                }
+                // Nor can anybody tell of what has no name.
+                Standing::Unknown | Standing::Good => {
+                    let error = TokenError::RevocationsUnknown;
+                    return Err(Failure { reason: Reason::RevocationsUnknown, ..Failure::invalid(kind, error) });
+                }
+            }
+        }
         let api = &self.rule.api;
         if !identity.allows(&api.name, &api.version) {
             return Err(Failure {

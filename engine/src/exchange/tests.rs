@@ -2,6 +2,7 @@ mod bound;
 mod keys;
 mod opaque;
 mod properties;
+mod revoked;
 mod users;
 
 use serde_json::{Value, json};

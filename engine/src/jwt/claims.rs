@@ -34,7 +34,7 @@ pub(super) fn read(claims: &Object, kind: CredentialKind, issuer: &Issuer) -> Re
         expires: expires.map(|expires| UnixTime(expires.0.saturating_add(issuer.skew_seconds))),
         subject: text(claims, "sub")?.map(Box::from),
         client: client(claims, &audiences),
-        id: id(claims, kind),
+        id: id(claims),
         key_type: key_type(claims)?,
         scopes,
         allowed_apis,
@@ -94,9 +94,9 @@ fn client(claims: &Object, audiences: &[&str]) -> Option<Box<str>> {
     named.or_else(audience).map(Box::from)
 }
 
-/// Access tokens come and go by the thousand: theirs is not kept.
-fn id(claims: &Object, kind: CredentialKind) -> Option<Box<str>> {
-    if kind == CredentialKind::ApiKey { claims.get("jti")?.as_str().map(Box::from) } else { None }
+/// Of an access token it is kept no longer than it takes to name it (`Exchange::named`).
+pub(crate) fn id(claims: &Object) -> Option<Box<str>> {
+    claims.get("jti")?.as_str().map(Box::from)
 }
 
 pub(crate) fn key_type(claims: &Object) -> Result<KeyType, TokenError> {

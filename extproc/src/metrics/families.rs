@@ -64,6 +64,20 @@ pub static CACHE_ENTRIES: Family =
 pub static CACHE_BYTES: Family = family("microgw_fact_cache_bytes", Gauge, &[], "Memory that they are reckoned at");
 pub static KEY_FETCHES: Family =
     family("microgw_key_fetches", Counter, &["issuer", "outcome"], "Fetches of issuers' keys: ok or error");
+pub static REVOCATION_LAG: Family = family(
+    "microgw_revocation_lag_seconds",
+    Gauge,
+    &["feed"],
+    "How old what is known of revocations is, by feed: `file` or `redis`; from 5 on it is stale",
+);
+pub static REVOCATIONS: Family =
+    family("microgw_revocations", Gauge, &[], "Revocations that are remembered, until what they are about has ended");
+pub static REVOCATIONS_FULL: Family = family(
+    "microgw_revocations_full",
+    Gauge,
+    &["feed"],
+    "1 while a feed has more revocations than are remembered: credentials that can be revoked are then refused",
+);
 pub static LOGINS: Family = family(
     "microgw_logins",
     Counter,
@@ -136,6 +150,9 @@ pub static ALL: &[&Family] = &[
     &CACHE_ENTRIES,
     &CACHE_BYTES,
     &KEY_FETCHES,
+    &REVOCATION_LAG,
+    &REVOCATIONS,
+    &REVOCATIONS_FULL,
     &LOGINS,
     &ISSUED_KEYS,
     &PANICS,

@@ -156,6 +156,7 @@ pub fn book(generation: &str) -> proto::RuleBook {
         api_keys: Some(proto::ApiKeys { issuer: US.into(), ..Default::default() }),
         fault_bodies: Vec::new(),
         introspection: None,
+        ..Default::default()
     }
 }
 

@@ -16,6 +16,7 @@ mod refused_by_envoy;
 mod remote;
 mod requests;
 mod resilience;
+mod revocation;
 mod routing;
 mod secrets;
 mod telemetry;

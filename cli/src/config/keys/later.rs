@@ -11,6 +11,7 @@ const WHEN_TRUE: Danger = When(|value| value.eq_ignore_ascii_case("true"));
 const TRACES: &str = "spans are sent by OTLP, which Jaeger takes too: name the collector in `telemetry.otlpEndpoint` (Jaeger's is `http://HOST:4317`)";
 const WIRE_LOG: &str =
     "`envoyConfig.logLevel = \"debug\"` shows requests with their headers, credentials included: for debugging only";
+const REVOCATION: &str = "there is no JMS, and nothing is fetched once at the start: `[revocation]` takes a file (API Manager's `/revokedjwt` list as it is) or Redis";
 const OPAQUE: &str = "opaque tokens are refused; name the issuers of JWTs in `[[jwtTokenConfig]]`";
 
 #[rustfmt::skip]
@@ -46,9 +47,9 @@ pub const KEYS: &[Key] = &[
     Key::later("jwtTokenConfig[].claims[].remoteClaim", Text, "", "Claim to rename."),
     Key::later("jwtTokenConfig[].claims[].localClaim", Text, "", "New name of the claim."),
 
-    Key::later("tokenRevocationConfig.realtime.enableRealtimeMessageRetrieval", Bool, "false", "Revocations by message.").danger(WHEN_TRUE),
+    Key::later("tokenRevocationConfig.realtime.enableRealtimeMessageRetrieval", Bool, "false", "Revocations by message.").danger(WHEN_TRUE).instead(REVOCATION),
     Key::later("tokenRevocationConfig.realtime.{jmsConnectionTopic,jmsConnectioninitialContextFactory,jmsConnectionProviderUrl,jmsConnectionUsername,jmsConnectionPassword}", Secret, "", "Where the messages come from."),
-    Key::later("tokenRevocationConfig.persistent.enablePersistentStorageRetrieval", Bool, "false", "Revocations from a store.").danger(WHEN_TRUE),
+    Key::later("tokenRevocationConfig.persistent.enablePersistentStorageRetrieval", Bool, "false", "Revocations from a store.").danger(WHEN_TRUE).instead(REVOCATION),
     Key::later("tokenRevocationConfig.persistent.{type,useDefault,endpointURL,hostname,username,password}", Secret, "", "Where the store is."),
     Key::later("caching.tokenCacheEvictionFactor", Number, "0.25", "Share that is evicted when the cache is full."),
 

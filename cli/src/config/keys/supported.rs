@@ -52,6 +52,12 @@ pub const KEYS: &[Key] = &[
     Key::new("apikey.issuer.api[].name", Text, "", "API that keys are made for; none listed: all."),
     Key::new("apikey.issuer.api[].versions", CommaList, "*", "Its versions; `*`: all."),
 
+    Key::new("revocation.file", Path, "", "Revocations, one JSON object in each line. The file is looked at four times a second."),
+    Key::new("revocation.redis", Bool, "false", "Revocations from the Redis of `[redis]`, and `micro-gw revoke` writes them there."),
+    Key::new("revocation.onStale", OneOf(&["deny", "allow"]), "deny", "While a feed has not been heard for 5 seconds: refuse (503) what could have been revoked since, or let it in."),
+    Key::new("revocation.maxEntries", Integer(1, 100_000_000), "1000000", "Revocations that are remembered. While there are more, all that can be revoked is refused (503)."),
+    Key::new("revocation.retentionTime", Integer(-1, 3_155_760_000), "2678400", "Seconds that a revocation without an end counts; -1: for good. At least as long as what is revoked lives."),
+
     Key::new("b7a.users.*.password", Secret, "", "SHA-1 in lower-case hex, `@sha256:{hex}`, `@sha512:{hex}`, or argon2 in PHC form."),
     Key::new("b7a.users.*.scopes", CommaList, "", "What the user may do."),
     Key::new("b7a.config.file", Path, "", "The file of settings, from the environment or the command line; `--config` comes before it."),
