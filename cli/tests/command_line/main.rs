@@ -293,7 +293,13 @@ fn what_does_not_build_starts_no_envoy() {
     let script = format!("#!/bin/sh\n[ \"$1\" = --version ] && echo '{version}' || touch '{}'\n", started.display());
     fs::write(&envoy, script).unwrap();
     fs::set_permissions(&envoy, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    fs::write(place.at("petstore/api_definitions/swagger.json"), "{}").unwrap();
+    // It takes as long to read as an Envoy takes to start, and only then is something wrong.
+    let paths: Vec<String> = (0..3000).map(|number| format!("\"/{number}\": {{\"get\": {{}}}}")).collect();
+    let definition = format!(
+        "{{\"openapi\": \"3.0.3\", \"info\": {{\"title\": \"T\", \"version\": \"1\"}}, \"paths\": {{{}}}}}",
+        paths.join(", ")
+    );
+    fs::write(place.at("petstore/api_definitions/swagger.json"), definition).unwrap();
     let anywhere = ["--listenerConfig.httpPort=0", "--listenerConfig.httpsPort=0", "--adminConfig.address=127.0.0.1:0"];
     let stderr = place.refuses(&[&["run", "petstore", "--envoy", envoy.to_str().unwrap()], &anywhere[..]].concat());
     assert!(stderr.contains("error[MGW-"), "{stderr}");
