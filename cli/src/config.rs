@@ -12,6 +12,7 @@ mod backends;
 mod ciphers;
 mod diagnostic;
 mod issuers;
+mod key_manager;
 mod keys;
 mod layers;
 mod redis;
@@ -40,6 +41,7 @@ use diagnostic::{Code, Origin};
 pub use backends::ServicesProxy;
 pub use diagnostic::ConfigDiagnostic;
 pub use issuers::{Issuer, KeySource};
+pub use key_manager::Introspection;
 pub use keys::{Danger, Key, Kind, Status, all as keys};
 pub use redis::Redis;
 pub use remote::{MutualTls, Remote};
@@ -56,7 +58,7 @@ pub struct Config {
     pub credentials: settings::Credentials,
     pub issuers: Vec<Issuer>,
     /// `None`: opaque tokens are refused.
-    pub introspection: Option<settings::Introspection>,
+    pub introspection: Option<Introspection>,
     /// `None`: nothing can be revoked.
     pub revocation: Option<Revocation>,
     pub api_keys: settings::ApiKeys,
@@ -285,8 +287,8 @@ impl Config {
             },
             credentials: self.credentials.clone(),
             issuers: self.issuers.iter().map(|issuer| issuer.settings.clone()).collect(),
-            introspection: self.introspection.clone(),
             revocable: self.revocation.is_some(),
+            introspection: self.introspection.as_ref().map(|introspection| introspection.settings.clone()),
             api_keys: self.api_keys.clone(),
             api_key_issuer: self.api_key_issuer.is_some(),
             access_log: self.access_log.clone(),

@@ -130,6 +130,8 @@ pub struct Introspection {
     pub skew_seconds: u32,
     /// It is also asked about JWTs that no issuer vouches for.
     pub failed_jwts: bool,
+    /// How long an answer holds, the token's end apart.
+    pub remember_milliseconds: u32,
 }
 
 /// How self-contained API keys are verified.

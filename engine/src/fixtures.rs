@@ -161,7 +161,7 @@ pub(crate) fn basic(scopes: &[&str]) -> proto::requirement::Kind {
 
 /// Whatever an authorization server says.
 pub(crate) fn introspection() -> proto::Introspection {
-    proto::Introspection { skew_seconds: 5, ..Default::default() }
+    proto::Introspection { skew_seconds: 5, remember_milliseconds: 60_000, ..Default::default() }
 }
 
 pub(crate) fn header_key(name: &str) -> proto::requirement::Kind {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::facts::UnixTime;
 use crate::key::Key;
@@ -35,6 +36,8 @@ pub struct Identity {
     pub(crate) metadata: Metadata,
     /// What else must be proved on each request.
     pub(crate) confirmation: Confirmation,
+    /// How long it may be remembered at most: others may withdraw it without a word. `None`: as long as any.
+    pub(crate) remembered: Option<Duration>,
 }
 
 /// Names and values.
@@ -122,6 +125,7 @@ impl Identity {
             tier: None,
             metadata: Box::default(),
             confirmation: Confirmation::default(),
+            remembered: None,
         }
     }
 
@@ -165,7 +169,7 @@ impl Identity {
         self.client.as_deref()
     }
 
-    /// `jti` of an API key, or the id of an opaque one: names the key, and opens nothing.
+    /// `jti`, where it is kept, or the id of an opaque key: names the credential, and opens nothing.
     pub fn key_id(&self) -> Option<&str> {
         self.id.as_deref().filter(|_| self.kind == CredentialKind::ApiKey)
     }
@@ -186,6 +190,11 @@ impl Identity {
     /// What its owner keeps with an opaque key.
     pub fn metadata(&self) -> &[(Box<str>, Box<str>)] {
         &self.metadata
+    }
+
+    /// How long a cache may keep it at most, its end apart. `None`: as long as any.
+    pub fn remembered(&self) -> Option<Duration> {
+        self.remembered
     }
 
     /// Bytes that a cache should count for this entry.

@@ -1,5 +1,7 @@
 //! What an authorization server says about an opaque token, RFC 7662 section 2.2.
 
+use std::time::Duration;
+
 use microgw_proto::rules::v1 as proto;
 
 use crate::json::{self, Json};
@@ -14,6 +16,8 @@ pub struct Introspection {
     /// Any one must be in `aud`; empty: not checked.
     audiences: Box<[Box<str>]>,
     skew_seconds: u64,
+    /// How long an answer holds.
+    remembered: Duration,
     /// JWTs that no issuer vouches for are asked about, too.
     pub(crate) failed_jwts: bool,
 }
@@ -26,6 +30,7 @@ impl Introspection {
             issuer: settings.issuer.as_str().into(),
             audiences: settings.audiences.iter().map(|audience| audience.as_str().into()).collect(),
             skew_seconds: settings.skew_seconds.into(),
+            remembered: Duration::from_millis(settings.remember_milliseconds.into()),
             failed_jwts: settings.failed_jwts,
         }
     }
@@ -37,6 +42,9 @@ impl Introspection {
             Some(Json::Bool(true)) => {}
             Some(Json::Bool(false)) => return Err(TokenError::Inactive),
             _ => return Err(TokenError::Claim("active")),
+        }
+        if ["token_type", "token_use", "typ"].iter().any(|name| names_another_kind(answer.get(*name))) {
+            return Err(TokenError::Type);
         }
         let issuer = claims::text(&answer, "iss")?;
         if !self.issuer.is_empty() && issuer.is_some_and(|issuer| *issuer != *self.issuer) {
@@ -60,7 +68,15 @@ impl Introspection {
             key_type: claims::key_type(&answer)?,
             scopes: claims::scopes(&answer)?,
             confirmation: claims::confirmation(&answer)?,
+            id: claims::text(&answer, "jti")?.map(Box::from),
+            remembered: Some(self.remembered),
             ..Identity::new(CredentialKind::AccessToken)
         })
     }
+}
+
+/// Servers answer for refresh tokens and ID tokens, too, and some say which it is: neither opens an API.
+fn names_another_kind(kind: Option<&Json>) -> bool {
+    let others = ["refresh", "refresh_token", "id", "id_token"];
+    kind.and_then(Json::as_str).is_some_and(|kind| others.iter().any(|other| kind.eq_ignore_ascii_case(other)))
 }

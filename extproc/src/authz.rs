@@ -236,8 +236,9 @@ mod tests {
     use envoy_types::pb::envoy::service::auth::v3::check_response::HttpResponse;
 
     use super::*;
-    use crate::keys::{KeyStore, KeyTiming, Transport};
+    use crate::keys::{KeyStore, KeyTiming};
     use crate::metrics::Exposition;
+    use crate::transport::Transport;
 
     #[tokio::test]
     async fn a_panic_is_answered() {

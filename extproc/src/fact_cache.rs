@@ -17,7 +17,7 @@ const TYPICAL_WEIGHT: usize = 512;
 #[derive(Clone)]
 pub struct FactCache {
     cache: Arc<Cache<CredentialDigest, Entry, ByWeight>>,
-    /// How long a token is remembered, its own end apart.
+    /// How long a token is remembered, its own end and its own bound apart.
     lifetime: Duration,
     pub(crate) hits: Counter,
     pub(crate) misses: Counter,
@@ -58,17 +58,24 @@ impl FactCache {
     pub fn is_empty(&self) -> bool {
         self.cache.is_empty()
     }
+
+    /// Without being counted.
+    pub(crate) fn peek(&self, digest: &CredentialDigest) -> Option<Arc<Identity>> {
+        let entry = self.cache.get(digest).filter(|entry| Instant::now() < entry.until)?;
+        Some(entry.facts)
+    }
 }
 
 impl Facts for FactCache {
     fn get(&self, digest: &CredentialDigest) -> Option<Arc<Identity>> {
-        let known = self.cache.get(digest).filter(|entry| Instant::now() < entry.until);
+        let known = self.peek(digest);
         let counter = if known.is_some() { &self.hits } else { &self.misses };
         counter.inc();
-        known.map(|entry| entry.facts)
+        known
     }
 
     fn put(&self, digest: CredentialDigest, facts: Arc<Identity>) {
-        self.cache.insert(digest, Entry { facts, until: Instant::now() + self.lifetime });
+        let lifetime = facts.remembered().map_or(self.lifetime, |bound| bound.min(self.lifetime));
+        self.cache.insert(digest, Entry { facts, until: Instant::now() + lifetime });
     }
 }

@@ -4,7 +4,6 @@
 //! published last, or wait for it.
 
 mod fetch;
-mod transport;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -19,10 +18,9 @@ use tokio::time::{Instant, sleep_until};
 use tracing::Instrument as _;
 
 use crate::metrics::Metrics;
+use crate::transport::{ClientError, Clients, Redirects, Transport};
 pub use fetch::FetchError;
 use fetch::Fetcher;
-use transport::Clients;
-pub use transport::{ForwardProxy, Transport};
 
 /// Between attempts while an issuer's keys were never seen.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
@@ -101,7 +99,7 @@ impl KeyStore {
         transport: &Transport,
         metrics: &Arc<Metrics>,
     ) -> Result<KeyStore, FetchError> {
-        let clients = Clients::new(transport, timing.timeout)?;
+        let clients = Clients::new(transport, Redirects::Followed, timing.timeout)?;
         let (mut sources, mut tasks) = (HashMap::new(), JoinSet::new());
         for issuer in issuers {
             let wanted = Arc::new(Notify::new());
@@ -134,8 +132,8 @@ impl KeyStore {
     }
 
     /// Fetches over `transport` from now on.
-    pub fn reach_over(&self, transport: &Transport) -> Result<(), FetchError> {
-        self.clients.replace(transport, self.timing.timeout)
+    pub fn reach_over(&self, transport: &Transport) -> Result<(), ClientError> {
+        self.clients.replace(transport)
     }
 
     /// Other keys for a source whose keys are known and not fetched. Those that it no longer has are withdrawn, and with

@@ -17,6 +17,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::{Metric, Registry};
 
 use crate::fact_cache::FactCache;
+use crate::introspection::{Circuit, Watch};
 use crate::revocations::{Revocations, Shown};
 use crate::rule_store::RuleStore;
 use crate::traces::SpanCounts;
@@ -38,6 +39,7 @@ pub struct Metrics {
     lookup: By<1, Histogram>,
     logins: By<1, Counter>,
     key_fetches: By<2, Counter>,
+    introspections: By<1, Counter>,
     issued_keys: Counter,
     panics: Counter,
     publishes: By<1, Counter>,
@@ -51,6 +53,22 @@ pub enum LoginOutcome {
     Refused,
     /// Too many failures before; the password was not looked at.
     Slowed,
+}
+
+/// What became of a question about an opaque token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum IntrospectionOutcome {
+    Active,
+    /// The server says so, or the token is not for us.
+    Inactive,
+    /// No answer, or none that can be used.
+    Failed,
+    /// Somebody else's question was under way.
+    Shared,
+    /// Not asked: the answer was known by then.
+    Remembered,
+    OverBudget,
+    CircuitOpen,
 }
 
 /// How a lookup ended.
@@ -115,6 +133,7 @@ impl Default for Metrics {
             lookup: By::new_with_constructor(|| Histogram::new(&histogram::DECISION)),
             logins: By::new_with_constructor(counter),
             key_fetches: By::new_with_constructor(counter),
+            introspections: By::new_with_constructor(counter),
             issued_keys: Counter::default(),
             panics: Counter::default(),
             publishes: By::new_with_constructor(counter),
@@ -126,6 +145,7 @@ impl Default for Metrics {
         register(&mut registry, &families::LOOKUPS, metrics.lookups.clone());
         register(&mut registry, &families::LOOKUP_DURATION, metrics.lookup.clone());
         register(&mut registry, &families::KEY_FETCHES, metrics.key_fetches.clone());
+        register(&mut registry, &families::INTROSPECTIONS, metrics.introspections.clone());
         register(&mut registry, &families::LOGINS, metrics.logins.clone());
         register(&mut registry, &families::ISSUED_KEYS, metrics.issued_keys.clone());
         register(&mut registry, &families::PANICS, metrics.panics.clone());
@@ -196,6 +216,24 @@ impl Metrics {
     pub(crate) fn key_fetch(&self, issuer: &str, succeeded: bool) {
         let outcome = if succeeded { "ok" } else { "error" };
         self.key_fetches.get_or_create(&[("issuer", issuer.to_owned()), ("outcome", outcome.to_owned())]).inc();
+    }
+
+    pub(crate) fn introspected(&self, outcome: IntrospectionOutcome) {
+        let outcome = match outcome {
+            IntrospectionOutcome::Active => "active",
+            IntrospectionOutcome::Inactive => "inactive",
+            IntrospectionOutcome::Failed => "failed",
+            IntrospectionOutcome::Shared => "shared",
+            IntrospectionOutcome::Remembered => "remembered",
+            IntrospectionOutcome::OverBudget => "over_budget",
+            IntrospectionOutcome::CircuitOpen => "circuit_open",
+        };
+        self.introspections.get_or_create(&[("outcome", outcome.to_owned())]).inc();
+    }
+
+    /// Shows how things stand with the authorization server, too.
+    pub(crate) fn show_introspection(&self, watch: Watch) {
+        self.lock().register_collector(Box::new(watch));
     }
 
     pub(crate) fn issued_key(&self) {
@@ -318,6 +356,22 @@ impl Collector for SpanCounts {
         let counts = [("exported", &self.exported), ("dropped", &self.dropped), ("failed", &self.failed)];
         let samples = counts.map(|(outcome, count)| (vec![outcome.to_owned()], Value::Integer(count.get())));
         Reading { family: &families::SPANS, samples: samples.into() }.encode(&mut encoder)
+    }
+}
+
+impl Collector for Watch {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), std::fmt::Error> {
+        let Some((circuit, refused)) = self.look() else { return Ok(()) };
+        let circuit = match circuit {
+            Circuit::Closed => 0,
+            Circuit::HalfOpen => 1,
+            Circuit::Open => 2,
+        };
+        let readings =
+            [(&families::INTROSPECTION_CIRCUIT, circuit), (&families::INTROSPECTION_REFUSED, refused as u64)];
+        readings
+            .into_iter()
+            .try_for_each(|(family, value)| Reading::of(family, Value::Integer(value)).encode(&mut encoder))
     }
 }
 

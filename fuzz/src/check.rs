@@ -12,10 +12,11 @@ use envoy_types::pb::envoy::service::auth::v3::{AttributeContext, CheckRequest, 
 use microgw_engine::{KeySet, KeySource};
 use microgw_extproc::authz::{Decider, RULE_KEY};
 use microgw_extproc::fact_cache::FactCache;
-use microgw_extproc::keys::{IssuerKeys, KeyStore, KeyTiming, Transport};
+use microgw_extproc::keys::{IssuerKeys, KeyStore, KeyTiming};
 use microgw_extproc::lookups::Lookups;
 use microgw_extproc::metrics::{Exposition, Metrics};
 use microgw_extproc::rule_store::RuleStore;
+use microgw_extproc::transport::Transport;
 use microgw_proto::rules::v1 as proto;
 use microgw_proto::rules::v1::api_key::Location;
 use microgw_proto::rules::v1::requirement::Kind;

@@ -1,6 +1,7 @@
 //! Black-box tests start the real `micro-gw`, the real Envoy and real backends on free ports. Nothing is shared between
 //! tests, and nothing sleeps: every wait is for a condition, with a deadline.
 
+pub mod authorization_server;
 pub mod backend;
 pub mod collector;
 pub mod container;

@@ -306,7 +306,7 @@ fn a_user_has_no_colon() {
 
 #[test]
 fn all_problems_in_one_run() {
-    let file = "[listenerConfig]\nhttpPort = 'x'\nhttpsport = 1\n[security]\nvalidateSubscriptions = true\n[keyManager]\nserverUrl = 'x'";
+    let file = "[listenerConfig]\nhttpPort = 'x'\nhttpsport = 1\n[security]\nvalidateSubscriptions = true\n[keyManager]\ntimestampSkew = 1";
     let Err(refused) = resolved(file) else { panic!("accepted") };
     assert_eq!(
         refused.to_string(),
@@ -316,8 +316,8 @@ fn all_problems_in_one_run() {
            --> /etc/gw/micro-gw.conf:3:1\n  help: did you mean `listenerConfig.httpsPort`?\n\n\
          error[MGW-0905]: `security.validateSubscriptions` is declared and not enforced: this version does not have it\n  \
            --> /etc/gw/micro-gw.conf:5:25\n  help: remove it, or let it be ignored with `--allow-unenforced`\n\n\
-         warning[MGW-0906]: `keyManager.serverUrl` has no effect\n  \
-           --> /etc/gw/micro-gw.conf:7:1\n  help: opaque tokens are refused; name the issuers of JWTs in `[[jwtTokenConfig]]`"
+         warning[MGW-0906]: `keyManager.timestampSkew` has no effect\n  \
+           --> /etc/gw/micro-gw.conf:7:1\n  help: `server.timestampSkew` is the one that counts"
     );
 }
 

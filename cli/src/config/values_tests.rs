@@ -116,7 +116,7 @@ fn what_would_let_more_through_is_refused() {
         "[validationConfig]\nenableResponseValidation = true",
         "[httpClients.responseLimits]\nmaxEntityBodySize = 1",
         "[keyManager]\nenableLegacyMode = true",
-        "[keymanager.security.basic]\nenabled = true",
+        "[keyManager]\nexternal = true",
         "[throttlingConfig]\nenabledGlobalTMEventPublishing = true",
         "[apim.eventHub]\nenable = true",
         "[jwtGeneratorConfig]\njwtGeneratorEnabled = true",
@@ -139,7 +139,7 @@ fn what_lets_nothing_through_is_only_named() {
         "[httpClients.poolConfig]\nwaitTimeInMillis = 1",
         "[mutualSSLConfig]\nsslVerifyClient = 'optional'",
         "[analytics.gRPCAnalytics]\nenable = true",
-        "[keyManager]\nserverUrl = 'https://localhost:9443'",
+        "[keyManager]\ntimestampSkew = 1",
         "[b7a.observability.metrics.prometheus]\nport = 9797",
         "[jwtGeneratorConfig.claimRetrieval.configuration]\nanything = 'x'",
     ] {
@@ -154,7 +154,7 @@ fn what_lets_nothing_through_is_only_named() {
 #[test]
 fn help_has_no_secret() {
     let mut problems = Vec::new();
-    let file = "[keyManager]\npassword = 'hunter2'\n[security]\nvalidateSubscriptions = true";
+    let file = "etcdpassword = 'hunter2'\n[security]\nvalidateSubscriptions = true";
     judge(&Document::parse(Path::new("x"), file).layers, false, &mut problems);
     let text: String = problems.iter().map(ToString::to_string).collect();
     assert!(problems.len() == 2 && !text.contains("hunter2"), "{text}");

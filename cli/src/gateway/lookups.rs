@@ -7,10 +7,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use microgw_compiler::url;
 use microgw_engine::{KeySet, KeySource};
-use microgw_extproc::keys::{ForwardProxy, IssuerKeys, KeyLocation, KeyStore, KeyTiming, Transport};
+use microgw_extproc::fact_cache::FactCache;
+use microgw_extproc::introspection::Introspector;
+use microgw_extproc::keys::{IssuerKeys, KeyLocation, KeyStore, KeyTiming};
 use microgw_extproc::lookups::Lookups;
 use microgw_extproc::metrics::Metrics;
 use microgw_extproc::signing::SigningKey;
+use microgw_extproc::transport::{ForwardProxy, Transport};
 use microgw_extproc::users::{UserConfig, Users};
 use tracing::Level;
 
@@ -18,18 +21,24 @@ use crate::config::{self, Config, ServicesProxy};
 use crate::{logging, output};
 use micro_gw::certificates::Certificates;
 
-/// Starts, on the current runtime, to find out what needs no request to be asked. `key` signs API keys.
+/// Starts, on the current runtime, to find out what needs no request to be asked. `key` signs API keys; `facts` is
+/// what is remembered of credentials.
 pub fn start(
     config: &Config,
     certificates: &Certificates,
     key: &SigningKey,
+    facts: &FactCache,
     metrics: &Arc<Metrics>,
 ) -> anyhow::Result<Lookups> {
     let mut issuers: Vec<_> = config.issuers.iter().map(|issuer| issuer_keys(issuer, certificates)).collect();
     issuers.push(IssuerKeys { source: KeySource::ApiKeys, location: None, pinned: api_keys(key, certificates) });
     let transport = transport(config.services_proxy.as_ref(), certificates);
     let keys = KeyStore::start(issuers, KeyTiming::default(), &transport, metrics).context("cannot fetch keys")?;
-    Ok(Lookups { users: Arc::new(users(config)?), ..Lookups::new(keys) })
+    let introspector = config.introspection.as_ref().map(|introspection| {
+        Introspector::new(introspection.service.clone(), &transport, facts.clone(), metrics)
+            .context("cannot ask the key manager")
+    });
+    Ok(Lookups { users: Arc::new(users(config)?), introspector: introspector.transpose()?, ..Lookups::new(keys) })
 }
 
 fn issuer_keys(issuer: &config::Issuer, certificates: &Certificates) -> IssuerKeys {

@@ -46,6 +46,7 @@ impl<'a> Rules<'a> {
                 audiences: introspection.audiences.clone(),
                 skew_seconds: introspection.skew_seconds,
                 failed_jwts: introspection.failed_jwts,
+                remember_milliseconds: introspection.remember_milliseconds,
             }),
             revocable: settings.revocable,
             fault_bodies: answers.own(),

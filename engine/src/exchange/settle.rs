@@ -178,8 +178,10 @@ impl<'a> Exchange<'a> {
                 Ok((Wanted::Keys(Box::new(WantedKeys { source, token, refreshed: false, opaque })), lookup))
             }
             (Err(error), Some(reader)) if error != TokenError::TooLong => {
-                // Two dots make a JWT, RFC 7515 section 7.1.
-                if reader.failed_jwts || presented.matches('.').count() < 2 {
+                // Two dots make a JWT, RFC 7515 section 7.1. What no token may look like is nobody's.
+                if !is_token(presented) {
+                    Err(TokenError::Presentation)
+                } else if reader.failed_jwts || presented.matches('.').count() < 2 {
                     Ok((
                         Wanted::Identity,
                         Lookup::Introspection { digest, token: opaque(), reader: Arc::clone(reader) },
@@ -274,4 +276,10 @@ impl<'a> Exchange<'a> {
             _ => Ok(()),
         }
     }
+}
+
+/// `b64token`, RFC 6750 section 2.1.
+fn is_token(text: &str) -> bool {
+    let text = text.trim_end_matches('=');
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte))
 }

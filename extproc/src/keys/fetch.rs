@@ -8,7 +8,7 @@ use reqwest::{StatusCode, Url};
 use tokio::io::AsyncReadExt as _;
 
 use super::KeyLocation;
-use super::transport::Clients;
+use crate::transport::{ClientError, Clients, chain, read_body};
 
 /// Bytes; a longer key set is refused.
 const MAX_LENGTH: usize = 1024 * 1024;
@@ -17,9 +17,8 @@ const MAX_LENGTH: usize = 1024 * 1024;
 pub enum FetchError {
     #[error("`{0}` is not an http or https URL")]
     Url(String),
-    #[error("the HTTP client cannot be set up")]
-    Client(#[source] reqwest::Error),
-    /// With the reasons below it: reqwest's own text ends at "error sending request".
+    #[error(transparent)]
+    Client(#[from] ClientError),
     #[error("{}", chain(.0))]
     Http(#[from] reqwest::Error),
     #[error("the answer was {0}")]
@@ -81,25 +80,9 @@ impl Fetcher {
                 if response.status() != StatusCode::OK {
                     return Err(FetchError::Status(response.status()));
                 }
-                while let Some(chunk) = response.chunk().await? {
-                    text.extend_from_slice(&chunk);
-                    if text.len() > MAX_LENGTH {
-                        break;
-                    }
-                }
+                read_body(&mut response, MAX_LENGTH, &mut text).await?;
             }
         }
         if text.len() > MAX_LENGTH { Err(FetchError::TooLong) } else { Ok(text) }
     }
-}
-
-fn chain(error: &reqwest::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }

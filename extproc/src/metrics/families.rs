@@ -78,6 +78,24 @@ pub static REVOCATIONS_FULL: Family = family(
     &["feed"],
     "1 while a feed has more revocations than are remembered: credentials that can be revoked are then refused",
 );
+pub static INTROSPECTIONS: Family = family(
+    "microgw_introspections",
+    Counter,
+    &["outcome"],
+    "Opaque tokens that were asked about: active, inactive or failed; or not, as somebody had just asked (shared, remembered), for want of budget (over_budget), or with the circuit open (circuit_open)",
+);
+pub static INTROSPECTION_CIRCUIT: Family = family(
+    "microgw_introspection_circuit",
+    Gauge,
+    &[],
+    "Whether the authorization server is left alone, as it fails: 0 no, 1 about to be tried, 2 yes",
+);
+pub static INTROSPECTION_REFUSED: Family = family(
+    "microgw_introspection_refused_entries",
+    Gauge,
+    &[],
+    "Opaque tokens that are remembered for a moment to be refused",
+);
 pub static LOGINS: Family = family(
     "microgw_logins",
     Counter,
@@ -153,6 +171,9 @@ pub static ALL: &[&Family] = &[
     &REVOCATION_LAG,
     &REVOCATIONS,
     &REVOCATIONS_FULL,
+    &INTROSPECTIONS,
+    &INTROSPECTION_CIRCUIT,
+    &INTROSPECTION_REFUSED,
     &LOGINS,
     &ISSUED_KEYS,
     &PANICS,

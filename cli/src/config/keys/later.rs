@@ -12,7 +12,9 @@ const TRACES: &str = "spans are sent by OTLP, which Jaeger takes too: name the c
 const WIRE_LOG: &str =
     "`envoyConfig.logLevel = \"debug\"` shows requests with their headers, credentials included: for debugging only";
 const REVOCATION: &str = "there is no JMS, and nothing is fetched once at the start: `[revocation]` takes a file (API Manager's `/revokedjwt` list as it is) or Redis";
-const OPAQUE: &str = "opaque tokens are refused; name the issuers of JWTs in `[[jwtTokenConfig]]`";
+const LEGACY: &str =
+    "API Manager 3.2 and later introspect (RFC 7662): switch this off, and `keyManager.serverUrl` is asked";
+const EXTERNAL: &str = "switch this off, and name the server's endpoint in `keyManager.introspectionUrl`: any that speaks RFC 7662 will do";
 
 #[rustfmt::skip]
 pub const KEYS: &[Key] = &[
@@ -20,25 +22,10 @@ pub const KEYS: &[Key] = &[
     Key::later("listenerConfig.maxPipelinedRequests", Number, "10", "HTTP/1.1 pipelining.").instead("Envoy answers pipelined requests one after the other, and reads no more of them than its buffer holds"),
     Key::later("listenerConfig.maxUriLength", Number, "4096", "Longest request line.").instead("the request line counts towards `maxHeaderSize` (431)"),
 
-    Key::later("keyManager.serverUrl", Text, "https://localhost:9443", "Key manager.").instead(OPAQUE),
-    Key::later("keyManager.tokenContext", Text, "oauth2", "Context of the key manager's token endpoints."),
-    Key::later("keyManager.issuer", Text, "https://localhost:9443/oauth2/token", "Issuer of opaque tokens."),
-    Key::later("keyManager.enableLegacyMode", Bool, "false", "Key validation of API Manager 3.1 and older.").danger(WHEN_TRUE).instead(OPAQUE),
+    Key::later("keyManager.enableLegacyMode", Bool, "false", "Key validation of API Manager 3.1 and older.").danger(WHEN_TRUE).instead(LEGACY),
     Key::later("keyManager.remoteUserClaimRetrievalEnabled", Bool, "false", "Claims of the users of opaque tokens."),
-    Key::later("keyManager.enableIntrospectForFailedJWT", Bool, "false", "Introspect JWTs that no issuer accepted.").danger(WHEN_TRUE).instead(OPAQUE),
     Key::later("keyManager.timestampSkew", Number, "", "Clock tolerance.").instead("`server.timestampSkew` is the one that counts"),
-    Key::later("keyManager.external", Bool, "false", "A key manager of another vendor.").danger(WHEN_TRUE).instead(OPAQUE),
-    Key::later("keyManager.username", Secret, "", "User of the key manager."),
-    Key::later("keyManager.password", Secret, "", "Password of the key manager."),
-    Key::later("keymanager.security.basic.enabled", Bool, "true", "Introspect with basic authentication.").danger(WHEN_TRUE).instead(OPAQUE),
-    Key::later("keymanager.security.basic.username", Secret, "admin", "User for introspection."),
-    Key::later("keymanager.security.basic.password", Secret, "admin", "Password for introspection."),
-    Key::later("keymanager.security.oauth2.enabled", Bool, "false", "Introspect with OAuth2.").danger(WHEN_TRUE).instead(OPAQUE),
-    Key::later("keymanager.security.oauth2.{credentialBearer,tokenUrl}", Secret, "", "How the gateway gets its own token."),
-    Key::later("keymanager.security.oauth2.clientCredential.{enabled,clientId,clientSecret,client_id,client_secret,scopes}", Secret, "", "Client credentials grant."),
-    Key::later("keymanager.security.oauth2.password.{enabled,clientId,clientSecret,client_id,client_secret,scopes,username,password}", Secret, "", "Password grant."),
-    Key::later("keymanager.security.oauth2.directToken.{enabled,accessToken}", Secret, "", "Fixed token."),
-    Key::later("keymanager.security.oauth2.refresh.{enabled,refreshUrl,scopes,refreshToken,clientId,clientSecret,client_id,client_secret}", Secret, "", "Refresh grant."),
+    Key::later("keyManager.external", Bool, "false", "A key manager of another vendor.").danger(WHEN_TRUE).instead(EXTERNAL),
 
     Key::later("jwtTokenConfig[].validateSubscription", Bool, "false", "Accept subscribers only.").danger(WHEN_TRUE),
     Key::later("jwtTokenConfig[].consumerKeyClaim", Text, "aud", "Claim that holds the client id."),
