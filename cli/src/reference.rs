@@ -68,6 +68,10 @@ fn about(section: &str) -> &'static str {
         "authConfig" | "jwtConfig" => "Headers that carry credentials.",
         "server" => "What messages say of the gateway, and clocks.",
         "jwtTokenConfig" => "Issuers of access tokens, an entry each.",
+        "keyManager" => {
+            "The authorization server of opaque tokens, which [opaque-tokens.md](opaque-tokens.md) is about."
+        }
+        "keymanager" => "How the gateway logs in there.",
         "apikey" => "API keys: those that are accepted, and those that `/apikey` makes.",
         "b7a" => "Users, and what is logged.",
         "http2" => "HTTP/2 with clients.",

@@ -68,7 +68,6 @@ impl Introspection {
             key_type: claims::key_type(&answer)?,
             scopes: claims::scopes(&answer)?,
             confirmation: claims::confirmation(&answer)?,
-            id: claims::text(&answer, "jti")?.map(Box::from),
             remembered: Some(self.remembered),
             ..Identity::new(CredentialKind::AccessToken)
         })

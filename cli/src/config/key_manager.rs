@@ -98,64 +98,73 @@ fn section(values: &Values, path: &str) -> super::diagnostic::Origin {
     values.section_origin(path.rsplit_once('.').map_or(path, |(section, _)| section))
 }
 
+/// A user and a password, in a section that can have them.
+enum Basic {
+    Absent,
+    /// That has been said.
+    Wrong,
+    Given(Login),
+}
+
 /// Who the gateway says that it is.
 fn login(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Option<Login> {
-    let basic = "keymanager.security.basic";
-    let (own, oauth2) = (basic_login(values, "keyManager", problems), values.bool(&format!("{OAUTH2}.enabled")));
-    match own {
-        Some(login) => return login,
-        None if oauth2 => {
-            let enabled = format!("{basic}.enabled");
-            if values.is_given(&enabled) && values.bool(&enabled) {
-                let message =
-                    format!("`{OAUTH2}.enabled` and `{enabled}` are both `true`: the gateway logs in one way");
-                let help = format!("set `{enabled} = false`");
-                problems.push(ConfigDiagnostic::error(Code::Conflict, &values.origin(&enabled), message).help(help));
-                return None;
-            }
-            return own_token(values, problems).map(Login::Token);
+    let section = "keymanager.security.basic";
+    match basic(values, "keyManager", problems) {
+        Basic::Given(login) => return Some(login),
+        Basic::Wrong => return None,
+        Basic::Absent => {}
+    }
+    let enabled = format!("{section}.enabled");
+    if values.bool(&format!("{OAUTH2}.enabled")) {
+        if values.is_given(&enabled) && values.bool(&enabled) {
+            let message = format!("`{OAUTH2}.enabled` and `{enabled}` are both `true`: the gateway logs in one way");
+            let help = format!("set `{enabled} = false`");
+            problems.push(ConfigDiagnostic::error(Code::Conflict, &values.origin(&enabled), message).help(help));
+            return None;
         }
-        None => {}
+        return own_token(values, problems).map(Login::Token);
     }
-    if values.bool(&format!("{basic}.enabled"))
-        && let Some(login) = basic_login(values, basic, problems)
-    {
-        return login;
+    if values.bool(&enabled) {
+        match basic(values, section, problems) {
+            Basic::Given(login) => return Some(login),
+            Basic::Wrong => return None,
+            Basic::Absent => {}
+        }
     }
-    let message = "`keyManager.serverUrl` needs to know who asks: there is no user, and no token, for the gateway";
+    let message =
+        "the key manager is to be asked, and needs to know by whom: there is no user, and no token, for the gateway";
     let help = "give `keymanager.security.basic.username` and `.password` (a client's id and secret will do), or one of \
                 `keymanager.security.oauth2`; `admin`/`admin` is not assumed";
     problems.push(ConfigDiagnostic::error(Code::BadValue, &values.section_origin("keyManager"), message).help(help));
     None
 }
 
-/// `None`: there is neither user nor password. `Some(None)`: there is a problem.
-fn basic_login(values: &Values, section: &str, problems: &mut Vec<ConfigDiagnostic>) -> Option<Option<Login>> {
+fn basic(values: &Values, section: &str, problems: &mut Vec<ConfigDiagnostic>) -> Basic {
     let (user_path, password_path) = (format!("{section}.username"), format!("{section}.password"));
     if values.is_wrong(&user_path) || values.is_wrong(&password_path) {
-        return Some(None);
+        return Basic::Wrong;
     }
     let (user, password) = (values.text(&user_path), values.text(&password_path));
     let (missing, given) = match (user.is_empty(), password.is_empty()) {
-        (true, true) => return None,
+        (true, true) => return Basic::Absent,
         (true, false) => (user_path, password_path),
         (false, true) => (password_path, user_path),
+        (false, false) if user.contains(':') || user.chars().chain(password.chars()).any(char::is_control) => {
+            let message = format!("`{user_path}` has a colon in it, or one of the two a control character");
+            problems.push(ConfigDiagnostic::error(Code::BadValue, &values.origin(&user_path), message));
+            return Basic::Wrong;
+        }
         (false, false) => {
-            if user.contains(':') || user.chars().chain(password.chars()).any(char::is_control) {
-                let message = format!("`{user_path}` has a colon in it, or one of the two a control character");
-                problems.push(ConfigDiagnostic::error(Code::BadValue, &values.origin(&user_path), message));
-                return Some(None);
-            }
             if (user.as_str(), password.as_str()) == ("admin", "admin") {
                 let message = format!("`{password_path}` is one that everybody knows");
                 problems.push(ConfigDiagnostic::warning(Code::Insecure, &values.origin(&password_path), message));
             }
-            return Some(Some(Login::Basic { user, password }));
+            return Basic::Given(Login::Basic { user, password });
         }
     };
     let message = format!("`{given}` needs `{missing}`");
     problems.push(ConfigDiagnostic::error(Code::Conflict, &values.origin(&given), message));
-    Some(None)
+    Basic::Wrong
 }
 
 fn own_token(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Option<OwnToken> {

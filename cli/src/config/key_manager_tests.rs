@@ -77,8 +77,8 @@ fn who_asks() {
     let (shipped, problems) = read(&format!("{SERVER}username = 'admin'\npassword = 'admin'\n"));
     assert_eq!(shipped.unwrap().service.login, basic("admin", "admin"));
     assert!(problems[0].message.contains("everybody knows") && !problems[0].is_error());
-    assert!(refused(SERVER).contains("needs to know who asks"));
-    assert!(refused(&format!("{SERVER}{USER}enabled = false\n")).contains("needs to know who asks"));
+    assert!(refused(SERVER).contains("needs to know by whom"));
+    assert!(refused(&format!("{SERVER}{USER}enabled = false\n")).contains("needs to know by whom"));
     assert!(
         refused(&format!("{SERVER}username = 'x'\n")).contains("`keyManager.username` needs `keyManager.password`")
     );
