@@ -58,20 +58,14 @@ impl FactCache {
     pub fn is_empty(&self) -> bool {
         self.cache.is_empty()
     }
-
-    /// Without being counted.
-    pub(crate) fn peek(&self, digest: &CredentialDigest) -> Option<Arc<Identity>> {
-        let entry = self.cache.get(digest).filter(|entry| Instant::now() < entry.until)?;
-        Some(entry.facts)
-    }
 }
 
 impl Facts for FactCache {
     fn get(&self, digest: &CredentialDigest) -> Option<Arc<Identity>> {
-        let known = self.peek(digest);
+        let known = self.cache.get(digest).filter(|entry| Instant::now() < entry.until);
         let counter = if known.is_some() { &self.hits } else { &self.misses };
         counter.inc();
-        known
+        known.map(|entry| entry.facts)
     }
 
     fn put(&self, digest: CredentialDigest, facts: Arc<Identity>) {

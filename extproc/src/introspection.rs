@@ -18,12 +18,11 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared};
 use governor::{DefaultDirectRateLimiter, Quota};
-use microgw_engine::{Answer, CredentialDigest, Facts as _, Introspection as Reader, Sensitive, TokenError};
+use microgw_engine::{Answer, CredentialDigest, Identity, Introspection as Reader, Sensitive, TokenError};
 use quick_cache::sync::Cache;
 use tokio::time::timeout;
 
 use crate::authz::Decider;
-use crate::fact_cache::FactCache;
 use crate::metrics::{IntrospectionOutcome, Metrics};
 use crate::seldom::Seldom;
 use crate::transport::{ClientError, Transport};
@@ -40,6 +39,10 @@ const MAX_QUESTIONS: usize = 256;
 const REFUSED: usize = 4096;
 /// For how long. Short: a token may be known to its issuer a moment later.
 const REFUSED_FOR: Duration = Duration::from_secs(10);
+/// Answers that were given just now: those who waited for them keep them longer, and for those who come in between there is no
+/// second question.
+const ACTIVE: usize = 1024;
+const ACTIVE_FOR: Duration = Duration::from_secs(1);
 /// Tokens that are remembered to have been active: their callers do not share a budget with whoever makes tokens up.
 const ESTABLISHED: usize = 16_384;
 
@@ -59,7 +62,7 @@ pub struct Introspector(Arc<Inner>);
 
 struct Inner {
     server: Server,
-    facts: FactCache,
+    active: Cache<CredentialDigest, (Instant, Arc<Identity>)>,
     questions: Mutex<HashMap<CredentialDigest, Question>>,
     refused: Cache<CredentialDigest, (Instant, TokenError)>,
     established: Cache<CredentialDigest, ()>,
@@ -100,17 +103,16 @@ pub enum SetupError {
 // === impl Introspector ===
 
 impl Introspector {
-    /// A process-wide rustls provider must be installed. `facts` is the cache that decisions look into first.
+    /// A process-wide rustls provider must be installed.
     pub fn new(
         config: IntrospectionConfig,
         transport: &Transport,
-        facts: FactCache,
         metrics: &Arc<Metrics>,
     ) -> Result<Introspector, SetupError> {
         let quota = Quota::per_second(config.rate);
         let introspector = Introspector(Arc::new(Inner {
             server: Server::new(&config.url, config.login, transport)?,
-            facts,
+            active: Cache::new(ACTIVE),
             questions: Mutex::default(),
             refused: Cache::new(REFUSED),
             established: Cache::new(ESTABLISHED),
@@ -146,11 +148,11 @@ impl Introspector {
             return Ok(question.clone());
         }
         // A question leaves its answer behind before it goes from the list.
-        if let Some(identity) = inner.facts.peek(&digest) {
+        let now = Instant::now();
+        if let Some((_, identity)) = inner.active.get(&digest).filter(|(until, _)| now < *until) {
             inner.metrics.introspected(IntrospectionOutcome::Remembered);
             return Err(Answer::Identity(identity));
         }
-        let now = Instant::now();
         if let Some((_, error)) = inner.refused.get(&digest).filter(|(until, _)| now < *until) {
             inner.metrics.introspected(IntrospectionOutcome::Remembered);
             return Err(Answer::Refused(error));
@@ -222,7 +224,8 @@ impl Task {
         let (answer, outcome) = match said {
             Ok(Ok(identity)) => {
                 let identity = Arc::new(identity);
-                inner.facts.put(self.digest, Arc::clone(&identity));
+                let until = Instant::now() + identity.remembered().map_or(ACTIVE_FOR, |bound| bound.min(ACTIVE_FOR));
+                inner.active.insert(self.digest, (until, Arc::clone(&identity)));
                 inner.established.insert(self.digest, ());
                 inner.refused.remove(&self.digest);
                 (Answer::Identity(identity), IntrospectionOutcome::Active)

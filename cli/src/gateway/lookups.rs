@@ -7,7 +7,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use microgw_compiler::url;
 use microgw_engine::{KeySet, KeySource};
-use microgw_extproc::fact_cache::FactCache;
 use microgw_extproc::introspection::Introspector;
 use microgw_extproc::keys::{IssuerKeys, KeyLocation, KeyStore, KeyTiming};
 use microgw_extproc::lookups::Lookups;
@@ -21,13 +20,11 @@ use crate::config::{self, Config, ServicesProxy};
 use crate::{logging, output};
 use micro_gw::certificates::Certificates;
 
-/// Starts, on the current runtime, to find out what needs no request to be asked. `key` signs API keys; `facts` is
-/// what is remembered of credentials.
+/// Starts, on the current runtime, to find out what needs no request to be asked. `key` signs API keys.
 pub fn start(
     config: &Config,
     certificates: &Certificates,
     key: &SigningKey,
-    facts: &FactCache,
     metrics: &Arc<Metrics>,
 ) -> anyhow::Result<Lookups> {
     let mut issuers: Vec<_> = config.issuers.iter().map(|issuer| issuer_keys(issuer, certificates)).collect();
@@ -35,8 +32,7 @@ pub fn start(
     let transport = transport(config.services_proxy.as_ref(), certificates);
     let keys = KeyStore::start(issuers, KeyTiming::default(), &transport, metrics).context("cannot fetch keys")?;
     let introspector = config.introspection.as_ref().map(|introspection| {
-        Introspector::new(introspection.service.clone(), &transport, facts.clone(), metrics)
-            .context("cannot ask the key manager")
+        Introspector::new(introspection.service.clone(), &transport, metrics).context("cannot ask the key manager")
     });
     Ok(Lookups { users: Arc::new(users(config)?), introspector: introspector.transpose()?, ..Lookups::new(keys) })
 }

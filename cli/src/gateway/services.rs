@@ -67,11 +67,11 @@ impl Services {
         let rules = Arc::new(RuleStore::default());
         let data = &config.gateway.data_dir;
         let key = Arc::new(certificates::signing_key(config.api_key_file.as_ref(), data)?);
+        let lookups = lookups::start(config, certificates, &key, &metrics)?;
+        let login = Arc::new(Login::new(lookups.users.clone(), FAILED_LOGINS, metrics.clone()));
         let (entries, lifetime) =
             config.token_cache.map_or((0, Duration::ZERO), |cache| (cache.capacity, cache.expiry));
         let facts = FactCache::new(entries, lifetime);
-        let lookups = lookups::start(config, certificates, &key, &facts, &metrics)?;
-        let login = Arc::new(Login::new(lookups.users.clone(), FAILED_LOGINS, metrics.clone()));
         let mut decider = Decider::new(rules.clone(), facts, lookups, metrics.clone(), Decider::DEADLINE);
         decider.description = match &config.access_log {
             Some(log) if log.caller => Description::Caller,
