@@ -21,7 +21,7 @@ use envoy_types::pb::xds::r#type::matcher::v3::matcher::{MatcherType, OnMatch};
 use microgw_compiler::artifact;
 use microgw_compiler::assemble::{Input, assemble, names};
 use microgw_compiler::settings::{
-    AccessLog, ApiKeys, Backends, Credentials, Listeners, ServerHeader, Settings, TlsIdentity, TlsRange,
+    AccessLog, ApiKeys, Backends, Credentials, Dpop, Listeners, ServerHeader, Settings, TlsIdentity, TlsRange,
 };
 use microgw_compiler::snapshot::{Fallbacks, ResourceType};
 use microgw_envoy::{Bootstrap, SocketPaths};
@@ -164,6 +164,7 @@ fn settings(http_port: u16) -> Settings {
         issuers: Vec::new(),
         introspection: None,
         revocable: false,
+        dpop: Dpop::default(),
         api_keys: ApiKeys {
             issuer: String::new(),
             skew_seconds: 5,

@@ -87,7 +87,7 @@ impl Certificates {
             let name = issuer.settings.issuer.as_str();
             let source = || KeySource::Issuer(name.into());
             match &issuer.keys {
-                config::KeySource::JwksUrl(_) | config::KeySource::JwksFile(_) => {}
+                config::KeySource::JwksUrl(_) | config::KeySource::JwksFile(_) | config::KeySource::Discovered(_) => {}
                 config::KeySource::Certificate(path) => {
                     signers.push((source(), signer(name, &VerifyingKey::Certificate(path.clone()), config)?));
                 }

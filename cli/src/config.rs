@@ -10,7 +10,9 @@
 
 mod backends;
 mod ciphers;
+mod claims;
 mod diagnostic;
+mod dpop;
 mod issuers;
 mod key_manager;
 mod keys;
@@ -61,6 +63,9 @@ pub struct Config {
     pub introspection: Option<Introspection>,
     /// `None`: nothing can be revoked.
     pub revocation: Option<Revocation>,
+    pub dpop: settings::Dpop,
+    /// Proofs of possession that are remembered.
+    pub proofs: usize,
     pub api_keys: settings::ApiKeys,
     /// `None`: `/apikey` is not served.
     pub api_key_issuer: Option<ApiKeyIssuer>,
@@ -289,6 +294,7 @@ impl Config {
             issuers: self.issuers.iter().map(|issuer| issuer.settings.clone()).collect(),
             revocable: self.revocation.is_some(),
             introspection: self.introspection.as_ref().map(|introspection| introspection.settings.clone()),
+            dpop: self.dpop.clone(),
             api_keys: self.api_keys.clone(),
             api_key_issuer: self.api_key_issuer.is_some(),
             access_log: self.access_log.clone(),

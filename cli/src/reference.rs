@@ -72,6 +72,7 @@ fn about(section: &str) -> &'static str {
             "The authorization server of opaque tokens, which [opaque-tokens.md](opaque-tokens.md) is about."
         }
         "keymanager" => "How the gateway logs in there.",
+        "dpopConfig" => "Proofs of possession (RFC 9449).",
         "apikey" => "API keys: those that are accepted, and those that `/apikey` makes.",
         "b7a" => "Users, and what is logged.",
         "http2" => "HTTP/2 with clients.",

@@ -18,6 +18,7 @@ pub struct Settings {
     pub issuers: Vec<Issuer>,
     /// `None`: opaque tokens are refused.
     pub introspection: Option<Introspection>,
+    pub dpop: Dpop,
     pub api_keys: ApiKeys,
     /// Credentials can be revoked.
     pub revocable: bool,
@@ -117,6 +118,40 @@ pub struct Issuer {
     pub audiences: Vec<String>,
     /// JOSE algorithm names; never empty.
     pub algorithms: Vec<String>,
+    pub skew_seconds: u32,
+    /// In the order of the configuration.
+    pub claims: Vec<ClaimMapping>,
+    /// Claim that holds the client; empty: whichever of the usual ones there is.
+    pub client_claim: String,
+    /// Tokens must be as RFC 9068 says.
+    pub rfc9068: bool,
+    /// Tokens must be bound to a key (RFC 9449).
+    pub require_dpop: bool,
+}
+
+/// One `[[jwtTokenConfig.claims]]`: a claim that becomes another.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClaimMapping {
+    /// Its name, or a JSON pointer.
+    pub from: String,
+    pub to: String,
+    /// One text becomes several; empty: it stays one.
+    pub split: String,
+    pub strip_prefix: String,
+    /// What becomes of texts. Empty: all stay.
+    pub values: Vec<(String, String)>,
+    /// So do those that `values` does not have.
+    pub keep_others: bool,
+    /// Several texts become one; empty: they stay several.
+    pub join: String,
+}
+
+/// How possession of a key is proved (RFC 9449).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Dpop {
+    /// What clients know the gateway by, before the path. Empty: what each request says.
+    pub origins: Vec<String>,
+    pub max_age_seconds: u32,
     pub skew_seconds: u32,
 }
 

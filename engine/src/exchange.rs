@@ -156,6 +156,10 @@ pub struct Exchange<'a> {
     pending: Option<Pending>,
     /// The longest that a credential has to wait.
     retry_after: Option<u64>,
+    /// The token was presented as one that is bound to a key (`DPoP`).
+    by_proof: bool,
+    /// Whether the caller has proved to have that key; found out once, for a proof holds once.
+    proved: Option<Result<(), Failure>>,
 }
 
 enum Verdict {
@@ -201,6 +205,8 @@ impl<'a> Exchange<'a> {
             failure: Failure::MISSING,
             pending: None,
             retry_after: None,
+            by_proof: false,
+            proved: None,
         }
     }
 
@@ -208,6 +214,7 @@ impl<'a> Exchange<'a> {
         let policy = &self.rule.policy;
         self.slots =
             policy.credentials.iter().map(|credential| present(credential, &policy.credential_header, head)).collect();
+        self.by_proof = policy.takes_tokens() && credential::is_by_proof(&policy.credential_header, head);
         self.head = Some(head);
         self.position = 0;
         self.proceed()
@@ -298,7 +305,7 @@ impl<'a> Exchange<'a> {
         let cookies = if policy.cookie_cuts.is_empty() { None } else { self.head };
         let cookie = cookies.and_then(|head| cookie::cut(head.headers.get("cookie")?, &policy.cookie_cuts));
         Step::Done(Decision::Allow(Allow {
-            remove_headers: &policy.header_cuts,
+            remove_headers: policy.header_cuts(self.by_proof),
             path,
             cookie,
             environment: policy.environment(identity.key_type),
@@ -318,11 +325,13 @@ impl<'a> Exchange<'a> {
     fn deny(&self, failure: Failure) -> Step<'a> {
         let policy = &self.rule.policy;
         let challenges = match (failure.reason.fault().status(), failure.challenge) {
-            (401, Challenge::InvalidToken) => policy.invalid_token_challenges(),
+            (401, Challenge::Proof) => policy.invalid_proof_challenges(),
+            (401, Challenge::InvalidToken) => policy.invalid_token_challenges(self.by_proof),
+            (401, Challenge::Bound) => policy.invalid_token_challenges(true),
             (401, _) => policy.challenges(),
             (403, Challenge::Scope(alternative, requirement)) => {
                 match policy.alternatives.get(alternative).and_then(|alternative| alternative.0.get(requirement)) {
-                    Some(Requirement::Credential { scopes: Some(scopes), .. }) => scopes.challenge.as_slice(),
+                    Some(Requirement::Credential { scopes: Some(scopes), .. }) => scopes.challenges(self.by_proof),
                     _ => &[],
                 }
             }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
+use crate::dpop::{Novelty, ProofId};
 use crate::opaque::KeyHash;
 use crate::revocation::{RevocationName, Standing};
 use crate::{CredentialKind, Identity, Realm};
@@ -32,6 +33,11 @@ pub trait Facts: Sync {
     /// Of a credential with these names. Asked on every request, and only where rules say that credentials can be revoked.
     fn standing(&self, _names: &[RevocationName]) -> Standing {
         Standing::Unknown
+    }
+
+    /// Remembers a proof of possession until then, unless it does already. A host that remembers none lets none pass.
+    fn prove(&self, _proof: &ProofId, _now: UnixTime, _until: UnixTime) -> Novelty {
+        Novelty::Unknown
     }
 }
 

@@ -1,6 +1,6 @@
 //! Keys, tokens and rule books for tests. Keys are made at run time.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, LazyLock, Mutex};
 
 use aws_lc_rs::rand::SystemRandom;
@@ -12,7 +12,7 @@ use microgw_proto::rules::v1 as proto;
 use serde_json::{Value, json};
 
 use crate::opaque::KeyHash;
-use crate::{CredentialDigest, Facts, Identity, KeySet, OpaqueKey};
+use crate::{CredentialDigest, Facts, Identity, KeySet, Novelty, OpaqueKey, ProofId, UnixTime};
 
 pub(crate) const NOW: u64 = 1_700_000_000;
 pub(crate) const IDP: &str = "https://idp.example/";
@@ -128,10 +128,12 @@ pub(crate) fn book(policy: proto::Policy) -> proto::RuleBook {
             audiences: vec!["gateway".into(), "other".into()],
             algorithms: crate::Algorithm::ALL.iter().map(|algorithm| algorithm.as_str().into()).collect(),
             skew_seconds: 5,
+            ..Default::default()
         }],
         api_keys: Some(proto::ApiKeys { issuer: KEYS.into(), skew_seconds: 5, ..Default::default() }),
         fault_bodies: Vec::new(),
         introspection: None,
+        dpop: Some(proto::Dpop { max_age_seconds: 60, skew_seconds: 5, ..Default::default() }),
         ..Default::default()
     }
 }
@@ -202,9 +204,13 @@ pub(crate) fn with(mut base: Value, changes: Value) -> Value {
     base
 }
 
-/// With a secret, and with opaque keys.
+/// With a secret, with opaque keys, and of proofs.
 #[derive(Default)]
-pub(crate) struct Memory(Mutex<HashMap<CredentialDigest, Arc<Identity>>>, pub(crate) HashMap<KeyHash, OpaqueKey>);
+pub(crate) struct Memory(
+    Mutex<HashMap<CredentialDigest, Arc<Identity>>>,
+    pub(crate) HashMap<KeyHash, OpaqueKey>,
+    Mutex<HashSet<ProofId>>,
+);
 
 impl Memory {
     pub(crate) fn len(&self) -> usize {
@@ -227,5 +233,10 @@ impl Facts for Memory {
 
     fn opaque_key(&self, hash: &KeyHash) -> OpaqueKey {
         self.1.get(hash).cloned().unwrap_or(OpaqueKey::Unknown)
+    }
+
+    fn prove(&self, proof: &ProofId, now: UnixTime, until: UnixTime) -> Novelty {
+        assert!(now < until);
+        if self.2.lock().unwrap().insert(*proof) { Novelty::Fresh } else { Novelty::Seen }
     }
 }

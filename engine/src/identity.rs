@@ -73,6 +73,8 @@ pub struct KeyTerms {
 pub(crate) struct Confirmation {
     /// `x5t#S256`: the client's certificate, RFC 8705 section 3.1.
     pub(crate) certificate: Option<[u8; 32]>,
+    /// `jkt`: a key that each request proves to have, RFC 9449 section 6.
+    pub(crate) key: Option<[u8; 32]>,
 }
 
 /// Which endpoints a credential is meant for.

@@ -1,12 +1,15 @@
 //! JSON Web Tokens, RFC 7519, read as RFC 8725 advises: bounded, strict, the algorithm bound to the key.
 
 pub(crate) mod claims;
+pub(crate) mod mapping;
+mod profile;
 
 use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use crate::dpop::ProofError;
 use crate::identity::Identity;
 use crate::json::{self, Json, Object};
 use crate::key::{Algorithm, KeySet, Selection};
@@ -46,6 +49,8 @@ pub enum TokenError {
     Audience,
     #[error("claim `{0}` is missing or of the wrong kind")]
     Claim(&'static str),
+    #[error("a claim that is mapped is neither text nor a list of texts")]
+    Mapping,
     #[error("no key of the issuer fits the token")]
     UnknownKey,
     #[error("several keys of the issuer fit the token")]
@@ -68,6 +73,12 @@ pub enum TokenError {
     Scope,
     #[error("the operation has no endpoint for the credential's key type")]
     Environment,
+    #[error("the token is bound to a key, and was presented as if it were not")]
+    Bound,
+    #[error("the token is bound to no key, and was presented as if it were")]
+    Unbound,
+    #[error(transparent)]
+    Proof(ProofError),
     #[error("what verifies the credential could not be had")]
     NoAnswer,
 }
@@ -98,12 +109,16 @@ impl Unverified {
         let header = json::object(&header).map_err(|_| TokenError::Json)?;
         let algorithm = check_header(&header, kind)?;
 
-        let payload = json::object(&payload).map_err(|_| TokenError::Json)?;
+        let mut payload = json::object(&payload).map_err(|_| TokenError::Json)?;
         let name = payload.get("iss").and_then(Json::as_str).ok_or(TokenError::Claim("iss"))?;
         let issuer = realm.issuer(kind, name).ok_or(TokenError::UnknownIssuer)?;
         if !issuer.algorithms.contains(&algorithm) {
             return Err(TokenError::Algorithm);
         }
+        if issuer.rfc9068 {
+            profile::check(&header, &payload)?;
+        }
+        mapping::apply(&issuer.claims, &mut payload)?;
         let identity = claims::read(&payload, kind, issuer)?;
         let kid = match header.get("kid") {
             None => None,
@@ -142,16 +157,21 @@ fn check_header(header: &Object, kind: CredentialKind) -> Result<Algorithm, Toke
             CredentialKind::ApiKey => crate::apikey::TYPE,
             _ => "at+jwt",
         };
-        let short = match name.split_at_checked("application/".len()) {
-            Some((prefix, short)) if prefix.eq_ignore_ascii_case("application/") => short,
-            _ => name,
-        };
+        let short = short_type(name);
         if !short.eq_ignore_ascii_case("JWT") && !short.eq_ignore_ascii_case(own) {
             return Err(TokenError::Type);
         }
     }
     let algorithm = header.get("alg").and_then(Json::as_str).ok_or(TokenError::Header)?;
     algorithm.parse().map_err(|_| TokenError::Algorithm)
+}
+
+/// A media type without its usual beginning, RFC 7515 section 4.1.9.
+fn short_type(name: &str) -> &str {
+    match name.split_at_checked("application/".len()) {
+        Some((prefix, short)) if prefix.eq_ignore_ascii_case("application/") => short,
+        _ => name,
+    }
 }
 
 fn decode(part: &str) -> Result<Vec<u8>, TokenError> {

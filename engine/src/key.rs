@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use aws_lc_rs::signature::{self as verifying, ParsedPublicKey, RsaParameters, RsaPublicKeyComponents};
 use sha2::{Digest, Sha256};
 
+use crate::json::Object;
+
 /// Signature algorithms of RFC 7518 section 3.1 and RFC 8037. Asymmetric only: a gateway that could verify an HMAC could forge one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Algorithm {
@@ -155,6 +157,11 @@ impl Key {
             Key { name, algorithm, material, identity: hash.finalize().into(), withdrawn: AtomicBool::new(false) };
         // An algorithm that its own key cannot carry out is a mistake of the issuer, not a key.
         if algorithm.is_some_and(|algorithm| !key.fits(algorithm)) { Err(KeyError::Malformed) } else { Ok(key) }
+    }
+
+    /// The public key that a proof of possession brings along, and its thumbprint (RFC 7638).
+    pub(crate) fn of_proof(jwk: &Object) -> Result<(Key, [u8; 32]), KeyError> {
+        Ok((jwks::key(jwk)?, jwks::thumbprint(jwk)?))
     }
 
     /// True once its issuer no longer publishes it: what it verified is no longer valid.

@@ -15,6 +15,7 @@ mod answers;
 pub mod apikey;
 mod basic;
 mod cookie;
+mod dpop;
 mod exchange;
 mod facts;
 #[cfg(test)]
@@ -33,6 +34,7 @@ pub mod revocation;
 mod rules;
 
 pub use answers::{Answers, Body};
+pub use dpop::{Novelty, ProofError, ProofId};
 pub use exchange::{
     Allow, Answer, ClientCertificate, Decision, Deny, Exchange, Headers, Lookup, RequestHead, Sensitive, Step,
 };

@@ -4,7 +4,9 @@ use microgw_proto::rules::v1 as proto;
 use proto::api_key::Location;
 use proto::requirement::Kind;
 
+use crate::dpop;
 use crate::identity::{Identity, KeyType};
+use crate::key::Algorithm;
 use crate::realm::CredentialKind;
 use crate::reason::Reason;
 use crate::rules::LoadError;
@@ -15,6 +17,7 @@ pub const ENVIRONMENT_HEADER: &str = "x-microgw-environment";
 pub const SANDBOX: &str = "sandbox";
 
 const REALM: &str = "realm=\"micro-gw\"";
+const INVALID_TOKEN: &str = ", error=\"invalid_token\"";
 
 /// What a request must satisfy. Shared by all operations that ask for the same.
 #[derive(Debug)]
@@ -25,7 +28,7 @@ pub struct Policy {
     pub(crate) credentials: Box<[Credential]>,
     pub(crate) credential_header: Box<str>,
     /// Headers to remove.
-    pub(crate) header_cuts: Box<[Box<str>]>,
+    header_cuts: Box<[Box<str>]>,
     /// Query parameters to cut.
     pub(crate) query_cuts: Box<[Box<str>]>,
     /// Cookies to cut.
@@ -34,6 +37,24 @@ pub struct Policy {
     sandbox: bool,
     challenges: Box<[Box<str>]>,
     invalid_token_challenges: Box<[Box<str>]>,
+    /// `None`: no access tokens are asked for.
+    by_proof: Option<Box<ByProof>>,
+}
+
+/// What is different where a token is presented with proof of possession.
+#[derive(Debug)]
+struct ByProof {
+    header_cuts: Box<[Box<str>]>,
+    invalid_token_challenges: Box<[Box<str>]>,
+    invalid_proof_challenges: Box<[Box<str>]>,
+}
+
+/// How access tokens may be presented, as far as clients are told before they present one. Those that are bound to a key are
+/// never presented otherwise than with its proof.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Presentations {
+    pub(crate) free: bool,
+    pub(crate) by_proof: bool,
 }
 
 /// Where a credential is found.
@@ -68,13 +89,14 @@ pub(crate) struct Scopes {
     names: Box<[Box<str>]>,
     all: bool,
     /// Value of `WWW-Authenticate` for those who lack them.
-    pub(crate) challenge: Option<Box<str>>,
+    challenge: Option<Box<str>>,
+    by_proof: Option<Box<str>>,
 }
 
 // === impl Policy ===
 
 impl Policy {
-    pub(crate) fn load(policy: &proto::Policy) -> Result<Policy, LoadError> {
+    pub(crate) fn load(policy: &proto::Policy, tokens: Presentations) -> Result<Policy, LoadError> {
         let mut credentials = Vec::new();
         let alternatives =
             policy.alternatives.iter().map(|alternative| Alternative::load(alternative, &mut credentials));
@@ -93,15 +115,21 @@ impl Policy {
                 }
             }
         }
-        let accepts = |kind| credentials.iter().any(|credential| credential.kind() == kind);
-        let challenges = |error: &str| {
-            let bearer = accepts(CredentialKind::AccessToken).then(|| format!("Bearer {REALM}{error}"));
-            // RFC 7617 section 2.1.
-            let basic = accepts(CredentialKind::User).then(|| format!("Basic {REALM}, charset=\"UTF-8\""));
-            let api_key = accepts(CredentialKind::ApiKey).then(|| format!("ApiKey {REALM}"));
-            [bearer, basic, api_key].into_iter().flatten().map(String::into_boxed_str).collect()
-        };
-        let (plain, invalid_token) = (challenges(""), challenges(", error=\"invalid_token\""));
+        let (free, bound) = (tokens.free.then_some(""), tokens.by_proof.then_some(""));
+        let takes_tokens = credentials.contains(&Credential::Bearer);
+        let by_proof = takes_tokens.then(|| {
+            let mut header_cuts = header_cuts.clone();
+            if policy.remove_credentials && !header_cuts.iter().any(|name| **name == *dpop::HEADER) {
+                header_cuts.push(dpop::HEADER.into());
+            }
+            Box::new(ByProof {
+                header_cuts: header_cuts.into(),
+                invalid_token_challenges: challenges(&credentials, free, Some(INVALID_TOKEN)),
+                invalid_proof_challenges: challenges(&credentials, free, Some(", error=\"invalid_dpop_proof\"")),
+            })
+        });
+        let plain = challenges(&credentials, free, bound);
+        let invalid_token = challenges(&credentials, free.map(|_| INVALID_TOKEN), bound);
         Ok(Policy {
             alternatives,
             credentials: credentials.into(),
@@ -113,7 +141,20 @@ impl Policy {
             sandbox: policy.sandbox,
             challenges: plain,
             invalid_token_challenges: invalid_token,
+            by_proof,
         })
+    }
+
+    pub(crate) fn takes_tokens(&self) -> bool {
+        self.by_proof.is_some()
+    }
+
+    /// Headers to remove.
+    pub(crate) fn header_cuts(&self, by_proof: bool) -> &[Box<str>] {
+        match &self.by_proof {
+            Some(with_proof) if by_proof => &with_proof.header_cuts,
+            _ => &self.header_cuts,
+        }
     }
 
     /// `WWW-Authenticate` values that say what is accepted here. No error attribute: RFC 6750 section 3.1 keeps it for
@@ -123,8 +164,16 @@ impl Policy {
     }
 
     /// The same after an access token was refused.
-    pub(crate) fn invalid_token_challenges(&self) -> &[Box<str>] {
-        &self.invalid_token_challenges
+    pub(crate) fn invalid_token_challenges(&self, by_proof: bool) -> &[Box<str>] {
+        match &self.by_proof {
+            Some(with_proof) if by_proof => &with_proof.invalid_token_challenges,
+            _ => &self.invalid_token_challenges,
+        }
+    }
+
+    /// The same after a proof of possession was refused.
+    pub(crate) fn invalid_proof_challenges(&self) -> &[Box<str>] {
+        self.by_proof.as_ref().map_or(&self.invalid_token_challenges, |with_proof| &with_proof.invalid_proof_challenges)
     }
 
     /// Whether callers of this type have an endpoint.
@@ -201,15 +250,48 @@ impl Scopes {
         let printable = |byte: u8| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e);
         let told: Vec<_> = scopes.iter().filter(|scope| scope.bytes().all(printable)).map(String::as_str).collect();
         // Another token may have them; a user is who it is.
-        let challenge = (kind == CredentialKind::AccessToken)
-            .then(|| format!("Bearer {REALM}, error=\"insufficient_scope\", scope=\"{}\"", told.join(" ")).into());
-        Some(Scopes { names: scopes.iter().map(|scope| scope.as_str().into()).collect(), all, challenge })
+        let challenge = |scheme: &str, algorithms: &str| {
+            let text = || {
+                format!("{scheme} {REALM}{algorithms}, error=\"insufficient_scope\", scope=\"{}\"", told.join(" "))
+                    .into()
+            };
+            (kind == CredentialKind::AccessToken).then(text)
+        };
+        Some(Scopes {
+            names: scopes.iter().map(|scope| scope.as_str().into()).collect(),
+            all,
+            challenge: challenge("Bearer", ""),
+            by_proof: challenge("DPoP", &format!(", algs=\"{}\"", algorithms())),
+        })
+    }
+
+    /// For those who lack them.
+    pub(crate) fn challenges(&self, by_proof: bool) -> &[Box<str>] {
+        if by_proof { self.by_proof.as_slice() } else { self.challenge.as_slice() }
     }
 
     pub(crate) fn granted_to(&self, identity: &Identity) -> bool {
         let mut names = self.names.iter();
         if self.all { names.all(|name| identity.has_scope(name)) } else { names.any(|name| identity.has_scope(name)) }
     }
+}
+
+/// One for each kind of credential; tokens have two schemes, each with what is wrong, and none where it is `None`.
+fn challenges(credentials: &[Credential], bearer: Option<&str>, dpop: Option<&str>) -> Box<[Box<str>]> {
+    let accepts = |kind| credentials.iter().any(|credential| credential.kind() == kind);
+    let takes_tokens = accepts(CredentialKind::AccessToken);
+    let bearer = bearer.filter(|_| takes_tokens).map(|error| format!("Bearer {REALM}{error}"));
+    let dpop = dpop.filter(|_| takes_tokens);
+    let dpop = dpop.map(|error| format!("DPoP {REALM}, algs=\"{}\"{error}", algorithms()));
+    // RFC 7617 section 2.1.
+    let basic = accepts(CredentialKind::User).then(|| format!("Basic {REALM}, charset=\"UTF-8\""));
+    let api_key = accepts(CredentialKind::ApiKey).then(|| format!("ApiKey {REALM}"));
+    [bearer, dpop, basic, api_key].into_iter().flatten().map(String::into_boxed_str).collect()
+}
+
+/// With which a proof of possession may be signed.
+fn algorithms() -> String {
+    Algorithm::ALL.map(Algorithm::as_str).join(" ")
 }
 
 /// Only lower-case names are found in, and removed from, what Envoy sends.

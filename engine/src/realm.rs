@@ -6,8 +6,11 @@ use microgw_proto::rules::v1 as proto;
 use prost::Message as _;
 use sha2::{Digest, Sha256};
 
+use crate::dpop::Dpop;
 use crate::introspection::Introspection;
+use crate::jwt::mapping::ClaimMapping;
 use crate::key::Algorithm;
+use crate::policy::Presentations;
 use crate::rules::LoadError;
 
 /// How a credential was presented, which decides what it may be: an API key is no access token, nor the reverse.
@@ -33,6 +36,7 @@ pub enum KeySource {
 
 /// One issuer, and what its tokens must say.
 #[derive(Clone, Debug)]
+#[allow(clippy::struct_excessive_bools)] // Each is a setting of its own.
 pub struct Issuer {
     pub(crate) source: KeySource,
     pub(crate) name: Arc<str>,
@@ -40,6 +44,13 @@ pub struct Issuer {
     pub(crate) audiences: Box<[Box<str>]>,
     pub(crate) algorithms: Box<[Algorithm]>,
     pub(crate) skew_seconds: u64,
+    pub(crate) claims: Box<[ClaimMapping]>,
+    /// The claim that holds the client; empty: whichever of the usual ones there is.
+    pub(crate) client_claim: Box<str>,
+    /// Tokens are as RFC 9068 says.
+    pub(crate) rfc9068: bool,
+    /// Tokens are bound to a key.
+    pub(crate) require_dpop: bool,
     /// Tokens without `exp` are accepted.
     pub(crate) allow_unlimited: bool,
     pub(crate) require_allowed_apis: bool,
@@ -54,6 +65,7 @@ pub struct Realm {
     pub(crate) introspection: Option<Arc<Introspection>>,
     /// Credentials can be revoked.
     pub(crate) revocable: bool,
+    pub(crate) dpop: Dpop,
     /// Ready to take in a credential of each kind.
     hashes: [Sha256; CredentialKind::ALL.len()],
 }
@@ -82,10 +94,12 @@ impl Realm {
         // One full block, already compressed.
         let hash = |kind| Sha256::new().chain_update(settings).chain_update([kind as u8; 32]);
         let introspection = book.introspection.as_ref().map(|settings| Arc::new(Introspection::load(settings)));
+        let dpop = Dpop::load(&book.dpop.clone().unwrap_or_default());
         Ok(Realm {
             access_tokens,
             api_keys,
             introspection,
+            dpop,
             revocable: book.revocable,
             hashes: CredentialKind::ALL.map(hash),
         })
@@ -103,6 +117,14 @@ impl Realm {
     /// API keys must list the APIs that they are for.
     pub(crate) fn requires_allowed_apis(&self) -> bool {
         self.api_keys.as_ref().is_some_and(|keys| keys.require_allowed_apis)
+    }
+
+    /// What clients are told of how tokens are presented.
+    pub(crate) fn presentations(&self) -> Presentations {
+        let bound = |issuer: &Issuer| issuer.require_dpop;
+        let tokens = &self.access_tokens;
+        let free = tokens.is_empty() || self.introspection.is_some() || !tokens.iter().all(bound);
+        Presentations { free, by_proof: tokens.iter().any(bound) }
     }
 
     /// The hash state that a digest of such a credential starts from.
@@ -132,6 +154,10 @@ fn issuer(issuer: &proto::Issuer) -> Result<Issuer, LoadError> {
         audiences: issuer.audiences.iter().map(|audience| audience.as_str().into()).collect(),
         algorithms,
         skew_seconds: issuer.skew_seconds.into(),
+        claims: issuer.claims.iter().map(ClaimMapping::load).collect(),
+        client_claim: issuer.client_claim.as_str().into(),
+        rfc9068: issuer.rfc9068,
+        require_dpop: issuer.require_dpop,
         allow_unlimited: false,
         require_allowed_apis: false,
     })
@@ -145,6 +171,10 @@ fn api_keys(keys: &proto::ApiKeys) -> Issuer {
         // What this gateway signs with, and what 3.2 did.
         algorithms: [Algorithm::Es256, Algorithm::Rs256].into(),
         skew_seconds: keys.skew_seconds.into(),
+        claims: Box::default(),
+        client_claim: Box::default(),
+        rfc9068: false,
+        require_dpop: false,
         allow_unlimited: keys.allow_unlimited,
         require_allowed_apis: keys.require_allowed_apis,
     }

@@ -20,6 +20,8 @@ pub enum Reason {
     Expired,
     /// Genuine, and taken back.
     Revoked,
+    /// The caller does not prove to have the key that the token is bound to.
+    InvalidProof,
     /// An API key that is valid for other APIs.
     ApiForbidden,
     /// A production credential, and the operation has no production endpoint.
@@ -42,7 +44,7 @@ pub enum Reason {
 // === impl Reason ===
 
 impl Reason {
-    pub const ALL: [Reason; 16] = [
+    pub const ALL: [Reason; 17] = [
         Reason::MissingCredentials,
         Reason::InvalidScheme,
         Reason::MalformedLogin,
@@ -50,6 +52,7 @@ impl Reason {
         Reason::InvalidCredentials,
         Reason::Expired,
         Reason::Revoked,
+        Reason::InvalidProof,
         Reason::ApiForbidden,
         Reason::NoProductionEndpoint,
         Reason::NoSandboxEndpoint,
@@ -71,6 +74,7 @@ impl Reason {
             Reason::InvalidCredentials => "invalid_credentials",
             Reason::Expired => "expired",
             Reason::Revoked => "revoked",
+            Reason::InvalidProof => "invalid_proof",
             Reason::ApiForbidden => "api_forbidden",
             Reason::NoProductionEndpoint => "no_production_endpoint",
             Reason::NoSandboxEndpoint => "no_sandbox_endpoint",
@@ -90,7 +94,7 @@ impl Reason {
             Reason::InvalidScheme => Fault::InvalidScheme,
             Reason::MalformedLogin => Fault::MalformedLogin,
             Reason::LoginFailed => Fault::LoginFailed,
-            Reason::InvalidCredentials | Reason::Revoked => Fault::InvalidCredentials,
+            Reason::InvalidCredentials | Reason::Revoked | Reason::InvalidProof => Fault::InvalidCredentials,
             Reason::Expired => Fault::TokenExpired,
             Reason::ApiForbidden => Fault::ApiForbidden,
             Reason::NoProductionEndpoint => Fault::NoProductionEndpoint,

@@ -98,8 +98,11 @@ impl Rule {
         let realm = Arc::new(Realm::load(book)?);
         let answers = Arc::new(Answers::load(book));
         let apis: Vec<Arc<Api>> = book.apis.iter().map(|api| Arc::new(Api::from(api))).collect();
-        let policies =
-            book.policies.iter().map(|policy| Policy::load(policy).map(Arc::new)).collect::<Result<Vec<_>, _>>()?;
+        let policies = book
+            .policies
+            .iter()
+            .map(|policy| Policy::load(policy, realm.presentations()).map(Arc::new))
+            .collect::<Result<Vec<_>, _>>()?;
         let rule = |rule: &proto::Rule| {
             let id = <[u8; 16]>::try_from(rule.id.as_slice()).map_err(|_| LoadError::RuleId(rule.id.len()))?;
             let id = RuleId(u128::from_be_bytes(id));

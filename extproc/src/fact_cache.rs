@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use microgw_engine::{CredentialDigest, Facts, Identity};
+use microgw_engine::{CredentialDigest, Facts, Identity, Novelty, ProofId, UnixTime};
 use prometheus_client::metrics::counter::Counter;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
+
+use crate::proofs::Proofs;
 
 /// What an entry costs beside its facts: the digest and the cache's own bookkeeping.
 const OVERHEAD: usize = 128;
@@ -19,6 +21,7 @@ pub struct FactCache {
     cache: Arc<Cache<CredentialDigest, Entry, ByWeight>>,
     /// How long a token is remembered, its own end and its own bound apart.
     lifetime: Duration,
+    proofs: Arc<Proofs>,
     pub(crate) hits: Counter,
     pub(crate) misses: Counter,
 }
@@ -43,7 +46,13 @@ impl FactCache {
     pub fn new(entries: usize, lifetime: Duration) -> FactCache {
         let bytes = entries.saturating_mul(TYPICAL_WEIGHT) as u64;
         let cache = Arc::new(Cache::with_weighter(entries, bytes, ByWeight));
-        FactCache { cache, lifetime, hits: Counter::default(), misses: Counter::default() }
+        FactCache { cache, lifetime, proofs: Arc::default(), hits: Counter::default(), misses: Counter::default() }
+    }
+
+    /// The same, with room for so many proofs of possession.
+    #[must_use]
+    pub fn with_proofs(self, capacity: usize) -> FactCache {
+        FactCache { proofs: Arc::new(Proofs::new(capacity)), ..self }
     }
 
     pub fn len(&self) -> usize {
@@ -71,5 +80,9 @@ impl Facts for FactCache {
     fn put(&self, digest: CredentialDigest, facts: Arc<Identity>) {
         let lifetime = facts.remembered().map_or(self.lifetime, |bound| bound.min(self.lifetime));
         self.cache.insert(digest, Entry { facts, until: Instant::now() + lifetime });
+    }
+
+    fn prove(&self, proof: &ProofId, now: UnixTime, until: UnixTime) -> Novelty {
+        self.proofs.prove(proof, now, until)
     }
 }

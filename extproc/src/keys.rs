@@ -3,6 +3,7 @@
 //! Each source has one task that fetches, so there is never more than one fetch at a time; requests only read what it
 //! published last, or wait for it.
 
+mod discovery;
 mod fetch;
 
 use std::collections::HashMap;
@@ -19,6 +20,7 @@ use tracing::Instrument as _;
 
 use crate::metrics::Metrics;
 use crate::transport::{ClientError, Clients, Redirects, Transport};
+pub use discovery::{Discovery, is_loopback};
 pub use fetch::FetchError;
 use fetch::Fetcher;
 
@@ -41,6 +43,8 @@ pub enum KeyLocation {
     /// `https:`, or `http:` where the caller allows it.
     Url(String),
     File(PathBuf),
+    /// Where the issuer says.
+    Discovered(Discovery),
 }
 
 /// When keys are fetched.

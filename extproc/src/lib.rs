@@ -20,6 +20,7 @@ pub mod known;
 pub mod login;
 pub mod lookups;
 pub mod metrics;
+pub mod proofs;
 pub mod redis;
 pub mod remote;
 pub mod revocations;

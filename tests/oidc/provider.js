@@ -74,6 +74,8 @@ function provider(issuer, jwks) {
   return made;
 }
 
+// Before anybody can ask.
+const first = await keys();
 let handle;
 const server = createServer(async (request, response) => {
   if (request.method === 'POST' && request.url === '/test/rotate') {
@@ -86,6 +88,6 @@ const server = createServer(async (request, response) => {
 });
 await new Promise((listening) => server.listen(wish.port, '127.0.0.1', listening));
 const issuer = `http://127.0.0.1:${server.address().port}`;
-handle = provider(issuer, await keys()).callback();
+handle = provider(issuer, first).callback();
 console.log(JSON.stringify({ issuer }));
 process.stdin.on('end', () => process.exit()).resume();

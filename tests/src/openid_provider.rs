@@ -81,7 +81,8 @@ impl OpenidProvider {
             // It ends when this end of the pipe does, however the test does.
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            // Its warnings, and why it does not start.
+            .stderr(Stdio::inherit())
             .kill_on_drop(true)
             .spawn()
             .expect("node starts");

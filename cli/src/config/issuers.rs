@@ -3,8 +3,11 @@
 use std::path::PathBuf;
 
 use microgw_compiler::settings;
+use microgw_extproc::keys::Discovery;
+pub use microgw_extproc::keys::is_loopback;
 use reqwest::Url;
 
+use super::claims;
 use super::diagnostic::{Code, ConfigDiagnostic, Origin};
 use super::tls::{self, Trust};
 use super::values::Values;
@@ -21,6 +24,8 @@ pub struct Issuer {
 pub enum KeySource {
     /// `https:`, or `http:` where that was allowed.
     JwksUrl(String),
+    /// Where the issuer says.
+    Discovered(Discovery),
     JwksFile(PathBuf),
     /// A certificate or public key, PEM.
     Certificate(PathBuf),
@@ -68,7 +73,22 @@ fn read_one(
         problems.push(ConfigDiagnostic::error(Code::BadValue, &values.origin(&at("algorithms")), message));
     }
     let keys = key_source(values, entry, trust, problems);
-    let settings = settings::Issuer { issuer: name, audiences: values.list(&at("audience")), algorithms, skew_seconds };
+    let audiences = values.list(&at("audience"));
+    let rfc9068 = values.text(&at("profile")) == "rfc9068";
+    if rfc9068 && audiences.is_empty() {
+        let message = format!("`{}` is missing: RFC 9068 has each token say whom it is meant for", at("audience"));
+        problems.push(ConfigDiagnostic::error(Code::BadValue, &values.origin(&at("profile")), message));
+    }
+    let settings = settings::Issuer {
+        issuer: name,
+        audiences,
+        algorithms,
+        skew_seconds,
+        claims: claims::read(values, entry, problems),
+        client_claim: values.text(&at("consumerKeyClaim")),
+        rfc9068,
+        require_dpop: values.bool(&at("requireDpop")),
+    };
     (!settings.issuer.is_empty()).then_some(Issuer { settings, keys: keys? })
 }
 
@@ -76,6 +96,9 @@ fn key_source(values: &Values, entry: &str, trust: &Trust, problems: &mut Vec<Co
     let at = |key| format!("{entry}.{key}");
     let (url, certificate) = (values.text(&at("jwksURL")), values.path(&at("certificatePath")));
     let alias = values.text(&at("certificateAlias"));
+    if values.bool(&at("discovery")) || !values.text(&at("discoveryURL")).is_empty() {
+        return discovery(values, entry, problems);
+    }
     if !url.is_empty() && certificate.is_some() {
         problems.push(ConfigDiagnostic::error(
             Code::Conflict,
@@ -98,7 +121,7 @@ fn key_source(values: &Values, entry: &str, trust: &Trust, problems: &mut Vec<Co
     if url.is_empty() {
         if !values.is_wrong(&at("jwksURL")) {
             let message = format!("`{entry}` has no keys to verify tokens with");
-            let help = "give it a `jwksURL`, a `certificatePath`, or a `certificateAlias`";
+            let help = "give it `discovery = true`, a `jwksURL`, a `certificatePath`, or a `certificateAlias`";
             problems.push(ConfigDiagnostic::error(Code::BadValue, &values.section_origin(entry), message).help(help));
         }
         return None;
@@ -109,6 +132,36 @@ fn key_source(values: &Values, entry: &str, trust: &Trust, problems: &mut Vec<Co
         Ok(source) => Some(source),
         Err(reason) => {
             problems.push(ConfigDiagnostic::error(Code::BadValue, &origin, format!("`{}` {reason}", at("jwksURL"))));
+            None
+        }
+    }
+}
+
+/// The issuer is asked for its keys, and no other source is named.
+fn discovery(values: &Values, entry: &str, problems: &mut Vec<ConfigDiagnostic>) -> Option<KeySource> {
+    let at = |key| format!("{entry}.{key}");
+    let document = values.text(&at("discoveryURL"));
+    let own = if document.is_empty() { at("discovery") } else { at("discoveryURL") };
+    let others = ["jwksURL", "certificatePath", "certificateAlias"].map(at);
+    if let Some(other) = others.iter().find(|other| values.is_given(other)) {
+        let message = format!("`{own}` and `{other}` are two sources of keys: give one");
+        problems.push(ConfigDiagnostic::error(Code::Conflict, &values.origin(other), message));
+        return None;
+    }
+    let issuer = values.text(&at("issuer"));
+    let insecure = values.bool(&at("allowInsecureJwks"));
+    let (path, url) = if document.is_empty() { (at("issuer"), &issuer) } else { (own, &document) };
+    let origin = values.origin(&path);
+    let discovery = match jwks(url, insecure, &origin) {
+        Ok(KeySource::JwksUrl(_)) if document.is_empty() => Discovery::of(&issuer, insecure),
+        Ok(KeySource::JwksUrl(url)) => Ok(Discovery { issuer, documents: vec![url], allow_insecure: insecure }),
+        Ok(_) => Err("must be `https:` or `http:`"),
+        Err(reason) => Err(reason),
+    };
+    match discovery {
+        Ok(discovery) => Some(KeySource::Discovered(discovery)),
+        Err(reason) => {
+            problems.push(ConfigDiagnostic::error(Code::BadValue, &origin, format!("`{path}` {reason}")));
             None
         }
     }
@@ -132,12 +185,6 @@ fn jwks(text: &str, allow_insecure: bool, origin: &Origin) -> Result<KeySource, 
         "file" => url.to_file_path().map(KeySource::JwksFile).map_err(|()| "is not a file of this host"),
         _ => Err("must be `https:`, `http:` or `file:`"),
     }
-}
-
-pub fn is_loopback(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default();
-    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
-    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use microgw_extproc::keys::is_loopback;
 use microgw_extproc::redis::Place;
 use reqwest::Url;
 
 use super::diagnostic::{Code, ConfigDiagnostic};
-use super::issuers::is_loopback;
 use super::users::Secret;
 use super::values::Values;
 

@@ -13,8 +13,8 @@ use super::keys::quoted;
 use super::users::{Secret, User, is_weak_hash, is_well_known};
 use super::values::Values;
 use super::{
-    ApiKeyIssuer, Config, Envoy, Gateway, GrantedApi, Listeners, TokenCache, backends, ciphers, issuers, key_manager,
-    redis, remote, revocation, server, telemetry, tls,
+    ApiKeyIssuer, Config, Envoy, Gateway, GrantedApi, Listeners, TokenCache, backends, ciphers, dpop, issuers,
+    key_manager, redis, remote, revocation, server, telemetry, tls,
 };
 
 /// Seconds, as [`settings::Issuer`] counts, of clock skew in the old single `[jwtTokenConfig]`.
@@ -66,6 +66,8 @@ pub fn resolve(
         issuers,
         revocation: revocation::read(values, problems),
         introspection: key_manager::introspection(values, skew_seconds, problems),
+        dpop: dpop::read(values, skew_seconds, problems),
+        proofs: values.number("dpopConfig.replayCapacity"),
         api_keys,
         api_key_issuer,
         api_key_file: tls::signing_key(values, problems),

@@ -49,6 +49,8 @@ fn the_defaults() {
             issuers: Vec::new(),
             introspection: None,
             revocation: None,
+            dpop: settings::Dpop { origins: Vec::new(), max_age_seconds: 60, skew_seconds: 5 },
+            proofs: 500_000,
             api_keys: settings::ApiKeys {
                 issuer: issuer.clone(),
                 skew_seconds: 5,

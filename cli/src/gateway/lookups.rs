@@ -41,6 +41,7 @@ fn issuer_keys(issuer: &config::Issuer, certificates: &Certificates) -> IssuerKe
     let source = KeySource::Issuer(issuer.settings.issuer.as_str().into());
     let location = match &issuer.keys {
         config::KeySource::JwksUrl(url) => Some(KeyLocation::Url(url.clone())),
+        config::KeySource::Discovered(discovery) => Some(KeyLocation::Discovered(discovery.clone())),
         config::KeySource::JwksFile(path) => Some(KeyLocation::File(path.clone())),
         config::KeySource::Certificate(_) | config::KeySource::Alias(_) => None,
     };

@@ -71,7 +71,7 @@ impl Services {
         let login = Arc::new(Login::new(lookups.users.clone(), FAILED_LOGINS, metrics.clone()));
         let (entries, lifetime) =
             config.token_cache.map_or((0, Duration::ZERO), |cache| (cache.capacity, cache.expiry));
-        let facts = FactCache::new(entries, lifetime);
+        let facts = FactCache::new(entries, lifetime).with_proofs(config.proofs);
         let mut decider = Decider::new(rules.clone(), facts, lookups, metrics.clone(), Decider::DEADLINE);
         decider.description = match &config.access_log {
             Some(log) if log.caller => Description::Caller,

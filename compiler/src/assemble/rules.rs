@@ -8,7 +8,7 @@ use prost::Message as _;
 use super::answers::Answers;
 use super::wire::{digest, hex};
 use crate::model::{Access, Alternative, Api, KeyLocation, Operation, Requirement};
-use crate::settings::Settings;
+use crate::settings::{ClaimMapping, Settings};
 
 /// Collects the rules of one snapshot; equal policies are stored once.
 pub struct Rules<'a> {
@@ -31,6 +31,10 @@ impl<'a> Rules<'a> {
             audiences: issuer.audiences.clone(),
             algorithms: issuer.algorithms.clone(),
             skew_seconds: issuer.skew_seconds,
+            claims: issuer.claims.iter().map(claim_mapping).collect(),
+            client_claim: issuer.client_claim.clone(),
+            rfc9068: issuer.rfc9068,
+            require_dpop: issuer.require_dpop,
         });
         let keys = &settings.api_keys;
         let book = pb::RuleBook {
@@ -49,6 +53,11 @@ impl<'a> Rules<'a> {
                 remember_milliseconds: introspection.remember_milliseconds,
             }),
             revocable: settings.revocable,
+            dpop: Some(pb::Dpop {
+                origins: settings.dpop.origins.clone(),
+                max_age_seconds: settings.dpop.max_age_seconds,
+                skew_seconds: settings.dpop.skew_seconds,
+            }),
             fault_bodies: answers.own(),
             ..Default::default()
         };
@@ -100,6 +109,19 @@ impl<'a> Rules<'a> {
 
     pub fn finish(self, generation: &str) -> pb::RuleBook {
         pb::RuleBook { generation: generation.to_owned(), ..self.book }
+    }
+}
+
+fn claim_mapping(mapping: &ClaimMapping) -> pb::ClaimMapping {
+    let replacement = |(from, to): &(String, String)| pb::Replacement { from: from.clone(), to: to.clone() };
+    pb::ClaimMapping {
+        from: mapping.from.clone(),
+        to: mapping.to.clone(),
+        split: mapping.split.clone(),
+        strip_prefix: mapping.strip_prefix.clone(),
+        values: mapping.values.iter().map(replacement).collect(),
+        keep_others: mapping.keep_others,
+        join: mapping.join.clone(),
     }
 }
 

@@ -17,7 +17,7 @@ use crate::compile::{Options, compile};
 use crate::error_template::{ErrorTemplate, Syntax};
 use crate::files::MemoryFiles;
 use crate::settings::{
-    AccessLog, ApiKeys, Backends, Credentials, Issuer, Listeners, Protocol, Proxy, SecretHeader, ServerHeader,
+    AccessLog, ApiKeys, Backends, Credentials, Dpop, Issuer, Listeners, Protocol, Proxy, SecretHeader, ServerHeader,
     TlsIdentity, TlsRange, Tracing, TrustStore, Verification,
 };
 use crate::snapshot::{Fallback, Resource};
@@ -85,9 +85,14 @@ fn settings() -> Settings {
             audiences: Vec::new(),
             algorithms: vec!["RS256".to_owned()],
             skew_seconds: 5,
+            claims: Vec::new(),
+            client_claim: String::new(),
+            rfc9068: false,
+            require_dpop: false,
         }],
         introspection: None,
         revocable: false,
+        dpop: Dpop { origins: Vec::new(), max_age_seconds: 60, skew_seconds: 5 },
         api_keys: ApiKeys {
             issuer: "https://localhost:9095/apikey".to_owned(),
             skew_seconds: 5,

@@ -12,6 +12,9 @@ use crate::query::{self, Found};
 use crate::realm::CredentialKind;
 use crate::reason::Reason;
 
+/// RFC 9449 section 7.1.
+const DPOP: &str = "dpop";
+
 /// What is known about a credential.
 pub(super) enum Slot<'a> {
     Presented(Cow<'a, str>),
@@ -30,6 +33,10 @@ pub(super) struct Failure {
 pub(super) enum Challenge {
     Plain,
     InvalidToken,
+    /// It would do, with proof of the key that it is bound to.
+    Bound,
+    /// The proof is wrong.
+    Proof,
     /// Of the requirement at these indexes.
     Scope(usize, usize),
 }
@@ -45,21 +52,35 @@ pub(super) fn present<'a>(credential: &Credential, header: &str, head: RequestHe
         Found::Unclear => Slot::Refused(Failure::invalid(kind, TokenError::Presentation)),
     };
     match credential {
-        Credential::Bearer => authorization(head.headers.get(header).unwrap_or_default(), "bearer", kind),
-        Credential::Basic => authorization(head.headers.get(header).unwrap_or_default(), "basic", kind),
+        Credential::Bearer => authorization(head.headers.get(header).unwrap_or_default(), &["bearer", DPOP], kind),
+        Credential::Basic => authorization(head.headers.get(header).unwrap_or_default(), &["basic"], kind),
         Credential::HeaderKey(name) => key(head.headers.get(name).unwrap_or_default().into()),
         Credential::QueryKey(name) => found(query::find(head.path, name)),
         Credential::CookieKey(name) => found(cookie::find(head.headers.get("cookie").unwrap_or_default(), name).into()),
     }
 }
 
+/// Whether the token in this header is presented by its other scheme, as one that is bound to a key.
+pub(super) fn is_by_proof(header: &str, head: RequestHead<'_>) -> bool {
+    let scheme = |value: &str| value.split(' ').next().is_some_and(|scheme| scheme.eq_ignore_ascii_case(DPOP));
+    head.headers.get(header).is_some_and(scheme)
+}
+
+/// The token itself.
+pub(super) fn token<'a>(header: &str, head: RequestHead<'a>) -> &'a str {
+    head.headers
+        .get(header)
+        .and_then(|value| value.split_once(' '))
+        .map_or("", |(_, token)| token.trim_start_matches(' '))
+}
+
 /// The scheme in any case and one token, RFC 9110 section 11.4.
-fn authorization<'a>(value: &'a str, wanted: &str, kind: CredentialKind) -> Slot<'a> {
+fn authorization<'a>(value: &'a str, wanted: &[&str], kind: CredentialKind) -> Slot<'a> {
     if value.is_empty() {
         return Slot::Refused(Failure::MISSING);
     }
     let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
-    if !scheme.eq_ignore_ascii_case(wanted) {
+    if !wanted.iter().any(|wanted| scheme.eq_ignore_ascii_case(wanted)) {
         return Slot::Refused(Failure { reason: Reason::InvalidScheme, ..Failure::MISSING });
     }
     let token = token.trim_start_matches(' ');

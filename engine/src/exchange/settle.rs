@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use super::credential::{Challenge, Failure, Slot};
+use super::credential::{self, Challenge, Failure, Slot};
 use super::{Answer, Exchange, Lookup, Sensitive, Step, Verdict};
 use crate::basic;
+use crate::dpop::{self, Novelty, ProofError};
 use crate::facts::{CredentialDigest, OpaqueKey, UnixTime};
 use crate::identity::{Confirmation, Identity};
 use crate::jwt::{TokenError, Unverified};
@@ -116,10 +117,13 @@ impl<'a> Exchange<'a> {
         }
         match self.slots.get(credential) {
             Some(Slot::Refused(failure)) => Verdict::Failed(*failure),
-            Some(Slot::Verified(identity)) => match self.check(kind, identity) {
-                Ok(()) => Verdict::Satisfied(Arc::clone(identity)),
-                Err(failure) => Verdict::Failed(failure),
-            },
+            Some(Slot::Verified(identity)) => {
+                let identity = Arc::clone(identity);
+                match self.check(kind, &identity) {
+                    Ok(()) => Verdict::Satisfied(identity),
+                    Err(failure) => Verdict::Failed(failure),
+                }
+            }
             Some(Slot::Presented(_)) | None => Verdict::Failed(Failure::MISSING),
         }
     }
@@ -239,7 +243,7 @@ impl<'a> Exchange<'a> {
     }
 
     /// What is checked on every request, however well the credential is known.
-    fn check(&self, kind: CredentialKind, identity: &Identity) -> Result<(), Failure> {
+    fn check(&mut self, kind: CredentialKind, identity: &Identity) -> Result<(), Failure> {
         identity.check_time(self.now).map_err(|(reason, error)| Failure { reason, ..Failure::invalid(kind, error) })?;
         self.confirm(&identity.confirmation).map_err(|error| Failure::invalid(kind, error))?;
         if self.rule.realm.revocable {
@@ -255,6 +259,7 @@ impl<'a> Exchange<'a> {
                 }
             }
         }
+        self.check_possession(kind, identity.confirmation.key.as_ref())?;
         let api = &self.rule.api;
         if !identity.allows(&api.name, &api.version) {
             return Err(Failure {
@@ -264,6 +269,42 @@ impl<'a> Exchange<'a> {
             });
         }
         Ok(())
+    }
+
+    /// RFC 9449 section 7.1: a token that is bound to a key is presented as such, and no other.
+    fn check_possession(&mut self, kind: CredentialKind, bound_to: Option<&[u8; 32]>) -> Result<(), Failure> {
+        let refused = |error, challenge| Err(Failure { challenge, ..Failure::invalid(kind, error) });
+        match (self.by_proof && kind == CredentialKind::AccessToken, bound_to) {
+            (false, None) => Ok(()),
+            (false, Some(_)) => refused(TokenError::Bound, Challenge::Bound),
+            (true, None) => refused(TokenError::Unbound, Challenge::InvalidToken),
+            (true, Some(bound_to)) => match self.proved {
+                Some(proved) => proved,
+                None => *self.proved.insert(self.prove(bound_to)),
+            },
+        }
+    }
+
+    /// Only the proof of a genuine token is looked at, and only one that holds is remembered: nobody else can fill that memory.
+    fn prove(&self, bound_to: &[u8; 32]) -> Result<(), Failure> {
+        let refused = |error| Failure {
+            reason: Reason::InvalidProof,
+            cause: Some(TokenError::Proof(error)),
+            challenge: Challenge::Proof,
+        };
+        let head = self.head.ok_or(refused(ProofError::Missing))?;
+        let proof = head.headers.get(dpop::HEADER).ok_or(refused(ProofError::Missing))?;
+        let token = credential::token(&self.rule.policy.credential_header, head);
+        let proof = self.rule.realm.dpop.verify(proof, &head, token, bound_to, self.now).map_err(refused)?;
+        match self.facts.prove(&proof.id, self.now, proof.until) {
+            Novelty::Fresh => Ok(()),
+            Novelty::Seen => Err(refused(ProofError::Replayed)),
+            Novelty::Unknown => Err(Failure {
+                reason: Reason::Unavailable,
+                cause: Some(TokenError::NoAnswer),
+                challenge: Challenge::Plain,
+            }),
+        }
     }
 
     /// Whether the caller has what the credential is bound to.

@@ -1,6 +1,7 @@
 mod bound;
 mod keys;
 mod opaque;
+mod possession;
 mod properties;
 mod revoked;
 mod users;

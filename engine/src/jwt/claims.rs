@@ -26,6 +26,10 @@ pub(super) fn read(claims: &Object, kind: CredentialKind, issuer: &Issuer) -> Re
         CredentialKind::ApiKey => (Box::default(), allowed_apis(claims)?),
         _ => (scopes(claims)?, None),
     };
+    let confirmation = confirmation(claims)?;
+    if issuer.require_dpop && confirmation.key.is_none() {
+        return Err(TokenError::Claim("cnf"));
+    }
     if issuer.require_allowed_apis && allowed_apis.is_none() {
         return Err(TokenError::Claim("allowedAPIs"));
     }
@@ -33,12 +37,12 @@ pub(super) fn read(claims: &Object, kind: CredentialKind, issuer: &Issuer) -> Re
         not_before: UnixTime(not_before.0.saturating_sub(issuer.skew_seconds)),
         expires: expires.map(|expires| UnixTime(expires.0.saturating_add(issuer.skew_seconds))),
         subject: text(claims, "sub")?.map(Box::from),
-        client: client(claims, &audiences),
+        client: client(claims, &audiences, &issuer.client_claim)?,
         id: id(claims),
         key_type: key_type(claims)?,
         scopes,
         allowed_apis,
-        confirmation: confirmation(claims)?,
+        confirmation,
         ..Identity::new(kind)
     })
 }
@@ -69,9 +73,10 @@ pub(crate) fn audiences(claims: &Object) -> Result<Vec<&str>, TokenError> {
     strings(claims, "aud", |text| vec![text])
 }
 
-/// Separated by spaces (RFC 8693 section 4.2), or the array that some issuers make of them.
+/// Separated by spaces (RFC 8693 section 4.2), or the array that some issuers make of them; `scp` where there is no `scope`.
 pub(crate) fn scopes(claims: &Object) -> Result<Box<[Box<str>]>, TokenError> {
-    let scopes = strings(claims, "scope", |text| text.split(' ').filter(|scope| !scope.is_empty()).collect())?;
+    let name = if claims.contains_key("scope") { "scope" } else { "scp" };
+    let scopes = strings(claims, name, |text| text.split(' ').filter(|scope| !scope.is_empty()).collect())?;
     Ok(scopes.into_iter().map(Box::from).collect())
 }
 
@@ -88,10 +93,20 @@ fn strings<'a>(
     }
 }
 
-fn client(claims: &Object, audiences: &[&str]) -> Option<Box<str>> {
-    let named = ["consumerKey", "azp", "client_id"].iter().find_map(|name| claims.get(*name)?.as_str());
+/// From the claim that is configured, or else from the usual ones, the first that there is.
+fn client(claims: &Object, audiences: &[&str], configured: &str) -> Result<Option<Box<str>>, TokenError> {
     let audience = || if let [audience] = audiences { Some(*audience) } else { None };
-    named.or_else(audience).map(Box::from)
+    if configured.is_empty() {
+        let named = ["consumerKey", "azp", "client_id"].iter().find_map(|name| claims.get(*name)?.as_str());
+        return Ok(named.or_else(audience).map(Box::from));
+    }
+    Ok(match claims.get(configured) {
+        None => None,
+        Some(Json::String(client)) => Some(client.as_str().into()),
+        // Of several audiences none is the client more than another.
+        Some(Json::Array(_)) if configured == "aud" => audience().map(Box::from),
+        Some(_) => return Err(TokenError::Claim("consumerKeyClaim")),
+    })
 }
 
 /// Of an access token it is kept no longer than it takes to name it (`Exchange::named`).
@@ -116,7 +131,7 @@ pub(crate) fn confirmation(claims: &Object) -> Result<Confirmation, TokenError> 
         let decode = |text: &Json| URL_SAFE_NO_PAD.decode(text.as_str()?).ok()?.try_into().ok();
         bound.get(name).map(|text| decode(text).ok_or(ERROR)).transpose()
     };
-    let confirmation = Confirmation { certificate: hash("x5t#S256")? };
+    let confirmation = Confirmation { certificate: hash("x5t#S256")?, key: hash("jkt")? };
     if confirmation == Confirmation::default() { Err(ERROR) } else { Ok(confirmation) }
 }
 

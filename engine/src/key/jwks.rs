@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::{Digest, Sha256};
 
 use super::{Key, KeyError, KeySet, Material, Name};
 use crate::json::{self, Json, Object};
@@ -21,9 +22,9 @@ pub(super) fn read(text: &[u8]) -> Result<KeySet, KeyError> {
     Ok(KeySet { skipped: entries.len() - keys.len(), keys })
 }
 
-fn key(jwk: &Object) -> Result<Key, KeyError> {
+pub(super) fn key(jwk: &Object) -> Result<Key, KeyError> {
     // `d` of RSA, EC and OKP, `k` of oct: who publishes a secret has none.
-    if ["d", "k", "p", "q"].iter().any(|member| jwk.contains_key(*member)) {
+    if ["d", "k", "p", "q", "dp", "dq", "qi", "oth"].iter().any(|member| jwk.contains_key(*member)) {
         return Err(KeyError::Private);
     }
     if text(jwk, "use")?.is_some_and(|usage| usage != "sig") {
@@ -45,6 +46,31 @@ fn key(jwk: &Object) -> Result<Key, KeyError> {
     };
     let name = text(jwk, "kid")?.map_or(Name::Unnamed, |kid| Name::Kid(kid.into()));
     Key::new(name, algorithm, material)
+}
+
+/// RFC 7638: the members that make the key, in the order of their names, as text.
+pub(super) fn thumbprint(jwk: &Object) -> Result<[u8; 32], KeyError> {
+    let members: &[&str] = match text(jwk, "kty")? {
+        Some("RSA") => &["e", "kty", "n"],
+        Some("EC") => &["crv", "kty", "x", "y"],
+        Some("OKP") => &["crv", "kty", "x"],
+        _ => return Err(KeyError::Unsupported),
+    };
+    let mut hash = Sha256::new();
+    for (index, member) in members.iter().enumerate() {
+        let value = text(jwk, member)?.ok_or(KeyError::Malformed)?;
+        // Base64url and names of curves: nothing in them needs to be escaped.
+        if !value.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')) {
+            return Err(KeyError::Malformed);
+        }
+        hash.update(if index == 0 { "{\"" } else { ",\"" });
+        hash.update(member);
+        hash.update("\":\"");
+        hash.update(value);
+        hash.update("\"");
+    }
+    hash.update("}");
+    Ok(hash.finalize().into())
 }
 
 /// Coordinates have the full length of the field, RFC 7518 section 6.2.1.2.

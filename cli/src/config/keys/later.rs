@@ -8,6 +8,8 @@ use super::{Danger, Key};
 /// Written as `true`, also in quotes.
 const WHEN_TRUE: Danger = When(|value| value.eq_ignore_ascii_case("true"));
 
+const WHEN_GIVEN: Danger = When(|value| !value.is_empty());
+
 const TRACES: &str = "spans are sent by OTLP, which Jaeger takes too: name the collector in `telemetry.otlpEndpoint` (Jaeger's is `http://HOST:4317`)";
 const WIRE_LOG: &str =
     "`envoyConfig.logLevel = \"debug\"` shows requests with their headers, credentials included: for debugging only";
@@ -28,11 +30,8 @@ pub const KEYS: &[Key] = &[
     Key::later("keyManager.external", Bool, "false", "A key manager of another vendor.").danger(WHEN_TRUE).instead(EXTERNAL),
 
     Key::later("jwtTokenConfig[].validateSubscription", Bool, "false", "Accept subscribers only.").danger(WHEN_TRUE),
-    Key::later("jwtTokenConfig[].consumerKeyClaim", Text, "aud", "Claim that holds the client id."),
-    Key::later("jwtTokenConfig[].claimMapperClassName", Text, "", "Java class that maps claims."),
+    Key::later("jwtTokenConfig[].claimMapperClassName", Text, "", "Java class that maps claims.").danger(WHEN_GIVEN).instead("there is no JVM: say in `[[jwtTokenConfig.claims]]` what the class does (`split`, `stripPrefix`, `values`, `join`)"),
     Key::later("jwtTokenConfig[].remoteUserClaimRetrievalEnabled", Bool, "false", "Fetch users' claims."),
-    Key::later("jwtTokenConfig[].claims[].remoteClaim", Text, "", "Claim to rename."),
-    Key::later("jwtTokenConfig[].claims[].localClaim", Text, "", "New name of the claim."),
 
     Key::later("tokenRevocationConfig.realtime.enableRealtimeMessageRetrieval", Bool, "false", "Revocations by message.").danger(WHEN_TRUE).instead(REVOCATION),
     Key::later("tokenRevocationConfig.realtime.{jmsConnectionTopic,jmsConnectioninitialContextFactory,jmsConnectionProviderUrl,jmsConnectionUsername,jmsConnectionPassword}", Secret, "", "Where the messages come from."),
