@@ -175,6 +175,7 @@ fn settings(http_port: u16) -> Settings {
         access_log: Some(AccessLog { path: ACCESS_LOG.to_owned(), caller: true }),
         tracing: None,
         backends: Backends::default(),
+        client_certificates: Default::default(),
         user_agent: None,
     }
 }

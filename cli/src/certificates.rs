@@ -1,6 +1,7 @@
 //! Certificates, keys and trusted authorities: read from files when the gateway starts, and again whenever the files
 //! change. What cannot be used then leaves what was there in its place.
 
+mod clients;
 mod expiry;
 mod identity;
 mod part;
@@ -21,6 +22,8 @@ use microgw_extproc::redis::Redis;
 use rustls::pki_types::CertificateDer;
 
 use crate::config::{self, Config, Material, Store, VerifyingKey};
+use clients::Clients;
+pub use clients::settings as client_certificates;
 pub use identity::{SHIPPED_NOTICE, signing_key};
 pub use part::{Part, PartStatus};
 pub use remote::RemoteTls;
@@ -45,6 +48,7 @@ pub struct Certificates {
     services: Part<Option<Vec<CertificateDer<'static>>>>,
     /// Certificates and public keys of those who sign tokens and API keys, PEM.
     signers: Vec<(KeySource, Part<String>)>,
+    clients: Part<Clients>,
     /// `None`: Envoys of other hosts are not served, or without TLS.
     remote: Option<Part<RemoteTls>>,
 }
@@ -101,13 +105,16 @@ impl Certificates {
         }
         let tls = config.remote.tls.clone().filter(|_| config.remote.host.is_some());
         let remote = tls.map(remote::load).transpose()?;
-        Ok(Certificates { listener, backends, backend_identity, services, signers, remote })
+        let clients = clients::load(config)?;
+        Ok(Certificates { listener, backends, backend_identity, services, signers, clients, remote })
     }
 
     /// Reads everything again.
     pub fn reload(&mut self) -> Changes {
         // Not `||`: each must be asked.
-        let settings = [self.listener.reload(), self.backends.reload(), self.backend_identity.reload()].contains(&true);
+        let identities = [self.listener.reload(), self.backend_identity.reload()];
+        let settings =
+            [self.backends.reload(), self.clients.reload()].into_iter().chain(identities).any(|changed| changed);
         let services = self.services.reload();
         let mut signers = Vec::new();
         for (source, part) in &mut self.signers {
@@ -124,6 +131,7 @@ impl Certificates {
         self.listener.accepted();
         self.backends.accepted();
         self.backend_identity.accepted();
+        self.clients.accepted();
     }
 
     /// Envoy does not take what changed last: what was there before stays.
@@ -131,6 +139,7 @@ impl Certificates {
         self.listener.refused(reason);
         self.backends.refused(reason);
         self.backend_identity.refused(reason);
+        self.clients.refused(reason);
     }
 
     pub fn files(&self) -> Vec<PathBuf> {
@@ -141,6 +150,7 @@ impl Certificates {
         let mut status = vec![self.listener.status(), self.backends.status()];
         status.extend([self.backend_identity.status(), self.services.status()]);
         status.extend(self.signers.iter().map(|(_, part)| part.status()));
+        status.push(self.clients.status());
         status.extend(self.remote.iter().map(Part::status));
         status
     }
@@ -150,6 +160,7 @@ impl Certificates {
             identity: self.listener.value().clone(),
             backend_trust: self.backends.value().clone(),
             backend_identity: self.backend_identity.value().clone(),
+            client_certificates: self.clients.value().settings.clone(),
         })
     }
 

@@ -17,6 +17,7 @@ mod issuers;
 mod key_manager;
 mod keys;
 mod layers;
+mod mutual_tls;
 mod redis;
 mod references;
 mod remote;
@@ -45,6 +46,7 @@ pub use diagnostic::ConfigDiagnostic;
 pub use issuers::{Issuer, KeySource};
 pub use key_manager::Introspection;
 pub use keys::{Danger, Key, Kind, Status, all as keys};
+pub use mutual_tls::{ApiCertificates, ClientCertificates, Good, Proxies, Request as CertificateRequest};
 pub use redis::Redis;
 pub use remote::{MutualTls, Remote};
 pub use revocation::Revocation;
@@ -73,6 +75,7 @@ pub struct Config {
     pub api_key_file: Option<SigningKeyFile>,
     pub api_key_verifier: Option<VerifyingKey>,
     pub trust: Trust,
+    pub client_certificates: ClientCertificates,
     /// Without what is read from files.
     pub backends: settings::Backends,
     /// What is presented to backends that ask for it.
@@ -122,6 +125,7 @@ pub struct Material {
     pub identity: settings::TlsIdentity,
     pub backend_trust: Option<settings::TrustStore>,
     pub backend_identity: Option<settings::TlsIdentity>,
+    pub client_certificates: settings::ClientCertificates,
 }
 
 /// What keys from `/apikey` say.
@@ -304,6 +308,7 @@ impl Config {
                 identity: material.backend_identity,
                 ..self.backends.clone()
             },
+            client_certificates: material.client_certificates,
             user_agent: self.headers.user_agent.clone(),
         }
     }

@@ -20,9 +20,9 @@ use std::sync::{Arc, Mutex};
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use micro_gw::certificates::{Certificates, RemoteTls, Watch};
-use microgw_compiler::assemble::{Input, assemble, names};
+use microgw_compiler::assemble::{Input, assemble, names, unheard, untrusting};
 use microgw_compiler::model::Model;
-use microgw_compiler::settings::Settings;
+use microgw_compiler::settings::{CertificateRequest, Settings};
 use microgw_compiler::snapshot::{Fallbacks, Snapshot};
 use microgw_envoy::{Admin, AdminError, Bootstrap, Launch, LogLevel, SocketDir, SocketPaths, Supervisor, sockets};
 use microgw_extproc::traces::SpanCounts;
@@ -214,7 +214,9 @@ impl Gateway {
             }
             None => None,
         };
-        let probe = HealthProbe::new(targets, workers(config)).context("cannot make the probe")?;
+        let insists = matches!(settings.client_certificates.request, CertificateRequest::Required(_));
+        let shown = insists.then_some(&settings.listeners.identity);
+        let probe = HealthProbe::new(targets, workers(config), shown).context("cannot make the probe")?;
         let publisher = Publisher::new(
             microgw_xds::Config {
                 static_clusters: names::STATIC_CLUSTERS.map(Arc::from).into(),
@@ -263,6 +265,7 @@ impl Gateway {
         let certificates = self.watch_certificates();
         let publishing = Publishing::begin(self.services.metrics());
         let first = publishing.load(|| self.source.load())?;
+        check_listeners(&first.model()?, &self.settings.load()).map_err(anyhow::Error::msg)?;
         Ok(Opening { first, publishing, hangup, rotated, terminate, interrupt, changes, certificates })
     }
 
@@ -338,6 +341,8 @@ impl Gateway {
         let previous = last_live.current();
         let reassemble = move |fallbacks: &Fallbacks| {
             let model = loaded.model().map_err(|error| format!("{error:#}"))?;
+            check_listeners(&model, &settings)?;
+            warn_of_untrusting(&model, &settings);
             observer.offering(&model);
             let snapshot = snapshot(&model, &loaded.artifact, &settings, fallbacks, previous.as_deref())?;
             last_live.made(&snapshot, &loaded, fallbacks, previous.as_ref());
@@ -375,6 +380,26 @@ fn snapshot(
     let previous_model = previous.map(Loaded::model).transpose().map_err(|error| format!("{error:#}"))?;
     let previous = previous_model.as_ref().zip(previous.map(|previous| previous.artifact.as_str()));
     Ok(assemble(Input { model, artifact, settings, fallbacks, previous }))
+}
+
+/// Whether all that the APIs ask for can arrive. Listeners do as the settings say, whatever an API needs.
+pub fn check_listeners(model: &Model, settings: &Settings) -> Result<(), String> {
+    let unheard = unheard(model, settings);
+    if unheard.is_empty() {
+        return Ok(());
+    }
+    Err(format!(
+        "the listener asks clients for no certificate, and nobody could call what needs one: {}. Set \
+         `mutualSSLConfig.sslVerifyClient` to `optional`, and list whose certificates are good in \
+         `[[mutualSSLConfig.api.certificates]]`",
+        unheard.join(", ")
+    ))
+}
+
+fn warn_of_untrusting(model: &Model, settings: &Settings) {
+    for api in untrusting(model, settings) {
+        tracing::warn!(%api, "no `[[mutualSSLConfig.api.certificates]]` is for this API: it takes nobody's certificate");
+    }
 }
 
 fn report(outcome: &Outcome) {

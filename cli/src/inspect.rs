@@ -10,7 +10,7 @@ use micro_gw::config::{Config, Material};
 use microgw_compiler::artifact;
 use microgw_compiler::assemble::{Input, assemble};
 use microgw_compiler::model::{Access, Api, Endpoint, EndpointId, KeyLocation, Model, Operation, Requirement};
-use microgw_compiler::settings::{Settings, TlsIdentity, TrustStore};
+use microgw_compiler::settings::{CertificateRequest, ClientCertificates, Settings, TlsIdentity, TrustStore};
 use microgw_compiler::snapshot::{Fallbacks, Snapshot};
 use microgw_compiler::url::bracketed;
 use serde_json::{Value, json};
@@ -93,12 +93,21 @@ fn backend_trust(config: &Config) -> Option<TrustStore> {
     })
 }
 
+/// Whose certificates clients may have, as far as the files are here.
+fn client_certificates(config: &Config) -> ClientCertificates {
+    certificates::client_certificates(config).unwrap_or_else(|error| {
+        output::note(&format!("{error:#}: the generation is not the one that a gateway with that file has"));
+        ClientCertificates { request: CertificateRequest::Optional, ..ClientCertificates::default() }
+    })
+}
+
 /// What a gateway would read from files, as far as a snapshot shows it.
 pub fn material(config: &Config) -> anyhow::Result<Material> {
     Ok(Material {
         identity: passing_identity()?,
         backend_trust: backend_trust(config),
         backend_identity: config.backend_identity.as_ref().map(|_| passing_identity()).transpose()?,
+        client_certificates: client_certificates(config),
     })
 }
 
@@ -217,6 +226,8 @@ fn requirement(requirement: &Requirement) -> String {
         Requirement::ApiKey { location: KeyLocation::Header, name } => format!("key in header {name}"),
         Requirement::ApiKey { location: KeyLocation::Query, name } => format!("key in query {name}"),
         Requirement::ApiKey { location: KeyLocation::Cookie, name } => format!("key in cookie {name}"),
+        Requirement::ClientCertificate { optional: false } => "client certificate".to_owned(),
+        Requirement::ClientCertificate { optional: true } => "client certificate, if one is shown".to_owned(),
         Requirement::Unenforceable(scheme) => format!("never ({scheme} cannot be enforced)"),
     }
 }

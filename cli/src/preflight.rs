@@ -17,6 +17,8 @@ use microgw_envoy::{Admin, Bootstrap, Launch, LogLevel, SocketDir, Supervisor, s
 use microgw_xds::{Candidate, Config, Fault, Outcome, Probe, Publisher, Rejection, RuleSink, Xds};
 use tokio::sync::oneshot;
 
+use crate::gateway::check_listeners;
+
 /// An Envoy that has taken the snapshot.
 pub struct Trial {
     pub admin: Admin,
@@ -43,6 +45,7 @@ impl Trial {
         settings: Settings,
         envoy: Option<&Path>,
     ) -> anyhow::Result<Trial> {
+        check_listeners(&model, &settings).map_err(anyhow::Error::msg)?;
         let mut settings = settings;
         settings.listeners.bind = false;
         let envoy = microgw_envoy::find(envoy)?;

@@ -2,6 +2,7 @@
 
 mod access_log;
 mod answers;
+mod client_certificates;
 mod clusters;
 mod forward_proxy;
 mod listeners;
@@ -28,9 +29,10 @@ use self::routes::Routes;
 use self::rules::Rules;
 use self::wire::{digest, hex, resource};
 use crate::model::Model;
-use crate::settings::{Settings, Verification};
+use crate::settings::{CertificateRequest, Settings, Verification};
 use crate::snapshot::{ApiKey, Fallbacks, Generation, ResourceType, Resources, Snapshot};
 
+pub use self::client_certificates::{unheard, untrusting};
 pub use self::routes::key;
 pub use self::substitute::substitute;
 
@@ -80,7 +82,8 @@ pub fn assemble(input: Input<'_>) -> Snapshot {
         .extend(collector.map(|settings| (names::COLLECTOR_CLUSTER.into(), tracing::cluster(settings, &backends.tls))));
     let verified = tls && backends.verification != Verification::Nothing
         || collector.is_some_and(|settings| settings.collector.tls);
-    let (table, references) = routes.encode();
+    let withheld = client_certificates::withheld(&input.settings.client_certificates);
+    let (table, references) = routes.encode(withheld);
 
     let mut resources = Resources::new();
     let mut listeners = BTreeMap::from([
@@ -94,12 +97,16 @@ pub fn assemble(input: Input<'_>) -> Snapshot {
     let identity = secrets::identity(names::IDENTITY_SECRET, &input.settings.listeners.identity);
     let mut secrets = BTreeMap::from([(names::IDENTITY_SECRET.into(), identity)]);
     if let Some(store) = backends.trust.as_ref().filter(|_| verified) {
-        secrets.insert(names::BACKEND_TRUST_SECRET.into(), secrets::trust(store));
+        secrets.insert(names::BACKEND_TRUST_SECRET.into(), secrets::trust(names::BACKEND_TRUST_SECRET, store));
     }
     secrets.extend(collector.into_iter().flat_map(tracing::header_secrets));
     if let Some(identity) = backends.identity.as_ref().filter(|_| tls) {
         let secret = secrets::identity(names::BACKEND_IDENTITY_SECRET, identity);
         secrets.insert(names::BACKEND_IDENTITY_SECRET.into(), secret);
+    }
+    if let CertificateRequest::Required(authorities) = &input.settings.client_certificates.request {
+        let secret = secrets::trust(names::CLIENT_AUTHORITIES_SECRET, authorities);
+        secrets.insert(names::CLIENT_AUTHORITIES_SECRET.into(), secret);
     }
     resources.insert(ResourceType::Cluster, clusters);
     resources.insert(ResourceType::Secret, secrets);
@@ -125,8 +132,8 @@ fn generation(input: Input<'_>) -> String {
 }
 
 /// A short hash for what is too long, or too secret, to show.
-pub fn fingerprint(text: &str) -> String {
-    hex(&digest(&[text.as_bytes()]))
+pub fn fingerprint(bytes: &[u8]) -> String {
+    hex(&digest(&[bytes]))
 }
 
 fn ads() -> ConfigSource {

@@ -37,6 +37,7 @@ pub struct Counts {
     pub scoped: usize,
     pub basic: usize,
     pub api_key: usize,
+    pub client_certificate: usize,
     /// With a way in that this version cannot enforce: it stays shut.
     pub unenforceable: usize,
     pub public: usize,
@@ -68,15 +69,18 @@ impl Coverage {
         let label = |api: &ApiCoverage| format!("{} {} ({})", api.name, api.version, display_base(&api.base_path));
         let labels: Vec<String> = self.apis.iter().map(label).collect();
         let width = labels.iter().map(|label| label.chars().count()).chain(["all".len()]).max().unwrap_or_default();
-        let mut text =
-            format!("{:width$}  operations  oauth2  with scopes  basic  api key  unenforceable  public\n", "");
+        let mut text = format!(
+            "{:width$}  operations  oauth2  with scopes  basic  api key  certificate  unenforceable  public\n",
+            ""
+        );
         let totals = (self.apis.len() > 1).then_some(("all", self.total));
         let rows = labels.iter().map(String::as_str).zip(self.apis.iter().map(|api| api.counts)).chain(totals);
         for (label, counts) in rows {
-            let Counts { operations, oauth2, scoped, basic, api_key, unenforceable, public } = counts;
+            let Counts { operations, oauth2, scoped, basic, api_key, client_certificate, unenforceable, public } =
+                counts;
             let _ = writeln!(
                 text,
-                "{label:width$}  {operations:>10}  {oauth2:>6}  {scoped:>11}  {basic:>5}  {api_key:>7}  {unenforceable:>13}  {public:>6}",
+                "{label:width$}  {operations:>10}  {oauth2:>6}  {scoped:>11}  {basic:>5}  {api_key:>7}  {client_certificate:>11}  {unenforceable:>13}  {public:>6}",
             );
         }
         let public: Vec<&PublicOperation> = self.apis.iter().flat_map(|api| &api.public).collect();
@@ -139,6 +143,7 @@ impl Counts {
             scoped: usize::from(!unscoped && any(scoped) == 1),
             basic: any(|requirement| matches!(requirement, Requirement::Basic { .. })),
             api_key: any(|requirement| matches!(requirement, Requirement::ApiKey { .. })),
+            client_certificate: any(|requirement| matches!(requirement, Requirement::ClientCertificate { .. })),
             unenforceable: any(|requirement| matches!(requirement, Requirement::Unenforceable(_))),
             public: 0,
         }
@@ -151,6 +156,7 @@ impl Counts {
             scoped: self.scoped + other.scoped,
             basic: self.basic + other.basic,
             api_key: self.api_key + other.api_key,
+            client_certificate: self.client_certificate + other.client_certificate,
             unenforceable: self.unenforceable + other.unenforceable,
             public: self.public + other.public,
         }

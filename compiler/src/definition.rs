@@ -7,6 +7,7 @@ mod endpoints;
 mod extensions;
 mod features;
 mod fields;
+mod mutual_tls;
 mod operations;
 mod references;
 mod schemes;
@@ -26,6 +27,7 @@ use endpoints::{Environments, Named};
 use extensions::Level;
 pub(crate) use fields::did_you_mean;
 use fields::{list, scalar, text};
+use mutual_tls::MutualTls;
 use operations::Paths;
 pub(crate) use references::{Bundle, Library, Resolver};
 use schemes::Schemes;
@@ -82,10 +84,12 @@ pub(crate) fn read(
     let mut resolver = Resolver::new(bundle);
     let schemes = Schemes::of(report, &mut resolver, root, version);
     features::check_api(report, root);
-    let mutual_tls = features::mutual_tls(report, root);
+    let mutual_tls = mutual_tls::read(report, root);
     let limited = features::check(report, policies, root, Level::Api);
     let guard = Guard::new(report, root, schemes, empty, mutual_tls);
-    let transports = transports(report, root);
+    let mut transports = transports(report, root);
+    // As in 3.2.
+    transports.https |= mutual_tls == Some(MutualTls::Mandatory);
     let credential_header = credential_header(report, root);
     let owner = root.get("x-wso2-owner").and_then(|owner| text(report, "x-wso2-owner", owner)).map(str::to_owned);
 

@@ -113,6 +113,11 @@ pub enum Requirement {
         /// Lower-case in a header, as written in the query or a cookie.
         name: String,
     },
+    /// A certificate of the client, RFC 8446 section 4.4.2. Whose is for settings to say.
+    ClientCertificate {
+        /// A request without one passes; one that is shown must be good all the same.
+        optional: bool,
+    },
     /// A scheme this version cannot enforce, by name: never satisfied. Only with `--allow-unenforced`.
     Unenforceable(String),
 }

@@ -2,6 +2,7 @@
 //! passwords, addresses of the admin interface) is not here.
 
 mod backends;
+mod client_certificates;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -9,6 +10,10 @@ use std::net::IpAddr;
 use crate::model::BackendUrl;
 
 pub use backends::{Backends, Proxy, Verification};
+pub use client_certificates::{
+    AlternativeName, ApiCertificates, CertificateHeader, CertificateRequest, CertificateRule, ClientCertificates,
+    Subject,
+};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -28,6 +33,7 @@ pub struct Settings {
     /// `None`: no request has a span.
     pub tracing: Option<Tracing>,
     pub backends: Backends,
+    pub client_certificates: ClientCertificates,
     /// Client's `User-Agent` for backends. `None`: as it comes; empty: none.
     pub user_agent: Option<String>,
 }
@@ -249,7 +255,7 @@ impl fmt::Debug for SecretHeader {
 /// A hash: it takes part in the generation, and a bundle is 200 KB.
 impl fmt::Debug for TrustStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("TrustStore").field(&crate::assemble::fingerprint(&self.0)).finish()
+        f.debug_tuple("TrustStore").field(&crate::assemble::fingerprint(self.0.as_bytes())).finish()
     }
 }
 

@@ -61,6 +61,8 @@ fn outline(model: &Model) -> String {
                             format!("user {}{scopes:?}", if *all_scopes { "all of " } else { "" })
                         }
                         Requirement::ApiKey { location, name } => format!("key {location:?} {name}"),
+                        Requirement::ClientCertificate { optional: false } => "certificate".to_owned(),
+                        Requirement::ClientCertificate { optional: true } => "certificate?".to_owned(),
                         Requirement::Unenforceable(name) => format!("never {name}"),
                     };
                     let all = |requirements: &[Requirement]| {

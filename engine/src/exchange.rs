@@ -1,12 +1,13 @@
 //! One request, from its head to the decision.
 
+mod certificate;
 mod credential;
 mod settle;
 
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::BuildHasher;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use smallvec::SmallVec;
 
@@ -42,6 +43,8 @@ pub struct RequestHead<'a> {
     pub headers: &'a dyn Headers,
     /// `None`: the connection has no TLS, or its client showed none.
     pub certificate: Option<ClientCertificate<'a>>,
+    /// The address that the connection comes from, whatever its headers say.
+    pub peer: &'a str,
 }
 
 /// What a client has shown when its connection was made, and has proved to own the key of. Nothing else is known of it.
@@ -162,6 +165,9 @@ pub struct Exchange<'a> {
     proved: Option<Result<(), Failure>>,
 }
 
+/// A caller of whom nothing is known.
+static NOBODY: LazyLock<Arc<Identity>> = LazyLock::new(|| Arc::new(Identity::new(CredentialKind::Certificate)));
+
 enum Verdict {
     Satisfied(Arc<Identity>),
     Failed(Failure),
@@ -169,12 +175,13 @@ enum Verdict {
 }
 
 /// Whether a credential of one kind tells more about the caller than one of another: a token speaks of a user and an
-/// application, a password of a user, a key of an application at most.
+/// application, a password of a user, a key of an application at most. A certificate tells of the machine.
 fn says_more(kind: CredentialKind, than: CredentialKind) -> bool {
     let rank = |kind| match kind {
-        CredentialKind::AccessToken => 2,
-        CredentialKind::User => 1,
-        CredentialKind::ApiKey => 0,
+        CredentialKind::AccessToken => 3,
+        CredentialKind::User => 2,
+        CredentialKind::ApiKey => 1,
+        CredentialKind::Certificate => 0,
     };
     rank(kind) > rank(than)
 }
@@ -242,18 +249,20 @@ impl<'a> Exchange<'a> {
         for requirement in &alternative.0 {
             match requirement {
                 Requirement::Unenforceable => return Verdict::Failed(Failure::MISSING),
-                Requirement::Credential { credential, .. } => {
-                    if let Some(Slot::Refused(failure)) = self.slots.get(*credential) {
+                Requirement::Credential { credential, optional, .. } => match self.slots.get(*credential) {
+                    Some(Slot::Refused(failure)) if !(*optional && failure.is_missing()) => {
                         return Verdict::Failed(*failure);
                     }
-                }
+                    _ => {}
+                },
             }
         }
         let mut identity: Option<Arc<Identity>> = None;
         for (index, requirement) in alternative.0.iter().enumerate() {
-            let Requirement::Credential { credential, scopes } = requirement else { continue };
+            let Requirement::Credential { credential, scopes, optional } = requirement else { continue };
             let facts = match self.settle(*credential) {
                 Verdict::Satisfied(facts) => facts,
+                Verdict::Failed(failure) if *optional && failure.is_missing() => continue,
                 other => return other,
             };
             if let Some(scopes) = scopes
@@ -270,7 +279,8 @@ impl<'a> Exchange<'a> {
                 identity = Some(facts);
             }
         }
-        let Some(identity) = identity else { return Verdict::Failed(Failure::MISSING) };
+        // Nobody in particular, where nothing is needed and nothing was shown.
+        let identity = identity.unwrap_or_else(|| Arc::clone(&NOBODY));
         match self.rule.policy.check_environment(identity.key_type) {
             Ok(()) => Verdict::Satisfied(identity),
             Err(reason) => {
@@ -290,7 +300,7 @@ impl<'a> Exchange<'a> {
         let asked_for = |credential: &Credential| match credential {
             Credential::Bearer | Credential::Basic => true,
             Credential::HeaderKey(name) => name == header,
-            Credential::QueryKey(_) | Credential::CookieKey(_) => false,
+            Credential::QueryKey(_) | Credential::CookieKey(_) | Credential::Certificate => false,
         };
         !policy.credentials.iter().any(asked_for)
             && self.head.and_then(|head| head.headers.get(header)).is_some_and(|value| !value.is_empty())
@@ -317,7 +327,7 @@ impl<'a> Exchange<'a> {
     fn genuine(&self) -> Option<Arc<Identity>> {
         let verified = self.slots.iter().filter_map(|slot| match slot {
             Slot::Verified(identity) => Some(identity),
-            Slot::Presented(_) | Slot::Refused(_) => None,
+            Slot::Presented(_) | Slot::Certificate | Slot::Refused(_) => None,
         });
         verified.reduce(|best, other| if says_more(other.kind, best.kind) { other } else { best }).cloned()
     }

@@ -73,6 +73,11 @@ impl CredentialDigest {
         hash.update(credential);
         CredentialDigest(hash.finalize().into())
     }
+
+    /// A certificate, among what is known under the rules that `hash` stands for.
+    pub(crate) fn of_certificate(hash: &Sha256, thumbprint: &[u8; 32]) -> CredentialDigest {
+        CredentialDigest(hash.clone().chain_update(thumbprint).finalize().into())
+    }
 }
 
 impl fmt::Debug for CredentialDigest {

@@ -34,6 +34,8 @@ pub struct Identity {
     pub(crate) tier: Option<Box<str>>,
     /// What its owner keeps with an opaque key.
     pub(crate) metadata: Metadata,
+    /// `x5t#S256` of the certificate that it was read from.
+    pub(crate) thumbprint: Option<[u8; 32]>,
     /// What else must be proved on each request.
     pub(crate) confirmation: Confirmation,
     /// How long it may be remembered at most: others may withdraw it without a word. `None`: as long as any.
@@ -126,6 +128,7 @@ impl Identity {
             application: None,
             tier: None,
             metadata: Box::default(),
+            thumbprint: None,
             confirmation: Confirmation::default(),
             remembered: None,
         }
@@ -161,7 +164,12 @@ impl Identity {
         self.kind
     }
 
-    /// `sub`, or the name of the user.
+    /// `x5t#S256` of the certificate that the caller has shown, or had to show for its token.
+    pub fn certificate(&self) -> Option<&[u8; 32]> {
+        self.thumbprint.as_ref().or(self.confirmation.certificate.as_ref())
+    }
+
+    /// `sub`, the name of the user, or what a certificate calls its owner.
     pub fn subject(&self) -> Option<&str> {
         self.subject.as_deref()
     }

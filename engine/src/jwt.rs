@@ -57,16 +57,24 @@ pub enum TokenError {
     AmbiguousKey,
     #[error("the signature is wrong")]
     Signature,
-    #[error("the token has expired")]
+    #[error("the credential has expired")]
     Expired,
     #[error("the credential was revoked")]
     Revoked,
     #[error("what was revoked is not known at the moment")]
     RevocationsUnknown,
-    #[error("the token is not valid yet")]
+    #[error("the credential is not valid yet")]
     NotYetValid,
     #[error("the token is bound to a certificate that the client does not have")]
     Certificate,
+    #[error("the certificate cannot be read")]
+    CertificateForm,
+    #[error("the certificate is none of those that are accepted here, and of none of their authorities")]
+    CertificateUnknown,
+    #[error("the certificate has none of the names that are accepted here")]
+    CertificateName,
+    #[error("the certificate is not meant for clients")]
+    CertificateUsage,
     #[error("the key is not meant for this API")]
     OtherApi,
     #[error("the token lacks a scope")]

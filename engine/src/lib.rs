@@ -14,6 +14,9 @@
 mod answers;
 pub mod apikey;
 mod basic;
+mod certificate;
+mod certificate_header;
+mod client_trust;
 mod cookie;
 mod dpop;
 mod exchange;

@@ -1,9 +1,12 @@
 //! Policies: alternatives and everything about their answers that can be made ready beforehand.
 
+use std::sync::Arc;
+
 use microgw_proto::rules::v1 as proto;
 use proto::api_key::Location;
 use proto::requirement::Kind;
 
+use crate::client_trust::ClientTrust;
 use crate::dpop;
 use crate::identity::{Identity, KeyType};
 use crate::key::Algorithm;
@@ -33,6 +36,8 @@ pub struct Policy {
     pub(crate) query_cuts: Box<[Box<str>]>,
     /// Cookies to cut.
     pub(crate) cookie_cuts: Box<[Box<str>]>,
+    /// Whose certificates are good here; `None`: none is asked for.
+    pub(crate) client_trust: Option<Arc<ClientTrust>>,
     production: bool,
     sandbox: bool,
     challenges: Box<[Box<str>]>,
@@ -67,6 +72,8 @@ pub(crate) enum Credential {
     HeaderKey(Box<str>),
     QueryKey(Box<str>),
     CookieKey(Box<str>),
+    /// Shown when the connection was made, to us or to a proxy that is trusted.
+    Certificate,
 }
 
 /// Every requirement must hold. Never empty.
@@ -79,6 +86,8 @@ pub(crate) enum Requirement {
         /// Index into [`Policy::credentials`].
         credential: usize,
         scopes: Option<Scopes>,
+        /// One that is not presented is none that is missing.
+        optional: bool,
     },
     /// Declared, and not enforceable by this version: never satisfied.
     Unenforceable,
@@ -111,7 +120,7 @@ impl Policy {
                     Credential::HeaderKey(name) if !header_cuts.contains(name) => header_cuts.push(name.clone()),
                     Credential::QueryKey(name) => query_cuts.push(name.clone()),
                     Credential::CookieKey(name) => cookie_cuts.push(name.clone()),
-                    Credential::HeaderKey(_) | Credential::Bearer | Credential::Basic => {}
+                    Credential::HeaderKey(_) | Credential::Bearer | Credential::Basic | Credential::Certificate => {}
                 }
             }
         }
@@ -137,6 +146,7 @@ impl Policy {
             header_cuts: header_cuts.into(),
             query_cuts: query_cuts.into(),
             cookie_cuts: cookie_cuts.into(),
+            client_trust: policy.client_trust.as_ref().map(ClientTrust::load).transpose()?,
             production: policy.production,
             sandbox: policy.sandbox,
             challenges: plain,
@@ -203,6 +213,7 @@ impl Alternative {
 
 impl Requirement {
     fn load(requirement: &proto::Requirement, credentials: &mut Vec<Credential>) -> Result<Requirement, LoadError> {
+        let mut optional = false;
         let (credential, scopes) = match requirement.kind.as_ref().ok_or(LoadError::UnknownRequirement)? {
             Kind::Oauth2(oauth2) => {
                 (Credential::Bearer, Scopes::load(&oauth2.scopes, oauth2.all_scopes, CredentialKind::AccessToken))
@@ -216,6 +227,10 @@ impl Requirement {
                 Location::Cookie => (Credential::CookieKey(key.name.as_str().into()), None),
                 Location::Unspecified => return Err(LoadError::KeyLocation),
             },
+            Kind::ClientCertificate(certificate) => {
+                optional = certificate.optional;
+                (Credential::Certificate, None)
+            }
             Kind::Unenforceable(_) => return Ok(Requirement::Unenforceable),
         };
         let known = credentials.iter().position(|other| *other == credential);
@@ -223,7 +238,7 @@ impl Requirement {
             credentials.push(credential);
             credentials.len() - 1
         });
-        Ok(Requirement::Credential { credential: index, scopes })
+        Ok(Requirement::Credential { credential: index, scopes, optional })
     }
 }
 
@@ -235,6 +250,7 @@ impl Credential {
             Credential::Bearer => CredentialKind::AccessToken,
             Credential::Basic => CredentialKind::User,
             Credential::HeaderKey(_) | Credential::QueryKey(_) | Credential::CookieKey(_) => CredentialKind::ApiKey,
+            Credential::Certificate => CredentialKind::Certificate,
         }
     }
 }
@@ -286,7 +302,8 @@ fn challenges(credentials: &[Credential], bearer: Option<&str>, dpop: Option<&st
     // RFC 7617 section 2.1.
     let basic = accepts(CredentialKind::User).then(|| format!("Basic {REALM}, charset=\"UTF-8\""));
     let api_key = accepts(CredentialKind::ApiKey).then(|| format!("ApiKey {REALM}"));
-    [bearer, dpop, basic, api_key].into_iter().flatten().map(String::into_boxed_str).collect()
+    let certificate = accepts(CredentialKind::Certificate).then(|| format!("MutualTLS {REALM}"));
+    [bearer, dpop, basic, api_key, certificate].into_iter().flatten().map(String::into_boxed_str).collect()
 }
 
 /// With which a proof of possession may be signed.
@@ -295,7 +312,7 @@ fn algorithms() -> String {
 }
 
 /// Only lower-case names are found in, and removed from, what Envoy sends.
-fn header_name(name: &str) -> Result<&str, LoadError> {
+pub(crate) fn header_name(name: &str) -> Result<&str, LoadError> {
     let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"!#$%&'*+-.^_`|~".contains(&byte);
     if name.is_empty() || !name.bytes().all(allowed) { Err(LoadError::HeaderName(name.to_owned())) } else { Ok(name) }
 }

@@ -6,6 +6,7 @@ use microgw_proto::rules::v1 as proto;
 use prost::Message as _;
 use sha2::{Digest, Sha256};
 
+use crate::certificate_header::CertificateHeader;
 use crate::dpop::Dpop;
 use crate::introspection::Introspection;
 use crate::jwt::mapping::ClaimMapping;
@@ -20,10 +21,13 @@ pub enum CredentialKind {
     ApiKey,
     /// A user with a password.
     User,
+    /// A client's certificate.
+    Certificate,
 }
 
 impl CredentialKind {
-    pub const ALL: [CredentialKind; 3] = [CredentialKind::AccessToken, CredentialKind::ApiKey, CredentialKind::User];
+    pub const ALL: [CredentialKind; 4] =
+        [CredentialKind::AccessToken, CredentialKind::ApiKey, CredentialKind::User, CredentialKind::Certificate];
 }
 
 /// Whose keys are asked for.
@@ -66,6 +70,8 @@ pub struct Realm {
     /// Credentials can be revoked.
     pub(crate) revocable: bool,
     pub(crate) dpop: Dpop,
+    /// `None`: only the handshake tells a client's certificate.
+    pub(crate) certificate_header: Option<CertificateHeader>,
     /// Ready to take in a credential of each kind.
     hashes: [Sha256; CredentialKind::ALL.len()],
 }
@@ -95,11 +101,13 @@ impl Realm {
         let hash = |kind| Sha256::new().chain_update(settings).chain_update([kind as u8; 32]);
         let introspection = book.introspection.as_ref().map(|settings| Arc::new(Introspection::load(settings)));
         let dpop = Dpop::load(&book.dpop.clone().unwrap_or_default());
+        let certificate_header = book.certificate_header.as_ref().map(CertificateHeader::load).transpose()?;
         Ok(Realm {
             access_tokens,
             api_keys,
             introspection,
             dpop,
+            certificate_header,
             revocable: book.revocable,
             hashes: CredentialKind::ALL.map(hash),
         })
@@ -110,7 +118,7 @@ impl Realm {
         match kind {
             CredentialKind::AccessToken => self.access_tokens.iter().find(|issuer| *issuer.name == *name),
             CredentialKind::ApiKey => self.api_keys.as_ref().filter(|issuer| *issuer.name == *name),
-            CredentialKind::User => None,
+            CredentialKind::User | CredentialKind::Certificate => None,
         }
     }
 
@@ -129,11 +137,12 @@ impl Realm {
 
     /// The hash state that a digest of such a credential starts from.
     pub(crate) fn hash(&self, kind: CredentialKind) -> &Sha256 {
-        let [access_token, api_key, user] = &self.hashes;
+        let [access_token, api_key, user, certificate] = &self.hashes;
         match kind {
             CredentialKind::AccessToken => access_token,
             CredentialKind::ApiKey => api_key,
             CredentialKind::User => user,
+            CredentialKind::Certificate => certificate,
         }
     }
 }

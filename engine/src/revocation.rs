@@ -73,6 +73,9 @@ pub(crate) fn names(identity: &Identity, presented: &str) -> Box<[RevocationName
     let mut names = Vec::with_capacity(4);
     match identity.kind {
         CredentialKind::User => names.extend(identity.subject.as_deref().map(|name| Revoked::User(name).name())),
+        CredentialKind::Certificate => {
+            names.extend(identity.thumbprint.map(|thumbprint| Revoked::Certificate(thumbprint).name()));
+        }
         CredentialKind::AccessToken | CredentialKind::ApiKey => {
             names.extend(id.map(|id| Revoked::TokenId(id).name()));
             if identity.kind == CredentialKind::ApiKey {

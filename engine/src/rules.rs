@@ -57,6 +57,10 @@ pub enum LoadError {
     NoAlgorithm(String),
     #[error("issuer `{0}` is configured twice, or issues both API keys and access tokens")]
     RepeatedIssuer(String),
+    #[error("a rule about clients' certificates is malformed")]
+    ClientTrust,
+    #[error("a range of addresses is malformed")]
+    AddressRange,
 }
 
 // === impl RuleId ===

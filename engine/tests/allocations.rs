@@ -77,6 +77,7 @@ fn rule() -> Arc<Rule> {
             remove_credentials: true,
             production: true,
             sandbox: true,
+            client_trust: None,
         }],
         rules: vec![proto::Rule { id: vec![1; 16], ..Default::default() }],
         api_keys: Some(proto::ApiKeys { issuer: "us".into(), ..Default::default() }),
@@ -126,6 +127,7 @@ fn a_cached_key_costs_no_allocation_in_a_header_and_one_in_the_query() {
         path: "/v2/pet/1?a=b",
         headers: &by_header,
         certificate: None,
+        peer: "",
     };
     let first = allocations(&rule, &facts, head, Some(&keys));
     assert!(first > 0, "the counter counts");
@@ -139,6 +141,7 @@ fn a_cached_key_costs_no_allocation_in_a_header_and_one_in_the_query() {
         path: &path,
         headers: &nothing,
         certificate: None,
+        peer: "",
     };
     assert_eq!(allocations(&rule, &facts, head, None), 1, "the new path alone");
 }

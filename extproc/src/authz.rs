@@ -1,6 +1,7 @@
 //! The ext_authz service: one question per request, answered from memory wherever possible.
 
 mod answer;
+mod certificate;
 mod description;
 mod server;
 
@@ -118,7 +119,8 @@ impl Decider {
             authority: &http.host,
             path: &http.path,
             headers: &http.headers,
-            certificate: None,
+            certificate: certificate::shown(&http.headers),
+            peer: attributes.source.as_ref().map_or("", certificate::address),
         });
         let mut deadline = None;
         loop {

@@ -171,8 +171,8 @@ impl Question {
                 let [value] = values[..] else { return None };
                 (value.clone(), false)
             }
-            // There are no users.
-            Kind::Basic(_) | Kind::Unenforceable(_) => return None,
+            // There are no users, and nobody shows a certificate.
+            Kind::Basic(_) | Kind::ClientCertificate(_) | Kind::Unenforceable(_) => return None,
         };
         let known = KNOWN.iter().find(|known| known.good && known.is_token == token && known.text == presented)?;
         let scopes = match kind {

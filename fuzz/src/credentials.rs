@@ -104,6 +104,7 @@ pub fn book(alternatives: Vec<Vec<Kind>>) -> proto::RuleBook {
             remove_credentials: true,
             production: true,
             sandbox: true,
+            client_trust: None,
         }],
         rules: vec![proto::Rule {
             id: 1u128.to_be_bytes().to_vec(),
@@ -160,6 +161,7 @@ pub fn decide(rule: &Rule, path: &str, headers: &dyn Headers) -> Option<Option<S
             path,
             headers,
             certificate: None,
+            peer: "",
         });
         let mut asked = 0;
         loop {

@@ -119,7 +119,12 @@ fn settings() -> Settings {
     let (config, _) = resolve(&sources).expect("the defaults are sound");
     let identity = TlsIdentity { certificate_chain: "chain".to_owned(), private_key: "key".to_owned() };
     let backend_trust = Some(TrustStore("authorities".to_owned()));
-    config.settings(Material { identity, backend_trust, backend_identity: None })
+    config.settings(Material {
+        identity,
+        backend_trust,
+        backend_identity: None,
+        client_certificates: Default::default(),
+    })
 }
 
 fn check_snapshot(model: &Model, snapshot: &Snapshot) {

@@ -3,11 +3,13 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use p12_keystore::{
     Certificate, EncryptionAlgorithm, KeyStore, KeyStoreEntry, MacAlgorithm, PrivateKey, PrivateKeyChain,
 };
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256, SignatureAlgorithm,
 };
 use rustls::client::WantsClientCert;
@@ -17,14 +19,15 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, Serve
 use rustls::server::WebPkiClientVerifier;
 use rustls::{CipherSuite, ClientConfig, ConfigBuilder, ProtocolVersion, RootCertStore, ServerConfig};
 use rustls::{DigitallySignedStruct, SignatureScheme};
+use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-use crate::PATIENCE;
 use crate::raw::{RawAnswer, is_complete};
+use crate::{PATIENCE, install_crypto};
 
 /// A key and its certificate.
 pub struct Identity {
@@ -82,6 +85,37 @@ impl Identity {
         Identity { certificate: certificate.expect("a certificate can be made"), key, params }
     }
 
+    /// Whatever `change` makes of a client's certificate for `name`; self-signed without an authority.
+    #[must_use]
+    pub fn client(name: &str, by: Option<&Identity>, change: impl FnOnce(&mut CertificateParams)) -> Identity {
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).expect("a key can be made");
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        change(&mut params);
+        let certificate = match by {
+            None => params.self_signed(&key),
+            Some(by) => params.signed_by(&key, &Issuer::from_params(&by.params, &by.key)),
+        };
+        Identity { certificate: certificate.expect("a certificate can be made"), key, params }
+    }
+
+    /// `x5t#S256`.
+    #[must_use]
+    pub fn thumbprint(&self) -> String {
+        URL_SAFE_NO_PAD.encode(Sha256::digest(self.certificate.der()))
+    }
+
+    /// A client that shows this certificate, and `others` after it.
+    #[must_use]
+    pub fn https(&self, others: &[&Identity], http2: bool) -> reqwest::Client {
+        let others: String = others.iter().map(|other| other.certificate_pem()).collect();
+        let pem = format!("{}{}{others}", self.key_pem(), self.certificate_pem());
+        let identity = reqwest::Identity::from_pem(pem.as_bytes()).expect("it is a key and its certificates");
+        anonymous(http2).identity(identity).build().expect("a client can be made")
+    }
+
     /// One that ended long ago.
     #[must_use]
     pub fn issue_expired(&self, name: &str) -> Identity {
@@ -133,6 +167,14 @@ impl Identity {
     fn public(&self) -> Certificate {
         Certificate::from_der(self.certificate.der()).expect("it is a certificate")
     }
+}
+
+/// A client without a certificate, that takes everybody's.
+#[must_use]
+pub fn anonymous(http2: bool) -> reqwest::ClientBuilder {
+    install_crypto();
+    let builder = reqwest::Client::builder().danger_accept_invalid_certs(true).no_proxy().timeout(PATIENCE);
+    if http2 { builder } else { builder.http1_only() }
 }
 
 /// A PKCS#12 store as Java 8 makes it.

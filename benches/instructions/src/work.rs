@@ -98,6 +98,7 @@ pub fn run(scenario: &Scenario, count: u32) -> anyhow::Result<u64> {
                     path: &path,
                     headers: &headers,
                     certificate: None,
+                    peer: "",
                 });
                 while let Step::Ask(_) = step {
                     step = exchange.resume(Answer::Keys(Arc::new(issuers.public.clone())), now);
@@ -184,6 +185,7 @@ fn book() -> proto::RuleBook {
             remove_credentials: true,
             production: true,
             sandbox: true,
+            client_trust: None,
         }],
         rules: (0..=OTHER_RULES).map(rule).collect(),
         issuers: vec![proto::Issuer {

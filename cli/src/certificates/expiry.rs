@@ -49,7 +49,7 @@ impl Expiry for Option<TlsIdentity> {
     }
 }
 
-fn end(certificate: &CertificateDer<'_>) -> Option<u64> {
+pub fn end(certificate: &CertificateDer<'_>) -> Option<u64> {
     let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
     u64::try_from(certificate.validity().not_after.timestamp()).ok()
 }

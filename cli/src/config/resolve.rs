@@ -14,7 +14,7 @@ use super::users::{Secret, User, is_weak_hash, is_well_known};
 use super::values::Values;
 use super::{
     ApiKeyIssuer, Config, Envoy, Gateway, GrantedApi, Listeners, TokenCache, backends, ciphers, dpop, issuers,
-    key_manager, redis, remote, revocation, server, telemetry, tls,
+    key_manager, mutual_tls, redis, remote, revocation, server, telemetry, tls,
 };
 
 /// Seconds, as [`settings::Issuer`] counts, of clock skew in the old single `[jwtTokenConfig]`.
@@ -72,6 +72,7 @@ pub fn resolve(
         api_key_issuer,
         api_key_file: tls::signing_key(values, problems),
         api_key_verifier: tls::verifying_key(values, &trust, problems),
+        client_certificates: mutual_tls::read(values, &trust, problems),
         trust,
         backends: backends::backends(values, problems),
         backend_identity: backends::identity(values, problems),

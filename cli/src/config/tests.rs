@@ -19,7 +19,12 @@ fn errors(file: &str) -> Vec<String> {
 
 fn material() -> Material {
     let identity = settings::TlsIdentity { certificate_chain: "chain".to_owned(), private_key: "hunter2".to_owned() };
-    Material { backend_identity: Some(identity.clone()), identity, backend_trust: None }
+    Material {
+        backend_identity: Some(identity.clone()),
+        identity,
+        backend_trust: None,
+        client_certificates: settings::ClientCertificates::default(),
+    }
 }
 
 #[test]
@@ -65,6 +70,10 @@ fn the_defaults() {
             api_key_file: None,
             api_key_verifier: None,
             trust: Trust::default(),
+            client_certificates: ClientCertificates {
+                header: "x-wso2-client-certificate".to_owned(),
+                ..ClientCertificates::default()
+            },
             backends: settings::Backends { max_response_header: Some(61_440), ..settings::Backends::default() },
             backend_identity: None,
             services_proxy: None,

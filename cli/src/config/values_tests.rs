@@ -105,8 +105,6 @@ fn unknown_keys() {
 #[test]
 fn what_would_let_more_through_is_refused() {
     for file in [
-        "[mutualSSLConfig]\nsslVerifyClient = 'require'",
-        "[[mutualSSLConfig.api.certificates]]\nname = 'a'",
         "[security]\nvalidateSubscriptions = true",
         "[security]\nvalidateSubscriptions = 'true'",
         "[[jwtTokenConfig]]\nvalidateSubscription = true",
@@ -137,7 +135,6 @@ fn what_lets_nothing_through_is_only_named() {
         "[listenerConfig]\nmaxUriLength = 4096",
         "[mutualSSLConfig]\nprotocolName = 'TLS'",
         "[httpClients.poolConfig]\nwaitTimeInMillis = 1",
-        "[mutualSSLConfig]\nsslVerifyClient = 'optional'",
         "[analytics.gRPCAnalytics]\nenable = true",
         "[keyManager]\ntimestampSkew = 1",
         "[b7a.observability.metrics.prometheus]\nport = 9797",

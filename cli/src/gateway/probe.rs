@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use microgw_compiler::assemble::names;
+use microgw_compiler::settings::TlsIdentity;
 use microgw_compiler::snapshot::Generation;
 use microgw_envoy::Admin;
 use microgw_xds::Probe;
@@ -34,8 +35,14 @@ pub struct HealthProbe {
 // === impl HealthProbe ===
 
 impl HealthProbe {
-    pub fn new(targets: Targets, workers: usize) -> reqwest::Result<HealthProbe> {
-        let client = reqwest::Client::builder()
+    /// `identity` is shown where the listener insists on a certificate: Envoy takes anybody's.
+    pub fn new(targets: Targets, workers: usize, identity: Option<&TlsIdentity>) -> reqwest::Result<HealthProbe> {
+        let mut builder = reqwest::Client::builder();
+        if let Some(TlsIdentity { certificate_chain, private_key }) = identity {
+            let pem = format!("{private_key}\n{certificate_chain}");
+            builder = builder.identity(reqwest::Identity::from_pem(pem.as_bytes())?);
+        }
+        let client = builder
             // Nothing secret is sent, and the answer is only compared: the certificate may be anybody's.
             .danger_accept_invalid_certs(true)
             .redirect(reqwest::redirect::Policy::none())

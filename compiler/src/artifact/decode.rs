@@ -163,6 +163,9 @@ fn requirement(requirement: proto::Requirement) -> Result<Requirement> {
                 invalid(format!("`{name}` is no name for an API key"))
             }
         }
+        Some(Kind::ClientCertificate(proto::ClientCertificate { optional })) => {
+            Ok(Requirement::ClientCertificate { optional })
+        }
         Some(Kind::Unenforceable(scheme)) => Ok(Requirement::Unenforceable(scheme)),
         // A kind that a later minor version added: to drop it would let requests through.
         None => invalid("a security requirement is of an unknown kind"),

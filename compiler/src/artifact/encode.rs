@@ -81,6 +81,9 @@ fn requirement(requirement: &Requirement) -> proto::Requirement {
             in_cookie: *location == KeyLocation::Cookie,
             name: name.clone(),
         }),
+        Requirement::ClientCertificate { optional } => {
+            Kind::ClientCertificate(proto::ClientCertificate { optional: *optional })
+        }
         Requirement::Unenforceable(scheme) => Kind::Unenforceable(scheme.clone()),
     };
     proto::Requirement { kind: Some(kind) }

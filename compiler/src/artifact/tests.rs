@@ -48,6 +48,7 @@ fn model() -> Model {
                             Requirement::Basic { scopes: vec!["read".to_owned()], all_scopes: false },
                             Requirement::ApiKey { location: KeyLocation::Query, name: "Key".to_owned() },
                             Requirement::ApiKey { location: KeyLocation::Header, name: "x-key".to_owned() },
+                            Requirement::ClientCertificate { optional: true },
                             Requirement::Unenforceable("basic".to_owned()),
                         ]),
                     ]),

@@ -14,7 +14,7 @@ const FORMAT_JSON: u32 = 2;
 const FILE_LOG_FORMAT: u32 = 5;
 
 /// One JSON line per request. No query string: it may hold a key.
-pub fn file(log: &settings::AccessLog, traced: bool) -> AccessLog {
+pub fn file(log: &settings::AccessLog, traced: bool, certificates: bool) -> AccessLog {
     let route = |key: &str| format!("%METADATA(ROUTE:{}:{key})%", names::METADATA);
     let decision = |key: &str| format!("%DYNAMIC_METADATA({}:{key})%", names::EXT_AUTHZ);
     let mut fields: Vec<(&str, String)> = [
@@ -39,6 +39,9 @@ pub fn file(log: &settings::AccessLog, traced: bool) -> AccessLog {
     fields.extend([names::REASON, names::KEY_TYPE].map(|key| (key, decision(key))));
     if log.caller {
         fields.extend([names::CALLER, names::CLIENT_ID, names::KEY_ID].map(|key| (key, decision(key))));
+        if certificates {
+            fields.push((names::CERTIFICATE, decision(names::CERTIFICATE)));
+        }
     }
     if traced {
         fields.push(("trace_id", "%TRACE_ID%".to_owned()));

@@ -17,7 +17,7 @@ use envoy_types::pb::envoy::extensions::filters::http::buffer::v3::Buffer;
 use envoy_types::pb::envoy::extensions::filters::http::ext_authz::v3::{ExtAuthz, ext_authz::Services};
 use envoy_types::pb::envoy::extensions::filters::http::router::v3::Router;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::{
-    CodecType, PathWithEscapedSlashesAction, RouteSpecifier, ServerHeaderTransformation,
+    CodecType, ForwardClientCertDetails, PathWithEscapedSlashesAction, RouteSpecifier, ServerHeaderTransformation,
 };
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::{
     HttpConnectionManager, HttpFilter, Rds, http_filter,
@@ -30,9 +30,9 @@ use prost::Message as _;
 
 use super::answers::Answers;
 use super::wire::{any, no, number, resource, seconds, yes};
-use super::{access_log, ads, local_replies, names, tls, tracing};
+use super::{access_log, ads, client_certificates, local_replies, names, tls, tracing};
 use crate::path::push_escaped;
-use crate::settings::{ServerHeader, Settings};
+use crate::settings::{CertificateRequest, ServerHeader, Settings};
 use crate::snapshot::{Resource, ResourceType};
 
 /// All lookups of one decision share 2 s; Envoy waits a little longer, so that the service's own answer arrives.
@@ -59,8 +59,12 @@ pub fn http(settings: &Settings, answers: &Answers) -> Resource {
 
 /// The listener with TLS; its certificate arrives as a secret.
 pub fn https(settings: &Settings, answers: &Answers) -> Resource {
-    let socket = tls::presented(&settings.listeners);
-    let secret = (ResourceType::Secret, names::IDENTITY_SECRET.into());
+    let request = &settings.client_certificates.request;
+    let socket = tls::presented(&settings.listeners, request);
+    let mut secrets = vec![(ResourceType::Secret, names::IDENTITY_SECRET.into())];
+    if let CertificateRequest::Required(_) = request {
+        secrets.push((ResourceType::Secret, names::CLIENT_AUTHORITIES_SECRET.into()));
+    }
     listener(
         settings,
         answers,
@@ -68,7 +72,7 @@ pub fn https(settings: &Settings, answers: &Answers) -> Resource {
         names::HTTPS,
         settings.listeners.https_port,
         Some(socket),
-        vec![secret],
+        secrets,
     )
 }
 
@@ -111,6 +115,7 @@ fn connection_manager(settings: &Settings, answers: &Answers, scheme: &str) -> H
         ServerHeader::IfAbsent(name) => (ServerHeaderTransformation::AppendIfAbsent, name),
         ServerHeader::Always(name) => (ServerHeaderTransformation::Overwrite, name),
     };
+    let shown = (scheme == names::HTTPS).then(|| client_certificates::shown(&settings.client_certificates)).flatten();
     HttpConnectionManager {
         stat_prefix: scheme.to_owned(),
         codec_type: if listeners.http2 { CodecType::Auto } else { CodecType::Http1 }.into(),
@@ -120,11 +125,19 @@ fn connection_manager(settings: &Settings, answers: &Answers, scheme: &str) -> H
         })),
         http_filters: filters(settings),
         tracing: settings.tracing.as_ref().map(tracing::tracing),
-        access_log: settings.access_log.iter().map(|log| access_log::file(log, settings.tracing.is_some())).collect(),
+        access_log: settings
+            .access_log
+            .iter()
+            .map(|log| access_log::file(log, settings.tracing.is_some(), settings.client_certificates.can_arrive()))
+            .collect(),
         server_name,
         server_header_transformation: transformation.into(),
         use_remote_address: yes(),
         xff_num_trusted_hops: listeners.trusted_hops,
+        forward_client_cert_details: shown
+            .map_or(ForwardClientCertDetails::Sanitize, |_| ForwardClientCertDetails::SanitizeSet)
+            .into(),
+        set_current_client_cert_details: shown,
         early_header_mutation_extensions: vec![early_mutation(settings, scheme)],
         normalize_path: yes(),
         merge_slashes: true,
@@ -231,18 +244,39 @@ fn forbidden_headers(settings: &Settings) -> String {
     let untrusted = settings.tracing.as_ref().is_some_and(|tracing| !tracing.trust_clients);
     let context: &[&str] = if untrusted { &TRACE_CONTEXT } else { &[] };
     let strip = settings.credentials.strip.iter().map(String::as_str);
-    let names = OVERRIDES.into_iter().chain(strip).chain(forced.iter().chain(context).copied());
+    let certificate = Some(settings.client_certificates.forbidden_header.as_str()).filter(|name| !name.is_empty());
+    let names = OVERRIDES
+        .into_iter()
+        .chain([names::CLIENT_CERTIFICATE_HEADER])
+        .chain(strip)
+        .chain(certificate)
+        .chain(forced.iter().chain(context).copied());
     for (name, rest) in [(names::INTERNAL_PREFIX, ".*")].into_iter().chain(names.map(|name| (name, ""))) {
-        if !regex.is_empty() {
-            regex.push('|');
-        }
-        for (index, part) in name.split(['-', '_']).enumerate() {
-            if index > 0 {
-                regex.push_str("[-_]");
-            }
-            push_escaped(&mut regex, part);
-        }
+        push_name(&mut regex, name, None);
         regex.push_str(rest);
     }
+    // The header of proxies is judged later, under its very name.
+    let proxies = settings.client_certificates.header.as_ref().map_or("", |header| header.name.as_str());
+    for unlike in 0..proxies.matches(SEPARATORS).count() {
+        push_name(&mut regex, proxies, Some(unlike));
+    }
     regex
+}
+
+const SEPARATORS: [char; 2] = ['-', '_'];
+
+/// Another alternative: the name in either spelling; with `unlike` not in its own, that separator being the other one.
+fn push_name(regex: &mut String, name: &str, unlike: Option<usize>) {
+    if !regex.is_empty() {
+        regex.push('|');
+    }
+    let mut separators = name.matches(SEPARATORS);
+    for (index, part) in name.split(SEPARATORS).enumerate() {
+        if index > 0 {
+            let own = separators.next();
+            let other = if own == Some("-") { "_" } else { "-" };
+            regex.push_str(if unlike == Some(index - 1) { other } else { "[-_]" });
+        }
+        push_escaped(regex, part);
+    }
 }

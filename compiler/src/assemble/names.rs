@@ -16,6 +16,8 @@ pub const HTTPS_LISTENER: &str = "https";
 /// The secret that the HTTPS listener presents.
 pub const IDENTITY_SECRET: &str = "gateway-identity";
 
+/// The certificate authorities that clients are told of, where a certificate is required.
+pub const CLIENT_AUTHORITIES_SECRET: &str = "client-authorities";
 /// The certificate authorities of backends.
 pub const BACKEND_TRUST_SECRET: &str = "backend-trust";
 /// What is presented to backends.
@@ -38,6 +40,7 @@ pub const REASON: &str = "reason";
 pub const CALLER: &str = "caller";
 pub const CLIENT_ID: &str = "client_id";
 pub const KEY_ID: &str = "key_id";
+pub const CERTIFICATE: &str = "certificate";
 pub const KEY_TYPE: &str = "key_type";
 
 /// Clients cannot send headers with this prefix: the listener removes them first.
@@ -46,6 +49,8 @@ pub const INTERNAL_PREFIX: &str = "x-microgw-";
 pub const LISTENER_HEADER: &str = "x-microgw-listener";
 pub const HTTP: &str = "http";
 pub const HTTPS: &str = "https";
+/// Set by the HTTPS listener: the certificates that a client has shown. Never from a client, never to a backend.
+pub const CLIENT_CERTIFICATE_HEADER: &str = "x-forwarded-client-cert";
 /// Set by the engine for sandbox callers where an operation has both endpoints.
 pub const ENVIRONMENT_HEADER: &str = "x-microgw-environment";
 pub const SANDBOX: &str = "sandbox";

@@ -141,10 +141,10 @@ impl Routes {
         }
     }
 
-    /// The `RouteConfiguration`, encoded, and what it refers to.
-    pub fn encode(self) -> (Vec<u8>, Vec<(ResourceType, Arc<str>)>) {
+    /// The `RouteConfiguration`, encoded, and what it refers to. No backend gets the headers `withheld`.
+    pub fn encode(self, withheld: Vec<String>) -> (Vec<u8>, Vec<(ResourceType, Arc<str>)>) {
         let references = self.clusters.keys().map(|name| (ResourceType::Cluster, name.clone())).collect();
-        (table::encode(self.areas, self.operations), references)
+        (table::encode(self.areas, self.operations, withheld), references)
     }
 }
 

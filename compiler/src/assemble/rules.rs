@@ -6,6 +6,7 @@ use microgw_proto::rules::v1 as pb;
 use prost::Message as _;
 
 use super::answers::Answers;
+use super::client_certificates;
 use super::wire::{digest, hex};
 use crate::model::{Access, Alternative, Api, KeyLocation, Operation, Requirement};
 use crate::settings::{ClaimMapping, Settings};
@@ -58,6 +59,7 @@ impl<'a> Rules<'a> {
                 max_age_seconds: settings.dpop.max_age_seconds,
                 skew_seconds: settings.dpop.skew_seconds,
             }),
+            certificate_header: client_certificates::header(&settings.client_certificates),
             fault_bodies: answers.own(),
             ..Default::default()
         };
@@ -85,6 +87,7 @@ impl<'a> Rules<'a> {
             remove_credentials: self.settings.credentials.remove,
             production: operation.production.is_some(),
             sandbox: operation.sandbox.is_some(),
+            client_trust: client_certificates::trust(&self.settings.client_certificates, api, &operation.access),
         };
         let encoded = policy.encode_to_vec();
         let path = format!("{}{}", api.base_path, operation.path);
@@ -147,6 +150,9 @@ fn requirement(requirement: &Requirement) -> pb::Requirement {
             .into(),
             name: name.clone(),
         }),
+        Requirement::ClientCertificate { optional } => {
+            Kind::ClientCertificate(pb::ClientCertificate { optional: *optional })
+        }
         Requirement::Unenforceable(scheme) => Kind::Unenforceable(scheme.clone()),
     };
     pb::Requirement { kind: Some(kind) }

@@ -7,7 +7,6 @@ use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::{
 };
 use prost::Message as _;
 
-use super::names;
 use super::wire::resource;
 use crate::settings::{TlsIdentity, TrustStore};
 use crate::snapshot::Resource;
@@ -24,10 +23,10 @@ pub fn identity(name: &str, identity: &TlsIdentity) -> Resource {
     )
 }
 
-/// Whom backends' certificates must come from.
-pub fn trust(store: &TrustStore) -> Resource {
+/// Whom certificates must come from, or may.
+pub fn trust(name: &str, store: &TrustStore) -> Resource {
     secret(
-        names::BACKEND_TRUST_SECRET,
+        name,
         Type::ValidationContext(CertificateValidationContext {
             trusted_ca: Some(inline(&store.0)),
             ..Default::default()

@@ -35,8 +35,8 @@ const ROUTE_LIST_ROUTES: u32 = 1;
 /// Templates that may share a 405: their expressions become one.
 const SHARING: usize = 16;
 
-/// Encodes the table: one virtual host for every `Host`, whose matcher finds the routes.
-pub fn encode(areas: BTreeMap<String, Vec<Entry>>, operations: usize) -> Vec<u8> {
+/// Encodes the table: one virtual host for every `Host`, whose matcher finds the routes. The headers `withheld` do not pass.
+pub fn encode(areas: BTreeMap<String, Vec<Entry>>, operations: usize, mut withheld: Vec<String>) -> Vec<u8> {
     let bases: Vec<String> = areas.keys().cloned().collect();
     let mut entries: Vec<Entry> = Vec::new();
     let mut lists = Vec::new();
@@ -69,10 +69,11 @@ pub fn encode(areas: BTreeMap<String, Vec<Entry>>, operations: usize) -> Vec<u8>
     let mut host = host.encode_to_vec();
     append(&mut host, VIRTUAL_HOST_MATCHER, &matcher);
     drop(matcher);
+    // The gateway's own are for route selection, not for backends.
+    withheld.extend([names::ENVIRONMENT_HEADER, names::LISTENER_HEADER].map(str::to_owned));
     let configuration = RouteConfiguration {
         name: names::GATEWAY.to_owned(),
-        // The gateway's own headers are for route selection, not for backends.
-        request_headers_to_remove: vec![names::ENVIRONMENT_HEADER.to_owned(), names::LISTENER_HEADER.to_owned()],
+        request_headers_to_remove: withheld,
         ..Default::default()
     };
     let mut configuration = configuration.encode_to_vec();

@@ -103,6 +103,7 @@ fn settings() -> Settings {
         access_log: None,
         tracing: None,
         backends: Backends { trust: Some(TrustStore("authorities".to_owned())), ..Backends::default() },
+        client_certificates: Default::default(),
         user_agent: None,
     }
 }
@@ -294,7 +295,7 @@ fn routes_say_what_they_belong_to_where_requests_are_told_of() {
 #[test]
 fn the_access_log_tells_who_called_only_where_that_is_wanted() {
     let line = |caller: bool| {
-        let log = access_log::file(&AccessLog { path: "/dev/stdout".to_owned(), caller }, false);
+        let log = access_log::file(&AccessLog { path: "/dev/stdout".to_owned(), caller }, false, true);
         let Some(LogConfig::TypedConfig(file)) = log.config_type else { panic!("no file") };
         String::from_utf8_lossy(&file.value).into_owned()
     };

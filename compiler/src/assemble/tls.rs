@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use envoy_types::pb::envoy::config::core::v3::TransportSocket;
 use envoy_types::pb::envoy::config::core::v3::transport_socket::ConfigType;
+use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::certificate_validation_context::TrustChainVerification;
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::common_tls_context::{
     CombinedCertificateValidationContext, ValidationContextType,
 };
@@ -13,26 +14,48 @@ use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::{
 };
 use envoy_types::pb::envoy::r#type::matcher::v3::{StringMatcher, string_matcher::MatchPattern};
 
-use super::wire::any;
+use super::wire::{any, yes};
 use super::{ads, names};
-use crate::settings::{Backends, Listeners, TlsRange, TlsVersion, Verification};
+use crate::settings::{Backends, CertificateRequest, Listeners, TlsRange, TlsVersion, Verification};
 
 /// What clients meet; the certificate arrives as a secret.
-pub fn presented(listeners: &Listeners) -> TransportSocket {
+pub fn presented(listeners: &Listeners, request: &CertificateRequest) -> TransportSocket {
     let protocols: &[&str] = if listeners.http2 { &["h2", "http/1.1"] } else { &["http/1.1"] };
     let context = DownstreamTlsContext {
         common_tls_context: Some(CommonTlsContext {
             tls_params: Some(parameters(&listeners.tls)),
             tls_certificate_sds_secret_configs: vec![secret(names::IDENTITY_SECRET)],
             alpn_protocols: protocols.iter().map(|&protocol| protocol.to_owned()).collect(),
+            validation_context_type: of_clients(request),
             ..Default::default()
         }),
+        require_client_certificate: matches!(request, CertificateRequest::Required(_)).then(yes).flatten(),
         ..Default::default()
     };
     TransportSocket {
         name: "envoy.transport_sockets.tls".to_owned(),
         config_type: Some(ConfigType::TypedConfig(any(&context))),
     }
+}
+
+/// Every certificate is let in whose key the client has: whether it is good is judged for each request, where it can be
+/// answered. Envoy insists on one only where it knows authorities.
+fn of_clients(request: &CertificateRequest) -> Option<ValidationContextType> {
+    let anybody = CertificateValidationContext {
+        trust_chain_verification: TrustChainVerification::AcceptUntrusted.into(),
+        ..Default::default()
+    };
+    Some(match request {
+        CertificateRequest::None => return None,
+        CertificateRequest::Optional => ValidationContextType::ValidationContext(anybody),
+        CertificateRequest::Required(_) => {
+            ValidationContextType::CombinedValidationContext(CombinedCertificateValidationContext {
+                default_validation_context: Some(anybody),
+                validation_context_sds_secret_config: Some(secret(names::CLIENT_AUTHORITIES_SECRET)),
+                ..Default::default()
+            })
+        }
+    })
 }
 
 /// With the backend's name in SNI (Envoy's `auto_host_sni` would send the port along); its certificate must chain to a

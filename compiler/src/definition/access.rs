@@ -4,6 +4,7 @@
 //! With nothing declared an access token is needed. Nothing here ever makes an operation more open than it says.
 
 use super::fields::{boolean, list, object, suggest, text};
+use super::mutual_tls::MutualTls;
 use super::schemes::{Scheme, Schemes};
 use super::shape::{one_of, unknown_key};
 use crate::compile::{EmptySecurity, Report};
@@ -25,7 +26,7 @@ const HOW_TO_SAY: &str = "to make it public write `x-wso2-disable-security: true
 pub(super) struct Guard<'d> {
     schemes: Schemes<'d>,
     empty: EmptySecurity,
-    mutual_tls: bool,
+    mutual_tls: Option<MutualTls>,
     api: Declarations<'d>,
     /// What operations without declarations of their own get. Judged once, when the first one asks.
     inherited: Option<Judged>,
@@ -46,15 +47,20 @@ struct Declarations<'d> {
 // === impl Guard ===
 
 impl<'d> Guard<'d> {
-    /// `mutual_tls`: the API insists on client certificates.
+    /// `mutual_tls`: what the API says of client certificates.
     pub(super) fn new(
         report: &mut Report,
         root: Value<'d>,
         schemes: Schemes<'d>,
         empty: EmptySecurity,
-        mutual_tls: bool,
+        mutual_tls: Option<MutualTls>,
     ) -> Guard<'d> {
-        Guard { schemes, empty, mutual_tls, api: Declarations::of(report, root), inherited: None }
+        let api = Declarations::of(report, root);
+        if let (Some(MutualTls::Mandatory), Some((false, at))) = (mutual_tls, api.secured) {
+            let message = "`x-wso2-disable-security: true` and `x-wso2-mutual-ssl: mandatory` contradict each other";
+            report.say(Code::ContradictoryAccess, at, message);
+        }
+        Guard { schemes, empty, mutual_tls, api, inherited: None }
     }
 
     /// How `operation`, called `label` in messages, is guarded. `None` when that cannot be said, which was reported.
@@ -88,7 +94,10 @@ impl<'d> Guard<'d> {
         if own.all_scopes.or(self.api.all_scopes) == Some(true) {
             need_all_scopes(&mut access);
         }
-        Some(access)
+        Some(match self.mutual_tls {
+            Some(mutual_tls) => mutual_tls.beside(access),
+            None => access,
+        })
     }
 
     fn inherited(&mut self, report: &mut Report, label: &str) -> Judged {
@@ -178,12 +187,14 @@ impl<'d> Guard<'d> {
             Scheme::Broken => None,
             Scheme::Token => scopes_in(report, listed).map(token),
             Scheme::Basic => scopes_in(report, listed).map(basic),
-            Scheme::ApiKey { .. } if listed.items().next().is_some() => {
-                let message = format!("the API key `{scheme}` cannot carry the scopes or roles that are asked of it");
+            Scheme::ApiKey { .. } | Scheme::MutualTls if listed.items().next().is_some() => {
+                let what = if *declared == Scheme::MutualTls { "client certificate" } else { "API key" };
+                let message = format!("the {what} `{scheme}` cannot carry the scopes or roles that are asked of it");
                 report.say(Code::UnenforceableScope, scopes, message);
                 None
             }
             Scheme::ApiKey { location, name } => Some(Requirement::ApiKey { location: *location, name: name.clone() }),
+            Scheme::MutualTls => Some(Requirement::ClientCertificate { optional: false }),
             Scheme::Unenforceable(what) => {
                 report.say(Code::UnenforceableScheme, name, format!("`{scheme}` is {what}, which is not enforced yet"));
                 Some(Requirement::Unenforceable(scheme.to_owned()))
@@ -201,7 +212,7 @@ impl<'d> Guard<'d> {
         }
         let optional = application.get("optional").and_then(|at| Some((at, boolean(report, "optional", at)?)));
         if let Some((at, true)) = optional
-            && !self.mutual_tls
+            && self.mutual_tls != Some(MutualTls::Mandatory)
         {
             let message = "application security can only be optional beside `x-wso2-mutual-ssl: mandatory`";
             report.say(Code::OptionalWithoutTls, at, message);
@@ -239,6 +250,10 @@ impl<'d> Guard<'d> {
         if alternatives.is_empty() && sound {
             report.say(Code::BadValue, types, "`security-types` is empty: nobody could call the operation");
             sound = false;
+        }
+        if optional.is_some_and(|(_, optional)| optional) {
+            // Nothing of the application's; the certificate joins it.
+            alternatives.push(Alternative(Vec::new()));
         }
         sound.then_some(Access::Guarded(alternatives))
     }

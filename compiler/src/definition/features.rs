@@ -3,7 +3,7 @@
 
 use super::extensions::Level;
 use super::fields::{boolean, object, suggest, text};
-use super::shape::{Shape, one_of};
+use super::shape::Shape;
 use crate::compile::{Policies, Report};
 use crate::diagnostic::Code;
 use crate::source::Value;
@@ -67,14 +67,6 @@ pub(super) fn check_api(report: &mut Report, root: Value<'_>) {
     {
         report.say(Code::ResponseCache, cache, "responses are not cached yet");
     }
-}
-
-/// Whether the API insists on client certificates.
-pub(super) fn mutual_tls(report: &mut Report, root: Value<'_>) -> bool {
-    let Some(at) = root.get("x-wso2-mutual-ssl") else { return false };
-    let Some(word) = one_of(report, "x-wso2-mutual-ssl", at, &["mandatory", "optional"]) else { return false };
-    report.say(Code::MutualTls, at, format!("mutual TLS (`{word}`) is not enforced yet"));
-    word == "mandatory"
 }
 
 /// An object, or nothing when `key` is absent or has another type, which is reported.

@@ -23,6 +23,8 @@ pub(super) enum Scheme {
         location: KeyLocation,
         name: String,
     },
+    /// A client's certificate.
+    MutualTls,
     /// What it is called in messages.
     Unenforceable(&'static str),
     /// Reported.
@@ -81,7 +83,7 @@ fn kind(report: &mut Report, name: &str, scheme: Value<'_>) -> Option<Scheme> {
     match kind {
         "oauth2" | "openIdConnect" => Some(Scheme::Token),
         "basic" => Some(Scheme::Basic),
-        "mutualTLS" => Some(Scheme::Unenforceable("mutual TLS")),
+        "mutualTLS" => Some(Scheme::MutualTls),
         "apiKey" => api_key(report, name, scheme),
         "http" => {
             let Some(at) = scheme.get("scheme") else {

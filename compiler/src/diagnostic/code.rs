@@ -114,7 +114,6 @@ codes! {
     Cors "0702" Unenforced "cors" "CORS is not enforced yet."
     Interceptor "0703" Unenforced "interceptor" "Interceptors are not run yet."
     ResponseCache "0704" Unenforced "response-cache" "Responses are not cached yet."
-    MutualTls "0705" Unenforced "mutual-tls" "Mutual TLS is not enforced yet."
     Failover "0706" Unenforced "failover" "Failover is not done yet."
     Etcd "0707" Unenforced "etcd" "Endpoints are not looked up in etcd yet."
     BackendCredentials "0708" Unenforced "backend-credentials" "Credentials for backends are not sent yet."

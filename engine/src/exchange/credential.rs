@@ -18,6 +18,8 @@ const DPOP: &str = "dpop";
 /// What is known about a credential.
 pub(super) enum Slot<'a> {
     Presented(Cow<'a, str>),
+    /// The client's certificate, if there is one.
+    Certificate,
     Verified(Arc<Identity>),
     Refused(Failure),
 }
@@ -55,6 +57,7 @@ pub(super) fn present<'a>(credential: &Credential, header: &str, head: RequestHe
         Credential::Bearer => authorization(head.headers.get(header).unwrap_or_default(), &["bearer", DPOP], kind),
         Credential::Basic => authorization(head.headers.get(header).unwrap_or_default(), &["basic"], kind),
         Credential::HeaderKey(name) => key(head.headers.get(name).unwrap_or_default().into()),
+        Credential::Certificate => Slot::Certificate,
         Credential::QueryKey(name) => found(query::find(head.path, name)),
         Credential::CookieKey(name) => found(cookie::find(head.headers.get("cookie").unwrap_or_default(), name).into()),
     }
@@ -99,7 +102,7 @@ impl Failure {
     pub(super) fn invalid(kind: CredentialKind, error: TokenError) -> Failure {
         let challenge = match kind {
             CredentialKind::AccessToken => Challenge::InvalidToken,
-            CredentialKind::ApiKey | CredentialKind::User => Challenge::Plain,
+            CredentialKind::ApiKey | CredentialKind::User | CredentialKind::Certificate => Challenge::Plain,
         };
         let reason = match (kind, error) {
             (CredentialKind::User, TokenError::Presentation) => Reason::MalformedLogin,
@@ -107,6 +110,10 @@ impl Failure {
             _ => Reason::InvalidCredentials,
         };
         Failure { reason, cause: Some(error), challenge }
+    }
+
+    pub(super) fn is_missing(self) -> bool {
+        self.reason == Reason::MissingCredentials
     }
 
     /// Of two equally good ones the first.

@@ -93,7 +93,12 @@ impl<'a> Exchange<'a> {
     pub(super) fn settle(&mut self, credential: usize) -> Verdict {
         let kind = self.kind(credential);
         let Some(slot) = self.slots.get(credential) else { return Verdict::Failed(Failure::MISSING) };
-        if let Slot::Presented(presented) = slot {
+        if let Slot::Certificate = slot {
+            let settled = self.client_certificate().map_or_else(Slot::Refused, Slot::Verified);
+            if let Some(place) = self.slots.get_mut(credential) {
+                *place = settled;
+            }
+        } else if let Slot::Presented(presented) = slot {
             let opaque = if kind == CredentialKind::ApiKey { opaque::hash(presented) } else { None };
             let settled = if let Some(hash) = opaque {
                 self.opaque_key(&hash)
@@ -124,7 +129,7 @@ impl<'a> Exchange<'a> {
                     Err(failure) => Verdict::Failed(failure),
                 }
             }
-            Some(Slot::Presented(_)) | None => Verdict::Failed(Failure::MISSING),
+            Some(Slot::Presented(_) | Slot::Certificate) | None => Verdict::Failed(Failure::MISSING),
         }
     }
 
@@ -244,7 +249,11 @@ impl<'a> Exchange<'a> {
 
     /// What is checked on every request, however well the credential is known.
     fn check(&mut self, kind: CredentialKind, identity: &Identity) -> Result<(), Failure> {
-        identity.check_time(self.now).map_err(|(reason, error)| Failure { reason, ..Failure::invalid(kind, error) })?;
+        identity.check_time(self.now).map_err(|(reason, error)| match kind {
+            // That it could be renewed is said of what the caller got from somebody who renews it.
+            CredentialKind::Certificate => Failure::invalid(kind, error),
+            _ => Failure { reason, ..Failure::invalid(kind, error) },
+        })?;
         self.confirm(&identity.confirmation).map_err(|error| Failure::invalid(kind, error))?;
         if self.rule.realm.revocable {
             match self.facts.standing(&identity.names) {
@@ -309,11 +318,8 @@ impl<'a> Exchange<'a> {
 
     /// Whether the caller has what the credential is bound to.
     fn confirm(&self, bound_to: &Confirmation) -> Result<(), TokenError> {
-        let certificate = self.head.and_then(|head| head.certificate);
         match bound_to.certificate {
-            Some(bound_to) if certificate.is_none_or(|certificate| certificate.thumbprint != bound_to) => {
-                Err(TokenError::Certificate)
-            }
+            Some(bound_to) if self.thumbprint() != Some(bound_to) => Err(TokenError::Certificate),
             _ => Ok(()),
         }
     }

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use envoy_types::pb::google::protobuf::value::Kind;
 use envoy_types::pb::google::protobuf::{Struct, Value};
 use microgw_engine::{Decision, Identity};
@@ -31,7 +33,7 @@ impl Description {
         if self == Description::Nothing {
             return None;
         }
-        let mut fields = HashMap::with_capacity(5);
+        let mut fields = HashMap::with_capacity(6);
         let mut put = |name: &str, text: &str| {
             let value = Value { kind: Some(Kind::StringValue(bounded(text).to_owned())) };
             fields.insert(name.to_owned(), value);
@@ -51,6 +53,9 @@ impl Description {
                     if let Some(text) = claim(identity) {
                         put(name, text);
                     }
+                }
+                if let Some(thumbprint) = identity.certificate() {
+                    put("certificate", &URL_SAFE_NO_PAD.encode(thumbprint));
                 }
             }
         }

@@ -134,6 +134,7 @@ pub fn book(generation: &str) -> proto::RuleBook {
     };
     let oauth2 = proto::OAuth2 { scopes: vec!["read".into()], all_scopes: false };
     proto::RuleBook {
+        certificate_header: None,
         generation: generation.into(),
         apis: vec![proto::Api { name: "pets".into(), version: "1.0".into(), base_path: "/v2".into() }],
         policies: vec![proto::Policy {
@@ -146,6 +147,7 @@ pub fn book(generation: &str) -> proto::RuleBook {
             remove_credentials: true,
             production: true,
             sandbox: true,
+            client_trust: None,
         }],
         rules: vec![proto::Rule {
             id: 1u128.to_be_bytes().to_vec(),

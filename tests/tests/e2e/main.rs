@@ -8,6 +8,7 @@ mod drain;
 mod environments;
 mod errors;
 mod local_replies;
+mod mutual_tls;
 mod opaque;
 mod openid;
 mod publish;

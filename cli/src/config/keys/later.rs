@@ -1,7 +1,7 @@
 //! Keys of the old product that have no effect in this version. Where ignoring one would let more through, or trust
 //! more, than was asked for, it is refused.
 
-use super::Danger::{Always, When};
+use super::Danger::When;
 use super::Kind::{Bool, Integer, List, Number, Path, Secret, Text};
 use super::{Danger, Key};
 
@@ -54,13 +54,7 @@ pub const KEYS: &[Key] = &[
     Key::later("httpClients.responseLimits.maxStatusLineLength", Number, "4096", "Longest status line of a backend.").instead("it counts towards `httpClients.responseLimits.maxHeaderSize`"),
     Key::later("httpClients.responseLimits.maxEntityBodySize", Number, "-1", "Longest body of a backend's response.").danger(When(|value| value != "-1")).instead("Envoy passes bodies on as they come, and cannot tell before that one is too long"),
 
-    Key::later("mutualSSLConfig.sslVerifyClient", Text, "optional", "Ask clients for certificates.").danger(When(|value| value != "optional")),
     Key::later("mutualSSLConfig.protocolName", Text, "TLS", "Protocol of the listener.").instead("`mutualSSLConfig.protocolVersions` decides"),
-    Key::later("mutualSSLConfig.certificateHeaderName", Text, "X-WSO2-CLIENT-CERTIFICATE", "Header with the client's certificate."),
-    Key::later("mutualSSLConfig.isClientCertificateValidationEnabled", Bool, "true", "Validate the load balancer's certificate."),
-    Key::later("mutualSSLConfig.api.certificates[].name", Text, "", "API for some client certificates only.").danger(Always),
-    Key::later("mutualSSLConfig.api.certificates[].version", Text, "", "Its version."),
-    Key::later("mutualSSLConfig.api.certificates[].aliasList", List, "", "Aliases of the certificates."),
 
     Key::later("throttlingConfig.enabledGlobalTMEventPublishing", Bool, "false", "Throttle with a Traffic Manager.").danger(WHEN_TRUE),
     Key::later("throttlingConfig.enableHeaderConditions", Bool, "false", "Throttle by header.").danger(WHEN_TRUE),
