@@ -81,6 +81,11 @@ impl Signer {
         self.sign(&json!({"alg": algorithm, "kid": self.kid}).to_string(), &claims.to_string())
     }
 
+    /// RSA: PKCS #1 with SHA-256.
+    pub(crate) fn sign_bytes(&self, input: &[u8]) -> Vec<u8> {
+        self.signature("", input)
+    }
+
     fn signature(&self, header: &str, input: &[u8]) -> Vec<u8> {
         let random = SystemRandom::new();
         match &self.pair {

@@ -2,6 +2,7 @@
 
 mod jwks;
 mod pem;
+mod roca;
 
 use std::fmt;
 use std::str::FromStr;
@@ -26,6 +27,9 @@ pub enum Algorithm {
     Es384,
     EdDsa,
 }
+
+/// Bytes of an RSA key's exponent; nearly all have 3.
+const MAX_EXPONENT: usize = 8;
 
 /// One public key. Shared with the facts of every token that it verified: they die with it.
 pub struct Key {
@@ -77,6 +81,8 @@ pub enum KeyError {
     Unsupported,
     #[error("the key is not meant for verifying signatures")]
     OtherUse,
+    #[error("the key is one of those that can be factored (CVE-2017-15361)")]
+    Weak,
     #[error("the key is malformed")]
     Malformed,
 }
@@ -241,6 +247,16 @@ impl Material {
         let bits = n.first().map_or(0, |first| n.len() * 8 - first.leading_zeros() as usize);
         if !(2048..=8192).contains(&bits) {
             return Err(KeyError::Unsupported);
+        }
+        if n.last().is_none_or(|last| last % 2 == 0) {
+            return Err(KeyError::Malformed);
+        }
+        // With 1 a signature would be the message itself, an even one is no key, and a long one only takes time.
+        if e == [1] || e.len() > MAX_EXPONENT || e.last().is_none_or(|last| last % 2 == 0) {
+            return Err(KeyError::Malformed);
+        }
+        if roca::is_marked(n) {
+            return Err(KeyError::Weak);
         }
         let key = RsaPublicKeyComponents { n: n.to_vec(), e: e.to_vec() };
         key.to_parsed_public_key(&verifying::RSA_PKCS1_2048_8192_SHA256).map_err(|_| KeyError::Malformed)?;

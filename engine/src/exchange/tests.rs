@@ -77,9 +77,20 @@ fn head<'a>(path: &'a str, headers: &'a HashMap<String, String>) -> RequestHead<
 }
 
 fn run(rule: &Rule, request: &Request, facts: &dyn Facts, host: &mut dyn FnMut(&Lookup) -> Answer) -> Outcome {
+    run_with(rule, request, None, facts, host)
+}
+
+/// By a client that has shown this certificate.
+fn run_with(
+    rule: &Rule,
+    request: &Request,
+    certificate: Option<ClientCertificate<'_>>,
+    facts: &dyn Facts,
+    host: &mut dyn FnMut(&Lookup) -> Answer,
+) -> Outcome {
     let path = format!("{}{}", request.path, request.query);
     let mut exchange = Exchange::new(rule, facts, UnixTime(NOW));
-    let mut step = exchange.on_request_head(head(&path, &request.headers));
+    let mut step = exchange.on_request_head(RequestHead { certificate, ..head(&path, &request.headers) });
     loop {
         match step {
             Step::Ask(lookup) => step = exchange.resume(host(&lookup), UnixTime(NOW)),

@@ -1,3 +1,5 @@
+mod vectors;
+
 use proptest::prelude::*;
 use serde_json::{Value, json};
 

@@ -5,6 +5,11 @@ use crate::fixtures::{encode, introspection};
 
 const OWN: [u8; 32] = [7; 32];
 
+/// The claim of a token that is bound to the certificate with this thumbprint.
+pub(super) fn bound_to(thumbprint: [u8; 32]) -> Value {
+    json!({"cnf": {"x5t#S256": encode(thumbprint)}})
+}
+
 fn outcome(rule: &Rule, facts: &Memory, token: &str, thumbprint: Option<[u8; 32]>) -> Option<Reason> {
     let headers = HashMap::from([("authorization".to_owned(), format!("Bearer {token}"))]);
     let certificate = thumbprint.map(|thumbprint| ClientCertificate { thumbprint, chain: "" });

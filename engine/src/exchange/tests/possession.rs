@@ -14,7 +14,7 @@ fn dpop(error: &str) -> String {
 }
 
 /// RFC 7638, written down again.
-fn thumbprint(key: &Signer) -> String {
+pub(super) fn thumbprint(key: &Signer) -> String {
     let jwk = key.jwk();
     let members: &[&str] = match jwk["kty"].as_str().unwrap() {
         "RSA" => &["e", "kty", "n"],
@@ -39,6 +39,12 @@ fn proof_header(key: &Signer, algorithm: &str) -> Value {
 
 fn proof_claims(token: &str) -> Value {
     json!({"jti": "one", "htm": "GET", "htu": URL, "iat": NOW, "ath": encode(Sha256::digest(token))})
+}
+
+/// For a request of [`request`], by [`P256`].
+pub(super) fn proof(token: &str, id: &str) -> String {
+    let claims = with(proof_claims(token), json!({ "jti": id }));
+    P256.sign(&proof_header(&P256, "ES256").to_string(), &claims.to_string())
 }
 
 fn presented(token: &str, proof: &str) -> Request {
