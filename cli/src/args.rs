@@ -1,10 +1,17 @@
 //! What can be typed.
 
+mod credentials;
+
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+
+pub use credentials::{
+    AddUser, CreateKey, End, ExpireKey, Keys, KeysCommand, ListKeys, NamedKey, RemoveUser, RotateKey, User,
+    UserCommand, UserFile,
+};
 
 /// What is said of commands that read settings.
 const SETTINGS: &str =
@@ -49,6 +56,10 @@ pub enum Command {
     HashPassword,
     /// Revoke tokens, keys and users on every gateway that listens.
     Revoke(Revoke),
+    /// Users with passwords, in a file of settings.
+    User(User),
+    /// Opaque API keys: make, list, rotate, expire and revoke them.
+    Keys(Keys),
     /// Show what an artifact contains, or the snapshot it becomes.
     Inspect(Inspect),
     /// Say what a diagnostic code means, with an example and the fix.
@@ -410,9 +421,13 @@ pub enum ReportFormat {
 /// be declared one by one. Only where the command has settings: another one shall say that it does not know the argument.
 pub fn with_settings(arguments: impl IntoIterator<Item = OsString>, command: &clap::Command) -> Vec<OsString> {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    // The program itself has no options with values: what does not look like one is the command.
-    let called = arguments.iter().skip(1).find(|argument| !argument.as_encoded_bytes().starts_with(b"-"));
-    let called = called.and_then(|name| command.find_subcommand(name)).unwrap_or(command);
+    // Neither the program nor a command with commands of its own has options with values: what does not look like one is
+    // the command.
+    let mut called = command;
+    for name in arguments.iter().skip(1).filter(|argument| !argument.as_encoded_bytes().starts_with(b"-")) {
+        let Some(command) = called.find_subcommand(name) else { break };
+        called = command;
+    }
     if !has_settings(called) {
         return arguments;
     }

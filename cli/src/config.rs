@@ -8,6 +8,7 @@
 //!
 //! Problems are collected: one run shows them all.
 
+mod api_keys;
 mod backends;
 mod ciphers;
 mod claims;
@@ -41,6 +42,7 @@ use tracing::level_filters::LevelFilter;
 
 use diagnostic::{Code, Origin};
 
+pub use api_keys::KeyStore;
 pub use backends::ServicesProxy;
 pub use diagnostic::ConfigDiagnostic;
 pub use issuers::{Issuer, KeySource};
@@ -74,6 +76,10 @@ pub struct Config {
     /// What signs API keys, and verifies them also where none are issued. `None`: the key in `data_dir`.
     pub api_key_file: Option<SigningKeyFile>,
     pub api_key_verifier: Option<VerifyingKey>,
+    /// Where opaque API keys are kept. `None`: there are none.
+    pub key_store: Option<KeyStore>,
+    /// When its keys are not believed any more. `None`: never.
+    pub key_store_stale_after: Option<Duration>,
     pub trust: Trust,
     pub client_certificates: ClientCertificates,
     /// Without what is read from files.

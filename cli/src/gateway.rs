@@ -229,7 +229,8 @@ impl Gateway {
         );
         services.settle().await;
         services.serve_decisions(paths)?;
-        let observer = Observer::new(publisher.clone(), last_live.clone(), certificates.clone(), config);
+        let observer = Observer::new(publisher.clone(), last_live.clone(), certificates.clone(), config)
+            .with_opaque_keys(services.opaque_keys());
         services.serve_admin(config, observer.clone()).await?;
         let listener = tokio::net::UnixListener::from_std(sockets::bind(&paths.xds)?)?;
         let (stop, stopped) = oneshot::channel::<()>();

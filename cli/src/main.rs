@@ -9,6 +9,7 @@ mod gateway;
 mod health;
 mod init;
 mod inspect;
+mod keys;
 mod logging;
 mod manual;
 mod output;
@@ -19,6 +20,7 @@ mod reference;
 mod report;
 mod revoke;
 mod stop;
+mod user;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -102,6 +104,8 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
             let config = settings_of(args.target.as_deref(), &args.settings)?;
             runtime()?.block_on(revoke::revoke(&args, &config))
         }
+        Command::User(args) => user::user(&args),
+        Command::Keys(args) => runtime()?.block_on(keys::keys(args)),
         Command::Inspect(args) => inspect::inspect(&args),
         Command::ExplainCode(args) => explain_code::explain(&args),
         Command::Completions(args) => manual::completions(&args),

@@ -9,8 +9,10 @@ use std::sync::{Arc, Mutex};
 
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use microgw_engine::opaque::{self, KeyHash};
 use microgw_engine::{
-    Answer, CredentialDigest, Decision, Exchange, Facts, Identity, KeySet, RequestHead, Rule, Step, UnixTime,
+    Answer, CredentialDigest, Decision, Exchange, Facts, Identity, KeySet, KeyTerms, KeyType, OpaqueKey, RequestHead,
+    Rule, Step, UnixTime,
 };
 use microgw_proto::rules::v1 as proto;
 
@@ -43,7 +45,7 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 #[derive(Default)]
-struct Memory(Mutex<HashMap<CredentialDigest, Arc<Identity>>>);
+struct Memory(Mutex<HashMap<CredentialDigest, Arc<Identity>>>, HashMap<KeyHash, Arc<Identity>>);
 
 impl Facts for Memory {
     fn get(&self, digest: &CredentialDigest) -> Option<Arc<Identity>> {
@@ -52,6 +54,14 @@ impl Facts for Memory {
 
     fn put(&self, digest: CredentialDigest, facts: Arc<Identity>) {
         self.0.lock().unwrap().insert(digest, facts);
+    }
+
+    fn secret(&self) -> Option<&[u8; 32]> {
+        Some(&[7; 32])
+    }
+
+    fn opaque_key(&self, hash: &KeyHash) -> OpaqueKey {
+        self.1.get(hash).map_or(OpaqueKey::Unknown, |identity| OpaqueKey::Known(Arc::clone(identity)))
     }
 }
 
@@ -66,12 +76,19 @@ fn rule() -> Arc<Rule> {
             })),
         }],
     };
+    let basic = || proto::Alternative {
+        requirements: vec![proto::Requirement {
+            kind: Some(proto::requirement::Kind::Basic(proto::Basic { scopes: vec!["read".into()], all_scopes: true })),
+        }],
+    };
     let book = proto::RuleBook {
         apis: vec![proto::Api { name: "pets".into(), version: "1".into(), ..Default::default() }],
         policies: vec![proto::Policy {
             alternatives: vec![
                 key(proto::api_key::Location::Header, "api_key"),
                 key(proto::api_key::Location::Query, "api_key"),
+                key(proto::api_key::Location::Cookie, "api_key"),
+                basic(),
             ],
             credential_header: "authorization".into(),
             remove_credentials: true,
@@ -144,6 +161,52 @@ fn a_cached_key_costs_no_allocation_in_a_header_and_one_in_the_query() {
         peer: "",
     };
     assert_eq!(allocations(&rule, &facts, head, None), 1, "the new path alone");
+}
+
+/// A request with one header.
+fn with_header<'a>(headers: &'a HashMap<String, String>) -> RequestHead<'a> {
+    RequestHead {
+        method: "GET",
+        scheme: "https",
+        authority: "api.example",
+        path: "/v2/pet/1",
+        headers,
+        certificate: None,
+        peer: "",
+    }
+}
+
+#[test]
+fn an_opaque_key_costs_no_allocation_and_a_cookie_one() {
+    let (rule, mut facts) = (rule(), Memory::default());
+    let key = opaque::key([1; 32]);
+    let terms = KeyTerms { owner: "alice".into(), key_type: KeyType::Sandbox, ..KeyTerms::default() };
+    facts.1.insert(opaque::hash(&key).unwrap(), Arc::new(Identity::opaque_key(terms)));
+    let in_header = HashMap::from([("api_key".to_owned(), key.clone())]);
+    assert_eq!(allocations(&rule, &facts, with_header(&in_header), None), 0);
+    let in_cookie = HashMap::from([("cookie".to_owned(), format!("a=1; api_key={key}; b=2"))]);
+    assert_eq!(allocations(&rule, &facts, with_header(&in_cookie), None), 1, "the other cookies");
+}
+
+#[test]
+fn a_cached_login_costs_no_allocation() {
+    let (rule, facts) = (rule(), Memory::default());
+    let headers = HashMap::from([("authorization".to_owned(), "Basic YWxpY2U6c2VjcmV0".to_owned())]);
+    let decide = |asked: bool| {
+        let before = ALLOCATIONS.with(Cell::get);
+        let mut exchange = Exchange::new(&rule, &facts, NOW);
+        let mut step = exchange.on_request_head(with_header(&headers));
+        assert_eq!(matches!(step, Step::Ask(_)), asked);
+        if asked {
+            step = exchange.resume(Answer::Identity(Arc::new(Identity::user("alice", ["read"]))), NOW);
+        }
+        assert!(matches!(&step, Step::Done(Decision::Allow(_))));
+        drop(step);
+        drop(exchange);
+        ALLOCATIONS.with(Cell::get) - before
+    };
+    assert!(decide(true) > 0);
+    assert_eq!(decide(false), 0);
 }
 
 #[test]

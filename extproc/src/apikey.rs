@@ -18,7 +18,7 @@ use microgw_faults::Fault;
 
 use crate::clock::now;
 use crate::fault::{self, HttpFault};
-use crate::login::Login;
+use crate::login::{self, Login};
 use crate::metrics::Metrics;
 use crate::rule_store::RuleStore;
 use crate::signing::SigningKey;
@@ -109,14 +109,10 @@ async fn issue(
     issuer.issue(&headers, &body).await.unwrap_or_else(IntoResponse::into_response)
 }
 
-/// Whom the outermost trusted proxy saw: Envoy appended the last entry, and each trusted proxy one before that. What
-/// the client itself sent comes before these, and never counts. `None` where there are fewer: such callers share a count.
+/// See [`login::client_address`].
 pub fn client_address(headers: &HeaderMap, trusted_hops: u32) -> Option<IpAddr> {
-    let mut entries = headers.get_all("x-forwarded-for").iter().rev().flat_map(|value| {
-        let text = value.to_str().unwrap_or_default();
-        text.rsplit(',')
-    });
-    entries.nth(usize::try_from(trusted_hops).ok()?)?.trim().parse().ok()
+    let values = headers.get_all("x-forwarded-for").iter().map(|value| value.to_str().unwrap_or_default());
+    login::client_address(values, trusted_hops)
 }
 
 fn bad_request(description: String) -> HttpFault {

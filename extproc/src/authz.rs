@@ -5,6 +5,7 @@ mod certificate;
 mod description;
 mod server;
 
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +22,7 @@ use tracing::{Instrument as _, Span, field};
 use crate::clock::now;
 use crate::fact_cache::FactCache;
 use crate::known::Known;
+use crate::login::client_address;
 use crate::lookups::Lookups;
 use crate::metrics::{LookupOutcome, Metrics, Outcome};
 use crate::rule_store::{Armed, RuleStore};
@@ -44,6 +46,8 @@ pub struct Decider {
     pub description: Description,
     /// Continue the traces that Envoy began.
     pub traced: bool,
+    /// Proxies in front of Envoy that append to `x-forwarded-for`.
+    pub trusted_hops: u32,
     unknown_rules: Seldom,
 }
 
@@ -59,9 +63,9 @@ impl Decider {
         deadline: Duration,
     ) -> Decider {
         metrics.show(&facts, &rules);
-        let (description, unknown_rules) = (Description::default(), Seldom::default());
         let facts = Known::new(facts);
-        Decider { rules, facts, lookups, metrics, deadline, description, traced: false, unknown_rules }
+        let (description, unknown_rules) = (Description::default(), Seldom::default());
+        Decider { rules, facts, lookups, metrics, deadline, description, traced: false, trusted_hops: 0, unknown_rules }
     }
 
     /// Answers one question. Does not fail: what goes wrong is a fault in the answer.
@@ -140,13 +144,21 @@ impl Decider {
                     return CheckResponse { dynamic_metadata, ..answer };
                 }
                 Step::Ask(lookup) => {
+                    // Whoever guesses passwords is known by where they come from.
+                    let address = match &lookup {
+                        Lookup::Password { .. } => {
+                            let forwarded = http.headers.get("x-forwarded-for").map(String::as_str);
+                            client_address(forwarded.into_iter(), self.trusted_hops)
+                        }
+                        _ => None,
+                    };
                     let deadline = *deadline.get_or_insert_with(|| Instant::now() + self.deadline);
                     let answer = if span.is_none() {
-                        self.look_up(&lookup, deadline, span).await
+                        self.look_up(&lookup, address, deadline, span).await
                     } else {
                         let kind = lookup.kind();
                         let lookup_span = tracing::info_span!(parent: span, "lookup", kind, outcome = field::Empty);
-                        self.look_up(&lookup, deadline, &lookup_span).instrument(lookup_span.clone()).await
+                        self.look_up(&lookup, address, deadline, &lookup_span).instrument(lookup_span.clone()).await
                     };
                     step = exchange.resume(answer, now());
                 }
@@ -154,9 +166,9 @@ impl Decider {
         }
     }
 
-    async fn look_up(&self, lookup: &Lookup, deadline: Instant, span: &Span) -> Answer {
+    async fn look_up(&self, lookup: &Lookup, address: Option<IpAddr>, deadline: Instant, span: &Span) -> Answer {
         let started = Instant::now();
-        let answer = timeout_at(deadline, self.lookups.answer(lookup)).await;
+        let answer = timeout_at(deadline, self.lookups.answer(lookup, address)).await;
         let outcome = match &answer {
             Ok(Answer::Keys(_) | Answer::Identity(_)) => LookupOutcome::Found,
             Ok(Answer::Refused(_)) => LookupOutcome::Refused,

@@ -21,6 +21,8 @@ pub struct FactCache {
     cache: Arc<Cache<CredentialDigest, Entry, ByWeight>>,
     /// How long a token is remembered, its own end and its own bound apart.
     lifetime: Duration,
+    /// `None`: there is no randomness, and passwords are not remembered.
+    secret: Option<Arc<[u8; 32]>>,
     proofs: Arc<Proofs>,
     pub(crate) hits: Counter,
     pub(crate) misses: Counter,
@@ -46,7 +48,16 @@ impl FactCache {
     pub fn new(entries: usize, lifetime: Duration) -> FactCache {
         let bytes = entries.saturating_mul(TYPICAL_WEIGHT) as u64;
         let cache = Arc::new(Cache::with_weighter(entries, bytes, ByWeight));
-        FactCache { cache, lifetime, proofs: Arc::default(), hits: Counter::default(), misses: Counter::default() }
+        let mut secret = [0; 32];
+        let secret = aws_lc_rs::rand::fill(&mut secret).is_ok().then(|| Arc::new(secret));
+        FactCache {
+            cache,
+            lifetime,
+            secret,
+            proofs: Arc::default(),
+            hits: Counter::default(),
+            misses: Counter::default(),
+        }
     }
 
     /// The same, with room for so many proofs of possession.
@@ -62,6 +73,11 @@ impl FactCache {
     /// Bytes, about.
     pub fn weight(&self) -> u64 {
         self.cache.weight()
+    }
+
+    /// Random, of this process.
+    pub fn secret(&self) -> Option<&[u8; 32]> {
+        self.secret.as_deref()
     }
 
     pub fn is_empty(&self) -> bool {

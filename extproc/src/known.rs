@@ -2,14 +2,20 @@
 
 use std::sync::Arc;
 
-use microgw_engine::{CredentialDigest, Facts, Identity, RevocationName, Standing};
+use microgw_engine::opaque::KeyHash;
+use microgw_engine::{
+    CredentialDigest, Facts, Identity, Novelty, OpaqueKey, ProofId, RevocationName, Standing, UnixTime,
+};
 
 use crate::fact_cache::FactCache;
+use crate::opaque_keys::OpaqueKeys;
 use crate::revocations::Revocations;
 
 /// Everything that is kept at hand.
 pub struct Known {
     pub cache: FactCache,
+    /// `None`: there are none.
+    pub opaque_keys: Option<Arc<OpaqueKeys>>,
     /// `None`: nobody tells what was revoked, and rules that want to know let nobody in.
     pub revocations: Option<Arc<Revocations>>,
 }
@@ -18,7 +24,7 @@ pub struct Known {
 
 impl Known {
     pub fn new(cache: FactCache) -> Known {
-        Known { cache, revocations: None }
+        Known { cache, opaque_keys: None, revocations: None }
     }
 }
 
@@ -29,6 +35,18 @@ impl Facts for Known {
 
     fn put(&self, digest: CredentialDigest, identity: Arc<Identity>) {
         self.cache.put(digest, identity);
+    }
+
+    fn prove(&self, proof: &ProofId, now: UnixTime, until: UnixTime) -> Novelty {
+        self.cache.prove(proof, now, until)
+    }
+
+    fn secret(&self) -> Option<&[u8; 32]> {
+        self.cache.secret()
+    }
+
+    fn opaque_key(&self, hash: &KeyHash) -> OpaqueKey {
+        self.opaque_keys.as_deref().map_or(OpaqueKey::Unknown, |keys| keys.get(hash))
     }
 
     fn standing(&self, names: &[RevocationName]) -> Standing {

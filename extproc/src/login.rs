@@ -1,8 +1,8 @@
-//! HTTP Basic, with repeated failures from one address slowed down.
+//! HTTP Basic, with repeated failures from one address slowed down: for operations, the API-key issuer and the admin
+//! interface alike.
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -11,16 +11,20 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use governor::clock::Clock as _;
 use governor::{DefaultDirectRateLimiter, Quota};
-use microgw_engine::Identity;
+use microgw_engine::{Answer, CredentialDigest, Identity, TokenError};
 use microgw_faults::Fault;
 use quick_cache::sync::Cache;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::fault::HttpFault;
+use crate::flights::Flights;
 use crate::metrics::{LoginOutcome, Metrics};
-use crate::users::Users;
+use crate::users::{Users, Verification};
 
 /// Addresses that are remembered: an attacker with more of them gains little by having one forgotten.
 const ADDRESSES: usize = 4096;
+/// Attempts that may wait for others from their own address.
+const WAITING: usize = 256;
 const REALM: HeaderValue = HeaderValue::from_static("Basic realm=\"micro-gw\", charset=\"UTF-8\"");
 
 /// The way in for people: users, and the memory of who failed.
@@ -29,6 +33,10 @@ pub struct Login {
     failures: Cache<Source, Arc<Failures>>,
     quota: Quota,
     limit: u32,
+    waiting: Semaphore,
+    /// One client that asks for many things at a time brings the same credentials along each time.
+    attempts: Flights<(Source, CredentialDigest), Attempted>,
+    verifications: Flights<CredentialDigest, Verification>,
     metrics: Arc<Metrics>,
 }
 
@@ -38,12 +46,26 @@ type Source = Option<IpAddr>;
 struct Failures {
     budget: DefaultDirectRateLimiter,
     blocked_until: Mutex<Option<Instant>>,
-    /// Attempts whose password is being verified: else a thousand at once would all pass before the first has failed.
-    running: AtomicU32,
+    /// For attempts whose password is being verified: else a thousand at once would all pass before the first has failed.
+    running: Arc<Semaphore>,
+}
+
+/// What became of an attempt.
+#[derive(Clone, Debug)]
+pub enum Attempted {
+    Accepted(Arc<Identity>),
+    Refused,
+    /// Too many failures before; the password was not looked at.
+    Slowed(Duration),
+    /// Too many others are being looked at.
+    Busy,
 }
 
 /// One attempt that was let through to the password check.
-struct Attempt(Arc<Failures>);
+struct Attempt {
+    failures: Arc<Failures>,
+    _running: OwnedSemaphorePermit,
+}
 
 impl Login {
     /// `limit` failures per minute and address; then one more for every `60 / limit` seconds.
@@ -51,70 +73,145 @@ impl Login {
         // The failure that uses up the budget must itself be the one that blocks.
         let burst = NonZeroU32::new(limit.get() - 1).unwrap_or(NonZeroU32::MIN);
         let quota = Quota::per_minute(limit).allow_burst(burst);
-        Login { users, failures: Cache::new(ADDRESSES), quota, limit: limit.get(), metrics }
+        Login {
+            users,
+            failures: Cache::new(ADDRESSES),
+            quota,
+            limit: limit.get(),
+            waiting: Semaphore::new(WAITING),
+            attempts: Flights::default(),
+            verifications: Flights::default(),
+            metrics,
+        }
     }
 
-    /// Who calls, by `Authorization: Basic`.
+    /// Who calls one of our own interfaces, by `Authorization: Basic`.
     pub async fn authenticate(&self, headers: &HeaderMap, address: Option<IpAddr>) -> Result<Arc<Identity>, HttpFault> {
         let Some((name, password)) = credentials(headers)? else {
             return Err(unauthorized(Fault::MissingCredentials));
         };
-        let attempt = self.admit(address).map_err(|wait| {
-            self.metrics.login(LoginOutcome::Slowed);
-            HttpFault::new(Fault::TooManyLogins).with(header::RETRY_AFTER, HeaderValue::from(wait.as_secs() + 1))
-        })?;
-        if let Some(identity) = self.users.verify(&name, password).await {
-            self.metrics.login(LoginOutcome::Accepted);
-            return Ok(identity);
+        match self.attempt(source(address), self.users.verify(&name, &password)).await {
+            Attempted::Accepted(identity) => Ok(identity),
+            Attempted::Refused => Err(unauthorized(Fault::LoginFailed)),
+            Attempted::Slowed(wait) => {
+                let seconds = HeaderValue::from(wait.as_secs() + 1);
+                Err(HttpFault::new(Fault::TooManyLogins).with(header::RETRY_AFTER, seconds))
+            }
+            Attempted::Busy => {
+                let seconds = HeaderValue::from_static("1");
+                Err(HttpFault::new(Fault::CannotVerify).with(header::RETRY_AFTER, seconds))
+            }
         }
-        attempt.failed();
-        self.metrics.login(LoginOutcome::Refused);
-        // Not the name: people type their password there.
-        tracing::warn!(address = address.map(tracing::field::display), "refused a login");
-        Err(unauthorized(Fault::LoginFailed))
     }
 
-    fn admit(&self, address: Option<IpAddr>) -> Result<Attempt, Duration> {
-        let source = address.map(|address| match address {
-            IpAddr::V6(address) => match address.to_ipv4_mapped() {
-                Some(address) => IpAddr::V4(address),
-                None => IpAddr::V6((address.to_bits() >> 64 << 64).into()),
-            },
-            IpAddr::V4(_) => address,
-        });
+    /// Who calls an operation, with credentials that nothing is known of. `digest` names them.
+    pub async fn verify(
+        &self,
+        digest: CredentialDigest,
+        name: &str,
+        password: &str,
+        address: Option<IpAddr>,
+    ) -> Answer {
+        let source = source(address);
+        let verification = self.verifications.join(&digest, self.users.verify(name, password));
+        match self.attempts.join(&(source, digest), self.attempt(source, verification)).await {
+            Attempted::Accepted(identity) => Answer::Identity(identity),
+            Attempted::Refused => Answer::Refused(TokenError::Password),
+            Attempted::Slowed(wait) => Answer::Slowed { seconds: wait.as_secs() + 1 },
+            Attempted::Busy => Answer::Unavailable,
+        }
+    }
+
+    async fn attempt(&self, source: Source, verification: impl Future<Output = Verification>) -> Attempted {
+        let attempt = match self.admit(source).await {
+            Ok(attempt) => attempt,
+            Err(refusal) => {
+                let slowed = matches!(refusal, Attempted::Slowed(_));
+                self.metrics.login(if slowed { LoginOutcome::Slowed } else { LoginOutcome::Busy });
+                return refusal;
+            }
+        };
+        match verification.await {
+            Verification::Right(identity) => {
+                self.metrics.login(LoginOutcome::Accepted);
+                Attempted::Accepted(identity)
+            }
+            Verification::Wrong => {
+                attempt.failed();
+                self.metrics.login(LoginOutcome::Refused);
+                // Not the name: people type their password there.
+                tracing::warn!(address = source.map(tracing::field::display), "refused a login");
+                Attempted::Refused
+            }
+            Verification::Busy => {
+                self.metrics.login(LoginOutcome::Busy);
+                Attempted::Busy
+            }
+        }
+    }
+
+    /// Lets few at a time through: the others wait, so that many good logins of one address all succeed, and of many bad
+    /// ones few are looked at before their address is blocked.
+    async fn admit(&self, source: Source) -> Result<Attempt, Attempted> {
         let new = || {
+            let permits = usize::try_from(self.limit).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
             Ok::<_, std::convert::Infallible>(Arc::new(Failures {
                 budget: DefaultDirectRateLimiter::direct(self.quota),
                 blocked_until: Mutex::new(None),
-                running: AtomicU32::new(0),
+                running: Arc::new(Semaphore::new(permits)),
             }))
         };
         let Ok(failures) = self.failures.get_or_insert_with(&source, new);
-        let blocked_until = *failures.blocked_until.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(wait) = blocked_until.and_then(|until| until.checked_duration_since(Instant::now())) {
-            return Err(wait);
+        failures.check()?;
+        let running = if let Ok(running) = Arc::clone(&failures.running).try_acquire_owned() {
+            running
+        } else {
+            let _waiting = self.waiting.try_acquire().map_err(|_| Attempted::Busy)?;
+            let running = Arc::clone(&failures.running).acquire_owned().await.map_err(|_| Attempted::Busy)?;
+            failures.check()?;
+            running
+        };
+        Ok(Attempt { failures, _running: running })
+    }
+}
+
+// === impl Failures ===
+
+impl Failures {
+    fn check(&self) -> Result<(), Attempted> {
+        let blocked_until = *self.blocked_until.lock().unwrap_or_else(PoisonError::into_inner);
+        match blocked_until.and_then(|until| until.checked_duration_since(Instant::now())) {
+            Some(wait) => Err(Attempted::Slowed(wait)),
+            None => Ok(()),
         }
-        if failures.running.fetch_add(1, Ordering::AcqRel) >= self.limit {
-            failures.running.fetch_sub(1, Ordering::AcqRel);
-            return Err(Duration::from_secs(1));
-        }
-        Ok(Attempt(failures))
     }
 }
 
 impl Attempt {
     fn failed(&self) {
-        if let Err(until) = self.0.budget.check() {
+        if let Err(until) = self.failures.budget.check() {
             let wait = until.wait_time_from(governor::clock::DefaultClock::default().now());
-            *self.0.blocked_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + wait);
+            *self.failures.blocked_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + wait);
         }
     }
 }
 
-impl Drop for Attempt {
-    fn drop(&mut self) {
-        self.0.running.fetch_sub(1, Ordering::AcqRel);
-    }
+fn source(address: Option<IpAddr>) -> Source {
+    address.map(|address| match address {
+        IpAddr::V6(address) => match address.to_ipv4_mapped() {
+            Some(address) => IpAddr::V4(address),
+            None => IpAddr::V6((address.to_bits() >> 64 << 64).into()),
+        },
+        IpAddr::V4(_) => address,
+    })
+}
+
+/// Whom the outermost trusted proxy saw, by the values of `x-forwarded-for`: Envoy appended the last entry, and each trusted
+/// proxy one before that. What the client itself sent comes before these, and never counts. `None` where there are fewer:
+/// such callers share a count.
+pub fn client_address<'a>(values: impl DoubleEndedIterator<Item = &'a str>, trusted_hops: u32) -> Option<IpAddr> {
+    let mut entries = values.rev().flat_map(|value| value.rsplit(','));
+    entries.nth(usize::try_from(trusted_hops).ok()?)?.trim().parse().ok()
 }
 
 /// RFC 7617. `None`: there are none.

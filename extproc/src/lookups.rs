@@ -1,18 +1,20 @@
 //! What the engine cannot know by itself, and who is asked.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use microgw_engine::{Answer, Lookup, TokenError};
 
 use crate::introspection::Introspector;
 use crate::keys::KeyStore;
+use crate::login::Login;
 use crate::transport::{ClientError, Transport};
-use crate::users::Users;
 
 /// Whoever can be asked.
 pub struct Lookups {
     pub keys: KeyStore,
-    pub users: Arc<Users>,
+    /// `None`: there are no users.
+    pub login: Option<Arc<Login>>,
     /// `None`: nobody can be asked about opaque tokens.
     pub introspector: Option<Introspector>,
 }
@@ -20,7 +22,7 @@ pub struct Lookups {
 impl Lookups {
     /// Keys alone.
     pub fn new(keys: KeyStore) -> Lookups {
-        Lookups { keys, users: Arc::default(), introspector: None }
+        Lookups { keys, login: None, introspector: None }
     }
 
     /// Asks over `transport` from now on.
@@ -29,8 +31,8 @@ impl Lookups {
         self.introspector.as_ref().map_or(Ok(()), |introspector| introspector.reach_over(transport))
     }
 
-    /// The caller bounds the time.
-    pub async fn answer(&self, lookup: &Lookup) -> Answer {
+    /// `address` is the client's, where who fails counts. The caller bounds the time.
+    pub async fn answer(&self, lookup: &Lookup, address: Option<IpAddr>) -> Answer {
         match lookup {
             Lookup::Keys(source) => self.keys.keys(source).await,
             Lookup::FreshKeys(source) => self.keys.fresh_keys(source).await,
@@ -38,8 +40,9 @@ impl Lookups {
                 Some(introspector) => introspector.ask(*digest, token, reader).await,
                 None => Answer::Unavailable,
             },
-            Lookup::Password { user, password, .. } => match self.users.verify(&user.0, password.0.to_string()).await {
-                Some(identity) => Answer::Identity(identity),
+            Lookup::Password { digest, user, password } => match &self.login {
+                // Boxed: decisions that ask nothing must not carry its room along.
+                Some(login) => Box::pin(login.verify(*digest, &user.0, &password.0, address)).await,
                 None => Answer::Refused(TokenError::Password),
             },
         }

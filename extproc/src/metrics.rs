@@ -53,6 +53,8 @@ pub enum LoginOutcome {
     Refused,
     /// Too many failures before; the password was not looked at.
     Slowed,
+    /// Too many others at the time; it was not looked at either.
+    Busy,
 }
 
 /// What became of a question about an opaque token.
@@ -209,6 +211,7 @@ impl Metrics {
             LoginOutcome::Accepted => "accepted",
             LoginOutcome::Refused => "refused",
             LoginOutcome::Slowed => "slowed",
+            LoginOutcome::Busy => "busy",
         };
         self.logins.get_or_create(&[("outcome", outcome.to_owned())]).inc();
     }

@@ -1,27 +1,33 @@
 //! Users with passwords, as `micro-gw.conf` lists them.
 
+mod verifier;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
 use argon2::password_hash::phc::PasswordHash;
-use argon2::{Argon2, PasswordHasher as _, PasswordVerifier as _};
+use argon2::{Argon2, PasswordHasher as _};
 use microgw_engine::Identity;
-use sha1::{Digest, Sha1};
-use sha2::{Sha256, Sha512};
-use subtle::ConstantTimeEq;
 use tokio::sync::Semaphore;
 
-/// Passwords verified at a time: argon2 takes tens of megabytes and milliseconds each.
+use verifier::{Cost, Verifier};
+
+/// Passwords verified at a time, at most: argon2 takes tens of megabytes and milliseconds each, and decisions need the
+/// processor, too.
 const CONCURRENCY: usize = 4;
+/// Those that may wait for their turn; a decision could not wait for more.
+const QUEUE: usize = 64;
 /// Bytes; a longer password is wrong, unread.
 const MAX_PASSWORD_LENGTH: usize = 1024;
+/// Each login takes as long as one hash of every cost that some user has.
+const MAX_COSTS: usize = 4;
 
 /// One user as configured.
 #[derive(Clone)]
 pub struct UserConfig {
     pub name: String,
-    /// A hash: lower-case SHA-1 hex, `@sha256:{hex}`, `@sha512:{hex}`, or argon2 in PHC form.
+    /// A hash: argon2 in PHC form, bcrypt, or of the old product's lower-case SHA-1 hex, `@sha256:{hex}`, `@sha512:{hex}`.
     pub password: String,
     pub scopes: Vec<String>,
 }
@@ -29,19 +35,39 @@ pub struct UserConfig {
 /// Verifies passwords, off the request threads.
 pub struct Users {
     by_name: BTreeMap<String, User>,
-    /// Verified for unknown names, so that they cannot be told from known ones by the time it takes.
-    decoy: Verifier,
+    /// One hash of each cost that is not negligible. Every login, of unknown users too, pays for all of them: names cannot
+    /// be told by the time it takes.
+    decoys: Arc<BTreeMap<Cost, Verifier>>,
+    /// Those that are worked on.
     permits: Arc<Semaphore>,
+    /// Those and the ones that wait.
+    places: Arc<Semaphore>,
+}
+
+/// What becomes of a name and a password.
+#[derive(Clone, Debug)]
+pub enum Verification {
+    Right(Arc<Identity>),
+    Wrong,
+    /// Too many wait already.
+    Busy,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UserError {
-    #[error("the password of user `{0}` is none of SHA-1 hex, `@sha256:{{hex}}`, `@sha512:{{hex}}` and argon2")]
+    #[error(
+        "the password of user `{0}` is none of argon2, bcrypt, SHA-1 hex, `@sha256:{{hex}}` and `@sha512:{{hex}}`, or takes too \
+         long to verify"
+    )]
     Password(String),
     #[error("user `{0}` is listed twice")]
     Repeated(String),
     #[error("a user's name is empty or contains `:`")]
     Name,
+    #[error(
+        "users have hashes of {0} different costs: every login takes as long as all of them, so {MAX_COSTS} is the most"
+    )]
+    Costs(usize),
 }
 
 /// Why there is no hash.
@@ -72,17 +98,9 @@ pub fn hash_password(password: &str) -> Result<String, HashError> {
 }
 
 struct User {
-    verifier: Verifier,
+    verifier: Arc<Verifier>,
+    cost: Cost,
     identity: Arc<Identity>,
-}
-
-/// In the order of their cost.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Verifier {
-    Sha1(Vec<u8>),
-    Sha256(Vec<u8>),
-    Sha512(Vec<u8>),
-    Argon2(String),
 }
 
 // === impl Users ===
@@ -90,22 +108,34 @@ enum Verifier {
 impl Users {
     pub fn new(configured: impl IntoIterator<Item = UserConfig>) -> Result<Users, UserError> {
         let mut users = BTreeMap::new();
+        let mut decoys = BTreeMap::new();
         for UserConfig { name, password, scopes } in configured {
             // HTTP Basic cannot say such a name, RFC 7617 section 2.
             if name.is_empty() || name.contains(':') {
                 return Err(UserError::Name);
             }
-            let verifier = Verifier::parse(&password).ok_or_else(|| UserError::Password(name.clone()))?;
-            if matches!(verifier, Verifier::Sha1(_)) {
-                tracing::warn!(user = name, "the password is hashed with SHA-1, which is quickly guessed: use argon2");
+            let verifier = Verifier::parse(&password).and_then(|verifier| Some((verifier.cost()?, verifier)));
+            let (cost, verifier) = verifier.ok_or_else(|| UserError::Password(name.clone()))?;
+            if cost != Cost::Nothing {
+                decoys.entry(cost).or_insert_with(|| verifier.clone());
             }
             let identity = Arc::new(Identity::user(&name, scopes.iter().map(String::as_str)));
-            if users.insert(name.clone(), User { verifier, identity }).is_some() {
+            if users.insert(name.clone(), User { verifier: Arc::new(verifier), cost, identity }).is_some() {
                 return Err(UserError::Repeated(name));
             }
         }
-        let decoy = users.values().map(|user| &user.verifier).max().cloned().unwrap_or(Verifier::Sha256(vec![0; 32]));
-        Ok(Users { by_name: users, decoy, permits: Arc::new(Semaphore::new(CONCURRENCY)) })
+        if decoys.len() > MAX_COSTS {
+            return Err(UserError::Costs(decoys.len()));
+        }
+        // Of two processors one is left to those who decide.
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let permits = (processors / 2).clamp(1, CONCURRENCY);
+        Ok(Users {
+            by_name: users,
+            decoys: Arc::new(decoys),
+            permits: Arc::new(Semaphore::new(permits)),
+            places: Arc::new(Semaphore::new(permits + QUEUE)),
+        })
     }
 
     pub fn is_empty(&self) -> bool {
@@ -113,26 +143,44 @@ impl Users {
     }
 
     /// The user, if the password is right.
-    pub async fn verify(&self, name: &str, password: String) -> Option<Arc<Identity>> {
+    pub async fn verify(&self, name: &str, password: &str) -> Verification {
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else { return Verification::Busy };
+        let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await else { return Verification::Busy };
         let user = self.by_name.get(name);
-        let verifier = user.map_or(&self.decoy, |user| &user.verifier).clone();
-        let permit = Arc::clone(&self.permits).acquire_owned().await.ok()?;
-        // The work goes on when the caller hangs up, and so does its permit.
+        let own = user.map(|user| (user.cost, Arc::clone(&user.verifier)));
+        let (decoys, password) = (Arc::clone(&self.decoys), password.to_owned());
+        // The work goes on when the caller hangs up, and so do its permit and its place.
         let work = move || {
-            let verified = verifier.verify(&password);
-            drop(permit);
+            let verified = verify(own.as_ref(), &decoys, &password);
+            drop((permit, place));
             verified
         };
         let verified = tokio::task::spawn_blocking(work).await.unwrap_or(false);
-        user.filter(|_| verified).map(|user| Arc::clone(&user.identity))
+        match user.filter(|_| verified) {
+            Some(user) => Verification::Right(Arc::clone(&user.identity)),
+            None => Verification::Wrong,
+        }
     }
+}
+
+/// Whether the password is right, in a time that depends on nothing.
+fn verify(own: Option<&(Cost, Arc<Verifier>)>, decoys: &BTreeMap<Cost, Verifier>, password: &str) -> bool {
+    if password.len() > MAX_PASSWORD_LENGTH {
+        return false;
+    }
+    let cost = own.map(|(cost, _)| *cost);
+    for decoy in decoys.iter().filter(|(other, _)| Some(**other) != cost).map(|(_, decoy)| decoy) {
+        // Whatever it finds. The call must not be seen to be needless.
+        std::hint::black_box(decoy.verify(password));
+    }
+    own.is_some_and(|(_, verifier)| verifier.verify(password))
 }
 
 impl Default for Users {
     /// Nobody.
     fn default() -> Users {
-        let (by_name, decoy) = (BTreeMap::new(), Verifier::Sha256(vec![0; 32]));
-        Users { by_name, decoy, permits: Arc::new(Semaphore::new(CONCURRENCY)) }
+        let (permits, places) = (Semaphore::new(1), Semaphore::new(QUEUE));
+        Users { by_name: BTreeMap::new(), decoys: Arc::default(), permits: Arc::new(permits), places: Arc::new(places) }
     }
 }
 
@@ -148,51 +196,10 @@ impl fmt::Debug for UserConfig {
     }
 }
 
-// === impl Verifier ===
-
-impl Verifier {
-    fn parse(password: &str) -> Option<Verifier> {
-        let digest = |hex: &str, length: usize| {
-            let hex = hex.strip_prefix('{').map_or(Some(hex), |hex| hex.strip_suffix('}'))?;
-            unhex(hex).filter(|digest| digest.len() == length)
-        };
-        if let Some(hex) = password.strip_prefix("@sha256:") {
-            digest(hex, 32).map(Verifier::Sha256)
-        } else if let Some(hex) = password.strip_prefix("@sha512:") {
-            digest(hex, 64).map(Verifier::Sha512)
-        } else if password.starts_with("$argon2") {
-            PasswordHash::new(password).ok()?.hash?;
-            Some(Verifier::Argon2(password.to_owned()))
-        } else {
-            digest(password, 20).map(Verifier::Sha1)
-        }
-    }
-
-    fn verify(&self, password: &str) -> bool {
-        let password = password.as_bytes();
-        if password.len() > MAX_PASSWORD_LENGTH {
-            return false;
-        }
-        match self {
-            Verifier::Sha1(digest) => Sha1::digest(password).ct_eq(digest).into(),
-            Verifier::Sha256(digest) => Sha256::digest(password).ct_eq(digest).into(),
-            Verifier::Sha512(digest) => Sha512::digest(password).ct_eq(digest).into(),
-            Verifier::Argon2(hash) => {
-                PasswordHash::new(hash).is_ok_and(|hash| Argon2::default().verify_password(password, &hash).is_ok())
-            }
-        }
-    }
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    if !text.len().is_multiple_of(2) || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return None;
-    }
-    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok()).collect()
-}
-
 #[cfg(test)]
 mod tests {
+    use sha2::{Digest as _, Sha256, Sha512};
+
     use super::*;
 
     // `admin`, as in the configuration that 3.2 shipped.
@@ -218,18 +225,23 @@ mod tests {
             user("sha256", format!("@sha256:{{{}}}", hex(&Sha256::digest("secret")))),
             user("sha512", format!("@sha512:{}", hex(&Sha512::digest("secret")))),
             user("argon2", argon2),
+            user("bcrypt", bcrypt::hash("secret", 4).unwrap()),
         ])
         .unwrap();
-        for (name, password) in [("sha1", "admin"), ("sha256", "secret"), ("sha512", "secret"), ("argon2", "secret")] {
-            let identity = users.verify(name, password.into()).await.unwrap();
-            assert_eq!(identity.subject(), Some(name));
-            assert!(users.verify(name, "wrong".into()).await.is_none(), "{name}");
-            assert!(users.verify(name, String::new()).await.is_none(), "{name}");
+        for (name, password) in
+            [("sha1", "admin"), ("sha256", "secret"), ("sha512", "secret"), ("argon2", "secret"), ("bcrypt", "secret")]
+        {
+            let right = users.verify(name, password).await;
+            assert!(matches!(right, Verification::Right(user) if user.subject() == Some(name)), "{name}");
+            for wrong in ["wrong", "", &"x".repeat(MAX_PASSWORD_LENGTH + 1)] {
+                assert!(matches!(users.verify(name, wrong).await, Verification::Wrong), "{name}");
+            }
         }
-        assert!(users.verify("nobody", "secret".into()).await.is_none(), "the decoy lets nobody in");
-        assert!(matches!(users.decoy, Verifier::Argon2(_)), "unknown names cost the most");
+        assert!(matches!(users.verify("nobody", "secret").await, Verification::Wrong), "a decoy lets nobody in");
+        let argon2 = Cost::Argon2 { memory: 19 * 1024, iterations: 2, lanes: 1 };
+        assert_eq!(users.decoys.keys().copied().collect::<Vec<_>>(), [Cost::Bcrypt(4), argon2]);
         let shown = format!("{users:?}");
-        assert_eq!(shown, r#"["argon2", "sha1", "sha256", "sha512"]"#);
+        assert_eq!(shown, r#"["argon2", "bcrypt", "sha1", "sha256", "sha512"]"#);
     }
 
     #[test]
@@ -250,10 +262,43 @@ mod tests {
             "$argon2id$v=19$broken",
             &SHA1[1..],
             "$argon2id$v=19$m=1,t=1,p=1",
+            "$argon2id$v=19$m=1048576,t=2,p=1$c2FsdHNhbHQ$c2FsdHNhbHRzYWx0c2FsdA",
+            "$argon2id$v=19$m=19456,t=99,p=1$c2FsdHNhbHQ$c2FsdHNhbHRzYWx0c2FsdA",
+            "$2b$31$abcdefghijklmnopqrstuuabcdefghijklmnopqrstuvwxyzABCDEFGHI",
+            "$2b$10$short",
+            "$2x$10$abcdefghijklmnopqrstuuabcdefghijklmnopqrstuvwxyzABCDE",
+            "$2b$4$abcdefghijklmnopqrstuuabcdefghijklmnopqrstuvwxyzABCDEFG",
         ] {
             assert_eq!(Users::new([user("u", password)]).err(), Some(UserError::Password("u".into())), "{password}");
         }
         assert_eq!(Users::new([user("a:b", SHA1)]).err(), Some(UserError::Name));
         assert_eq!(Users::new([user("a", SHA1), user("a", SHA1)]).err(), Some(UserError::Repeated("a".into())));
+    }
+
+    #[tokio::test]
+    async fn a_long_password_is_not_what_bcrypt_makes_of_it() {
+        let (short, long) = ("x".repeat(72), "x".repeat(73));
+        let users = Users::new([user("u", bcrypt::hash(&short, 4).unwrap())]).unwrap();
+        assert!(matches!(users.verify("u", &short).await, Verification::Right(_)));
+        assert!(matches!(users.verify("u", &long).await, Verification::Wrong));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn who_does_not_fit_into_the_queue_is_told_at_once() {
+        let users = Users::new([user("u", SHA1)]).unwrap();
+        let held =
+            Arc::clone(&users.places).acquire_many_owned(u32::try_from(users.places.available_permits()).unwrap());
+        let held = held.await.unwrap();
+        assert!(matches!(users.verify("u", "admin").await, Verification::Busy));
+        drop(held);
+        assert!(matches!(users.verify("u", "admin").await, Verification::Right(_)));
+    }
+
+    #[test]
+    fn costs_add_up_and_are_few() {
+        let hashes =
+            |costs: std::ops::Range<u32>| costs.map(|cost| user(&cost.to_string(), bcrypt::hash("x", cost).unwrap()));
+        assert_eq!(Users::new(hashes(4..9)).err(), Some(UserError::Costs(5)));
+        assert_eq!(Users::new(hashes(4..8)).unwrap().decoys.len(), 4);
     }
 }

@@ -86,6 +86,7 @@ pub fn definition(title: &str, base: &str, backend: std::net::SocketAddr, paths:
             "key": { "type": "apiKey", "in": "header", "name": "x-api-key" },
             "basic": { "type": "http", "scheme": "basic" },
             "query_key": { "type": "apiKey", "in": "query", "name": "key" },
+            "cookie_key": { "type": "apiKey", "in": "cookie", "name": "key" },
             "oauth": { "type": "oauth2", "flows": { "clientCredentials": {
                 "tokenUrl": "https://idp.example.com/token", "scopes": { "read": "read", "write": "write" } } } },
         } },

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::hint::black_box;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -10,21 +11,32 @@ use anyhow::{Context as _, ensure};
 use envoy_types::pb::envoy::service::auth::v3::attribute_context::{HttpRequest, Request};
 use envoy_types::pb::envoy::service::auth::v3::{AttributeContext, CheckRequest};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, jwk::Jwk};
-use microgw_engine::{Answer, Decision, Exchange, KeySet, KeySource, RequestHead, Rule, Step, UnixTime};
+use microgw_engine::opaque;
+use microgw_engine::{
+    Answer, Decision, Exchange, Identity, KeySet, KeySource, KeyTerms, RequestHead, Rule, Step, UnixTime,
+};
 use microgw_extproc::authz::{Decider, RULE_KEY};
 use microgw_extproc::fact_cache::FactCache;
 use microgw_extproc::keys::{IssuerKeys, KeyStore, KeyTiming};
+use microgw_extproc::known::Known;
+use microgw_extproc::login::Login;
 use microgw_extproc::lookups::Lookups;
 use microgw_extproc::metrics::Metrics;
+use microgw_extproc::opaque_keys::OpaqueKeys;
 use microgw_extproc::rule_store::RuleStore;
 use microgw_extproc::signing::SigningKey;
 use microgw_extproc::transport::Transport;
+use microgw_extproc::users::{UserConfig, Users};
 use microgw_proto::rules::v1 as proto;
 use prost::Message as _;
 use serde_json::{Value, json};
 
 const IDP: &str = "https://idp.example/";
 const US: &str = "https://localhost:9095/apikey";
+/// Of the password `secret`.
+const SHA1: &str = "e5e9fa1ba31ecd1ae84f75caaa474f3a663f05f4";
+/// Of an opaque key.
+const SECRET: [u8; 32] = [0; 32];
 /// Rules beside the one that is asked for.
 const OTHER_RULES: u32 = 1000;
 
@@ -54,21 +66,30 @@ enum Credential {
     Nothing,
     /// A token without the scope.
     OtherScope,
+    OpaqueKey,
+    CookieKey,
+    /// A user with a password.
+    Login,
 }
 
 // === impl Scenario ===
 
 impl Scenario {
-    pub const ALL: [Scenario; 10] = [
+    pub const ALL: [Scenario; 15] = [
         Scenario::new("engine-header-key", Host::Engine, Credential::HeaderKey, 0),
         Scenario::new("engine-query-key", Host::Engine, Credential::QueryKey, 1),
         Scenario::new("engine-sandbox-key", Host::Engine, Credential::SandboxKey, 0),
         Scenario::new("engine-token", Host::Engine, Credential::Token, 0),
         Scenario::new("engine-nothing", Host::Engine, Credential::Nothing, 0),
         Scenario::new("engine-other-scope", Host::Engine, Credential::OtherScope, 0),
+        Scenario::new("engine-opaque-key", Host::Engine, Credential::OpaqueKey, 0),
+        Scenario::new("engine-cookie-key", Host::Engine, Credential::CookieKey, 1),
+        Scenario::new("engine-login", Host::Engine, Credential::Login, 0),
         Scenario::new("service-header-key", Host::Service, Credential::HeaderKey, 38),
         Scenario::new("service-query-key", Host::Service, Credential::QueryKey, 38),
         Scenario::new("service-token", Host::Service, Credential::Token, 38),
+        Scenario::new("service-opaque-key", Host::Service, Credential::OpaqueKey, 38),
+        Scenario::new("service-login", Host::Service, Credential::Login, 38),
         Scenario::new("service-nothing", Host::Service, Credential::Nothing, 45),
     ];
 
@@ -85,9 +106,9 @@ pub fn run(scenario: &Scenario, count: u32) -> anyhow::Result<u64> {
     let expected = !matches!(scenario.credential, Credential::Nothing | Credential::OtherScope);
     match scenario.host {
         Host::Engine => {
-            let rules = Rule::load(&book())?;
+            let rules = Rule::load(&book(scenario.credential))?;
             let rule = &rules.first().context("no rule")?.1;
-            let facts = FactCache::new(1000, Duration::from_hours(1));
+            let facts = known();
             let now = UnixTime(now());
             let decide = || {
                 let mut exchange = Exchange::new(rule, &facts, now);
@@ -101,7 +122,11 @@ pub fn run(scenario: &Scenario, count: u32) -> anyhow::Result<u64> {
                     peer: "",
                 });
                 while let Step::Ask(_) = step {
-                    step = exchange.resume(Answer::Keys(Arc::new(issuers.public.clone())), now);
+                    let answer = match scenario.credential {
+                        Credential::Login => Answer::Identity(Arc::new(Identity::user("alice", ["read"]))),
+                        _ => Answer::Keys(Arc::new(issuers.public.clone())),
+                    };
+                    step = exchange.resume(answer, now);
                 }
                 matches!(black_box(&step), Step::Done(Decision::Allow(_)))
             };
@@ -112,7 +137,7 @@ pub fn run(scenario: &Scenario, count: u32) -> anyhow::Result<u64> {
         }
         Host::Service => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            let decider = runtime.block_on(async { issuers.decider() })?;
+            let decider = runtime.block_on(async { issuers.decider(scenario.credential) })?;
             let question = question(path, headers).encode_to_vec();
             let decide = async || {
                 let Ok(question) = CheckRequest::decode(question.as_slice()) else { return false };
@@ -159,8 +184,9 @@ fn question(path: String, mut headers: HashMap<String, String>) -> CheckRequest 
     CheckRequest { attributes: Some(attributes) }
 }
 
-/// Rule 1 asks for a token with scope `read`, or a key in a header or in the query.
-fn book() -> proto::RuleBook {
+/// Rule 1 asks for a token with scope `read`, or a key in a header or in the query; where a cookie or a user is presented,
+/// for that.
+fn book(credential: Credential) -> proto::RuleBook {
     use proto::api_key::Location;
     use proto::requirement::Kind;
     let alternative = |kind| proto::Alternative { requirements: vec![proto::Requirement { kind: Some(kind) }] };
@@ -176,11 +202,17 @@ fn book() -> proto::RuleBook {
         generation: "one".to_owned(),
         apis: vec![proto::Api { name: "pets".to_owned(), version: "1.0".to_owned(), base_path: "/v2".to_owned() }],
         policies: vec![proto::Policy {
-            alternatives: vec![
-                alternative(Kind::Oauth2(proto::OAuth2 { scopes: vec!["read".to_owned()], all_scopes: false })),
-                alternative(key(Location::Header)),
-                alternative(key(Location::Query)),
-            ],
+            alternatives: match credential {
+                Credential::CookieKey => vec![alternative(key(Location::Cookie))],
+                Credential::Login => {
+                    vec![alternative(Kind::Basic(proto::Basic { scopes: vec!["read".to_owned()], all_scopes: false }))]
+                }
+                _ => vec![
+                    alternative(Kind::Oauth2(proto::OAuth2 { scopes: vec!["read".to_owned()], all_scopes: false })),
+                    alternative(key(Location::Header)),
+                    alternative(key(Location::Query)),
+                ],
+            },
             credential_header: "authorization".to_owned(),
             remove_credentials: true,
             production: true,
@@ -245,21 +277,48 @@ impl Issuers {
             Credential::OtherScope => {
                 drop(headers.insert("authorization".to_owned(), format!("Bearer {}", token("openid write")?)));
             }
+            Credential::OpaqueKey => drop(headers.insert("api_key".to_owned(), opaque::key(SECRET))),
+            Credential::CookieKey => {
+                drop(headers.insert("cookie".to_owned(), format!("theme=dark; api_key={}", key("PRODUCTION")?)));
+            }
+            Credential::Login => {
+                drop(headers.insert("authorization".to_owned(), "Basic YWxpY2U6c2VjcmV0".to_owned()));
+            }
             Credential::Nothing => {}
         }
         Ok((path, headers))
     }
 
-    fn decider(&self) -> anyhow::Result<Decider> {
+    fn decider(&self, credential: Credential) -> anyhow::Result<Decider> {
         let metrics = Metrics::new();
         let pinned = |source| IssuerKeys { source, location: None, pinned: self.public.clone() };
         let issuers = [pinned(KeySource::Issuer(IDP.into())), pinned(KeySource::ApiKeys)];
         let rules = Arc::new(RuleStore::default());
-        rules.load(&book())?;
+        rules.load(&book(credential))?;
         let keys = KeyStore::start(issuers, KeyTiming::default(), &Transport::default(), &metrics)?;
         let facts = FactCache::new(1000, Duration::from_hours(1));
-        Ok(Decider::new(rules, facts, Lookups::new(keys), metrics, Decider::DEADLINE))
+        let alice = UserConfig { name: "alice".to_owned(), password: SHA1.to_owned(), scopes: vec!["read".to_owned()] };
+        let login = Login::new(Arc::new(Users::new([alice])?), NonZeroU32::MIN, Arc::clone(&metrics));
+        let lookups = Lookups { login: Some(Arc::new(login)), ..Lookups::new(keys) };
+        let mut decider = Decider::new(rules, facts, lookups, metrics, Decider::DEADLINE);
+        decider.facts.opaque_keys = known().opaque_keys;
+        Ok(decider)
     }
+}
+
+/// What is at hand: a cache, and some thousand opaque keys.
+fn known() -> Known {
+    let mut known = Known::new(FactCache::new(1000, Duration::from_hours(1)));
+    let keys = OpaqueKeys::new(None);
+    let table = (0..1000_u32).filter_map(|index| {
+        let mut secret = SECRET;
+        secret[..4].copy_from_slice(&index.to_be_bytes());
+        let terms = KeyTerms { owner: "alice".into(), ..KeyTerms::default() };
+        Some((opaque::hash(&opaque::key(secret))?, Arc::new(Identity::opaque_key(terms))))
+    });
+    keys.replace(table.collect());
+    known.opaque_keys = Some(keys);
+    known
 }
 
 fn now() -> u64 {

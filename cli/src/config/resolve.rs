@@ -10,11 +10,11 @@ use microgw_envoy::{LogLevel, Overload};
 
 use super::diagnostic::{Code, ConfigDiagnostic, Origin};
 use super::keys::quoted;
-use super::users::{Secret, User, is_weak_hash, is_well_known};
+use super::users::{HashKind, Secret, User, hash_kind, is_well_known};
 use super::values::Values;
 use super::{
-    ApiKeyIssuer, Config, Envoy, Gateway, GrantedApi, Listeners, TokenCache, backends, ciphers, dpop, issuers,
-    key_manager, mutual_tls, redis, remote, revocation, server, telemetry, tls,
+    ApiKeyIssuer, Config, Envoy, Gateway, GrantedApi, Listeners, TokenCache, api_keys as key_stores, backends, ciphers,
+    dpop, issuers, key_manager, mutual_tls, redis, remote, revocation, server, telemetry, tls,
 };
 
 /// Seconds, as [`settings::Issuer`] counts, of clock skew in the old single `[jwtTokenConfig]`.
@@ -72,6 +72,8 @@ pub fn resolve(
         api_key_issuer,
         api_key_file: tls::signing_key(values, problems),
         api_key_verifier: tls::verifying_key(values, &trust, problems),
+        key_store: key_stores::store(values, problems),
+        key_store_stale_after: key_stores::stale_after(values),
         client_certificates: mutual_tls::read(values, &trust, problems),
         trust,
         backends: backends::backends(values, problems),
@@ -179,15 +181,18 @@ fn users(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Vec<User> {
             let message = format!("user {name:?} has a colon or a control character in its name");
             problems.push(ConfigDiagnostic::error(Code::BadValue, &origin, message));
         }
-        let Some(weak) = is_weak_hash(&password) else {
+        let Some(kind) = hash_kind(&password) else {
             let message = format!("`{path}` is not the hash of a password");
-            let help = "it must be SHA-1 in lower-case hex, `@sha256:{hex}`, `@sha512:{hex}`, or argon2 in PHC form";
+            let help = "`micro-gw hash-password` makes one; argon2 in PHC form, bcrypt, SHA-1 in lower-case hex, `@sha256:{hex}` and `@sha512:{hex}` are known";
             problems.push(ConfigDiagnostic::error(Code::BadValue, &origin, message).help(help));
             continue;
         };
-        if weak {
-            let message = format!("`{path}` is a SHA-1 hash, which is easily reversed");
-            problems.push(ConfigDiagnostic::warning(Code::Insecure, &origin, message).help("use argon2"));
+        if let HashKind::Fast(algorithm) = kind {
+            let message = format!(
+                "`{path}` is a hash by {algorithm}, which is fast and has no salt: passwords are guessed by it"
+            );
+            let help = "make an argon2 hash of the password with `micro-gw hash-password`";
+            problems.push(ConfigDiagnostic::warning(Code::Insecure, &origin, message).help(help));
         }
         let scopes = values.list(&format!("b7a.users.{section}.scopes"));
         users.push(User { name: name.to_owned(), password: Secret::new(password), scopes });

@@ -66,17 +66,28 @@ fn hex(algorithm: &'static digest::Algorithm, text: &str) -> String {
     hex
 }
 
-/// Whether `password` has one of the forms of a hash, and if so, whether it is one that is easily reversed.
-pub fn is_weak_hash(password: &str) -> Option<bool> {
+/// What stands between a hash and the password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HashKind {
+    /// Nothing but the password's length; the algorithm's name.
+    Fast(&'static str),
+    /// Work and a salt.
+    Slow,
+}
+
+/// `None`: `password` has none of the forms of a hash.
+pub fn hash_kind(password: &str) -> Option<HashKind> {
     let hex = |text: &str, length| text.len() == length && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     let braced = |prefix| password.strip_prefix(prefix)?.strip_prefix('{')?.strip_suffix('}');
     if hex(password, 40) && !password.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        return Some(true);
+        Some(HashKind::Fast("SHA-1"))
+    } else if braced("@sha256:").is_some_and(|digest| hex(digest, 64)) {
+        Some(HashKind::Fast("SHA-256"))
+    } else if braced("@sha512:").is_some_and(|digest| hex(digest, 128)) {
+        Some(HashKind::Fast("SHA-512"))
+    } else {
+        ["$argon2", "$2a$", "$2b$", "$2y$"].iter().any(|form| password.starts_with(form)).then_some(HashKind::Slow)
     }
-    let strong = braced("@sha256:").is_some_and(|digest| hex(digest, 64))
-        || braced("@sha512:").is_some_and(|digest| hex(digest, 128))
-        || password.starts_with("$argon2");
-    strong.then_some(false)
 }
 
 // === impl Secret ===

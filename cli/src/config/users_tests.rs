@@ -63,11 +63,12 @@ fn passwords_that_everybody_knows() {
 #[test]
 fn hashes() {
     let (sha1, sha256, sha512) = ("0123456789abcdef0123456789abcdef01234567", "a".repeat(64), "A".repeat(128));
-    for (password, weak) in [
-        (sha1.to_owned(), Some(true)),
-        (format!("@sha256:{{{sha256}}}"), Some(false)),
-        (format!("@sha512:{{{sha512}}}"), Some(false)),
-        ("$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ$aGFzaA".to_owned(), Some(false)),
+    for (password, kind) in [
+        (sha1.to_owned(), Some(HashKind::Fast("SHA-1"))),
+        (format!("@sha256:{{{sha256}}}"), Some(HashKind::Fast("SHA-256"))),
+        (format!("@sha512:{{{sha512}}}"), Some(HashKind::Fast("SHA-512"))),
+        ("$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ$aGFzaA".to_owned(), Some(HashKind::Slow)),
+        ("$2b$12$abc".to_owned(), Some(HashKind::Slow)),
         (sha1.to_uppercase(), None),
         (format!("@sha256:{{{sha512}}}"), None),
         (format!("@sha256:{sha256}"), None),
@@ -75,7 +76,7 @@ fn hashes() {
         ("admin".to_owned(), None),
         (String::new(), None),
     ] {
-        assert_eq!(is_weak_hash(&password), weak, "{password}");
+        assert_eq!(hash_kind(&password), kind, "{password}");
     }
 }
 

@@ -1,5 +1,6 @@
 //! Whom decisions may ask, as configured.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -9,16 +10,22 @@ use microgw_compiler::url;
 use microgw_engine::{KeySet, KeySource};
 use microgw_extproc::introspection::Introspector;
 use microgw_extproc::keys::{IssuerKeys, KeyLocation, KeyStore, KeyTiming};
+use microgw_extproc::login::Login;
 use microgw_extproc::lookups::Lookups;
 use microgw_extproc::metrics::Metrics;
+use microgw_extproc::opaque_keys::OpaqueKeys;
 use microgw_extproc::signing::SigningKey;
 use microgw_extproc::transport::{ForwardProxy, Transport};
 use microgw_extproc::users::{UserConfig, Users};
 use tracing::Level;
 
 use crate::config::{self, Config, ServicesProxy};
-use crate::{logging, output};
+use crate::{keys, logging, output};
 use micro_gw::certificates::Certificates;
+use microgw_extproc::redis::Redis;
+
+/// Per minute and address, of logins to operations, to `/apikey` and to the admin interface together.
+const FAILED_LOGINS: NonZeroU32 = NonZeroU32::new(5).unwrap();
 
 /// Starts, on the current runtime, to find out what needs no request to be asked. `key` signs API keys.
 pub fn start(
@@ -34,7 +41,16 @@ pub fn start(
     let introspector = config.introspection.as_ref().map(|introspection| {
         Introspector::new(introspection.service.clone(), &transport, metrics).context("cannot ask the key manager")
     });
-    Ok(Lookups { users: Arc::new(users(config)?), introspector: introspector.transpose()?, ..Lookups::new(keys) })
+    let login = Login::new(Arc::new(users(config)?), FAILED_LOGINS, Arc::clone(metrics));
+    Ok(Lookups { login: Some(Arc::new(login)), introspector: introspector.transpose()?, ..Lookups::new(keys) })
+}
+
+/// Opaque API keys, kept up to date from now on. `None`: there is no store.
+pub fn opaque_keys(config: &Config, redis: Option<&Arc<Redis>>) -> anyhow::Result<Option<Arc<OpaqueKeys>>> {
+    let Some(store) = keys::store(config, || Ok(redis.cloned()))? else { return Ok(None) };
+    let keys = OpaqueKeys::new(config.key_store_stale_after);
+    store.follow(&keys).context("cannot use the API keys (apikey.store)")?;
+    Ok(Some(keys))
 }
 
 fn issuer_keys(issuer: &config::Issuer, certificates: &Certificates) -> IssuerKeys {

@@ -11,6 +11,7 @@ use microgw_compiler::snapshot::ResourceType;
 use microgw_envoy::Admin;
 use microgw_extproc::admin::Status;
 use microgw_extproc::metrics::{Reading, Value, families};
+use microgw_extproc::opaque_keys::OpaqueKeys;
 use microgw_xds::{Dialect, Metrics, Publisher, TypeCounts};
 use serde_json::json;
 
@@ -25,6 +26,7 @@ pub struct Observer {
     publisher: Publisher,
     last_live: Arc<LastLive>,
     certificates: Arc<Mutex<Certificates>>,
+    opaque_keys: Option<Arc<OpaqueKeys>>,
     insecure: Arc<[String]>,
     unenforced: Arc<ArcSwap<Vec<serde_json::Value>>>,
 }
@@ -39,7 +41,13 @@ impl Observer {
         config: &Config,
     ) -> Observer {
         let insecure = config.insecure.as_slice().into();
-        Observer { publisher, last_live, certificates, insecure, unenforced: Arc::default() }
+        Observer { publisher, last_live, certificates, opaque_keys: None, insecure, unenforced: Arc::default() }
+    }
+
+    /// Tells of opaque API keys, too.
+    #[must_use]
+    pub fn with_opaque_keys(self, opaque_keys: Option<Arc<OpaqueKeys>>) -> Observer {
+        Observer { opaque_keys, ..self }
     }
 
     fn certificates(&self) -> Vec<PartStatus> {
@@ -115,6 +123,9 @@ impl Status for Observer {
         if let Some(fields) = status.as_object_mut() {
             fields.insert("version".to_owned(), env!("CARGO_PKG_VERSION").into());
             fields.insert("certificates".to_owned(), serde_json::to_value(self.certificates()).unwrap_or_default());
+            if let Some(keys) = &self.opaque_keys {
+                fields.insert("apiKeys".to_owned(), serde_json::to_value(keys.status()).unwrap_or_default());
+            }
             fields.insert("insecure".to_owned(), self.insecure.as_ref().into());
             fields.insert("unenforced".to_owned(), self.unenforced.load().as_ref().clone().into());
         }

@@ -1,7 +1,6 @@
 //! The parts that answer Envoy and people: decisions, API keys, the admin interface.
 
 use std::net::SocketAddr;
-use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +17,7 @@ use microgw_extproc::authz::{AuthzServer, Decider, Description};
 use microgw_extproc::fact_cache::FactCache;
 use microgw_extproc::login::Login;
 use microgw_extproc::metrics::Metrics;
+use microgw_extproc::opaque_keys::OpaqueKeys;
 use microgw_extproc::redis::Redis;
 use microgw_extproc::remote::RemoteListener;
 use microgw_extproc::revocations::{RevocationSettings, Revocations};
@@ -32,8 +32,6 @@ use super::observer::Observer;
 use crate::config::{self, Config, ServicesProxy};
 use micro_gw::certificates::{self, Certificates};
 
-/// Per minute and address, at `/apikey` and the admin interface.
-const FAILED_LOGINS: NonZeroU32 = NonZeroU32::new(5).unwrap();
 /// Rules of a generation are kept for this long after Envoys have moved on.
 const BRIDGE: Duration = Duration::from_secs(60);
 
@@ -50,6 +48,7 @@ pub struct Services {
     key: Arc<SigningKey>,
     proxy: Option<ServicesProxy>,
     redis: Option<Arc<Redis>>,
+    opaque_keys: Option<Arc<OpaqueKeys>>,
     authz: Option<AuthzServer>,
     issuer: Router,
 }
@@ -68,7 +67,9 @@ impl Services {
         let data = &config.gateway.data_dir;
         let key = Arc::new(certificates::signing_key(config.api_key_file.as_ref(), data)?);
         let lookups = lookups::start(config, certificates, &key, &metrics)?;
-        let login = Arc::new(Login::new(lookups.users.clone(), FAILED_LOGINS, metrics.clone()));
+        let login = lookups.login.clone().context("nobody can log in")?;
+        let redis = certificates.redis(config)?;
+        let opaque_keys = lookups::opaque_keys(config, redis.as_ref())?;
         let (entries, lifetime) =
             config.token_cache.map_or((0, Duration::ZERO), |cache| (cache.capacity, cache.expiry));
         let facts = FactCache::new(entries, lifetime).with_proofs(config.proofs);
@@ -78,8 +79,9 @@ impl Services {
             None if config.tracing.is_none() => Description::Nothing,
             Some(_) | None => Description::Outcome,
         };
+        decider.trusted_hops = config.gateway.trusted_hops;
+        decider.facts.opaque_keys.clone_from(&opaque_keys);
         decider.traced = config.tracing.is_some();
-        let redis = certificates.redis(config)?;
         decider.facts.revocations =
             config.revocation.as_ref().map(|revocation| revocations(revocation, redis.as_ref(), &metrics));
         let issuer = config.api_key_issuer.as_ref().map(|issuer| {
@@ -104,6 +106,7 @@ impl Services {
             key,
             proxy,
             redis,
+            opaque_keys,
             authz: None,
             issuer,
         })
@@ -185,6 +188,11 @@ impl Services {
         let service = router.into_make_service_with_connect_info::<SocketAddr>();
         spawn(axum::serve(listener, service).into_future(), "admin interface");
         Ok(())
+    }
+
+    /// `None`: there is no store of them.
+    pub fn opaque_keys(&self) -> Option<Arc<OpaqueKeys>> {
+        self.opaque_keys.clone()
     }
 
     pub fn metrics(&self) -> &Arc<Metrics> {

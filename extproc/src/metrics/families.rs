@@ -100,7 +100,7 @@ pub static LOGINS: Family = family(
     "microgw_logins",
     Counter,
     &["outcome"],
-    "Logins to the API-key issuer and the admin interface: accepted, refused or slowed",
+    "Logins to operations, the API-key issuer and the admin interface, unless they are cached: accepted, refused, slowed or busy",
 );
 pub static ISSUED_KEYS: Family = family("microgw_issued_keys", Counter, &[], "API keys issued");
 pub static PANICS: Family =

@@ -190,3 +190,60 @@ async fn keys_are_for_those_they_were_made_for() {
         assert_eq!(try_key("/shop/header", &ours.sign_as(&json!({}), &wrong)).await.0, 401, "{wrong}");
     }
 }
+
+#[tokio::test]
+async fn keys_in_cookies() {
+    if !envoy_is_here() {
+        return;
+    }
+    let backend = Backend::start("shop").await;
+    let project = Project::new();
+    let paths = json!({
+        "/cookie": get(&json!([{ "cookie_key": [] }])),
+        "/both": get(&json!([{ "key": [], "cookie_key": [] }])),
+    });
+    project.define("shop", &definition("Shop", "/shop", backend.address, &paths));
+    project.build().await;
+    let gateway = run(&project, &[]).await;
+    let key = gateway.api_key().await;
+    let ask = async |path: &str, cookies: &str, header: Option<&str>| {
+        let mut headers = vec![("cookie", cookies)];
+        headers.extend(header.map(|key| ("x-api-key", key)));
+        gateway.get(&gateway.http(path), &headers).await
+    };
+    for (cookies, kept) in [
+        ("key=KEY", Value::Null),
+        ("a=1; key=KEY; b=\"2 3\"", json!("a=1; b=\"2 3\"")),
+        ("key=\"KEY\"; keys=k", json!("keys=k")),
+    ] {
+        let seen = ask("/shop/cookie", &cookies.replace("KEY", &key), None).await;
+        assert_eq!(seen.status, 200, "{cookies}: {seen:?}");
+        assert_eq!(seen.json()["headers"]["cookie"], kept, "{cookies}");
+        assert!(!seen.body.contains(&key));
+    }
+    for (cookies, code) in [
+        ("", 900_902),
+        ("key=", 900_902),
+        ("KEY=KEY", 900_902),
+        ("key=KEY; key=KEY", 900_901),
+        ("key=KEY; a=1; key=x", 900_901),
+        ("key=nonsense", 900_901),
+    ] {
+        let answer = ask("/shop/cookie", &cookies.replace("=KEY", &format!("={key}")), None).await;
+        assert_eq!((answer.status, answer.code()), (401, code), "{cookies}");
+    }
+    assert_eq!(ask("/shop/both", &format!("key={key}"), Some(&key)).await.status, 200);
+    assert_eq!(ask("/shop/both", &format!("key={key}"), None).await.status, 401);
+    assert_eq!(ask("/shop/both", "a=b", Some(&key)).await.status, 401);
+
+    // Several headers: the key counts once, and what another one has stays.
+    let raw = async |cookies: &[&str]| {
+        let request =
+            format!("GET /shop/cookie HTTP/1.1\r\nhost: shop\r\ncookie: {}\r\n\r\n", cookies.join("\r\ncookie: "));
+        gateway.raw(request.as_bytes()).await
+    };
+    let twice = raw(&[&format!("key={key}"), &format!("key={key}")]).await;
+    assert_eq!(twice.status, 401, "{twice:?}");
+    let split = raw(&["a=1", &format!("key={key}"), "b=2"]).await;
+    assert!(split.status == 401 || !split.body.contains(&key), "{split:?}");
+}

@@ -10,6 +10,7 @@ mod errors;
 mod local_replies;
 mod mutual_tls;
 mod opaque;
+mod opaque_keys;
 mod openid;
 mod publish;
 mod quick_start;

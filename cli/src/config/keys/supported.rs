@@ -101,7 +101,11 @@ pub const KEYS: &[Key] = &[
     Key::new("revocation.maxEntries", Integer(1, 100_000_000), "1000000", "Revocations that are remembered. While there are more, all that can be revoked is refused (503)."),
     Key::new("revocation.retentionTime", Integer(-1, 3_155_760_000), "2678400", "Seconds that a revocation without an end counts; -1: for good. At least as long as what is revoked lives."),
 
-    Key::new("b7a.users.*.password", Secret, "", "SHA-1 in lower-case hex, `@sha256:{hex}`, `@sha512:{hex}`, or argon2 in PHC form."),
+    Key::new("apikey.store.path", Path, "", "File of opaque API keys, which `micro-gw keys` writes. It is looked at four times a second."),
+    Key::new("apikey.store.redis", Bool, "false", "Keep opaque API keys in the Redis of `[redis]` instead."),
+    Key::new("apikey.store.staleAfter", Integer(0, 86_400_000), "5000", "Milliseconds without news of the store after which opaque keys are answered 503, since one may have been revoked; 0: never."),
+
+    Key::new("b7a.users.*.password", Secret, "", "What `micro-gw hash-password` makes: argon2 in PHC form. Bcrypt is known, too, and with a warning SHA-1 in lower-case hex, `@sha256:{hex}` and `@sha512:{hex}`."),
     Key::new("b7a.users.*.scopes", CommaList, "", "What the user may do."),
     Key::new("b7a.config.file", Path, "", "The file of settings, from the environment or the command line; `--config` comes before it."),
     Key::new("b7a.log.level", OneOf(&["OFF", "ERROR", "WARN", "INFO", "DEBUG", "TRACE"]), "INFO", "What is logged."),
