@@ -165,6 +165,8 @@ fn settings(http_port: u16) -> Settings {
         introspection: None,
         revocable: false,
         dpop: Dpop::default(),
+        backend_jwt: None,
+        identity_headers: Vec::new(),
         api_keys: ApiKeys {
             issuer: String::new(),
             skew_seconds: 5,

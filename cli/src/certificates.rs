@@ -1,6 +1,7 @@
 //! Certificates, keys and trusted authorities: read from files when the gateway starts, and again whenever the files
 //! change. What cannot be used then leaves what was there in its place.
 
+mod backend_signer;
 mod clients;
 mod expiry;
 mod identity;
@@ -22,6 +23,7 @@ use microgw_extproc::redis::Redis;
 use rustls::pki_types::CertificateDer;
 
 use crate::config::{self, Config, Material, Store, VerifyingKey};
+pub use backend_signer::BackendSigner;
 use clients::Clients;
 pub use clients::settings as client_certificates;
 pub use identity::{SHIPPED_NOTICE, signing_key};
@@ -51,9 +53,12 @@ pub struct Certificates {
     clients: Part<Clients>,
     /// `None`: Envoys of other hosts are not served, or without TLS.
     remote: Option<Part<RemoteTls>>,
+    /// `None`: backends are sent no JWT of the gateway's own.
+    backend_signer: Option<Part<BackendSigner>>,
 }
 
 /// What is another than before.
+#[allow(clippy::struct_excessive_bools)] // Each is a thing by itself: any of them may change alone.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Changes {
     /// Of what Envoy is told.
@@ -64,6 +69,8 @@ pub struct Changes {
     pub signers: Vec<KeySource>,
     /// Of what Envoys on other hosts are met with.
     pub remote: bool,
+    /// What signs backend JWTs is.
+    pub backend_signer: bool,
 }
 
 // === impl Certificates ===
@@ -72,6 +79,7 @@ impl Certificates {
     /// `data` is where what is not configured is made.
     pub fn load(config: &Config, data: &Path) -> anyhow::Result<Certificates> {
         let files = config.listeners.identity.clone();
+        let backend_signer = config.backend_jwt.as_ref().map(|jwt| backend_signer::load(jwt, data)).transpose()?;
         let data = data.to_owned();
         let listener =
             Part::load("listener", files_of_identity(files.as_ref()), move || identity::tls(files.as_ref(), &data))?;
@@ -106,7 +114,7 @@ impl Certificates {
         let tls = config.remote.tls.clone().filter(|_| config.remote.host.is_some());
         let remote = tls.map(remote::load).transpose()?;
         let clients = clients::load(config)?;
-        Ok(Certificates { listener, backends, backend_identity, services, signers, clients, remote })
+        Ok(Certificates { listener, backends, backend_identity, services, signers, clients, remote, backend_signer })
     }
 
     /// Reads everything again.
@@ -123,7 +131,8 @@ impl Certificates {
             }
         }
         let remote = self.remote.as_mut().is_some_and(Part::reload);
-        Changes { settings, services, signers, remote }
+        let backend_signer = self.backend_signer.as_mut().is_some_and(Part::reload);
+        Changes { settings, services, signers, remote, backend_signer }
     }
 
     /// What changed last for Envoy is used now.
@@ -152,6 +161,7 @@ impl Certificates {
         status.extend(self.signers.iter().map(|(_, part)| part.status()));
         status.push(self.clients.status());
         status.extend(self.remote.iter().map(Part::status));
+        status.extend(self.backend_signer.iter().map(Part::status));
         status
     }
 
@@ -182,6 +192,11 @@ impl Certificates {
     /// What Envoys on other hosts are met with.
     pub fn remote(&self) -> Option<&RemoteTls> {
         self.remote.as_ref().map(Part::value)
+    }
+
+    /// What signs backend JWTs.
+    pub fn backend_signer(&self) -> Option<&BackendSigner> {
+        self.backend_signer.as_ref().map(Part::value)
     }
 
     /// The keys that are known for `source`: none where they are fetched.

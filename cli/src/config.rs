@@ -9,6 +9,7 @@
 //! Problems are collected: one run shows them all.
 
 mod api_keys;
+mod backend_jwt;
 mod backends;
 mod ciphers;
 mod claims;
@@ -43,6 +44,7 @@ use tracing::level_filters::LevelFilter;
 use diagnostic::{Code, Origin};
 
 pub use api_keys::KeyStore;
+pub use backend_jwt::BackendJwt;
 pub use backends::ServicesProxy;
 pub use diagnostic::ConfigDiagnostic;
 pub use issuers::{Issuer, KeySource};
@@ -71,6 +73,10 @@ pub struct Config {
     /// Proofs of possession that are remembered.
     pub proofs: usize,
     pub api_keys: settings::ApiKeys,
+    /// `None`: backends are sent no JWT of the gateway's own.
+    pub backend_jwt: Option<BackendJwt>,
+    /// What backends are told of callers in headers of their own.
+    pub identity_headers: Vec<settings::IdentityHeader>,
     /// `None`: `/apikey` is not served.
     pub api_key_issuer: Option<ApiKeyIssuer>,
     /// What signs API keys, and verifies them also where none are issued. `None`: the key in `data_dir`.
@@ -306,6 +312,8 @@ impl Config {
             introspection: self.introspection.as_ref().map(|introspection| introspection.settings.clone()),
             dpop: self.dpop.clone(),
             api_keys: self.api_keys.clone(),
+            backend_jwt: self.backend_jwt.as_ref().map(|jwt| jwt.settings.clone()),
+            identity_headers: self.identity_headers.clone(),
             api_key_issuer: self.api_key_issuer.is_some(),
             access_log: self.access_log.clone(),
             tracing: self.tracing.clone(),

@@ -73,6 +73,8 @@ fn about(section: &str) -> &'static str {
         }
         "keymanager" => "How the gateway logs in there.",
         "dpopConfig" => "Proofs of possession (RFC 9449).",
+        "jwtGeneratorConfig" => "The JWT by which backends are told who calls: [backend-jwt.md](backend-jwt.md).",
+        "identityHeaders" => "The same in plain headers.",
         "apikey" => "API keys: those that are accepted, and those that `/apikey` makes.",
         "b7a" => "Users, and what is logged.",
         "http2" => "HTTP/2 with clients.",

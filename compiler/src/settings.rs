@@ -27,6 +27,10 @@ pub struct Settings {
     pub api_keys: ApiKeys,
     /// Credentials can be revoked.
     pub revocable: bool,
+    /// `None`: backends are sent no JWT of the gateway's own.
+    pub backend_jwt: Option<BackendJwt>,
+    /// What backends are told of callers in headers of their own.
+    pub identity_headers: Vec<IdentityHeader>,
     /// `/apikey` is served on the HTTPS listener.
     pub api_key_issuer: bool,
     pub access_log: Option<AccessLog>,
@@ -133,6 +137,8 @@ pub struct Issuer {
     pub rfc9068: bool,
     /// Tokens must be bound to a key (RFC 9449).
     pub require_dpop: bool,
+    /// Backends are told of the user what the claim retriever knows.
+    pub user_claims: bool,
 }
 
 /// One `[[jwtTokenConfig.claims]]`: a claim that becomes another.
@@ -173,6 +179,42 @@ pub struct Introspection {
     pub failed_jwts: bool,
     /// How long an answer holds, the token's end apart.
     pub remember_milliseconds: u32,
+    /// Backends are told of the user what the claim retriever knows.
+    pub user_claims: bool,
+}
+
+/// The JWT by which backends are told of callers. Signed by a key that is not for snapshots.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackendJwt {
+    /// Lower-case; among [`Credentials::strip`].
+    pub header: String,
+    pub issuer: String,
+    pub audiences: Vec<String>,
+    /// Before the names of the gateway's own claims.
+    pub dialect: String,
+    /// Claims of tokens that are not passed on, beside those that never are.
+    pub restricted: Vec<String>,
+    pub lifetime_seconds: u32,
+    /// For how long one serves the requests of one caller; 0: each has its own.
+    pub reuse_seconds: u32,
+}
+
+/// A header that tells backends one thing of callers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdentityHeader {
+    pub fact: Fact,
+    /// Lower-case; among [`Credentials::strip`].
+    pub name: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fact {
+    User,
+    Client,
+    Application,
+    Scopes,
+    KeyId,
+    KeyType,
 }
 
 /// How self-contained API keys are verified.

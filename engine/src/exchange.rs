@@ -11,9 +11,11 @@ use std::sync::{Arc, LazyLock};
 
 use smallvec::SmallVec;
 
+use crate::backend_jwt::{Assertion, Order};
 use crate::cookie;
 use crate::facts::{CredentialDigest, Facts, UnixTime};
 use crate::identity::Identity;
+use crate::identity_headers::IdentityHeader;
 use crate::introspection::Introspection;
 use crate::jwt::TokenError;
 use crate::key::KeySet;
@@ -74,6 +76,8 @@ pub enum Lookup {
     Introspection { digest: CredentialDigest, token: Sensitive, reader: Arc<Introspection> },
     /// The user, if the password is right. [`Answer::Refused`]: it is not.
     Password { digest: CredentialDigest, user: Sensitive, password: Sensitive },
+    /// A JWT that tells the backend who calls.
+    Sign(Order),
 }
 
 /// Text that no log may show.
@@ -88,6 +92,7 @@ impl Lookup {
             Lookup::FreshKeys(_) => "fresh_keys",
             Lookup::Introspection { .. } => "introspection",
             Lookup::Password { .. } => "password",
+            Lookup::Sign(_) => "sign",
         }
     }
 }
@@ -98,6 +103,8 @@ pub enum Answer {
     Keys(Arc<KeySet>),
     /// Whom the credential stands for.
     Identity(Arc<Identity>),
+    /// The JWT for the backend.
+    Assertion(Assertion),
     /// The credential is not genuine.
     Refused(TokenError),
     /// Too many such credentials from where this one comes were wrong: it was not looked at.
@@ -126,6 +133,10 @@ pub struct Allow<'a> {
     pub cookie: Option<String>,
     /// The value to give [`crate::ENVIRONMENT_HEADER`].
     pub environment: Option<&'static str>,
+    /// A JWT that says who calls, and the header that it goes into.
+    pub assertion: Option<(&'a str, Assertion)>,
+    /// What else the backend is told of the caller.
+    pub identity_headers: &'a [IdentityHeader],
     /// Who calls.
     pub identity: Arc<Identity>,
 }
@@ -163,6 +174,14 @@ pub struct Exchange<'a> {
     by_proof: bool,
     /// Whether the caller has proved to have that key; found out once, for a proof holds once.
     proved: Option<Result<(), Failure>>,
+    signing: Signing,
+}
+
+/// How far the JWT for the backend is.
+enum Signing {
+    NotYet,
+    Ordered(Order),
+    Done(Order, Assertion),
 }
 
 /// A caller of whom nothing is known.
@@ -214,6 +233,7 @@ impl<'a> Exchange<'a> {
             retry_after: None,
             by_proof: false,
             proved: None,
+            signing: Signing::NotYet,
         }
     }
 
@@ -306,8 +326,19 @@ impl<'a> Exchange<'a> {
             && self.head.and_then(|head| head.headers.get(header)).is_some_and(|value| !value.is_empty())
     }
 
-    fn allow(&self, identity: Arc<Identity>) -> Step<'a> {
-        let policy = &self.rule.policy;
+    fn allow(&mut self, identity: Arc<Identity>) -> Step<'a> {
+        let rule = self.rule;
+        let policy = &rule.policy;
+        let assertion = match &rule.backend_jwt {
+            None => None,
+            Some(terms) => {
+                let order = Order { terms: Arc::clone(terms), identity: Arc::clone(&identity) };
+                match self.assertion(&order) {
+                    Some(assertion) => Some((terms.header(), assertion)),
+                    None => return self.ask_for(order),
+                }
+            }
+        };
         let path = match self.head {
             Some(head) if !policy.query_cuts.is_empty() => query::cut(head.path, &policy.query_cuts),
             _ => None,
@@ -319,8 +350,34 @@ impl<'a> Exchange<'a> {
             path,
             cookie,
             environment: policy.environment(identity.key_type),
+            assertion,
+            identity_headers: &rule.realm.identity_headers,
             identity,
         }))
+    }
+
+    /// What was made for this request, however soon it ends; or from memory.
+    fn assertion(&self, order: &Order) -> Option<Assertion> {
+        match &self.signing {
+            Signing::Done(made, assertion) if made == order => Some(assertion.clone()),
+            _ => self.facts.assertion(order).filter(|known| known.is_good(self.now)),
+        }
+    }
+
+    /// Once for each request.
+    fn ask_for(&mut self, order: Order) -> Step<'a> {
+        if !matches!(self.signing, Signing::NotYet) {
+            return self.deny(Failure::NO_ANSWER);
+        }
+        self.signing = Signing::Ordered(order.clone());
+        Step::Ask(Lookup::Sign(order))
+    }
+
+    /// Everything about the caller is judged once more: signing may have taken longer than the credential lives.
+    fn signed(&mut self, order: Order, answer: Answer) -> Step<'a> {
+        let Answer::Assertion(assertion) = answer else { return self.deny(Failure::NO_ANSWER) };
+        self.signing = Signing::Done(order, assertion);
+        self.proceed()
     }
 
     /// Of the credentials whose signature holds, the one that says most about the caller.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
+use crate::backend_jwt::{Assertion, Order};
 use crate::dpop::{Novelty, ProofId};
 use crate::opaque::KeyHash;
 use crate::revocation::{RevocationName, Standing};
@@ -38,6 +39,11 @@ pub trait Facts: Sync {
     /// Remembers a proof of possession until then, unless it does already. A host that remembers none lets none pass.
     fn prove(&self, _proof: &ProofId, _now: UnixTime, _until: UnixTime) -> Novelty {
         Novelty::Unknown
+    }
+
+    /// A JWT for backends that was signed before.
+    fn assertion(&self, _: &Order) -> Option<Assertion> {
+        None
     }
 }
 

@@ -136,8 +136,6 @@ pub(crate) fn book(policy: proto::Policy) -> proto::RuleBook {
             ..Default::default()
         }],
         api_keys: Some(proto::ApiKeys { issuer: KEYS.into(), skew_seconds: 5, ..Default::default() }),
-        fault_bodies: Vec::new(),
-        introspection: None,
         dpop: Some(proto::Dpop { max_age_seconds: 60, skew_seconds: 5, ..Default::default() }),
         ..Default::default()
     }

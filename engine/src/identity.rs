@@ -1,5 +1,6 @@
 //! Who calls: what a genuine credential says, reduced to what decisions need.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,6 +41,10 @@ pub struct Identity {
     pub(crate) confirmation: Confirmation,
     /// How long it may be remembered at most: others may withdraw it without a word. `None`: as long as any.
     pub(crate) remembered: Option<Duration>,
+    /// Claims for backends, a JSON object. `None`: nobody asks for them, or there are none.
+    pub(crate) passed_on: Option<Box<str>>,
+    /// Backends are also told what the claim retriever knows of the user.
+    pub(crate) user_claims: bool,
 }
 
 /// Names and values.
@@ -131,6 +136,8 @@ impl Identity {
             thumbprint: None,
             confirmation: Confirmation::default(),
             remembered: None,
+            passed_on: None,
+            user_claims: false,
         }
     }
 
@@ -207,10 +214,35 @@ impl Identity {
         self.remembered
     }
 
+    /// The scopes, with blanks between them. One with a blank of its own would read as two, and is left out.
+    pub fn scope_text(&self) -> Cow<'_, str> {
+        let mut scopes = self.scopes.iter().filter(|scope| !scope.is_empty() && !scope.contains(char::is_whitespace));
+        let Some(first) = scopes.next() else { return Cow::Borrowed("") };
+        let Some(second) = scopes.next() else { return Cow::Borrowed(first) };
+        let mut text = String::with_capacity(self.scopes.iter().map(|scope| scope.len() + 1).sum());
+        text.push_str(first);
+        for scope in std::iter::once(second).chain(scopes) {
+            text.push(' ');
+            text.push_str(scope);
+        }
+        Cow::Owned(text)
+    }
+
+    /// Claims for backends, a JSON object.
+    pub(crate) fn passed_on(&self) -> Option<&str> {
+        self.passed_on.as_deref()
+    }
+
+    /// Backends are to be told what the claim retriever knows of the user.
+    pub fn wants_user_claims(&self) -> bool {
+        self.user_claims
+    }
+
     /// Bytes that a cache should count for this entry.
     pub fn weight(&self) -> usize {
         let texts =
             self.subject.iter().chain(&self.client).chain(&self.id).chain(&self.scopes).map(|text| text.len() + 16);
+        let passed_on = self.passed_on.as_ref().map_or(0, |claims| claims.len());
         let grants = self
             .allowed_apis
             .iter()
@@ -222,6 +254,7 @@ impl Identity {
             + size_of_val(&*self.names)
             + application
             + tier
+            + passed_on
             + texts.chain(grants).chain(metadata).sum::<usize>()
     }
 

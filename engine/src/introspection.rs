@@ -1,9 +1,11 @@
 //! What an authorization server says about an opaque token, RFC 7662 section 2.2.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use microgw_proto::rules::v1 as proto;
 
+use crate::backend_jwt::Kept;
 use crate::json::{self, Json};
 use crate::jwt::claims;
 use crate::{CredentialKind, Identity, TokenError, UnixTime};
@@ -20,6 +22,9 @@ pub struct Introspection {
     remembered: Duration,
     /// JWTs that no issuer vouches for are asked about, too.
     pub(crate) failed_jwts: bool,
+    /// Of the answer, what is kept for backends.
+    kept: Option<Arc<Kept>>,
+    user_claims: bool,
 }
 
 // === impl Introspection ===
@@ -32,13 +37,22 @@ impl Introspection {
             skew_seconds: settings.skew_seconds.into(),
             remembered: Duration::from_millis(settings.remember_milliseconds.into()),
             failed_jwts: settings.failed_jwts,
+            kept: None,
+            user_claims: settings.user_claims,
         }
+    }
+
+    /// What of answers is kept for backends.
+    pub(crate) fn keeping(self, kept: Option<Arc<Kept>>) -> Introspection {
+        Introspection { kept, ..self }
     }
 
     /// Whom the token stands for. [`TokenError::Inactive`] is the server's own word; every other error is about the answer.
     pub fn read(&self, answer: &[u8]) -> Result<Identity, TokenError> {
-        let answer = json::object(answer).map_err(|_| TokenError::Json)?;
-        match answer.get("active") {
+        let mut answer = json::object(answer).map_err(|_| TokenError::Json)?;
+        // About the token, not the caller: no backend is told.
+        answer.remove("token_type");
+        match answer.remove("active") {
             Some(Json::Bool(true)) => {}
             Some(Json::Bool(false)) => return Err(TokenError::Inactive),
             _ => return Err(TokenError::Claim("active")),
@@ -69,6 +83,9 @@ impl Introspection {
             scopes: claims::scopes(&answer)?,
             confirmation: claims::confirmation(&answer)?,
             remembered: Some(self.remembered),
+            application: claims::application(&answer),
+            passed_on: self.kept.as_ref().map(|kept| kept.text(&answer)).transpose()?,
+            user_claims: self.user_claims,
             ..Identity::new(CredentialKind::AccessToken)
         })
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::ser::{Serialize, Serializer};
 
 const MAX_DEPTH: u8 = 16;
 
@@ -13,6 +14,8 @@ pub(crate) enum Json {
     Null,
     Bool(bool),
     Number(f64),
+    /// An integer that a double does not hold exactly.
+    Large(i128),
     String(String),
     Array(Vec<Json>),
     Object(Object),
@@ -80,6 +83,32 @@ impl<'de> DeserializeSeed<'de> for Node {
     }
 }
 
+/// Dates are the only numbers that are judged, and a double holds those. Others are passed on as they are: two users' ids
+/// must not become one.
+fn integer(number: i128) -> Json {
+    #[allow(clippy::cast_precision_loss)] // That is what is asked.
+    if number.unsigned_abs() < 1 << 53 { Json::Number(number as f64) } else { Json::Large(number) }
+}
+
+impl Serialize for Json {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Json::Null => serializer.serialize_unit(),
+            Json::Bool(value) => serializer.serialize_bool(*value),
+            // As it was written: `1`, not `1.0`.
+            #[allow(clippy::cast_possible_truncation)]
+            Json::Number(number) if number.fract() == 0.0 && number.abs() < 9_007_199_254_740_992.0 => {
+                serializer.serialize_i64(*number as i64)
+            }
+            Json::Number(number) => serializer.serialize_f64(*number),
+            Json::Large(number) => serializer.serialize_i128(*number),
+            Json::String(text) => serializer.serialize_str(text),
+            Json::Array(items) => serializer.collect_seq(items),
+            Json::Object(members) => serializer.collect_map(members),
+        }
+    }
+}
+
 impl<'de> Visitor<'de> for Node {
     type Value = Json;
 
@@ -95,15 +124,12 @@ impl<'de> Visitor<'de> for Node {
         Ok(Json::Bool(value))
     }
 
-    // Dates are the only numbers that are read: the 53 bits of a double outlast the sun.
-    #[allow(clippy::cast_precision_loss)]
     fn visit_u64<E: Error>(self, number: u64) -> Result<Json, E> {
-        Ok(Json::Number(number as f64))
+        Ok(integer(number.into()))
     }
 
-    #[allow(clippy::cast_precision_loss)]
     fn visit_i64<E: Error>(self, number: i64) -> Result<Json, E> {
-        Ok(Json::Number(number as f64))
+        Ok(integer(number.into()))
     }
 
     fn visit_f64<E: Error>(self, number: f64) -> Result<Json, E> {
@@ -152,6 +178,12 @@ mod tests {
             [Json::Number(1.0), Json::Number(-2.5), Json::Null, Json::Bool(true)]
         );
         assert_eq!(read["b"].as_object().unwrap()["c"].as_str(), Some("A"));
+    }
+
+    #[test]
+    fn is_written_as_it_was_read() {
+        let text = r#"{"a":[1,-2.5,null,true],"id":18446744073709551615,"less":-9223372036854775808,"s":"\"\n"}"#;
+        assert_eq!(serde_json::to_string(&object(text.as_bytes()).unwrap()).unwrap(), text);
     }
 
     #[test]

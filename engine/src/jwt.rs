@@ -47,6 +47,8 @@ pub enum TokenError {
     UnknownIssuer,
     #[error("the token is meant for another audience")]
     Audience,
+    #[error("the claims that backends would be told of are longer than {} bytes", crate::backend_jwt::MAX_PASSED_ON)]
+    TooManyClaims,
     #[error("claim `{0}` is missing or of the wrong kind")]
     Claim(&'static str),
     #[error("a claim that is mapped is neither text nor a list of texts")]

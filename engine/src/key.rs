@@ -325,6 +325,11 @@ impl KeySet {
         self
     }
 
+    /// The set for others to verify with, RFC 7517 section 5. Public keys are all that a set has.
+    pub fn to_jwks(&self) -> String {
+        jwks::write(&self.keys)
+    }
+
     pub fn len(&self) -> usize {
         self.keys.len()
     }

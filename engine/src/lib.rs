@@ -13,6 +13,7 @@
 
 mod answers;
 pub mod apikey;
+pub mod backend_jwt;
 mod basic;
 mod certificate;
 mod certificate_header;
@@ -24,6 +25,7 @@ mod facts;
 #[cfg(test)]
 mod fixtures;
 mod identity;
+mod identity_headers;
 mod introspection;
 mod json;
 mod jwt;
@@ -43,6 +45,7 @@ pub use exchange::{
 };
 pub use facts::{CredentialDigest, Facts, OpaqueKey, UnixTime};
 pub use identity::{ApiGrant, Application, Identity, KeyTerms, KeyType, Metadata};
+pub use identity_headers::IdentityHeader;
 pub use introspection::Introspection;
 pub use jwt::{MAX_TOKEN_LENGTH, TokenError};
 pub use key::{Algorithm, Key, KeyError, KeySet};

@@ -6,8 +6,10 @@ use microgw_proto::rules::v1 as proto;
 use prost::Message as _;
 use sha2::{Digest, Sha256};
 
+use crate::backend_jwt::Kept;
 use crate::certificate_header::CertificateHeader;
 use crate::dpop::Dpop;
+use crate::identity_headers::IdentityHeader;
 use crate::introspection::Introspection;
 use crate::jwt::mapping::ClaimMapping;
 use crate::key::Algorithm;
@@ -58,6 +60,9 @@ pub struct Issuer {
     /// Tokens without `exp` are accepted.
     pub(crate) allow_unlimited: bool,
     pub(crate) require_allowed_apis: bool,
+    /// Of the claims, what is kept for backends.
+    pub(crate) kept: Option<Arc<Kept>>,
+    pub(crate) user_claims: bool,
 }
 
 /// Every issuer that is believed by the rules of one book.
@@ -72,14 +77,20 @@ pub struct Realm {
     pub(crate) dpop: Dpop,
     /// `None`: only the handshake tells a client's certificate.
     pub(crate) certificate_header: Option<CertificateHeader>,
+    /// Of tokens' claims, what is kept for backends.
+    pub(crate) kept: Option<Arc<Kept>>,
+    /// What backends are told in headers of their own.
+    pub(crate) identity_headers: Box<[IdentityHeader]>,
     /// Ready to take in a credential of each kind.
     hashes: [Sha256; CredentialKind::ALL.len()],
 }
 
 impl Realm {
     pub(crate) fn load(book: &proto::RuleBook) -> Result<Realm, LoadError> {
-        let access_tokens = book.issuers.iter().map(issuer).collect::<Result<Box<[_]>, _>>()?;
-        let api_keys = book.api_keys.as_ref().map(api_keys);
+        let kept = book.backend_jwt.as_ref().map(|settings| Arc::new(Kept::load(settings)));
+        let access_tokens =
+            book.issuers.iter().map(|settings| issuer(settings, kept.as_ref())).collect::<Result<Box<[_]>, _>>()?;
+        let api_keys = book.api_keys.as_ref().map(|settings| api_keys(settings, kept.as_ref()));
         for (index, issuer) in access_tokens.iter().enumerate() {
             if access_tokens.iter().take(index).any(|other| other.name == issuer.name)
                 || api_keys.as_ref().is_some_and(|keys| keys.name == issuer.name)
@@ -93,15 +104,21 @@ impl Realm {
             settings.update(issuer.encode_length_delimited_to_vec());
         }
         settings.update(book.api_keys.as_ref().map(prost::Message::encode_length_delimited_to_vec).unwrap_or_default());
-        settings.update(book.introspection.as_ref().map(prost::Message::encode_to_vec).unwrap_or_default());
         // What cannot be revoked is remembered without the names to revoke it by.
         settings.update([u8::from(book.revocable)]);
+        settings.update(
+            book.introspection.as_ref().map(prost::Message::encode_length_delimited_to_vec).unwrap_or_default(),
+        );
+        settings
+            .update(book.backend_jwt.as_ref().map(prost::Message::encode_length_delimited_to_vec).unwrap_or_default());
         let settings = settings.finalize();
         // One full block, already compressed.
         let hash = |kind| Sha256::new().chain_update(settings).chain_update([kind as u8; 32]);
-        let introspection = book.introspection.as_ref().map(|settings| Arc::new(Introspection::load(settings)));
         let dpop = Dpop::load(&book.dpop.clone().unwrap_or_default());
         let certificate_header = book.certificate_header.as_ref().map(CertificateHeader::load).transpose()?;
+        let introspection =
+            book.introspection.as_ref().map(|settings| Arc::new(Introspection::load(settings).keeping(kept.clone())));
+        let identity_headers = book.identity_headers.iter().map(IdentityHeader::load).collect::<Result<_, _>>()?;
         Ok(Realm {
             access_tokens,
             api_keys,
@@ -109,6 +126,8 @@ impl Realm {
             dpop,
             certificate_header,
             revocable: book.revocable,
+            kept,
+            identity_headers,
             hashes: CredentialKind::ALL.map(hash),
         })
     }
@@ -147,7 +166,7 @@ impl Realm {
     }
 }
 
-fn issuer(issuer: &proto::Issuer) -> Result<Issuer, LoadError> {
+fn issuer(issuer: &proto::Issuer, kept: Option<&Arc<Kept>>) -> Result<Issuer, LoadError> {
     let name: Arc<str> = issuer.issuer.as_str().into();
     let algorithms = issuer
         .algorithms
@@ -169,10 +188,12 @@ fn issuer(issuer: &proto::Issuer) -> Result<Issuer, LoadError> {
         require_dpop: issuer.require_dpop,
         allow_unlimited: false,
         require_allowed_apis: false,
+        kept: kept.cloned(),
+        user_claims: issuer.user_claims,
     })
 }
 
-fn api_keys(keys: &proto::ApiKeys) -> Issuer {
+fn api_keys(keys: &proto::ApiKeys, kept: Option<&Arc<Kept>>) -> Issuer {
     Issuer {
         source: KeySource::ApiKeys,
         name: keys.issuer.as_str().into(),
@@ -186,5 +207,7 @@ fn api_keys(keys: &proto::ApiKeys) -> Issuer {
         require_dpop: false,
         allow_unlimited: keys.allow_unlimited,
         require_allowed_apis: keys.require_allowed_apis,
+        kept: kept.cloned(),
+        user_claims: false,
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use microgw_proto::rules::v1 as proto;
 
 use crate::answers::Answers;
+use crate::backend_jwt::Terms;
 use crate::policy::Policy;
 use crate::realm::Realm;
 
@@ -28,6 +29,8 @@ pub struct Rule {
     pub(crate) policy: Arc<Policy>,
     pub(crate) realm: Arc<Realm>,
     answers: Arc<Answers>,
+    /// `None`: backends are sent no JWT of the gateway's own.
+    pub(crate) backend_jwt: Option<Arc<Terms>>,
     operation: Box<str>,
 }
 
@@ -53,6 +56,8 @@ pub enum LoadError {
     HeaderName(String),
     #[error("an issuer allows the algorithm `{0}`, which is not supported")]
     UnknownAlgorithm(String),
+    #[error("a header for backends says something that this version does not know")]
+    UnknownFact,
     #[error("issuer `{0}` allows no algorithm")]
     NoAlgorithm(String),
     #[error("issuer `{0}` is configured twice, or issues both API keys and access tokens")]
@@ -107,6 +112,11 @@ impl Rule {
             .iter()
             .map(|policy| Policy::load(policy, realm.presentations()).map(Arc::new))
             .collect::<Result<Vec<_>, _>>()?;
+        let terms = |api: &Arc<Api>| match (&book.backend_jwt, &realm.kept) {
+            (Some(settings), Some(kept)) => Terms::load(settings, kept, api).map(|terms| Some(Arc::new(terms))),
+            _ => Ok(None),
+        };
+        let terms = apis.iter().map(terms).collect::<Result<Vec<_>, _>>()?;
         let rule = |rule: &proto::Rule| {
             let id = <[u8; 16]>::try_from(rule.id.as_slice()).map_err(|_| LoadError::RuleId(rule.id.len()))?;
             let id = RuleId(u128::from_be_bytes(id));
@@ -117,6 +127,7 @@ impl Rule {
                 policy: Arc::clone(policy),
                 realm: Arc::clone(&realm),
                 answers: Arc::clone(&answers),
+                backend_jwt: terms.get(rule.api as usize).cloned().flatten(),
                 operation: format!("{} {}", rule.method, rule.path).into(),
             };
             Ok((id, Arc::new(loaded)))
@@ -131,6 +142,11 @@ impl Rule {
     /// Method and path template: `GET /v2/pet/{petId}`.
     pub fn operation(&self) -> &str {
         &self.operation
+    }
+
+    /// What its backend is told in a JWT of the gateway's own.
+    pub fn backend_jwt(&self) -> Option<&Arc<Terms>> {
+        self.backend_jwt.as_ref()
     }
 
     /// How the project that the rule belongs to words its faults.

@@ -1,4 +1,4 @@
-//! The admin interface: `/live`, `/ready`, `/status`, `/metrics`.
+//! The admin interface: `/live`, `/ready`, `/status`, `/metrics`, and the keys that backends verify with.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use microgw_faults::Fault;
 
+use crate::backend_jwt::{self, BackendJwts};
 use crate::fault::HttpFault;
 use crate::login::Login;
 use crate::metrics::{Exposition, Metrics, Reading};
@@ -35,18 +36,23 @@ pub struct Admin {
     pub metrics: Arc<Metrics>,
     /// Asked for `/status` and `/metrics`; needed wherever others than this machine can connect.
     pub login: Option<Arc<Login>>,
+    /// Whose keys are published here, too; everybody may read them.
+    pub backend_jwts: Option<Arc<BackendJwts>>,
 }
 
 /// Serve it with `into_make_service_with_connect_info::<SocketAddr>()`, so that failed logins are counted by address.
 pub fn router(admin: Admin) -> Router {
-    Router::new()
+    let router = Router::new()
         .route(READY, get(ready))
         .route("/status", get(status))
         .route("/metrics", get(metrics))
         .route_layer(middleware::from_fn_with_state(admin.clone(), guard))
-        .route("/live", get(async || Json(serde_json::json!({ "live": true }))))
-        .fallback(async || HttpFault::new(Fault::NotFound).describe("There is nothing here"))
-        .with_state(admin)
+        .route("/live", get(async || Json(serde_json::json!({ "live": true }))));
+    let router = match &admin.backend_jwts {
+        None => router,
+        Some(signer) => backend_jwt::publish(router, signer.clone()),
+    };
+    router.fallback(async || HttpFault::new(Fault::NotFound).describe("There is nothing here")).with_state(admin)
 }
 
 async fn guard(State(admin): State<Admin>, request: Request, next: Next) -> Response {

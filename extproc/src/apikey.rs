@@ -16,6 +16,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use microgw_engine::apikey::{self, Terms, Wish};
 use microgw_faults::Fault;
 
+use crate::backend_jwt::{self, BackendJwts};
 use crate::clock::now;
 use crate::fault::{self, HttpFault};
 use crate::login::{self, Login};
@@ -74,11 +75,20 @@ impl ApiKeyIssuer {
     }
 }
 
-/// Serves the issuer; `None`: it is disabled. Faults are in the words of the project in `rules`.
-pub fn router(issuer: Option<Arc<ApiKeyIssuer>>, rules: Arc<RuleStore>) -> Router {
+/// Serves the issuer, `None`: it is disabled; and the keys of `backend_jwts`, which are fetched at the same place. Faults are
+/// in the words of the project in `rules`.
+pub fn router(
+    issuer: Option<Arc<ApiKeyIssuer>>,
+    backend_jwts: Option<Arc<BackendJwts>>,
+    rules: Arc<RuleStore>,
+) -> Router {
     let router = match issuer {
         Some(issuer) => routes(issuer),
         None => Router::new().fallback(async || not_found("The API key issuer is disabled")),
+    };
+    let router = match backend_jwts {
+        Some(signer) => backend_jwt::publish(router, signer),
+        None => router,
     };
     router.layer(middleware::from_fn_with_state(rules, fault::in_asked_form))
 }

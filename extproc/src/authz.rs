@@ -170,7 +170,7 @@ impl Decider {
         let started = Instant::now();
         let answer = timeout_at(deadline, self.lookups.answer(lookup, address)).await;
         let outcome = match &answer {
-            Ok(Answer::Keys(_) | Answer::Identity(_)) => LookupOutcome::Found,
+            Ok(Answer::Keys(_) | Answer::Identity(_) | Answer::Assertion(_)) => LookupOutcome::Found,
             Ok(Answer::Refused(_)) => LookupOutcome::Refused,
             Ok(Answer::Slowed { .. }) => LookupOutcome::Slowed,
             Ok(Answer::Unavailable) => LookupOutcome::Unavailable,

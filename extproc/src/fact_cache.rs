@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use microgw_engine::backend_jwt::{Assertion, Order};
 use microgw_engine::{CredentialDigest, Facts, Identity, Novelty, ProofId, UnixTime};
 use prometheus_client::metrics::counter::Counter;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
+use crate::backend_jwt::AssertionCache;
 use crate::proofs::Proofs;
 
 /// What an entry costs beside its facts: the digest and the cache's own bookkeeping.
@@ -24,6 +26,8 @@ pub struct FactCache {
     /// `None`: there is no randomness, and passwords are not remembered.
     secret: Option<Arc<[u8; 32]>>,
     proofs: Arc<Proofs>,
+    /// `None`: there are none.
+    assertions: Option<AssertionCache>,
     pub(crate) hits: Counter,
     pub(crate) misses: Counter,
 }
@@ -55,6 +59,7 @@ impl FactCache {
             lifetime,
             secret,
             proofs: Arc::default(),
+            assertions: None,
             hits: Counter::default(),
             misses: Counter::default(),
         }
@@ -64,6 +69,12 @@ impl FactCache {
     #[must_use]
     pub fn with_proofs(self, capacity: usize) -> FactCache {
         FactCache { proofs: Arc::new(Proofs::new(capacity)), ..self }
+    }
+
+    /// The same, with JWTs for backends.
+    #[must_use]
+    pub fn with_assertions(self, assertions: AssertionCache) -> FactCache {
+        FactCache { assertions: Some(assertions), ..self }
     }
 
     pub fn len(&self) -> usize {
@@ -100,5 +111,9 @@ impl Facts for FactCache {
 
     fn prove(&self, proof: &ProofId, now: UnixTime, until: UnixTime) -> Novelty {
         self.proofs.prove(proof, now, until)
+    }
+
+    fn assertion(&self, order: &Order) -> Option<Assertion> {
+        self.assertions.as_ref()?.get(order)
     }
 }

@@ -11,6 +11,7 @@
 pub mod admin;
 pub mod apikey;
 pub mod authz;
+pub mod backend_jwt;
 mod clock;
 pub mod fact_cache;
 pub mod fault;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use microgw_engine::{Answer, Lookup, TokenError};
 
+use crate::backend_jwt::BackendJwts;
 use crate::introspection::Introspector;
 use crate::keys::KeyStore;
 use crate::login::Login;
@@ -17,12 +18,14 @@ pub struct Lookups {
     pub login: Option<Arc<Login>>,
     /// `None`: nobody can be asked about opaque tokens.
     pub introspector: Option<Introspector>,
+    /// `None`: backends are sent no JWT of the gateway's own.
+    pub backend_jwts: Option<Arc<BackendJwts>>,
 }
 
 impl Lookups {
     /// Keys alone.
     pub fn new(keys: KeyStore) -> Lookups {
-        Lookups { keys, login: None, introspector: None }
+        Lookups { keys, login: None, introspector: None, backend_jwts: None }
     }
 
     /// Asks over `transport` from now on.
@@ -38,6 +41,10 @@ impl Lookups {
             Lookup::FreshKeys(source) => self.keys.fresh_keys(source).await,
             Lookup::Introspection { digest, token, reader } => match &self.introspector {
                 Some(introspector) => introspector.ask(*digest, token, reader).await,
+                None => Answer::Unavailable,
+            },
+            Lookup::Sign(order) => match &self.backend_jwts {
+                Some(signer) => Box::pin(signer.sign(order)).await,
                 None => Answer::Unavailable,
             },
             Lookup::Password { digest, user, password } => match &self.login {

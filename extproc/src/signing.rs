@@ -15,6 +15,7 @@ pub struct SigningKey {
     key: EncodingKey,
     header: Header,
     public: KeySet,
+    thumbprint: Box<str>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -29,23 +30,28 @@ pub enum SigningKeyError {
     Signing,
 }
 
+/// A private key in PKCS #8, as PEM.
+pub(crate) fn private_pem(der: &[u8]) -> String {
+    let encoded = STANDARD.encode(der);
+    let mut pem = String::from("-----BEGIN PRIVATE KEY-----\n");
+    let mut rest = encoded.as_str();
+    while !rest.is_empty() {
+        // Base64 is ASCII: every index is a boundary.
+        let (line, tail) = rest.split_at(rest.len().min(64));
+        pem.push_str(line);
+        pem.push('\n');
+        rest = tail;
+    }
+    pem.push_str("-----END PRIVATE KEY-----\n");
+    pem
+}
+
 impl SigningKey {
     /// A new P-256 key as PKCS #8 PEM, for [`SigningKey::from_pem`].
     pub fn generate() -> Result<String, SigningKeyError> {
         let document = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new())
             .map_err(|_| SigningKeyError::Generation)?;
-        let encoded = STANDARD.encode(document.as_ref());
-        let mut pem = String::from("-----BEGIN PRIVATE KEY-----\n");
-        let mut rest = encoded.as_str();
-        while !rest.is_empty() {
-            // Base64 is ASCII: every index is a boundary.
-            let (line, tail) = rest.split_at(rest.len().min(64));
-            pem.push_str(line);
-            pem.push('\n');
-            rest = tail;
-        }
-        pem.push_str("-----END PRIVATE KEY-----\n");
-        Ok(pem)
+        Ok(private_pem(document.as_ref()))
     }
 
     /// Named by its thumbprint, RFC 7638: the same name wherever the key is used.
@@ -63,8 +69,8 @@ impl SigningKey {
         let rsa = || EncodingKey::from_rsa_pem(pem.as_bytes()).map(|key| (key, Algorithm::RS256));
         let (key, algorithm) = ec().or_else(|_| rsa()).map_err(|_| SigningKeyError::Unusable)?;
         let mut jwk = Jwk::from_encoding_key(&key, algorithm).map_err(|_| SigningKeyError::Unusable)?;
-        let thumbprint = || jwk.thumbprint(ThumbprintHash::SHA256).map_err(|_| SigningKeyError::Unusable);
-        let kid = kid.map_or_else(thumbprint, Ok)?;
+        let thumbprint = jwk.thumbprint(ThumbprintHash::SHA256).map_err(|_| SigningKeyError::Unusable)?;
+        let kid = kid.unwrap_or_else(|| thumbprint.clone());
         jwk.common.key_id = Some(kid.clone());
         let public = serde_json::json!({ "keys": [jwk] }).to_string();
         let public = KeySet::from_jwks(public.as_bytes()).map_err(|_| SigningKeyError::Unusable)?;
@@ -74,12 +80,17 @@ impl SigningKey {
         let mut header = Header::new(algorithm);
         header.typ = Some(apikey::TYPE.to_owned());
         header.kid = Some(kid);
-        Ok(SigningKey { key, header, public })
+        Ok(SigningKey { key, header, public, thumbprint: thumbprint.into() })
     }
 
     /// What verifies its signatures.
     pub fn key_set(&self) -> KeySet {
         self.public.clone()
+    }
+
+    /// RFC 7638: the same whatever the key is called.
+    pub fn thumbprint(&self) -> &str {
+        &self.thumbprint
     }
 
     /// Takes up to a millisecond with RSA: not for a request thread.

@@ -177,7 +177,7 @@ pub fn decide(rule: &Rule, path: &str, headers: &dyn Headers) -> Option<Option<S
                     };
                     step = exchange.resume(Answer::Keys(Arc::clone(keys)), UnixTime(NOW));
                 }
-                Step::Ask(Lookup::Introspection { .. } | Lookup::Password { .. }) => {
+                Step::Ask(Lookup::Introspection { .. } | Lookup::Password { .. } | Lookup::Sign(_)) => {
                     step = exchange.resume(Answer::Unavailable, UnixTime(NOW));
                 }
             }

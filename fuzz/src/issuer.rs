@@ -75,7 +75,7 @@ pub fn run(data: &[u8]) -> Reached {
     }) && given.next().is_none();
 
     let (status, body) = RUNTIME.block_on(async {
-        let answer = router(Some(Arc::new(issuer())), Arc::default()).oneshot(request).await.unwrap();
+        let answer = router(Some(Arc::new(issuer())), None, Arc::default()).oneshot(request).await.unwrap();
         (answer.status(), answer.into_body().collect().await.unwrap().to_bytes())
     });
     let body = String::from_utf8(body.to_vec()).expect("the answer is no text");

@@ -58,7 +58,7 @@ pub fn presented(files: &IdentityFiles) -> anyhow::Result<Option<TlsIdentity>> {
 }
 
 /// `None`: it is what the old product ships with, and not there, or public.
-fn key_pair(entry: &KeyEntry) -> anyhow::Result<Option<KeyPair>> {
+pub fn key_pair(entry: &KeyEntry) -> anyhow::Result<Option<KeyPair>> {
     let (store, shown) = (&entry.store, entry.store.path.display());
     if store.shipped && !store.path.exists() {
         tracing::warn!(path = %shown, "the key store that the old product ships with is not here: it is done without");
@@ -166,18 +166,26 @@ pub fn signing_key(configured: Option<&SigningKeyFile>, data: &Path) -> anyhow::
 
 fn own_signing_key(data: &Path) -> anyhow::Result<SigningKey> {
     let path = data.join(SIGNING_KEY);
-    let pem = match fs::read_to_string(&path) {
-        Ok(pem) => pem,
+    let pem = made_once(&path, "API keys", SigningKey::generate)?;
+    SigningKey::from_pem(&pem).with_context(|| format!("cannot use `{}`", path.display()))
+}
+
+/// The private key in `path`; `generate` makes it where there is none.
+pub fn made_once<E>(path: &Path, signs: &str, generate: impl FnOnce() -> Result<String, E>) -> anyhow::Result<String>
+where
+    E: std::error::Error + Send + Sync + 'static,
+{
+    match fs::read_to_string(path) {
+        Ok(pem) => Ok(pem),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let pem = SigningKey::generate()?;
-            write_private(&path, pem.as_bytes())?;
+            let pem = generate()?;
+            write_private(path, pem.as_bytes())?;
             tracing::warn!(
                 path = %path.display(),
-                "made a key that signs API keys: gateways behind one balancer must share it"
+                "made a key that signs {signs}: gateways behind one balancer must share it"
             );
-            pem
+            Ok(pem)
         }
-        Err(error) => return Err(error).with_context(|| format!("cannot read `{}`", path.display())),
-    };
-    SigningKey::from_pem(&pem).with_context(|| format!("cannot use `{}`", path.display()))
+        Err(error) => Err(error).with_context(|| format!("cannot read `{}`", path.display())),
+    }
 }

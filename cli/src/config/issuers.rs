@@ -88,6 +88,7 @@ fn read_one(
         client_claim: values.text(&at("consumerKeyClaim")),
         rfc9068,
         require_dpop: values.bool(&at("requireDpop")),
+        user_claims: false,
     };
     (!settings.issuer.is_empty()).then_some(Issuer { settings, keys: keys? })
 }

@@ -34,6 +34,7 @@ pub fn introspection(
         return None;
     }
     let settings = settings::Introspection {
+        user_claims: false,
         issuer: values.text("keyManager.issuer"),
         audiences: values.list("keyManager.audience"),
         skew_seconds,

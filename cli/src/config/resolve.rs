@@ -13,8 +13,8 @@ use super::keys::quoted;
 use super::users::{HashKind, Secret, User, hash_kind, is_well_known};
 use super::values::Values;
 use super::{
-    ApiKeyIssuer, Config, Envoy, Gateway, GrantedApi, Listeners, TokenCache, api_keys as key_stores, backends, ciphers,
-    dpop, issuers, key_manager, mutual_tls, redis, remote, revocation, server, telemetry, tls,
+    ApiKeyIssuer, Config, Envoy, Gateway, GrantedApi, Listeners, TokenCache, api_keys as key_stores, backend_jwt,
+    backends, ciphers, dpop, issuers, key_manager, mutual_tls, redis, remote, revocation, server, telemetry, tls,
 };
 
 /// Seconds, as [`settings::Issuer`] counts, of clock skew in the old single `[jwtTokenConfig]`.
@@ -35,6 +35,11 @@ pub fn resolve(
     let listeners = listeners(values, problems);
     let admin = address(values, "adminConfig.address", problems);
     let credentials = credentials(values, problems);
+    let taken = credentials.iter().flat_map(|own| own.strip.iter().chain([&own.header])).cloned().collect::<Vec<_>>();
+    let identity_headers = backend_jwt::identity_headers(values, &taken, problems);
+    let mut credentials = credentials?;
+    let assertion = credentials.strip.first().cloned().unwrap_or_default();
+    credentials.strip.extend(identity_headers.iter().map(|header| header.name.clone()));
     let users = users(values, problems);
     let remote = remote::read(values, problems);
     let exposed = [
@@ -62,13 +67,15 @@ pub fn resolve(
     };
     Some(Config {
         listeners: listeners?,
-        credentials: credentials?,
+        credentials,
         issuers,
         revocation: revocation::read(values, problems),
         introspection: key_manager::introspection(values, skew_seconds, problems),
         dpop: dpop::read(values, skew_seconds, problems),
         proofs: values.number("dpopConfig.replayCapacity"),
         api_keys,
+        backend_jwt: backend_jwt::read(values, &assertion, problems),
+        identity_headers,
         api_key_issuer,
         api_key_file: tls::signing_key(values, problems),
         api_key_verifier: tls::verifying_key(values, &trust, problems),
@@ -158,7 +165,7 @@ fn credentials(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Option<
 }
 
 /// A header's name in lower case, and none that the proxy itself goes by.
-fn header(values: &Values, path: &str, problems: &mut Vec<ConfigDiagnostic>) -> Option<String> {
+pub fn header(values: &Values, path: &str, problems: &mut Vec<ConfigDiagnostic>) -> Option<String> {
     let name = names::credential_header(&values.text(path));
     if name.is_err() {
         let message = format!("`{path}` must be the name of a header that requests are free to carry");

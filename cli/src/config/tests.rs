@@ -56,6 +56,8 @@ fn the_defaults() {
             revocation: None,
             dpop: settings::Dpop { origins: Vec::new(), max_age_seconds: 60, skew_seconds: 5 },
             proofs: 500_000,
+            backend_jwt: None,
+            identity_headers: Vec::new(),
             api_keys: settings::ApiKeys {
                 issuer: issuer.clone(),
                 skew_seconds: 5,

@@ -153,7 +153,7 @@ fn entry(
 
 /// The store at `path`. Where `password` is not given, that of the listener's stores counts. `instead` is what happens
 /// without a store.
-fn store(
+pub fn store(
     values: &Values,
     path: &str,
     password: &str,
@@ -184,7 +184,8 @@ fn store(
     Some(Store { path: file, password: Secret::new(values.text(&password)), shipped })
 }
 
-fn given_text(values: &Values, path: &str) -> Option<String> {
+/// As it was given, and not by default.
+pub fn given_text(values: &Values, path: &str) -> Option<String> {
     Some(values.text(path)).filter(|text| values.is_given(path) && !text.is_empty())
 }
 
@@ -193,7 +194,8 @@ pub fn needless(values: &Values, path: &str, other: &str, problems: &mut Vec<Con
     without_effect(values, path, &format!("`{other}` is given too"), problems);
 }
 
-fn without_effect(values: &Values, path: &str, reason: &str, problems: &mut Vec<ConfigDiagnostic>) {
+/// Says that `path` has no effect.
+pub fn without_effect(values: &Values, path: &str, reason: &str, problems: &mut Vec<ConfigDiagnostic>) {
     if values.is_given(path) {
         let message = format!("`{path}` has no effect: {reason}");
         problems.push(ConfigDiagnostic::warning(Code::NoEffect, &values.origin(path), message));

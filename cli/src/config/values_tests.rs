@@ -117,7 +117,6 @@ fn what_would_let_more_through_is_refused() {
         "[keyManager]\nexternal = true",
         "[throttlingConfig]\nenabledGlobalTMEventPublishing = true",
         "[apim.eventHub]\nenable = true",
-        "[jwtGeneratorConfig]\njwtGeneratorEnabled = true",
     ] {
         let (_, refused) = judged(file, false);
         assert!(refused.len() == 1 && refused[0].starts_with("MGW-0905 "), "{file}: {refused:?}");

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use axum::Router;
 use microgw_compiler::snapshot::{Generation, Snapshot};
 use microgw_engine::apikey::Terms;
@@ -14,8 +14,10 @@ use microgw_envoy::SocketPaths;
 use microgw_extproc::admin::{self, Admin};
 use microgw_extproc::apikey::{self, ApiKeyIssuer};
 use microgw_extproc::authz::{AuthzServer, Decider, Description};
+use microgw_extproc::backend_jwt::{AssertionCache, BackendJwts, BackendKey};
 use microgw_extproc::fact_cache::FactCache;
 use microgw_extproc::login::Login;
+use microgw_extproc::lookups::Lookups;
 use microgw_extproc::metrics::Metrics;
 use microgw_extproc::opaque_keys::OpaqueKeys;
 use microgw_extproc::redis::Redis;
@@ -30,7 +32,7 @@ use microgw_xds::RuleSink;
 use super::lookups;
 use super::observer::Observer;
 use crate::config::{self, Config, ServicesProxy};
-use micro_gw::certificates::{self, Certificates};
+use micro_gw::certificates::{self, BackendSigner, Certificates};
 
 /// Rules of a generation are kept for this long after Envoys have moved on.
 const BRIDGE: Duration = Duration::from_secs(60);
@@ -66,13 +68,16 @@ impl Services {
         let rules = Arc::new(RuleStore::default());
         let data = &config.gateway.data_dir;
         let key = Arc::new(certificates::signing_key(config.api_key_file.as_ref(), data)?);
-        let lookups = lookups::start(config, certificates, &key, &metrics)?;
+        let assertions = AssertionCache::new(config.backend_jwt.as_ref().map_or(0, |jwt| jwt.capacity));
+        let backend_jwts = backend_jwts(config, certificates, &key, &assertions)?;
+        let lookups =
+            Lookups { backend_jwts: backend_jwts.clone(), ..lookups::start(config, certificates, &key, &metrics)? };
         let login = lookups.login.clone().context("nobody can log in")?;
         let redis = certificates.redis(config)?;
         let opaque_keys = lookups::opaque_keys(config, redis.as_ref())?;
         let (entries, lifetime) =
             config.token_cache.map_or((0, Duration::ZERO), |cache| (cache.capacity, cache.expiry));
-        let facts = FactCache::new(entries, lifetime).with_proofs(config.proofs);
+        let facts = FactCache::new(entries, lifetime).with_proofs(config.proofs).with_assertions(assertions);
         let mut decider = Decider::new(rules.clone(), facts, lookups, metrics.clone(), Decider::DEADLINE);
         decider.description = match &config.access_log {
             Some(log) if log.caller => Description::Caller,
@@ -94,7 +99,7 @@ impl Services {
                 trusted_hops: config.gateway.trusted_hops,
             })
         });
-        let issuer = apikey::router(issuer, rules.clone());
+        let issuer = apikey::router(issuer, backend_jwts, rules.clone());
         spawn(axum::serve(private(&paths.issuer)?, issuer.clone()).into_future(), "API-key issuer");
         let proxy = config.services_proxy.clone();
         Ok(Services {
@@ -158,6 +163,17 @@ impl Services {
         self.decider.lookups.keys.replace(source, keys);
     }
 
+    /// Backend JWTs are signed by what `certificates` have from now on.
+    pub fn sign_with(&self, certificates: &Certificates) {
+        let (Some(signer), Some(found)) = (&self.decider.lookups.backend_jwts, certificates.backend_signer()) else {
+            return;
+        };
+        match backend_key(found, &self.key) {
+            Ok(key) => signer.replace(key, found.published()),
+            Err(error) => tracing::error!("{error:#}; the key that signed backend JWTs before stays"),
+        }
+    }
+
     pub fn rules(&self) -> Arc<dyn RuleSink> {
         Arc::new(Rules(self.rules.clone()))
     }
@@ -180,7 +196,12 @@ impl Services {
     pub async fn serve_admin(&mut self, config: &Config, observer: Observer) -> anyhow::Result<()> {
         let address = config.admin;
         let login = (!address.ip().is_loopback()).then(|| self.login.clone());
-        let router: Router = admin::router(Admin { status: Arc::new(observer), metrics: self.metrics.clone(), login });
+        let router: Router = admin::router(Admin {
+            status: Arc::new(observer),
+            metrics: self.metrics.clone(),
+            login,
+            backend_jwts: self.decider.lookups.backend_jwts.clone(),
+        });
         let listener = tokio::net::TcpListener::bind(address)
             .await
             .with_context(|| format!("cannot listen on `{address}` (adminConfig.address)"))?;
@@ -220,6 +241,31 @@ fn revocations(revocation: &config::Revocation, redis: Option<&Arc<Redis>>, metr
     }
     revocations.sweep();
     revocations
+}
+
+/// `None`: backends are sent none.
+fn backend_jwts(
+    config: &Config,
+    certificates: &Certificates,
+    api_keys: &SigningKey,
+    cache: &AssertionCache,
+) -> anyhow::Result<Option<Arc<BackendJwts>>> {
+    let (Some(jwt), Some(found)) = (&config.backend_jwt, certificates.backend_signer()) else { return Ok(None) };
+    let lifetime = Duration::from_secs(jwt.settings.lifetime_seconds.into());
+    let key = backend_key(found, api_keys)?;
+    Ok(Some(BackendJwts::start(key, found.published(), lifetime, cache.clone())))
+}
+
+/// Whoever verifies the one would believe the other.
+fn backend_key(found: &BackendSigner, api_keys: &SigningKey) -> anyhow::Result<BackendKey> {
+    let key = found.key()?;
+    if key.id() == api_keys.thumbprint() {
+        bail!(
+            "the key that signs API keys cannot sign backend JWTs, too: name another in \
+             `jwtGeneratorConfig.privateKeyPath` or `privateKeyAlias`, or none, and one is made"
+        );
+    }
+    Ok(key)
 }
 
 /// Threads that decide.

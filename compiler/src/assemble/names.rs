@@ -6,6 +6,8 @@ pub const GATEWAY: &str = "microgw";
 pub const AUTHZ_CLUSTER: &str = "microgw_authz";
 /// Cluster of the bootstrap: the API-key issuer.
 pub const ISSUER_CLUSTER: &str = "microgw_issuer";
+/// Where the keys of backend JWTs are published, on the HTTPS listener.
+pub const JWKS_PATH: &str = "/backend-jwt/jwks.json";
 /// The collector of traces, where one is configured.
 pub const COLLECTOR_CLUSTER: &str = "microgw_collector";
 /// Clusters that a snapshot may refer to and that the bootstrap defines.

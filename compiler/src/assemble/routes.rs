@@ -107,7 +107,8 @@ impl Routes {
         self.sources.push(source(model, api, &content));
     }
 
-    /// The gateway's own paths: `/health` on every listener, `/apikey` on the HTTPS listener.
+    /// The gateway's own paths: `/health` on every listener, `/apikey` and the keys of backend JWTs on the
+    /// HTTPS listener.
     pub fn built_in(&mut self, settings: &Settings, generation: &str) {
         let area = self.areas.entry(String::new()).or_default();
         for path in ["/health", "/health/*"] {
@@ -118,11 +119,13 @@ impl Routes {
             let route = Route { tracing: settings.tracing.as_ref().map(|_| tracing::never()), ..route };
             area.push(Entry { template, routes: vec![route.encode_to_vec()], refusal: None });
         }
-        for path in ["/apikey", "/apikey/*"] {
+        let served = [
+            ("/apikey", settings.api_key_issuer),
+            ("/apikey/*", settings.api_key_issuer),
+            (names::JWKS_PATH, settings.backend_jwt.is_some()),
+        ];
+        for (path, _) in served.into_iter().filter(|(_, served)| *served) {
             let Ok(template) = PathTemplate::parse(path) else { continue };
-            if !settings.api_key_issuer {
-                continue;
-            }
             let mut matching = path_match(&template);
             matching.headers.push(header_is(names::LISTENER_HEADER, names::HTTPS));
             let action = RouteAction {

@@ -9,13 +9,14 @@ use super::answers::Answers;
 use super::client_certificates;
 use super::wire::{digest, hex};
 use crate::model::{Access, Alternative, Api, KeyLocation, Operation, Requirement};
-use crate::settings::{ClaimMapping, Settings};
+use crate::settings::{BackendJwt, ClaimMapping, Fact, IdentityHeader, Settings};
 
 /// Collects the rules of one snapshot; equal policies are stored once.
 pub struct Rules<'a> {
     settings: &'a Settings,
     book: pb::RuleBook,
-    /// What every rule's identity covers besides its own content: issuers, API keys and how faults are worded.
+    /// What every rule's identity covers besides its own content: issuers, API keys, what backends are told of callers, and
+    /// how faults are worded.
     realm: Vec<u8>,
     policies: HashMap<Vec<u8>, u32>,
 }
@@ -36,6 +37,7 @@ impl<'a> Rules<'a> {
             client_claim: issuer.client_claim.clone(),
             rfc9068: issuer.rfc9068,
             require_dpop: issuer.require_dpop,
+            user_claims: issuer.user_claims,
         });
         let keys = &settings.api_keys;
         let book = pb::RuleBook {
@@ -52,6 +54,7 @@ impl<'a> Rules<'a> {
                 skew_seconds: introspection.skew_seconds,
                 failed_jwts: introspection.failed_jwts,
                 remember_milliseconds: introspection.remember_milliseconds,
+                user_claims: introspection.user_claims,
             }),
             revocable: settings.revocable,
             dpop: Some(pb::Dpop {
@@ -60,6 +63,8 @@ impl<'a> Rules<'a> {
                 skew_seconds: settings.dpop.skew_seconds,
             }),
             certificate_header: client_certificates::header(&settings.client_certificates),
+            backend_jwt: settings.backend_jwt.as_ref().map(backend_jwt),
+            identity_headers: settings.identity_headers.iter().map(identity_header).collect(),
             fault_bodies: answers.own(),
             ..Default::default()
         };
@@ -126,6 +131,31 @@ fn claim_mapping(mapping: &ClaimMapping) -> pb::ClaimMapping {
         keep_others: mapping.keep_others,
         join: mapping.join.clone(),
     }
+}
+
+fn backend_jwt(settings: &BackendJwt) -> pb::BackendJwt {
+    pb::BackendJwt {
+        header: settings.header.clone(),
+        issuer: settings.issuer.clone(),
+        audiences: settings.audiences.clone(),
+        dialect: settings.dialect.clone(),
+        restricted: settings.restricted.clone(),
+        lifetime_seconds: settings.lifetime_seconds,
+        reuse_seconds: settings.reuse_seconds,
+    }
+}
+
+fn identity_header(header: &IdentityHeader) -> pb::IdentityHeader {
+    use pb::identity_header::Fact as Told;
+    let fact = match header.fact {
+        Fact::User => Told::User,
+        Fact::Client => Told::Client,
+        Fact::Application => Told::Application,
+        Fact::Scopes => Told::Scopes,
+        Fact::KeyId => Told::KeyId,
+        Fact::KeyType => Told::KeyType,
+    };
+    pb::IdentityHeader { fact: fact.into(), name: header.name.clone() }
 }
 
 fn alternative(alternative: &Alternative) -> pb::Alternative {

@@ -89,10 +89,13 @@ fn settings() -> Settings {
             client_claim: String::new(),
             rfc9068: false,
             require_dpop: false,
+            user_claims: false,
         }],
         introspection: None,
         revocable: false,
         dpop: Dpop { origins: Vec::new(), max_age_seconds: 60, skew_seconds: 5 },
+        backend_jwt: None,
+        identity_headers: Vec::new(),
         api_keys: ApiKeys {
             issuer: "https://localhost:9095/apikey".to_owned(),
             skew_seconds: 5,

@@ -79,7 +79,7 @@ impl Checks<'_> {
         for operation in &api.operations {
             let path = format!("{}{}", api.base_path, operation.path);
             let below = |own: &str| path.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-            if below("/health") || below("/apikey") {
+            if below("/health") || below("/apikey") || path == crate::assemble::names::JWKS_PATH {
                 let message =
                     format!("`{} {path}` can never be reached: the gateway serves this path itself", operation.method);
                 report.add(

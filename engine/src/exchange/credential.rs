@@ -99,6 +99,9 @@ impl Failure {
     pub(super) const MISSING: Failure =
         Failure { reason: Reason::MissingCredentials, cause: None, challenge: Challenge::Plain };
 
+    pub(super) const NO_ANSWER: Failure =
+        Failure { reason: Reason::Unavailable, cause: Some(TokenError::NoAnswer), challenge: Challenge::Plain };
+
     pub(super) fn invalid(kind: CredentialKind, error: TokenError) -> Failure {
         let challenge = match kind {
             CredentialKind::AccessToken => Challenge::InvalidToken,

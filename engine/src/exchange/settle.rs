@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::credential::{self, Challenge, Failure, Slot};
-use super::{Answer, Exchange, Lookup, Sensitive, Step, Verdict};
+use super::{Answer, Exchange, Lookup, Sensitive, Signing, Step, Verdict};
 use crate::basic;
 use crate::dpop::{self, Novelty, ProofError};
 use crate::facts::{CredentialDigest, OpaqueKey, UnixTime};
@@ -49,6 +49,10 @@ impl<'a> Exchange<'a> {
     /// Takes the answer to the lookup that the last step asked for.
     pub fn resume(&mut self, answer: Answer, now: UnixTime) -> Step<'a> {
         self.now = now;
+        match std::mem::replace(&mut self.signing, Signing::NotYet) {
+            Signing::Ordered(order) => return self.signed(order, answer),
+            other => self.signing = other,
+        }
         let Some(pending) = self.pending.take() else {
             return self.deny(Failure { reason: Reason::Internal, ..Failure::MISSING });
         };
@@ -63,11 +67,7 @@ impl<'a> Exchange<'a> {
             }
             (Wanted::Identity, Answer::Refused(error)) => Progress::Refused(Failure::invalid(kind, error)),
             // What answers another question answers none.
-            _ => Progress::Refused(Failure {
-                reason: Reason::Unavailable,
-                cause: Some(TokenError::NoAnswer),
-                challenge: Challenge::Plain,
-            }),
+            _ => Progress::Refused(Failure::NO_ANSWER),
         };
         let slot = match progress {
             Progress::Genuine(identity) => {

@@ -1,3 +1,4 @@
+mod backend_jwt;
 mod bound;
 mod keys;
 mod opaque;
@@ -69,6 +70,7 @@ fn answer(lookup: &Lookup) -> Answer {
         }
         Lookup::Introspection { token, reader, .. } => opaque::answer(&token.0, reader),
         Lookup::Password { user, password, .. } => users::answer(&user.0, &password.0),
+        Lookup::Sign(_) => Answer::Unavailable,
     }
 }
 

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::TokenError;
 use crate::facts::UnixTime;
-use crate::identity::{ApiGrant, Confirmation, Identity, KeyType};
+use crate::identity::{ApiGrant, Application, Confirmation, Identity, KeyType};
 use crate::json::{Json, Object};
 use crate::realm::{CredentialKind, Issuer};
 
@@ -43,6 +43,9 @@ pub(super) fn read(claims: &Object, kind: CredentialKind, issuer: &Issuer) -> Re
         scopes,
         allowed_apis,
         confirmation,
+        application: application(claims),
+        passed_on: issuer.kept.as_ref().map(|kept| kept.text(claims)).transpose()?,
+        user_claims: issuer.user_claims,
         ..Identity::new(kind)
     })
 }
@@ -64,6 +67,7 @@ pub(crate) fn date(claims: &Object, name: &'static str, round: fn(f64) -> f64) -
         // A cast from a float saturates: what lies before 1970 is 0, what lies beyond the end of time is the end of time.
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
         Some(Json::Number(seconds)) => Ok(Some(UnixTime(round(*seconds) as u64))),
+        Some(Json::Large(seconds)) => Ok(Some(UnixTime(u64::try_from(*seconds).unwrap_or_default()))),
         Some(_) => Err(TokenError::Claim(name)),
     }
 }
@@ -133,6 +137,24 @@ pub(crate) fn confirmation(claims: &Object) -> Result<Confirmation, TokenError> 
     };
     let confirmation = Confirmation { certificate: hash("x5t#S256")?, key: hash("jkt")? };
     if confirmation == Confirmation::default() { Err(ERROR) } else { Ok(confirmation) }
+}
+
+/// `application` of API Manager's tokens. Names it, and opens nothing: what cannot be read is left out.
+pub(crate) fn application(claims: &Object) -> Option<Box<Application>> {
+    let members = claims.get("application")?.as_object()?;
+    let text = |name| match members.get(name)? {
+        Json::String(text) if !text.is_empty() => Some(text.as_str().into()),
+        number @ (Json::Number(_) | Json::Large(_)) => serde_json::to_string(number).ok().map(Box::from),
+        _ => None,
+    };
+    let application = Application {
+        id: text("id"),
+        uuid: text("uuid"),
+        name: text("name"),
+        tier: text("tier"),
+        owner: text("owner"),
+    };
+    (application != Application::default()).then(|| Box::new(application))
 }
 
 /// `allowedAPIs`, or `subscribedAPIs` of API Manager's keys. An empty list allows nothing.

@@ -1,5 +1,6 @@
 //! JSON Web Key sets, RFC 7517.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -80,6 +81,53 @@ fn ec(jwk: &Object, length: usize) -> Result<Material, KeyError> {
         return Err(KeyError::Malformed);
     }
     Material::ec(&[&[4], x.as_slice(), y.as_slice()].concat())
+}
+
+/// The set as JSON, every key by a name: its own, or its thumbprint. A key that is there twice is written once.
+pub(super) fn write(keys: &[Arc<Key>]) -> String {
+    let mut written = BTreeMap::new();
+    for key in keys {
+        let members = members(key);
+        let kid = match &key.name {
+            Name::Kid(kid) => kid.to_string(),
+            Name::Unnamed | Name::Any => thumbprint_of(&members),
+        };
+        let mut jwk = members;
+        jwk.insert("kid", kid.clone());
+        jwk.insert("use", "sig".to_owned());
+        if let Some(algorithm) = key.algorithm {
+            jwk.insert("alg", algorithm.as_str().to_owned());
+        }
+        written.entry(kid).or_insert(jwk);
+    }
+    let keys: Vec<_> = written.values().collect();
+    // Text alone: it can be written.
+    serde_json::to_string(&BTreeMap::from([("keys", keys)])).unwrap_or_default()
+}
+
+/// Those that make the key, in the order of their names.
+fn members(key: &Key) -> BTreeMap<&'static str, String> {
+    let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+    let ec = |curve: &str, point: &[u8]| {
+        // An uncompressed point has a byte 4 before its coordinates.
+        let (x, y) = point.get(1..).unwrap_or_default().split_at(point.len() / 2);
+        vec![("kty", "EC".to_owned()), ("crv", curve.to_owned()), ("x", encode(x)), ("y", encode(y))]
+    };
+    let members = match &key.material {
+        Material::Rsa(rsa) => vec![("kty", "RSA".to_owned()), ("n", encode(&rsa.n)), ("e", encode(&rsa.e))],
+        Material::P256(point) => ec("P-256", point.as_ref()),
+        Material::P384(point) => ec("P-384", point.as_ref()),
+        Material::Ed25519(point) => {
+            vec![("kty", "OKP".to_owned()), ("crv", "Ed25519".to_owned()), ("x", encode(point.as_ref()))]
+        }
+    };
+    members.into_iter().collect()
+}
+
+/// RFC 7638.
+fn thumbprint_of(members: &BTreeMap<&'static str, String>) -> String {
+    let canonical = serde_json::to_string(members).unwrap_or_default();
+    URL_SAFE_NO_PAD.encode(Sha256::digest(canonical))
 }
 
 fn text<'a>(jwk: &'a Object, member: &str) -> Result<Option<&'a str>, KeyError> {

@@ -18,8 +18,14 @@ pub(super) fn allowed(allow: Allow<'_>) -> CheckResponse {
         Some(cookie) if cookie.is_empty() => (Some("cookie".to_owned()), None),
         cookie => (None, cookie.map(|cookie| header("cookie", cookie))),
     };
+    let assertion = allow.assertion.map(|(name, assertion)| header(name, assertion.text().to_owned()));
+    // Clients' own were removed before the request was routed: what is not known is not there.
+    let told = allow
+        .identity_headers
+        .iter()
+        .filter_map(|told| Some(header(told.name(), told.value(&allow.identity)?.into_owned())));
     let ok = OkHttpResponse {
-        headers: path.into_iter().chain(environment).chain(cookie).collect(),
+        headers: path.into_iter().chain(environment).chain(cookie).chain(assertion).chain(told).collect(),
         headers_to_remove: allow.remove_headers.iter().map(ToString::to_string).chain(no_cookie).collect(),
         ..OkHttpResponse::default()
     };

@@ -36,7 +36,7 @@ async fn admin(guarded: bool) -> (String, Arc<Gateway>) {
     let (gateway, metrics) = (Arc::new(Gateway::default()), Metrics::new());
     let login = guarded.then(|| Arc::new(Login::new(users(), NonZeroU32::new(5).unwrap(), Arc::clone(&metrics))));
     let status: Arc<dyn Status> = gateway.clone();
-    (serve(router(Admin { status, metrics, login })).await, gateway)
+    (serve(router(Admin { status, metrics, login, backend_jwts: None })).await, gateway)
 }
 
 #[tokio::test]

@@ -157,8 +157,6 @@ pub fn book(generation: &str) -> proto::RuleBook {
         }],
         issuers: vec![proto::Issuer { issuer: IDP.into(), algorithms: vec!["ES256".into()], ..Default::default() }],
         api_keys: Some(proto::ApiKeys { issuer: US.into(), ..Default::default() }),
-        fault_bodies: Vec::new(),
-        introspection: None,
         ..Default::default()
     }
 }

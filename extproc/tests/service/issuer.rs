@@ -44,7 +44,7 @@ impl Issuer {
             metrics: Arc::clone(&service.metrics),
             trusted_hops,
         };
-        let url = serve(router(Some(Arc::new(issuer)), Arc::clone(&service.decider.rules))).await;
+        let url = serve(router(Some(Arc::new(issuer)), None, Arc::clone(&service.decider.rules))).await;
         Issuer { service, url, client: Client::new() }
     }
 
@@ -120,7 +120,7 @@ async fn get_and_paths_below_work_too_and_nothing_else() {
     let elsewhere = issuer.client.get(format!("{}/apikeys", issuer.url)).send().await.unwrap();
     assert_eq!(fault(elsewhere).await, (StatusCode::NOT_FOUND, 404));
 
-    let disabled = serve(router(None, Arc::default())).await;
+    let disabled = serve(router(None, None, Arc::default())).await;
     let response = issuer.client.get(format!("{disabled}/apikey")).header("authorization", basic).send().await.unwrap();
     assert_eq!(fault(response).await, (StatusCode::NOT_FOUND, 404));
 }

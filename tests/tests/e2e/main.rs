@@ -1,6 +1,7 @@
 //! The product as its users meet it: the real `micro-gw`, the real Envoy, real backends.
 
 mod api_keys;
+mod backend_jwt;
 mod backends;
 mod certificates;
 mod demo;

@@ -87,11 +87,9 @@ pub const KEYS: &[Key] = &[
     Key::later("b7a.http.tracelog.console", Bool, "false", "Wire log.").instead(WIRE_LOG),
     Key::later("b7a.http.tracelog.path", Path, "", "Wire log.").instead(WIRE_LOG),
 
-    Key::later("jwtGeneratorConfig.jwtGeneratorEnabled", Bool, "false", "Make a JWT for backends.").danger(WHEN_TRUE),
-    Key::later("jwtGeneratorConfig.{claimDialect,signingAlgorithm,certificateAlias,privateKeyAlias,tokenExpiry,restrictedClaims,issuer,audience,generatorImpl}", Text, "", "The backend JWT."),
-    Key::later("jwtGeneratorConfig.claimRetrieval.retrieverImpl", Text, "", "Java class that fetches claims."),
-    Key::later("jwtGeneratorConfig.claimRetrieval.configuration.*", Secret, "", "Its settings."),
-    Key::later("jwtGeneratorConfig.jwtGeneratorCaching.{tokenCacheEnable,tokenCacheExpiryTime,tokenCacheCapacity,tokenCacheEvictionFactor}", Number, "", "Cache of backend JWTs."),
+    Key::later("jwtGeneratorConfig.certificateAlias", Text, "", "Certificate of the key that signs backend JWTs.").instead("the certificate that `privateKeyAlias` has in its store is named in the JWT"),
+    Key::later("jwtGeneratorConfig.claimRetrieval.configuration.*", Secret, "", "Where users' claims are fetched."),
+    Key::later("jwtGeneratorConfig.jwtGeneratorCaching.tokenCacheEvictionFactor", Number, "0.25", "Share that is evicted when the cache is full."),
 
     Key::later("security.validateSubscriptions", Bool, "false", "Accept subscribers only.").danger(WHEN_TRUE),
     Key::later("apim.eventHub.enable", Bool, "false", "Subscriptions from the event hub.").danger(WHEN_TRUE),
