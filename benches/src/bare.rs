@@ -163,6 +163,8 @@ fn settings(http_port: u16) -> Settings {
         },
         issuers: Vec::new(),
         introspection: None,
+        oauth: None,
+        public_url: None,
         revocable: false,
         dpop: Dpop::default(),
         backend_jwt: None,

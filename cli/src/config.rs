@@ -67,6 +67,9 @@ pub struct Config {
     pub issuers: Vec<Issuer>,
     /// `None`: opaque tokens are refused.
     pub introspection: Option<Introspection>,
+    /// `None`: the key manager's endpoints are not served.
+    pub oauth: Option<settings::OAuthEndpoints>,
+    pub public_url: Option<String>,
     /// `None`: nothing can be revoked.
     pub revocation: Option<Revocation>,
     pub dpop: settings::Dpop,
@@ -309,6 +312,8 @@ impl Config {
             credentials: self.credentials.clone(),
             issuers: self.issuers.iter().map(|issuer| issuer.settings.clone()).collect(),
             revocable: self.revocation.is_some(),
+            oauth: self.oauth.clone(),
+            public_url: self.public_url.clone(),
             introspection: self.introspection.as_ref().map(|introspection| introspection.settings.clone()),
             dpop: self.dpop.clone(),
             api_keys: self.api_keys.clone(),

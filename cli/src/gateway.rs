@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex};
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use micro_gw::certificates::{Certificates, RemoteTls, Watch};
-use microgw_compiler::assemble::{Input, assemble, names, unheard, untrusting};
+use microgw_compiler::assemble::{Input, assemble, conflict, names, unheard, untrusting};
 use microgw_compiler::model::Model;
 use microgw_compiler::settings::{CertificateRequest, Settings};
 use microgw_compiler::snapshot::{Fallbacks, Snapshot};
@@ -88,7 +88,8 @@ pub async fn run(args: &args::Run, mut config: Config, spans: Option<&SpanCounts
 
 /// Envoy would share a port with another Envoy without a word, and both would get some of the requests.
 fn free(config: &Config) -> anyhow::Result<()> {
-    for port in [config.listeners.http_port, config.listeners.https_port] {
+    let token = config.oauth.as_ref().and_then(|oauth| oauth.port);
+    for port in [config.listeners.http_port, config.listeners.https_port].into_iter().chain(token) {
         let address = SocketAddr::new(config.listeners.host, port);
         std::net::TcpListener::bind(address).with_context(|| format!("cannot listen on `{address}`"))?;
     }
@@ -385,6 +386,9 @@ fn snapshot(
 
 /// Whether all that the APIs ask for can arrive. Listeners do as the settings say, whatever an API needs.
 pub fn check_listeners(model: &Model, settings: &Settings) -> Result<(), String> {
+    if let Some(conflict) = conflict(model, settings) {
+        return Err(conflict);
+    }
     let unheard = unheard(model, settings);
     if unheard.is_empty() {
         return Ok(());

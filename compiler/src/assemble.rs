@@ -8,6 +8,8 @@ mod forward_proxy;
 mod listeners;
 mod local_replies;
 pub mod names;
+mod oauth;
+mod resource_metadata;
 mod routes;
 mod rules;
 mod secrets;
@@ -33,6 +35,7 @@ use crate::settings::{CertificateRequest, Settings, Verification};
 use crate::snapshot::{ApiKey, Fallbacks, Generation, ResourceType, Resources, Snapshot};
 
 pub use self::client_certificates::{unheard, untrusting};
+pub use self::oauth::conflict;
 pub use self::routes::key;
 pub use self::substitute::substitute;
 
@@ -68,7 +71,7 @@ pub fn assemble(input: Input<'_>) -> Snapshot {
     for api in input.model.apis.iter().filter(|api| !served.contains(&key(api))) {
         routes.unavailable(input.model, api);
     }
-    routes.built_in(input.settings, &generation);
+    routes.built_in(model, input.settings, &generation);
     let sources = std::mem::take(&mut routes.sources);
     let backends = &input.settings.backends;
     let tls = routes.clusters.values().flat_map(|endpoint| &endpoint.urls).any(|url| url.tls);
@@ -80,8 +83,11 @@ pub fn assemble(input: Input<'_>) -> Snapshot {
     let collector = input.settings.tracing.as_ref();
     clusters
         .extend(collector.map(|settings| (names::COLLECTOR_CLUSTER.into(), tracing::cluster(settings, &backends.tls))));
+    let oauth = input.settings.oauth.as_ref();
+    clusters.extend(oauth.map(|oauth| (names::KEY_MANAGER_CLUSTER.into(), oauth::cluster(oauth, backends))));
     let verified = tls && backends.verification != Verification::Nothing
-        || collector.is_some_and(|settings| settings.collector.tls);
+        || collector.is_some_and(|settings| settings.collector.tls)
+        || oauth.is_some_and(|oauth| oauth.key_manager.tls);
     let withheld = client_certificates::withheld(&input.settings.client_certificates);
     let (table, references) = routes.encode(withheld);
 
@@ -90,6 +96,9 @@ pub fn assemble(input: Input<'_>) -> Snapshot {
         (names::HTTP_LISTENER.into(), listeners::http(input.settings, &answers)),
         (names::HTTPS_LISTENER.into(), listeners::https(input.settings, &answers)),
     ]);
+    if let Some((oauth, port)) = oauth.and_then(|oauth| Some((oauth, oauth.port?))) {
+        listeners.insert(names::TOKEN_LISTENER.into(), listeners::token(input.settings, &answers, oauth, port));
+    }
     if let Some(proxy) = &backends.proxy {
         clusters.insert(names::PROXY_CLUSTER.into(), forward_proxy::cluster(proxy));
         listeners.insert(names::PROXY_LISTENER.into(), forward_proxy::listener());

@@ -24,6 +24,10 @@ pub struct Settings {
     /// `None`: opaque tokens are refused.
     pub introspection: Option<Introspection>,
     pub dpop: Dpop,
+    /// `None`: the key manager's endpoints are its own affair.
+    pub oauth: Option<OAuthEndpoints>,
+    /// Scheme, host and port under which clients reach the gateway. `None`: it does not know.
+    pub public_url: Option<String>,
     pub api_keys: ApiKeys,
     /// Credentials can be revoked.
     pub revocable: bool,
@@ -215,6 +219,15 @@ pub enum Fact {
     Scopes,
     KeyId,
     KeyType,
+}
+
+/// The key manager's endpoints for clients, which Envoy passes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OAuthEndpoints {
+    /// `token` and so on are below its path.
+    pub key_manager: BackendUrl,
+    /// Of a listener for them alone; 0: any free port. `None`: they are on the HTTPS listener only.
+    pub port: Option<u16>,
 }
 
 /// How self-contained API keys are verified.

@@ -151,7 +151,7 @@ pub(crate) fn policy(alternatives: Vec<Vec<proto::requirement::Kind>>) -> proto:
         remove_credentials: true,
         production: true,
         sandbox: true,
-        client_trust: None,
+        ..Default::default()
     }
 }
 

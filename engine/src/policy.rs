@@ -107,8 +107,13 @@ pub(crate) struct Scopes {
 impl Policy {
     pub(crate) fn load(policy: &proto::Policy, tokens: Presentations) -> Result<Policy, LoadError> {
         let mut credentials = Vec::new();
+        // RFC 9728 section 5.1.
+        let metadata = match policy.resource_metadata.as_str() {
+            "" => String::new(),
+            url => format!(", resource_metadata=\"{url}\""),
+        };
         let alternatives =
-            policy.alternatives.iter().map(|alternative| Alternative::load(alternative, &mut credentials));
+            policy.alternatives.iter().map(|alternative| Alternative::load(alternative, &metadata, &mut credentials));
         let alternatives = alternatives.collect::<Result<Box<[_]>, _>>()?;
         let credential_header: Box<str> = header_name(&policy.credential_header)?.into();
 
@@ -133,12 +138,17 @@ impl Policy {
             }
             Box::new(ByProof {
                 header_cuts: header_cuts.into(),
-                invalid_token_challenges: challenges(&credentials, free, Some(INVALID_TOKEN)),
-                invalid_proof_challenges: challenges(&credentials, free, Some(", error=\"invalid_dpop_proof\"")),
+                invalid_token_challenges: challenges(&credentials, &metadata, free, Some(INVALID_TOKEN)),
+                invalid_proof_challenges: challenges(
+                    &credentials,
+                    &metadata,
+                    free,
+                    Some(", error=\"invalid_dpop_proof\""),
+                ),
             })
         });
-        let plain = challenges(&credentials, free, bound);
-        let invalid_token = challenges(&credentials, free.map(|_| INVALID_TOKEN), bound);
+        let plain = challenges(&credentials, &metadata, free, bound);
+        let invalid_token = challenges(&credentials, &metadata, free.map(|_| INVALID_TOKEN), bound);
         Ok(Policy {
             alternatives,
             credentials: credentials.into(),
@@ -202,9 +212,13 @@ impl Policy {
 }
 
 impl Alternative {
-    fn load(alternative: &proto::Alternative, credentials: &mut Vec<Credential>) -> Result<Alternative, LoadError> {
+    fn load(
+        alternative: &proto::Alternative,
+        metadata: &str,
+        credentials: &mut Vec<Credential>,
+    ) -> Result<Alternative, LoadError> {
         let requirements =
-            alternative.requirements.iter().map(|requirement| Requirement::load(requirement, credentials));
+            alternative.requirements.iter().map(|requirement| Requirement::load(requirement, metadata, credentials));
         let requirements = requirements.collect::<Result<Box<[_]>, _>>()?;
         // All of nothing would hold.
         if requirements.is_empty() { Err(LoadError::EmptyAlternative) } else { Ok(Alternative(requirements)) }
@@ -212,14 +226,19 @@ impl Alternative {
 }
 
 impl Requirement {
-    fn load(requirement: &proto::Requirement, credentials: &mut Vec<Credential>) -> Result<Requirement, LoadError> {
+    fn load(
+        requirement: &proto::Requirement,
+        metadata: &str,
+        credentials: &mut Vec<Credential>,
+    ) -> Result<Requirement, LoadError> {
         let mut optional = false;
         let (credential, scopes) = match requirement.kind.as_ref().ok_or(LoadError::UnknownRequirement)? {
-            Kind::Oauth2(oauth2) => {
-                (Credential::Bearer, Scopes::load(&oauth2.scopes, oauth2.all_scopes, CredentialKind::AccessToken))
-            }
+            Kind::Oauth2(oauth2) => (
+                Credential::Bearer,
+                Scopes::load(&oauth2.scopes, oauth2.all_scopes, CredentialKind::AccessToken, metadata),
+            ),
             Kind::Basic(basic) => {
-                (Credential::Basic, Scopes::load(&basic.scopes, basic.all_scopes, CredentialKind::User))
+                (Credential::Basic, Scopes::load(&basic.scopes, basic.all_scopes, CredentialKind::User, metadata))
             }
             Kind::ApiKey(key) => match key.location() {
                 Location::Header => (Credential::HeaderKey(header_name(&key.name)?.into()), None),
@@ -258,7 +277,7 @@ impl Credential {
 // === impl Scopes ===
 
 impl Scopes {
-    fn load(scopes: &[String], all: bool, kind: CredentialKind) -> Option<Scopes> {
+    fn load(scopes: &[String], all: bool, kind: CredentialKind, metadata: &str) -> Option<Scopes> {
         if scopes.is_empty() {
             return None;
         }
@@ -268,8 +287,11 @@ impl Scopes {
         // Another token may have them; a user is who it is.
         let challenge = |scheme: &str, algorithms: &str| {
             let text = || {
-                format!("{scheme} {REALM}{algorithms}, error=\"insufficient_scope\", scope=\"{}\"", told.join(" "))
-                    .into()
+                format!(
+                    "{scheme} {REALM}{algorithms}, error=\"insufficient_scope\", scope=\"{}\"{metadata}",
+                    told.join(" ")
+                )
+                .into()
             };
             (kind == CredentialKind::AccessToken).then(text)
         };
@@ -292,13 +314,13 @@ impl Scopes {
     }
 }
 
-/// One for each kind of credential; tokens have two schemes, each with what is wrong, and none where it is `None`.
-fn challenges(credentials: &[Credential], bearer: Option<&str>, dpop: Option<&str>) -> Box<[Box<str>]> {
+/// One for each kind of credential; tokens have two schemes, both with `metadata`, each with what is wrong, and none where it is `None`.
+fn challenges(credentials: &[Credential], metadata: &str, bearer: Option<&str>, dpop: Option<&str>) -> Box<[Box<str>]> {
     let accepts = |kind| credentials.iter().any(|credential| credential.kind() == kind);
     let takes_tokens = accepts(CredentialKind::AccessToken);
-    let bearer = bearer.filter(|_| takes_tokens).map(|error| format!("Bearer {REALM}{error}"));
+    let bearer = bearer.filter(|_| takes_tokens).map(|error| format!("Bearer {REALM}{error}{metadata}"));
     let dpop = dpop.filter(|_| takes_tokens);
-    let dpop = dpop.map(|error| format!("DPoP {REALM}, algs=\"{}\"{error}", algorithms()));
+    let dpop = dpop.map(|error| format!("DPoP {REALM}, algs=\"{}\"{error}{metadata}", algorithms()));
     // RFC 7617 section 2.1.
     let basic = accepts(CredentialKind::User).then(|| format!("Basic {REALM}, charset=\"UTF-8\""));
     let api_key = accepts(CredentialKind::ApiKey).then(|| format!("ApiKey {REALM}"));

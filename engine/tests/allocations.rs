@@ -94,7 +94,7 @@ fn rule() -> Arc<Rule> {
             remove_credentials: true,
             production: true,
             sandbox: true,
-            client_trust: None,
+            ..Default::default()
         }],
         rules: vec![proto::Rule { id: vec![1; 16], ..Default::default() }],
         api_keys: Some(proto::ApiKeys { issuer: "us".into(), ..Default::default() }),

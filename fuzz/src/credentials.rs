@@ -104,7 +104,7 @@ pub fn book(alternatives: Vec<Vec<Kind>>) -> proto::RuleBook {
             remove_credentials: true,
             production: true,
             sandbox: true,
-            client_trust: None,
+            ..Default::default()
         }],
         rules: vec![proto::Rule {
             id: 1u128.to_be_bytes().to_vec(),

@@ -83,15 +83,16 @@ impl AuthorizationServer {
         let gate = Arc::new(watch::channel(false).0);
         let (served, opened) = (Arc::clone(&state), Arc::clone(&gate));
         let task = tokio::spawn(async move {
+            // They end with the server.
+            let mut connections = tokio::task::JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
                 let (served, opened) = (Arc::clone(&served), Arc::clone(&opened));
                 let service = service_fn(move |request| {
                     let (served, opened) = (Arc::clone(&served), Arc::clone(&opened));
                     async move { Ok::<_, Infallible>(answer(request, &served, &opened).await) }
                 });
-                tokio::spawn(
-                    hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service),
-                );
+                connections
+                    .spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service));
             }
         });
         AuthorizationServer { address, state, gate, task }

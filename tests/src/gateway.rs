@@ -29,6 +29,7 @@ pub struct Live {
     pub generation: String,
     pub http: Option<SocketAddr>,
     pub https: Option<SocketAddr>,
+    pub token: Option<SocketAddr>,
     pub admin: Option<SocketAddr>,
 }
 
@@ -111,6 +112,7 @@ impl Gateway {
             generation: value["generation"].as_str().unwrap_or_default().to_owned(),
             http: address("http").or(self.live.http),
             https: address("https").or(self.live.https),
+            token: address("token").or(self.live.token),
             admin: address("admin").or(self.live.admin),
         };
         self.live.clone()

@@ -217,7 +217,7 @@ fn book(credential: Credential) -> proto::RuleBook {
             remove_credentials: true,
             production: true,
             sandbox: true,
-            client_trust: None,
+            ..Default::default()
         }],
         rules: (0..=OTHER_RULES).map(rule).collect(),
         issuers: vec![proto::Issuer {

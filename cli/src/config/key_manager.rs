@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU32;
 
-use microgw_compiler::settings;
+use microgw_compiler::{settings, url};
 use microgw_extproc::introspection::{ClientAuthentication, Grant, GrantKind, IntrospectionConfig, Login, OwnToken};
 use reqwest::Url;
 
@@ -44,16 +44,85 @@ pub fn introspection(
     let url = if values.text(INTROSPECTION).is_empty() {
         endpoint(values, problems).map(|base| format!("{base}/introspect"))
     } else {
-        url(values, INTROSPECTION, problems).map(String::from)
+        safe_url(values, INTROSPECTION, problems).map(String::from)
     };
     let login = login(values, problems);
     let rate = NonZeroU32::new(values.number("keyManager.maxIntrospectionsPerSecond"))?;
     Some(Introspection { settings, service: IntrospectionConfig { url: url?, login: login?, rate } })
 }
 
+/// The endpoints for clients, where they are asked for. `None` also where a problem leaves nothing to go on with.
+pub fn endpoints(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Option<settings::OAuthEndpoints> {
+    let (switch, port_path) = ("keyManager.oauthEndpoints", "listenerConfig.tokenListenerPort");
+    let named = !values.text(SERVER).is_empty();
+    let with_port = values.is_given(port_path) && !values.is_wrong(port_path);
+    let wanted = if values.is_given(switch) { values.bool(switch) } else { with_port && named };
+    if !wanted {
+        if with_port {
+            let missing = if named { format!("`{switch}` is `false`") } else { format!("there is no `{SERVER}`") };
+            let message = format!("`{port_path}` has no effect: {missing}");
+            problems.push(ConfigDiagnostic::warning(Code::NoEffect, &values.origin(port_path), message));
+        }
+        return None;
+    }
+    if !named {
+        let message = format!("`{switch}` needs `{SERVER}`");
+        problems.push(ConfigDiagnostic::error(Code::Conflict, &values.origin(switch), message));
+        return None;
+    }
+    let port = with_port.then(|| values.number::<u16>(port_path));
+    for other in ["listenerConfig.httpPort", "listenerConfig.httpsPort"] {
+        if port.is_some_and(|port| port != 0 && port == values.number::<u16>(other)) {
+            let message = format!("`{port_path}` and `{other}` are the same");
+            problems.push(ConfigDiagnostic::error(Code::Conflict, &values.origin(port_path), message));
+        }
+    }
+    // What is wrong with it is said once, where it is asked about tokens.
+    let mut said = Vec::new();
+    let base = endpoint(values, &mut said);
+    if !values.text(INTROSPECTION).is_empty() {
+        problems.append(&mut said);
+    }
+    match url::parse(&base?) {
+        Ok(key_manager) => Some(settings::OAuthEndpoints { key_manager, port }),
+        Err(error) => {
+            let message = format!("`{SERVER}` cannot be passed on to: {error}");
+            problems.push(ConfigDiagnostic::error(Code::BadValue, &values.origin(SERVER), message));
+            None
+        }
+    }
+}
+
+/// `gateway.publicUrl`: scheme, host and port.
+pub fn public_url(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Option<String> {
+    let path = "gateway.publicUrl";
+    let text = values.text(path);
+    if text.is_empty() {
+        return None;
+    }
+    let reason = match Url::parse(&text) {
+        Err(_) => "is not a URL",
+        Ok(url) if url.scheme() != "https" && !(url.scheme() == "http" && issuers::is_loopback(&url)) => {
+            "must be `https:`, or `http:` on this host"
+        }
+        Ok(url)
+            if url.path() != "/"
+                || url.query().is_some()
+                || url.fragment().is_some()
+                || !url.username().is_empty()
+                || url.password().is_some() =>
+        {
+            "must be scheme, host and port, and nothing else"
+        }
+        Ok(url) => return Some(url.origin().ascii_serialization()),
+    };
+    problems.push(ConfigDiagnostic::error(Code::BadValue, &values.origin(path), format!("`{path}` {reason}")));
+    None
+}
+
 /// `<serverUrl>/<tokenContext>`.
-pub fn endpoint(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Option<String> {
-    let server = url(values, SERVER, problems)?;
+fn endpoint(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Option<String> {
+    let server = safe_url(values, SERVER, problems)?;
     if server.query().is_some() || server.fragment().is_some() {
         problems.push(ConfigDiagnostic::error(
             Code::BadValue,
@@ -69,7 +138,7 @@ pub fn endpoint(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Option
 }
 
 /// Tokens and passwords travel there.
-fn url(values: &Values, path: &str, problems: &mut Vec<ConfigDiagnostic>) -> Option<Url> {
+fn safe_url(values: &Values, path: &str, problems: &mut Vec<ConfigDiagnostic>) -> Option<Url> {
     let text = values.text(path);
     let url = match Url::parse(&text) {
         Err(_) => Err("is not a URL"),
@@ -196,7 +265,7 @@ fn own_token(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Option<Ow
                 problems.push(ConfigDiagnostic::warning(Code::NoEffect, &values.origin(&path), message));
             }
             let section = format!("{OAUTH2}.{kind}");
-            let url = url(values, &format!("{OAUTH2}.tokenUrl"), problems);
+            let url = safe_url(values, &format!("{OAUTH2}.tokenUrl"), problems);
             let (granted, anonymous) = if *kind == "password" {
                 let user = required(values, &format!("{section}.username"), problems)?;
                 let password = required(values, &format!("{section}.password"), problems)?;
@@ -220,7 +289,7 @@ fn own_token(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Option<Ow
 
 fn refresh_grant(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Option<Grant> {
     let section = format!("{OAUTH2}.refresh");
-    let url = url(values, &format!("{section}.refreshUrl"), problems);
+    let url = safe_url(values, &format!("{section}.refreshUrl"), problems);
     let token = required(values, &format!("{section}.refreshToken"), problems)?;
     grant(values, &section, url?, GrantKind::Refresh { token }, true, problems)
 }

@@ -139,3 +139,50 @@ fn how_long_and_how_often() {
     assert_eq!((read.settings.remember_milliseconds, read.service.rate.get()), (60_000, 100));
     assert_eq!((read.settings.audiences, read.settings.skew_seconds), (vec!["a".to_owned()], 5));
 }
+
+#[test]
+fn the_endpoints_for_clients() {
+    let read = |file: &str| {
+        let document = Document::parse(Path::new("/etc/gw/micro-gw.conf"), file);
+        let mut problems = Vec::new();
+        let values = values::judge(&document.layers, false, &mut problems);
+        let endpoints = endpoints(&values, &mut problems);
+        (endpoints, problems.into_iter().map(|problem| (problem.is_error(), problem.message)).collect::<Vec<_>>())
+    };
+    let port = "[listenerConfig]\ntokenListenerPort = 9096\n";
+    let (served, problems) = read(&format!("{SERVER}tokenContext = 'x'\n{port}"));
+    let served = served.unwrap();
+    assert_eq!(
+        (served.port, served.key_manager.host.as_str(), served.key_manager.path.as_str()),
+        (Some(9096), "km.example", "/x")
+    );
+    assert_eq!(problems, []);
+    assert_eq!(read(&format!("{SERVER}oauthEndpoints = true\n")).0.unwrap().port, None);
+    // Asking about tokens opens nothing to clients.
+    assert_eq!(read(SERVER), (None, vec![]));
+    for file in [port.to_owned(), format!("{SERVER}oauthEndpoints = false\n{port}")] {
+        let (none, problems) = read(&file);
+        assert!(none.is_none() && problems.len() == 1 && !problems[0].0, "{problems:?}");
+    }
+    for file in [
+        "[keyManager]\noauthEndpoints = true\n".to_owned(),
+        format!("{SERVER}[listenerConfig]\ntokenListenerPort = 9095\n"),
+    ] {
+        assert!(read(&file).1.iter().any(|(error, _)| *error), "{file}");
+    }
+}
+
+#[test]
+fn where_clients_reach_the_gateway() {
+    let read = |url: &str| {
+        let document = Document::parse(Path::new("x"), &format!("[gateway]\npublicUrl = '{url}'\n"));
+        let mut problems = Vec::new();
+        let values = values::judge(&document.layers, false, &mut problems);
+        public_url(&values, &mut problems).ok_or(problems.len())
+    };
+    assert_eq!(read("https://API.example.com/"), Ok("https://api.example.com".to_owned()));
+    assert_eq!(read("http://localhost:9090"), Ok("http://localhost:9090".to_owned()));
+    for wrong in ["http://api.example.com", "https://a/b", "https://a?b", "https://u@a", "a", "ftp://a"] {
+        assert_eq!(read(wrong), Err(1), "{wrong}");
+    }
+}

@@ -73,6 +73,8 @@ pub fn resolve(
         introspection: key_manager::introspection(values, skew_seconds, problems),
         dpop: dpop::read(values, skew_seconds, problems),
         proofs: values.number("dpopConfig.replayCapacity"),
+        oauth: key_manager::endpoints(values, problems),
+        public_url: key_manager::public_url(values, problems),
         api_keys,
         backend_jwt: backend_jwt::read(values, &assertion, problems),
         identity_headers,

@@ -53,6 +53,8 @@ fn the_defaults() {
             },
             issuers: Vec::new(),
             introspection: None,
+            oauth: None,
+            public_url: None,
             revocation: None,
             dpop: settings::Dpop { origins: Vec::new(), max_age_seconds: 60, skew_seconds: 5 },
             proofs: 500_000,

@@ -88,6 +88,7 @@ impl Observer {
                         "generation": live.to_string(),
                         "http": addresses.map(|addresses| addresses.http),
                         "https": addresses.map(|addresses| addresses.https),
+                        "token": addresses.and_then(|addresses| addresses.token),
                         "admin": admin,
                     })
                     .to_string(),
@@ -96,6 +97,9 @@ impl Observer {
                         // Writing to a string does not fail.
                         if let Some(addresses) = addresses {
                             let _ = write!(line, "  http://{}  https://{}", addresses.http, addresses.https);
+                            if let Some(token) = addresses.token {
+                                let _ = write!(line, "  token https://{token}");
+                            }
                         }
                         if let Some(admin) = admin {
                             let _ = write!(line, "  admin http://{admin}");

@@ -23,6 +23,8 @@ pub enum Targets {
 pub struct Addresses {
     pub http: SocketAddr,
     pub https: SocketAddr,
+    /// Of the key manager's endpoints, if they have a listener.
+    pub token: Option<SocketAddr>,
 }
 
 pub struct HealthProbe {
@@ -57,7 +59,7 @@ impl HealthProbe {
         match &self.targets {
             Targets::Urls(urls) => Some(urls.clone()),
             Targets::Envoy(admin) => {
-                let Addresses { http, https } = addresses(admin).await?;
+                let Addresses { http, https, .. } = addresses(admin).await?;
                 Some(vec![format!("http://{}", reachable(http)), format!("https://{}", reachable(https))])
             }
         }
@@ -92,7 +94,11 @@ impl Probe for HealthProbe {
 pub async fn addresses(admin: &Admin) -> Option<Addresses> {
     let listeners = admin.listeners().await.ok()?;
     let find = |name: &str| listeners.iter().find(|(listener, _)| listener == name).map(|(_, address)| *address);
-    Some(Addresses { http: find(names::HTTP_LISTENER)?, https: find(names::HTTPS_LISTENER)? })
+    Some(Addresses {
+        http: find(names::HTTP_LISTENER)?,
+        https: find(names::HTTPS_LISTENER)?,
+        token: find(names::TOKEN_LISTENER),
+    })
 }
 
 /// An address to connect to for one that was bound.

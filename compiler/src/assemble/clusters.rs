@@ -44,7 +44,11 @@ pub fn name(endpoint: &Endpoint) -> String {
 
 /// The cluster of an endpoint, under [`name`].
 pub fn cluster(endpoint: &Endpoint, backends: &Backends) -> Resource {
-    let name = name(endpoint);
+    named(name(endpoint), endpoint, backends)
+}
+
+/// The same under another name.
+pub fn named(name: String, endpoint: &Endpoint, backends: &Backends) -> Resource {
     let tunnelled = backends.proxy.is_some() && forward_proxy::leads_to(endpoint);
     let fixed = tunnelled || endpoint.urls.iter().all(|url| url.host.parse::<IpAddr>().is_ok());
     let tls = endpoint.urls.first().is_some_and(|url| url.tls);
@@ -60,7 +64,7 @@ pub fn cluster(endpoint: &Endpoint, backends: &Backends) -> Resource {
     };
     let hosts = endpoint.urls.iter().map(|url| LbEndpoint {
         metadata: each.then(|| Metadata {
-            filter_metadata: HashMap::from([("envoy.transport_socket_match".to_owned(), named(&url.host))]),
+            filter_metadata: HashMap::from([("envoy.transport_socket_match".to_owned(), host_is(&url.host))]),
             ..Default::default()
         }),
         ..host(url, address(url))
@@ -95,7 +99,7 @@ pub fn cluster(endpoint: &Endpoint, backends: &Backends) -> Resource {
             .filter(|_| each)
             .map(|name| TransportSocketMatch {
                 name: (*name).to_owned(),
-                r#match: Some(named(name)),
+                r#match: Some(host_is(name)),
                 transport_socket: socket(name),
             })
             .collect(),
@@ -112,7 +116,7 @@ pub fn cluster(endpoint: &Endpoint, backends: &Backends) -> Resource {
 }
 
 /// What tells hosts of one endpoint apart: each has its own name in TLS.
-fn named(host: &str) -> Struct {
+fn host_is(host: &str) -> Struct {
     let name = Value { kind: Some(Kind::StringValue(host.to_owned())) };
     Struct { fields: HashMap::from([("host".to_owned(), name)]) }
 }

@@ -30,9 +30,9 @@ use prost::Message as _;
 
 use super::answers::Answers;
 use super::wire::{any, no, number, resource, seconds, yes};
-use super::{access_log, ads, client_certificates, local_replies, names, tls, tracing};
+use super::{access_log, ads, client_certificates, local_replies, names, oauth, tls, tracing};
 use crate::path::push_escaped;
-use crate::settings::{CertificateRequest, ServerHeader, Settings};
+use crate::settings::{CertificateRequest, OAuthEndpoints, ServerHeader, Settings};
 use crate::snapshot::{Resource, ResourceType};
 
 /// All lookups of one decision share 2 s; Envoy waits a little longer, so that the service's own answer arrives.
@@ -54,38 +54,52 @@ const TRACE_CONTEXT: [&str; 2] = ["traceparent", "tracestate"];
 
 /// The listener without TLS.
 pub fn http(settings: &Settings, answers: &Answers) -> Resource {
-    listener(settings, answers, names::HTTP_LISTENER, names::HTTP, settings.listeners.http_port, None, Vec::new())
+    let manager = guarded_manager(settings, answers, names::HTTP);
+    listener(settings, names::HTTP_LISTENER, settings.listeners.http_port, None, &manager, guarded_references())
 }
 
 /// The listener with TLS; its certificate arrives as a secret.
 pub fn https(settings: &Settings, answers: &Answers) -> Resource {
     let request = &settings.client_certificates.request;
     let socket = tls::presented(&settings.listeners, request);
-    let mut secrets = vec![(ResourceType::Secret, names::IDENTITY_SECRET.into())];
+    let mut references = vec![(ResourceType::Secret, names::IDENTITY_SECRET.into())];
     if let CertificateRequest::Required(_) = request {
-        secrets.push((ResourceType::Secret, names::CLIENT_AUTHORITIES_SECRET.into()));
+        references.push((ResourceType::Secret, names::CLIENT_AUTHORITIES_SECRET.into()));
     }
-    listener(
-        settings,
-        answers,
-        names::HTTPS_LISTENER,
-        names::HTTPS,
-        settings.listeners.https_port,
-        Some(socket),
-        secrets,
-    )
+    references.extend(guarded_references());
+    let manager = guarded_manager(settings, answers, names::HTTPS);
+    listener(settings, names::HTTPS_LISTENER, settings.listeners.https_port, Some(socket), &manager, references)
+}
+
+/// The listener for the key manager's endpoints, with TLS as well. Nothing on it is guarded, and no API is on it: it has no way
+/// to the table.
+pub fn token(settings: &Settings, answers: &Answers, endpoints: &OAuthEndpoints, port: u16) -> Resource {
+    let socket = tls::presented(&settings.listeners, &CertificateRequest::None);
+    let manager = HttpConnectionManager {
+        route_specifier: Some(RouteSpecifier::RouteConfig(oauth::configuration(endpoints))),
+        http_filters: unguarded_filters(settings),
+        ..connection_manager(settings, answers, names::TOKEN)
+    };
+    let references = vec![
+        (ResourceType::Secret, names::IDENTITY_SECRET.into()),
+        (ResourceType::Cluster, names::KEY_MANAGER_CLUSTER.into()),
+    ];
+    listener(settings, names::TOKEN_LISTENER, port, Some(socket), &manager, references)
+}
+
+fn guarded_references() -> Vec<(ResourceType, Arc<str>)> {
+    vec![(ResourceType::Route, names::GATEWAY.into()), (ResourceType::Cluster, names::AUTHZ_CLUSTER.into())]
 }
 
 fn listener(
     settings: &Settings,
-    answers: &Answers,
     name: &str,
-    scheme: &str,
     port: u16,
     tls: Option<TransportSocket>,
+    manager: &HttpConnectionManager,
     mut references: Vec<(ResourceType, Arc<str>)>,
 ) -> Resource {
-    let manager = any(&connection_manager(settings, answers, scheme));
+    let manager = any(manager);
     let listener = Listener {
         name: name.to_owned(),
         address: Some(super::clusters::tcp(settings.listeners.host.to_string(), port)),
@@ -102,12 +116,23 @@ fn listener(
         bind_to_port: if settings.listeners.bind { None } else { no() },
         ..Default::default()
     };
-    references.push((ResourceType::Route, names::GATEWAY.into()));
-    references.push((ResourceType::Cluster, names::AUTHZ_CLUSTER.into()));
     references.extend(settings.tracing.as_ref().map(|_| (ResourceType::Cluster, names::COLLECTOR_CLUSTER.into())));
     resource(listener.encode_to_vec(), references)
 }
 
+/// With the table of routes, and a decision before each that is guarded.
+fn guarded_manager(settings: &Settings, answers: &Answers, scheme: &str) -> HttpConnectionManager {
+    HttpConnectionManager {
+        route_specifier: Some(RouteSpecifier::Rds(Rds {
+            config_source: Some(ads()),
+            route_config_name: names::GATEWAY.to_owned(),
+        })),
+        http_filters: filters(settings),
+        ..connection_manager(settings, answers, scheme)
+    }
+}
+
+/// Without routes and filters.
 fn connection_manager(settings: &Settings, answers: &Answers, scheme: &str) -> HttpConnectionManager {
     let listeners = &settings.listeners;
     let (transformation, server_name) = match listeners.server_header.clone() {
@@ -119,11 +144,6 @@ fn connection_manager(settings: &Settings, answers: &Answers, scheme: &str) -> H
     HttpConnectionManager {
         stat_prefix: scheme.to_owned(),
         codec_type: if listeners.http2 { CodecType::Auto } else { CodecType::Http1 }.into(),
-        route_specifier: Some(RouteSpecifier::Rds(Rds {
-            config_source: Some(ads()),
-            route_config_name: names::GATEWAY.to_owned(),
-        })),
-        http_filters: filters(settings),
         tracing: settings.tracing.as_ref().map(tracing::tracing),
         access_log: settings
             .access_log
@@ -166,12 +186,20 @@ fn connection_manager(settings: &Settings, answers: &Answers, scheme: &str) -> H
 }
 
 fn filters(settings: &Settings) -> Vec<HttpFilter> {
-    let http_filter = |name: &str, config: Any| HttpFilter {
+    let decision = http_filter(names::EXT_AUTHZ, any(&ext_authz()));
+    std::iter::once(decision).chain(unguarded_filters(settings)).collect()
+}
+
+fn http_filter(name: &str, config: Any) -> HttpFilter {
+    HttpFilter {
         name: name.to_owned(),
         config_type: Some(http_filter::ConfigType::TypedConfig(config)),
         ..Default::default()
-    };
-    let mut filters = vec![http_filter(names::EXT_AUTHZ, any(&ext_authz()))];
+    }
+}
+
+fn unguarded_filters(settings: &Settings) -> Vec<HttpFilter> {
+    let mut filters = Vec::new();
     if let Some(limit) = settings.listeners.max_body_size {
         let limit = u32::try_from(limit).unwrap_or(u32::MAX);
         filters.push(http_filter("envoy.filters.http.buffer", any(&Buffer { max_request_bytes: number(limit) })));

@@ -10,11 +10,15 @@ pub const ISSUER_CLUSTER: &str = "microgw_issuer";
 pub const JWKS_PATH: &str = "/backend-jwt/jwks.json";
 /// The collector of traces, where one is configured.
 pub const COLLECTOR_CLUSTER: &str = "microgw_collector";
+/// The key manager, where its endpoints are served.
+pub const KEY_MANAGER_CLUSTER: &str = "microgw_key_manager";
 /// Clusters that a snapshot may refer to and that the bootstrap defines.
 pub const STATIC_CLUSTERS: [&str; 2] = [AUTHZ_CLUSTER, ISSUER_CLUSTER];
 
 pub const HTTP_LISTENER: &str = "http";
 pub const HTTPS_LISTENER: &str = "https";
+/// For the key manager's endpoints alone.
+pub const TOKEN_LISTENER: &str = "token";
 /// The secret that the HTTPS listener presents.
 pub const IDENTITY_SECRET: &str = "gateway-identity";
 
@@ -53,6 +57,7 @@ pub const HTTP: &str = "http";
 pub const HTTPS: &str = "https";
 /// Set by the HTTPS listener: the certificates that a client has shown. Never from a client, never to a backend.
 pub const CLIENT_CERTIFICATE_HEADER: &str = "x-forwarded-client-cert";
+pub const TOKEN: &str = "token";
 /// Set by the engine for sandbox callers where an operation has both endpoints.
 pub const ENVIRONMENT_HEADER: &str = "x-microgw-environment";
 pub const SANDBOX: &str = "sandbox";

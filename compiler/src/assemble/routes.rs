@@ -25,7 +25,7 @@ use prost::Message as _;
 
 use super::rules::{RuleId, Rules};
 use super::wire::{any, append, append_entry, append_text_entry, digest, hex, number, seconds, yes};
-use super::{clusters, names, table, tracing};
+use super::{clusters, names, oauth, resource_metadata, table, tracing};
 use crate::model::{Access, Api, Endpoint, Method, Model, Operation, Transports};
 use crate::path::{PathTemplate, push_escaped};
 use crate::settings::Settings;
@@ -60,6 +60,10 @@ pub struct Routes {
     pub described: bool,
     /// Clusters in use.
     pub clusters: BTreeMap<Arc<str>, Endpoint>,
+    /// Other clusters that routes refer to.
+    pub others: Vec<Arc<str>>,
+    /// Bytes of the longest body that a route answers with.
+    pub longest_body: usize,
 }
 
 // === impl Routes ===
@@ -107,10 +111,17 @@ impl Routes {
         self.sources.push(source(model, api, &content));
     }
 
-    /// The gateway's own paths: `/health` on every listener, `/apikey` and the keys of backend JWTs on the
-    /// HTTPS listener.
-    pub fn built_in(&mut self, settings: &Settings, generation: &str) {
+    /// The gateway's own paths: `/health` on every listener; `/apikey`, the keys of backend JWTs and the key manager's endpoints on
+    /// the HTTPS listener; and what is said of the APIs of `model`.
+    pub fn built_in(&mut self, model: &Model, settings: &Settings, generation: &str) {
         let area = self.areas.entry(String::new()).or_default();
+        if let Some(endpoints) = &settings.oauth {
+            area.extend(oauth::entries(endpoints));
+            self.others.push(names::KEY_MANAGER_CLUSTER.into());
+        }
+        let (metadata, longest) = resource_metadata::entries(model, settings);
+        area.extend(metadata);
+        self.longest_body = longest;
         for path in ["/health", "/health/*"] {
             let Ok(template) = PathTemplate::parse(path) else { continue };
             let headers = [(names::GENERATION_HEADER, generation)];
@@ -146,8 +157,9 @@ impl Routes {
 
     /// The `RouteConfiguration`, encoded, and what it refers to. No backend gets the headers `withheld`.
     pub fn encode(self, withheld: Vec<String>) -> (Vec<u8>, Vec<(ResourceType, Arc<str>)>) {
-        let references = self.clusters.keys().map(|name| (ResourceType::Cluster, name.clone())).collect();
-        (table::encode(self.areas, self.operations, withheld), references)
+        let clusters = self.clusters.keys().chain(&self.others);
+        let references = clusters.map(|name| (ResourceType::Cluster, name.clone())).collect();
+        (table::encode(self.areas, self.operations, self.longest_body, withheld), references)
     }
 }
 
@@ -248,6 +260,11 @@ fn next_host(endpoint: &Endpoint) -> Option<RetryPolicy> {
 // === impl Refusal ===
 
 impl Refusal {
+    /// Of all methods but one.
+    pub fn of(allowed: &str, transports: Transports) -> Refusal {
+        Refusal { allow: allowed.to_owned(), transports }
+    }
+
     fn new(api: &Api, operations: &[&Operation]) -> Refusal {
         let mut methods: Vec<Method> = operations.iter().map(|operation| operation.method).collect();
         methods.sort_unstable();
@@ -271,12 +288,12 @@ impl Refusal {
 }
 
 /// A fault that Envoy answers. The listener knows it by the route's name, and gives it its body: the table stays small.
-fn refuse(matching: RouteMatch, fault: Fault, headers: &[(&str, &str)]) -> Route {
+pub fn refuse(matching: RouteMatch, fault: Fault, headers: &[(&str, &str)]) -> Route {
     Route { name: fault.name().to_owned(), ..direct(matching, fault.status().into(), None, headers) }
 }
 
 /// A reply that Envoy makes itself. With a body it is JSON.
-fn direct(matching: RouteMatch, status: u32, body: Option<&str>, headers: &[(&str, &str)]) -> Route {
+pub fn direct(matching: RouteMatch, status: u32, body: Option<&str>, headers: &[(&str, &str)]) -> Route {
     let content_type = body.as_ref().map(|_| ("content-type", "application/json"));
     Route {
         r#match: Some(matching),
@@ -304,7 +321,7 @@ fn header((name, value): (&str, &str)) -> HeaderValueOption {
 
 /// Envoy proper serves it: no question to the service. Not the filter's own `disabled`, for which the filter would be
 /// made for each request, only to step aside.
-fn unguarded() -> Any {
+pub fn unguarded() -> Any {
     any(&FilterConfig { disabled: true, ..Default::default() })
 }
 
@@ -340,7 +357,12 @@ fn described(route: &Route, api: Option<&Api>, rule: Option<&str>) -> Vec<u8> {
     encoded
 }
 
-fn path_match(template: &PathTemplate) -> RouteMatch {
+/// This path and no other.
+pub fn exactly(path: &str) -> RouteMatch {
+    RouteMatch { path_specifier: Some(PathSpecifier::Path(path.to_owned())), ..Default::default() }
+}
+
+pub fn path_match(template: &PathTemplate) -> RouteMatch {
     let path = if template.is_concrete() {
         PathSpecifier::Path(template.concrete())
     } else {
@@ -362,7 +384,7 @@ fn transport(transports: Transports) -> Option<HeaderMatcher> {
     }
 }
 
-fn header_is(name: &str, value: &str) -> HeaderMatcher {
+pub fn header_is(name: &str, value: &str) -> HeaderMatcher {
     HeaderMatcher {
         name: name.to_owned(),
         header_match_specifier: Some(HeaderMatchSpecifier::StringMatch(StringMatcher {

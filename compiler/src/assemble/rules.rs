@@ -7,6 +7,7 @@ use prost::Message as _;
 
 use super::answers::Answers;
 use super::client_certificates;
+use super::resource_metadata;
 use super::wire::{digest, hex};
 use crate::model::{Access, Alternative, Api, KeyLocation, Operation, Requirement};
 use crate::settings::{BackendJwt, ClaimMapping, Fact, IdentityHeader, Settings};
@@ -83,6 +84,9 @@ impl<'a> Rules<'a> {
     /// The rule of an operation of the last [`Self::api`]; `None` where it is public.
     pub fn operation(&mut self, api: &Api, operation: &Operation) -> Option<RuleId> {
         let Access::Guarded(alternatives) = &operation.access else { return None };
+        let mut requirements = alternatives.iter().flat_map(|alternative| &alternative.0);
+        let takes_tokens = requirements.any(|requirement| matches!(requirement, Requirement::OAuth2 { .. }));
+        let resource_metadata = if takes_tokens { resource_metadata::url(self.settings, api) } else { None };
         let policy = pb::Policy {
             alternatives: alternatives.iter().map(alternative).collect(),
             credential_header: api
@@ -93,6 +97,7 @@ impl<'a> Rules<'a> {
             production: operation.production.is_some(),
             sandbox: operation.sandbox.is_some(),
             client_trust: client_certificates::trust(&self.settings.client_certificates, api, &operation.access),
+            resource_metadata: resource_metadata.unwrap_or_default(),
         };
         let encoded = policy.encode_to_vec();
         let path = format!("{}{}", api.base_path, operation.path);

@@ -20,7 +20,7 @@ use prost::{Message as _, Name as _};
 use super::names;
 use super::routes::{Entry, Refusal};
 use super::tree::{Branch, Builder, Groups};
-use super::wire::{any, append, append_entry};
+use super::wire::{any, append, append_entry, number};
 use crate::path::PathTemplate;
 
 // Field numbers of what is encoded by hand, because the generated types hold hash maps.
@@ -32,11 +32,18 @@ const TREE_PREFIX_MAP: u32 = 3;
 const MAP_ENTRY: u32 = 1;
 const ROUTE_LIST_ROUTES: u32 = 1;
 
+/// Bytes of a route's own answer that Envoy takes unless told otherwise.
+const DIRECT_BODY: u32 = 4096;
 /// Templates that may share a 405: their expressions become one.
 const SHARING: usize = 16;
 
 /// Encodes the table: one virtual host for every `Host`, whose matcher finds the routes. The headers `withheld` do not pass.
-pub fn encode(areas: BTreeMap<String, Vec<Entry>>, operations: usize, mut withheld: Vec<String>) -> Vec<u8> {
+pub fn encode(
+    areas: BTreeMap<String, Vec<Entry>>,
+    operations: usize,
+    longest_body: usize,
+    mut withheld: Vec<String>,
+) -> Vec<u8> {
     let bases: Vec<String> = areas.keys().cloned().collect();
     let mut entries: Vec<Entry> = Vec::new();
     let mut lists = Vec::new();
@@ -74,6 +81,10 @@ pub fn encode(areas: BTreeMap<String, Vec<Entry>>, operations: usize, mut withhe
     let configuration = RouteConfiguration {
         name: names::GATEWAY.to_owned(),
         request_headers_to_remove: withheld,
+        max_direct_response_body_size_bytes: u32::try_from(longest_body)
+            .ok()
+            .filter(|longest| *longest > DIRECT_BODY)
+            .and_then(number),
         ..Default::default()
     };
     let mut configuration = configuration.encode_to_vec();

@@ -17,8 +17,8 @@ use crate::compile::{Options, compile};
 use crate::error_template::{ErrorTemplate, Syntax};
 use crate::files::MemoryFiles;
 use crate::settings::{
-    AccessLog, ApiKeys, Backends, Credentials, Dpop, Issuer, Listeners, Protocol, Proxy, SecretHeader, ServerHeader,
-    TlsIdentity, TlsRange, Tracing, TrustStore, Verification,
+    AccessLog, ApiKeys, Backends, Credentials, Dpop, Issuer, Listeners, OAuthEndpoints, Protocol, Proxy, SecretHeader,
+    ServerHeader, TlsIdentity, TlsRange, Tracing, TrustStore, Verification,
 };
 use crate::snapshot::{Fallback, Resource};
 
@@ -92,6 +92,8 @@ fn settings() -> Settings {
             user_claims: false,
         }],
         introspection: None,
+        oauth: None,
+        public_url: None,
         revocable: false,
         dpop: Dpop { origins: Vec::new(), max_age_seconds: 60, skew_seconds: 5 },
         backend_jwt: None,
@@ -501,4 +503,48 @@ fn an_api_in_fallback_does_not_come_back_where_another_has_moved_in() {
     // It is kept as what was live last: there it must be whole.
     let kept = crate::artifact::encode(&substitute(&new, &fallbacks, Some(&old)));
     assert!(crate::artifact::decode(&kept).is_ok());
+}
+
+fn with_endpoints() -> Settings {
+    let key_manager = crate::url::parse("https://km.example:9443/oauth2").unwrap();
+    let oauth = Some(OAuthEndpoints { key_manager, port: Some(9096) });
+    Settings { oauth, public_url: Some("https://api.example".to_owned()), ..settings() }
+}
+
+#[test]
+fn the_token_listener_knows_no_api() {
+    let assembled = |definitions: &[&str], settings: &Settings| {
+        let model = model(definitions);
+        let fallbacks = Fallbacks::new();
+        assemble(Input { model: &model, artifact: "a", settings, fallbacks: &fallbacks, previous: None })
+    };
+    let settings = with_endpoints();
+    let (one, other) = (assembled(&[NOTES], &settings), assembled(&[SHOP, NOTES], &settings));
+    let listeners = |snapshot: &Snapshot| snapshot.resources[&ResourceType::Listener].clone();
+    assert_eq!(listeners(&one).len(), 3);
+    for (name, listener) in listeners(&one) {
+        assert_eq!(listener.body, listeners(&other)[&name].body, "{name}");
+    }
+    let token = &listeners(&one)[names::TOKEN_LISTENER];
+    assert!(!token.references.iter().any(|(kind, _)| *kind == ResourceType::Route), "{:?}", token.references);
+    assert!(one.resources[&ResourceType::Cluster].contains_key(names::KEY_MANAGER_CLUSTER));
+    let plain = assembled(&[NOTES], &super::tests::settings());
+    assert_eq!(listeners(&plain).len(), 2);
+    assert!(!plain.resources[&ResourceType::Cluster].contains_key(names::KEY_MANAGER_CLUSTER));
+}
+
+#[test]
+fn paths_of_the_gateway_are_no_apis() {
+    let conflict = |base: &str, path: &str, settings: &Settings| {
+        let definition = NOTES.replace("\"/notes\"", &format!("{base:?}")).replace("/{name}", path);
+        super::conflict(&model(&[&definition]), settings)
+    };
+    let settings = with_endpoints();
+    for (base, path) in [("/", "/token"), ("/token", "/x"), ("/.well-known", "/oauth-protected-resource/a")] {
+        assert!(conflict(base, path, &settings).is_some(), "{base} {path}");
+        assert_eq!(conflict(base, path, &super::tests::settings()), None);
+    }
+    for (base, path) in [("/", "/x"), ("/a", "/token"), ("/token/x", "/y"), ("/.well-known", "/openid")] {
+        assert_eq!(conflict(base, path, &settings), None, "{base} {path}");
+    }
 }

@@ -10,6 +10,7 @@ mod environments;
 mod errors;
 mod local_replies;
 mod mutual_tls;
+mod oauth;
 mod opaque;
 mod opaque_keys;
 mod openid;

@@ -2,7 +2,7 @@
 //! more, than was asked for, it is refused.
 
 use super::Danger::When;
-use super::Kind::{Bool, Integer, List, Number, Path, Secret, Text};
+use super::Kind::{Bool, List, Number, Path, Secret, Text};
 use super::{Danger, Key};
 
 /// Written as `true`, also in quotes.
@@ -20,7 +20,6 @@ const EXTERNAL: &str = "switch this off, and name the server's endpoint in `keyM
 
 #[rustfmt::skip]
 pub const KEYS: &[Key] = &[
-    Key::later("listenerConfig.tokenListenerPort", Integer(0, 65_535), "9096", "Port of the token endpoints.").instead("there are no token endpoints yet"),
     Key::later("listenerConfig.maxPipelinedRequests", Number, "10", "HTTP/1.1 pipelining.").instead("Envoy answers pipelined requests one after the other, and reads no more of them than its buffer holds"),
     Key::later("listenerConfig.maxUriLength", Number, "4096", "Longest request line.").instead("the request line counts towards `maxHeaderSize` (431)"),
 
