@@ -11,8 +11,8 @@ use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use microgw_engine::opaque::{self, KeyHash};
 use microgw_engine::{
-    Answer, CredentialDigest, Decision, Exchange, Facts, Identity, KeySet, KeyTerms, KeyType, OpaqueKey, RequestHead,
-    Rule, Step, UnixTime,
+    Answer, CredentialDigest, Decision, Exchange, Facts, Identity, KeySet, KeyTerms, KeyType, Novelty, OpaqueKey,
+    ProofId, RequestHead, Rule, Step, UnixTime,
 };
 use microgw_proto::rules::v1 as proto;
 
@@ -62,6 +62,10 @@ impl Facts for Memory {
 
     fn opaque_key(&self, hash: &KeyHash) -> OpaqueKey {
         self.1.get(hash).map_or(OpaqueKey::Unknown, |identity| OpaqueKey::Known(Arc::clone(identity)))
+    }
+
+    fn prove(&self, _: &ProofId, _: UnixTime, _: UnixTime) -> Novelty {
+        Novelty::Fresh
     }
 }
 
@@ -207,6 +211,78 @@ fn a_cached_login_costs_no_allocation() {
     };
     assert!(decide(true) > 0);
     assert_eq!(decide(false), 0);
+}
+
+/// A proof is another one each time: it is verified, within bounds.
+#[test]
+fn a_cached_token_costs_no_allocation_and_a_proof_a_hundred() {
+    use base64::Engine as _;
+    use sha2::{Digest as _, Sha256};
+
+    let encode = |bytes: &[u8]| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes);
+    let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+    let key = EncodingKey::from_ec_pem(pair.serialize_pem().as_bytes()).unwrap();
+    let jwk = serde_json::to_value(Jwk::from_encoding_key(&key, Algorithm::ES256).unwrap()).unwrap();
+    let (x, y) = (jwk["x"].as_str().unwrap(), jwk["y"].as_str().unwrap());
+    let thumbprint = Sha256::digest(format!(r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#));
+    let sign = |header: &serde_json::Value, claims: &serde_json::Value| {
+        let input = format!("{}.{}", encode(header.to_string().as_bytes()), encode(claims.to_string().as_bytes()));
+        let signature = jsonwebtoken::crypto::sign(input.as_bytes(), &key, Algorithm::ES256).unwrap();
+        format!("{input}.{signature}")
+    };
+    let token = |confirmation: serde_json::Value| {
+        let mut claims = serde_json::json!({ "iss": "idp", "sub": "alice", "exp": NOW.0 + 60, "keytype": "SANDBOX" });
+        claims["cnf"] = confirmation;
+        if claims["cnf"].is_null() {
+            claims.as_object_mut().unwrap().remove("cnf");
+        }
+        sign(&serde_json::json!({ "alg": "ES256" }), &claims)
+    };
+    let keys = serde_json::json!({ "keys": [{ "kty": "EC", "crv": "P-256", "x": x, "y": y }] }).to_string();
+    let keys = Arc::new(KeySet::from_jwks(keys.as_bytes()).unwrap());
+    let oauth2 = proto::requirement::Kind::Oauth2(proto::OAuth2::default());
+    let requirements = vec![proto::Requirement { kind: Some(oauth2) }];
+    let book = proto::RuleBook {
+        apis: vec![proto::Api::default()],
+        policies: vec![proto::Policy {
+            alternatives: vec![proto::Alternative { requirements }],
+            credential_header: "authorization".into(),
+            remove_credentials: true,
+            production: true,
+            sandbox: true,
+            ..Default::default()
+        }],
+        rules: vec![proto::Rule { id: vec![1; 16], ..Default::default() }],
+        issuers: vec![proto::Issuer { issuer: "idp".into(), algorithms: vec!["ES256".into()], ..Default::default() }],
+        dpop: Some(proto::Dpop { max_age_seconds: 60, ..Default::default() }),
+        ..Default::default()
+    };
+    let (rule, facts) = (Arc::clone(&Rule::load(&book).unwrap().first().unwrap().1), Memory::default());
+    let measure = |headers: &HashMap<String, String>, keys: Option<&Arc<KeySet>>| {
+        let (method, scheme, authority, path) = ("GET", "https", "api.example", "/v2/pet/1?a=b");
+        allocations(
+            &rule,
+            &facts,
+            RequestHead { method, scheme, authority, path, headers, certificate: None, peer: "" },
+            keys,
+        )
+    };
+    let free = HashMap::from([("authorization".to_owned(), format!("Bearer {}", token(serde_json::Value::Null)))]);
+    assert!(measure(&free, Some(&keys)) > 0);
+    assert_eq!(measure(&free, None), 0);
+
+    let bound = token(serde_json::json!({ "jkt": encode(&thumbprint) }));
+    let proof = sign(
+        &serde_json::json!({ "typ": "dpop+jwt", "alg": "ES256", "jwk": { "kty": "EC", "crv": "P-256", "x": x, "y": y } }),
+        &serde_json::json!({
+            "jti": "one", "htm": "GET", "htu": "https://api.example/v2/pet/1", "iat": NOW.0,
+            "ath": encode(&Sha256::digest(&bound)),
+        }),
+    );
+    let bound = HashMap::from([("authorization".to_owned(), format!("DPoP {bound}")), ("dpop".to_owned(), proof)]);
+    let first = measure(&bound, Some(&keys));
+    let again = measure(&bound, None);
+    assert!(again < first && again <= 100, "{again} of {first}");
 }
 
 #[test]

@@ -25,5 +25,6 @@ mod revocation;
 mod routing;
 mod secrets;
 mod telemetry;
+mod token_faults;
 mod tokens;
 mod users;

@@ -4,7 +4,7 @@ use microgw_tests::backend::Backend;
 use microgw_tests::dpop::ProofKey;
 use microgw_tests::gateway::{Answer, Gateway, free_port};
 use microgw_tests::openid_provider::{
-    APP, AUDIENCE, DPOP_APP, JWT, JWT_RSA, OPAQUE, OpenidProvider, openid_provider_is_here,
+    APP, AUDIENCE, DPOP_APP, GATEWAY, JWT, JWT_RSA, OPAQUE, OpenidProvider, openid_provider_is_here, secret,
 };
 use microgw_tests::project::{Project, definition, get};
 use microgw_tests::{envoy_is_here, eventually};
@@ -195,6 +195,40 @@ async fn an_issuer_that_insists_on_proof_behind_a_proxy() {
     .await;
     assert_eq!((full.status, full.code()), (503, 900_900), "{full:?}");
     assert_eq!(prove(&gateway, "/shop/read", &token, &first).await.status, 401);
+}
+
+/// The provider is asked about them; what it takes back is worth nothing after the second for which it is believed.
+#[tokio::test]
+async fn opaque_tokens_of_a_provider() {
+    if !envoy_is_here() || !openid_provider_is_here() {
+        return;
+    }
+    let (provider, backend, project) = (OpenidProvider::start().await, Backend::start("shop").await, Project::new());
+    let config = format!(
+        "[keyManager]\nintrospectionUrl = \"{}\"\nissuer = \"{}\"\naudience = \"{AUDIENCE}\"\ncacheExpiryTime = 1000\n\
+         [keymanager.security.basic]\nusername = \"{GATEWAY}\"\npassword = \"{}\"\n",
+        provider.url("/token/introspection"),
+        provider.issuer,
+        secret(GATEWAY)
+    );
+    let gateway = gateway(&project, &backend, &config).await;
+    let token = provider.token(APP, OPAQUE, "read").await;
+    assert_eq!(ask(&gateway, "/shop/read", &token).await.status, 200);
+    assert_eq!(ask(&gateway, "/shop/write", &token).await.code(), 900_910);
+    assert_eq!(ask(&gateway, "/shop/read", "made-up").await.code(), 900_901);
+    provider.revoke(APP, &token).await;
+    eventually("it is asked about again", async || {
+        let answer = ask(&gateway, "/shop/read", &token).await;
+        (answer.status == 401).then(|| assert_eq!(answer.code(), 900_901))
+    })
+    .await;
+
+    // Bound ones as well: the answer says to which key.
+    let key = ProofKey::default();
+    let bound = provider.bound_token(DPOP_APP, OPAQUE, "read", &key).await;
+    let proof = key.proof("GET", &gateway.http("/shop/read"), Some(&bound));
+    assert_eq!(ask(&gateway, "/shop/read", &bound).await.code(), 900_901);
+    assert_eq!(prove(&gateway, "/shop/read", &bound, &proof).await.status, 200);
 }
 
 /// What the harness itself promises to other tests.
