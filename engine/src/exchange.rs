@@ -162,7 +162,7 @@ pub struct Exchange<'a> {
     now: UnixTime,
     head: Option<RequestHead<'a>>,
     /// One for each of the policy's credentials.
-    slots: SmallVec<[Slot<'a>; 3]>,
+    slots: SmallVec<[Slot<'a>; 4]>,
     /// The alternative that is tried.
     position: usize,
     /// The best failure so far.

@@ -168,7 +168,7 @@ fn a_cached_key_costs_no_allocation_in_a_header_and_one_in_the_query() {
 }
 
 /// A request with one header.
-fn with_header<'a>(headers: &'a HashMap<String, String>) -> RequestHead<'a> {
+fn with_header(headers: &HashMap<String, String>) -> RequestHead<'_> {
     RequestHead {
         method: "GET",
         scheme: "https",
