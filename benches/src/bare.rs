@@ -169,6 +169,7 @@ fn settings(http_port: u16) -> Settings {
         dpop: Dpop::default(),
         backend_jwt: None,
         identity_headers: Vec::new(),
+        subscriptions: false,
         api_keys: ApiKeys {
             issuer: String::new(),
             skew_seconds: 5,

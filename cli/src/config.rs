@@ -27,6 +27,7 @@ mod resolve;
 mod revocation;
 mod search;
 mod server;
+mod subscriptions;
 mod telemetry;
 mod tls;
 mod users;
@@ -55,6 +56,7 @@ pub use redis::Redis;
 pub use remote::{MutualTls, Remote};
 pub use revocation::Revocation;
 pub use server::ServerHeaders;
+pub use subscriptions::{SubscriptionSource, Subscriptions};
 pub use telemetry::LogFormat;
 pub use tls::{IdentityFiles, KeyEntry, SHIPPED, SigningKeyFile, Store, Trust, VerifyingKey};
 pub use users::{Secret, User, Users};
@@ -75,6 +77,8 @@ pub struct Config {
     pub dpop: settings::Dpop,
     /// Proofs of possession that are remembered.
     pub proofs: usize,
+    /// `None`: what tokens say themselves is all there is.
+    pub subscriptions: Option<Subscriptions>,
     pub api_keys: settings::ApiKeys,
     /// `None`: backends are sent no JWT of the gateway's own.
     pub backend_jwt: Option<BackendJwt>,
@@ -316,6 +320,7 @@ impl Config {
             public_url: self.public_url.clone(),
             introspection: self.introspection.as_ref().map(|introspection| introspection.settings.clone()),
             dpop: self.dpop.clone(),
+            subscriptions: self.looks_at_subscriptions(),
             api_keys: self.api_keys.clone(),
             backend_jwt: self.backend_jwt.as_ref().map(|jwt| jwt.settings.clone()),
             identity_headers: self.identity_headers.clone(),
@@ -330,6 +335,12 @@ impl Config {
             client_certificates: material.client_certificates,
             user_agent: self.headers.user_agent.clone(),
         }
+    }
+
+    fn looks_at_subscriptions(&self) -> bool {
+        self.subscriptions.is_some()
+            || self.issuers.iter().any(|issuer| issuer.settings.validate_subscription)
+            || self.introspection.as_ref().is_some_and(|introspection| introspection.settings.validate_subscription)
     }
 
     /// Who may log in. `generate` makes a password that cannot be guessed; it is asked only if one is needed.

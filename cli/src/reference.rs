@@ -84,6 +84,9 @@ fn about(section: &str) -> &'static str {
         "adminConfig" => "The admin interface.",
         "envoyConfig" => "The Envoy that `run` starts.",
         "redis" => "A Redis that gateways share, for what says that it is kept there.",
+        "security" | "subscriptions" => {
+            "Whose application may call what, which [subscriptions.md](subscriptions.md) is about."
+        }
         "revocation" => "What was revoked, which [revocation.md](revocation.md) is about.",
         "remoteConfig" => "Envoys on other hosts, which [remote.md](remote.md) is about.",
         "gateway" => "The gateway's own process.",

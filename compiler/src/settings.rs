@@ -35,6 +35,8 @@ pub struct Settings {
     pub backend_jwt: Option<BackendJwt>,
     /// What backends are told of callers in headers of their own.
     pub identity_headers: Vec<IdentityHeader>,
+    /// What tokens say of subscriptions counts, and what stores know.
+    pub subscriptions: bool,
     /// `/apikey` is served on the HTTPS listener.
     pub api_key_issuer: bool,
     pub access_log: Option<AccessLog>,
@@ -143,6 +145,8 @@ pub struct Issuer {
     pub require_dpop: bool,
     /// Backends are told of the user what the claim retriever knows.
     pub user_claims: bool,
+    /// Only subscribers are let in.
+    pub validate_subscription: bool,
 }
 
 /// One `[[jwtTokenConfig.claims]]`: a claim that becomes another.
@@ -185,6 +189,8 @@ pub struct Introspection {
     pub remember_milliseconds: u32,
     /// Backends are told of the user what the claim retriever knows.
     pub user_claims: bool,
+    /// Only subscribers are let in.
+    pub validate_subscription: bool,
 }
 
 /// The JWT by which backends are told of callers. Signed by a key that is not for snapshots.

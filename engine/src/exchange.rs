@@ -24,6 +24,7 @@ use crate::query;
 use crate::realm::{CredentialKind, KeySource};
 use crate::reason::Reason;
 use crate::rules::Rule;
+use crate::subscription::{Subscribed, Subscription};
 use credential::{Challenge, Failure, Slot, present};
 use settle::Pending;
 
@@ -139,6 +140,8 @@ pub struct Allow<'a> {
     pub identity_headers: &'a [IdentityHeader],
     /// Who calls.
     pub identity: Arc<Identity>,
+    /// By which application and under which tier, where that is known: rules look at subscriptions, and the caller has a token.
+    pub subscription: Option<Arc<Subscription>>,
 }
 
 /// The request is refused.
@@ -349,6 +352,7 @@ impl<'a> Exchange<'a> {
             remove_headers: policy.header_cuts(self.by_proof),
             path,
             cookie,
+            subscription: self.subscription(&identity),
             environment: policy.environment(identity.key_type),
             assertion,
             identity_headers: &rule.realm.identity_headers,
@@ -378,6 +382,17 @@ impl<'a> Exchange<'a> {
         let Answer::Assertion(assertion) = answer else { return self.deny(Failure::NO_ANSWER) };
         self.signing = Signing::Done(order, assertion);
         self.proceed()
+    }
+
+    /// What limits and backends want to know; nobody is refused for the lack of it.
+    fn subscription(&self, identity: &Identity) -> Option<Arc<Subscription>> {
+        if !self.rule.realm.subscriptions || identity.kind != CredentialKind::AccessToken {
+            return None;
+        }
+        match self.subscribed(identity) {
+            Subscribed::Known(subscription, _) => Some(subscription),
+            Subscribed::Unknown | Subscribed::Unavailable => None,
+        }
     }
 
     /// Of the credentials whose signature holds, the one that says most about the caller.

@@ -9,6 +9,8 @@ use crate::backend_jwt::{Assertion, Order};
 use crate::dpop::{Novelty, ProofId};
 use crate::opaque::KeyHash;
 use crate::revocation::{RevocationName, Standing};
+use crate::rules::Api;
+use crate::subscription::Subscribed;
 use crate::{CredentialKind, Identity, Realm};
 
 /// Seconds since 1970, UTC.
@@ -29,6 +31,11 @@ pub trait Facts: Sync {
     /// The opaque API key with this hash, as it is now.
     fn opaque_key(&self, _: &KeyHash) -> OpaqueKey {
         OpaqueKey::Unknown
+    }
+
+    /// Whether the application of an OAuth2 client is subscribed to an API. Asked only where rules look at subscriptions.
+    fn subscription(&self, _client: &str, _api: &Api) -> Subscribed {
+        Subscribed::Unavailable
     }
 
     /// Of a credential with these names. Asked on every request, and only where rules say that credentials can be revoked.

@@ -9,6 +9,7 @@ use crate::facts::UnixTime;
 use crate::key::Key;
 use crate::reason::Reason;
 use crate::revocation::{RevocationName, Revoked};
+use crate::subscription::Membership;
 use crate::{CredentialKind, TokenError};
 
 /// What is known of a caller. Holds for the credential, not for a request: it may be enough for one operation and not for
@@ -45,6 +46,8 @@ pub struct Identity {
     pub(crate) passed_on: Option<Box<str>>,
     /// Backends are also told what the claim retriever knows of the user.
     pub(crate) user_claims: bool,
+    /// What it says of subscriptions, and whether it needs one.
+    pub(crate) membership: Membership,
 }
 
 /// Names and values.
@@ -138,6 +141,7 @@ impl Identity {
             remembered: None,
             passed_on: None,
             user_claims: false,
+            membership: Membership::default(),
         }
     }
 
@@ -252,6 +256,7 @@ impl Identity {
         let tier = self.tier.as_ref().map_or(0, |tier| tier.len());
         size_of::<Identity>()
             + size_of_val(&*self.names)
+            + self.membership.weight()
             + application
             + tier
             + passed_on

@@ -8,6 +8,7 @@ use microgw_proto::rules::v1 as proto;
 use crate::backend_jwt::Kept;
 use crate::json::{self, Json};
 use crate::jwt::claims;
+use crate::subscription::Membership;
 use crate::{CredentialKind, Identity, TokenError, UnixTime};
 
 /// How answers are read.
@@ -25,6 +26,8 @@ pub struct Introspection {
     /// Of the answer, what is kept for backends.
     kept: Option<Arc<Kept>>,
     user_claims: bool,
+    /// Only subscribers are let in.
+    validate_subscription: bool,
 }
 
 // === impl Introspection ===
@@ -39,6 +42,7 @@ impl Introspection {
             failed_jwts: settings.failed_jwts,
             kept: None,
             user_claims: settings.user_claims,
+            validate_subscription: settings.validate_subscription,
         }
     }
 
@@ -86,6 +90,7 @@ impl Introspection {
             application: claims::application(&answer),
             passed_on: self.kept.as_ref().map(|kept| kept.text(&answer)).transpose()?,
             user_claims: self.user_claims,
+            membership: Membership::silent(self.validate_subscription),
             ..Identity::new(CredentialKind::AccessToken)
         })
     }

@@ -63,6 +63,10 @@ pub enum TokenError {
     Expired,
     #[error("the credential was revoked")]
     Revoked,
+    #[error("the application is not subscribed, or its subscription does not let it in")]
+    Subscription,
+    #[error("who is subscribed is not known at the moment")]
+    SubscriptionsUnknown,
     #[error("what was revoked is not known at the moment")]
     RevocationsUnknown,
     #[error("the credential is not valid yet")]

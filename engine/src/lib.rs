@@ -37,6 +37,7 @@ mod realm;
 mod reason;
 pub mod revocation;
 mod rules;
+pub mod subscription;
 
 pub use answers::{Answers, Body};
 pub use dpop::{Novelty, ProofError, ProofId};
@@ -54,3 +55,4 @@ pub use realm::{CredentialKind, Issuer, KeySource, Realm};
 pub use reason::Reason;
 pub use revocation::{RevocationName, Revoked, Standing};
 pub use rules::{Api, LoadError, Rule, RuleId, Rules};
+pub use subscription::{Subscribed, Subscription};

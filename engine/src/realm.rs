@@ -63,6 +63,10 @@ pub struct Issuer {
     /// Of the claims, what is kept for backends.
     pub(crate) kept: Option<Arc<Kept>>,
     pub(crate) user_claims: bool,
+    /// What tokens say of subscriptions is kept.
+    pub(crate) subscriptions: bool,
+    /// Only subscribers are let in.
+    pub(crate) validate_subscription: bool,
 }
 
 /// Every issuer that is believed by the rules of one book.
@@ -72,6 +76,8 @@ pub struct Realm {
     api_keys: Option<Issuer>,
     /// `None`: opaque access tokens are refused.
     pub(crate) introspection: Option<Arc<Introspection>>,
+    /// Tokens' subscriptions are looked at.
+    pub(crate) subscriptions: bool,
     /// Credentials can be revoked.
     pub(crate) revocable: bool,
     pub(crate) dpop: Dpop,
@@ -88,8 +94,11 @@ pub struct Realm {
 impl Realm {
     pub(crate) fn load(book: &proto::RuleBook) -> Result<Realm, LoadError> {
         let kept = book.backend_jwt.as_ref().map(|settings| Arc::new(Kept::load(settings)));
-        let access_tokens =
-            book.issuers.iter().map(|settings| issuer(settings, kept.as_ref())).collect::<Result<Box<[_]>, _>>()?;
+        let access_tokens = book
+            .issuers
+            .iter()
+            .map(|settings| issuer(settings, kept.as_ref(), book.subscriptions))
+            .collect::<Result<Box<[_]>, _>>()?;
         let api_keys = book.api_keys.as_ref().map(|settings| api_keys(settings, kept.as_ref()));
         for (index, issuer) in access_tokens.iter().enumerate() {
             if access_tokens.iter().take(index).any(|other| other.name == issuer.name)
@@ -105,7 +114,7 @@ impl Realm {
         }
         settings.update(book.api_keys.as_ref().map(prost::Message::encode_length_delimited_to_vec).unwrap_or_default());
         // What cannot be revoked is remembered without the names to revoke it by.
-        settings.update([u8::from(book.revocable)]);
+        settings.update([u8::from(book.revocable), u8::from(book.subscriptions)]);
         settings.update(
             book.introspection.as_ref().map(prost::Message::encode_length_delimited_to_vec).unwrap_or_default(),
         );
@@ -128,6 +137,7 @@ impl Realm {
             revocable: book.revocable,
             kept,
             identity_headers,
+            subscriptions: book.subscriptions,
             hashes: CredentialKind::ALL.map(hash),
         })
     }
@@ -166,7 +176,7 @@ impl Realm {
     }
 }
 
-fn issuer(issuer: &proto::Issuer, kept: Option<&Arc<Kept>>) -> Result<Issuer, LoadError> {
+fn issuer(issuer: &proto::Issuer, kept: Option<&Arc<Kept>>, subscriptions: bool) -> Result<Issuer, LoadError> {
     let name: Arc<str> = issuer.issuer.as_str().into();
     let algorithms = issuer
         .algorithms
@@ -190,6 +200,8 @@ fn issuer(issuer: &proto::Issuer, kept: Option<&Arc<Kept>>) -> Result<Issuer, Lo
         require_allowed_apis: false,
         kept: kept.cloned(),
         user_claims: issuer.user_claims,
+        subscriptions,
+        validate_subscription: issuer.validate_subscription,
     })
 }
 
@@ -209,5 +221,7 @@ fn api_keys(keys: &proto::ApiKeys, kept: Option<&Arc<Kept>>) -> Issuer {
         require_allowed_apis: keys.require_allowed_apis,
         kept: kept.cloned(),
         user_claims: false,
+        subscriptions: false,
+        validate_subscription: false,
     }
 }

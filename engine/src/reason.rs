@@ -24,6 +24,12 @@ pub enum Reason {
     InvalidProof,
     /// An API key that is valid for other APIs.
     ApiForbidden,
+    /// The caller's application is not subscribed to the API.
+    NotSubscribed,
+    /// Its subscription is on hold.
+    SubscriptionInactive,
+    /// Its subscription is blocked.
+    SubscriptionBlocked,
     /// A production credential, and the operation has no production endpoint.
     NoProductionEndpoint,
     /// A sandbox credential, and the operation has no sandbox endpoint.
@@ -35,6 +41,8 @@ pub enum Reason {
     Unavailable,
     /// Nobody can tell whether the credential was revoked: the feed of revocations is stale or full.
     RevocationsUnknown,
+    /// Nobody can tell whether the caller is subscribed: the stores have not been loaded.
+    SubscriptionsUnknown,
     /// The route carries a rule that the service does not know.
     UnknownRule,
     /// A fault of the gateway itself.
@@ -44,7 +52,7 @@ pub enum Reason {
 // === impl Reason ===
 
 impl Reason {
-    pub const ALL: [Reason; 17] = [
+    pub const ALL: [Reason; 21] = [
         Reason::MissingCredentials,
         Reason::InvalidScheme,
         Reason::MalformedLogin,
@@ -54,12 +62,16 @@ impl Reason {
         Reason::Revoked,
         Reason::InvalidProof,
         Reason::ApiForbidden,
+        Reason::NotSubscribed,
+        Reason::SubscriptionInactive,
+        Reason::SubscriptionBlocked,
         Reason::NoProductionEndpoint,
         Reason::NoSandboxEndpoint,
         Reason::InsufficientScope,
         Reason::TooManyLogins,
         Reason::Unavailable,
         Reason::RevocationsUnknown,
+        Reason::SubscriptionsUnknown,
         Reason::UnknownRule,
         Reason::Internal,
     ];
@@ -76,12 +88,16 @@ impl Reason {
             Reason::Revoked => "revoked",
             Reason::InvalidProof => "invalid_proof",
             Reason::ApiForbidden => "api_forbidden",
+            Reason::NotSubscribed => "not_subscribed",
+            Reason::SubscriptionInactive => "subscription_inactive",
+            Reason::SubscriptionBlocked => "subscription_blocked",
             Reason::NoProductionEndpoint => "no_production_endpoint",
             Reason::NoSandboxEndpoint => "no_sandbox_endpoint",
             Reason::InsufficientScope => "insufficient_scope",
             Reason::TooManyLogins => "too_many_logins",
             Reason::Unavailable => "unavailable",
             Reason::RevocationsUnknown => "revocations_unknown",
+            Reason::SubscriptionsUnknown => "subscriptions_unknown",
             Reason::UnknownRule => "unknown_rule",
             Reason::Internal => "internal",
         }
@@ -97,11 +113,14 @@ impl Reason {
             Reason::InvalidCredentials | Reason::Revoked | Reason::InvalidProof => Fault::InvalidCredentials,
             Reason::Expired => Fault::TokenExpired,
             Reason::ApiForbidden => Fault::ApiForbidden,
+            Reason::NotSubscribed => Fault::NotSubscribed,
+            Reason::SubscriptionInactive => Fault::SubscriptionInactive,
+            Reason::SubscriptionBlocked => Fault::SubscriptionBlocked,
             Reason::NoProductionEndpoint => Fault::NoProductionEndpoint,
             Reason::NoSandboxEndpoint => Fault::NoSandboxEndpoint,
             Reason::InsufficientScope => Fault::InsufficientScope,
             Reason::TooManyLogins => Fault::TooManyLogins,
-            Reason::Unavailable | Reason::RevocationsUnknown => Fault::CannotVerify,
+            Reason::Unavailable | Reason::RevocationsUnknown | Reason::SubscriptionsUnknown => Fault::CannotVerify,
             Reason::UnknownRule | Reason::Internal => Fault::Internal,
         }
     }

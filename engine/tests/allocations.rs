@@ -10,9 +10,10 @@ use std::sync::{Arc, Mutex};
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use microgw_engine::opaque::{self, KeyHash};
+use microgw_engine::subscription::State;
 use microgw_engine::{
-    Answer, CredentialDigest, Decision, Exchange, Facts, Identity, KeySet, KeyTerms, KeyType, Novelty, OpaqueKey,
-    ProofId, RequestHead, Rule, Step, UnixTime,
+    Answer, Api, CredentialDigest, Decision, Exchange, Facts, Identity, KeySet, KeyTerms, KeyType, Novelty, OpaqueKey,
+    ProofId, RequestHead, RevocationName, Rule, Standing, Step, Subscribed, Subscription, UnixTime,
 };
 use microgw_proto::rules::v1 as proto;
 
@@ -121,7 +122,7 @@ fn api_key() -> (String, Arc<KeySet>) {
 }
 
 /// Allocations of one decision, which must be to allow.
-fn allocations(rule: &Rule, facts: &Memory, head: RequestHead<'_>, keys: Option<&Arc<KeySet>>) -> usize {
+fn allocations(rule: &Rule, facts: &dyn Facts, head: RequestHead<'_>, keys: Option<&Arc<KeySet>>) -> usize {
     let before = ALLOCATIONS.with(Cell::get);
     let mut exchange = Exchange::new(rule, facts, NOW);
     let mut step = exchange.on_request_head(head);
@@ -283,6 +284,77 @@ fn a_cached_token_costs_no_allocation_and_a_proof_a_hundred() {
     let first = measure(&bound, Some(&keys));
     let again = measure(&bound, None);
     assert!(again < first && again <= 100, "{again} of {first}");
+}
+
+/// Everything is known, nothing was revoked, and everybody is subscribed.
+struct Watchful(Memory, Arc<Subscription>);
+
+impl Facts for Watchful {
+    fn get(&self, digest: &CredentialDigest) -> Option<Arc<Identity>> {
+        self.0.get(digest)
+    }
+
+    fn put(&self, digest: CredentialDigest, facts: Arc<Identity>) {
+        self.0.put(digest, facts);
+    }
+
+    fn subscription(&self, client: &str, _: &Api) -> Subscribed {
+        assert_eq!(client, "shop");
+        Subscribed::Known(Arc::clone(&self.1), None)
+    }
+
+    fn standing(&self, names: &[RevocationName]) -> Standing {
+        assert_eq!(names.len(), 3, "id, token, signature");
+        Standing::Good
+    }
+}
+
+#[test]
+fn a_cached_token_that_is_not_revoked_and_is_subscribed_costs_no_allocation() {
+    let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+    let key = EncodingKey::from_ec_pem(pair.serialize_pem().as_bytes()).unwrap();
+    let claims = serde_json::json!({
+        "iss": "idp", "sub": "alice", "azp": "shop", "jti": "id", "exp": NOW.0 + 60, "keytype": "SANDBOX",
+    });
+    let token = jsonwebtoken::encode(&Header::new(Algorithm::ES256), &claims, &key).unwrap();
+    let keys = serde_json::json!({ "keys": [Jwk::from_encoding_key(&key, Algorithm::ES256).unwrap()] });
+    let keys = Arc::new(KeySet::from_jwks(keys.to_string().as_bytes()).unwrap());
+    let requirement = proto::Requirement { kind: Some(proto::requirement::Kind::Oauth2(proto::OAuth2::default())) };
+    let book = proto::RuleBook {
+        apis: vec![proto::Api { name: "pets".into(), version: "1".into(), ..Default::default() }],
+        policies: vec![proto::Policy {
+            alternatives: vec![proto::Alternative { requirements: vec![requirement] }],
+            credential_header: "authorization".into(),
+            production: true,
+            sandbox: true,
+            ..Default::default()
+        }],
+        rules: vec![proto::Rule { id: vec![1; 16], ..Default::default() }],
+        issuers: vec![proto::Issuer {
+            issuer: "idp".into(),
+            algorithms: vec!["ES256".into()],
+            validate_subscription: true,
+            ..Default::default()
+        }],
+        revocable: true,
+        subscriptions: true,
+        ..Default::default()
+    };
+    let rule = Arc::clone(&Rule::load(&book).unwrap().first().unwrap().1);
+    let subscription = Subscription { state: State::Unblocked, ..Subscription::default() };
+    let facts = Watchful(Memory::default(), Arc::new(subscription));
+    let headers = HashMap::from([("authorization".to_owned(), format!("Bearer {token}"))]);
+    let head = RequestHead {
+        method: "GET",
+        scheme: "https",
+        authority: "api.example",
+        path: "/v2/pet/1",
+        headers: &headers,
+        peer: "",
+        certificate: None,
+    };
+    assert!(allocations(&rule, &facts, head, Some(&keys)) > 0, "the counter counts");
+    assert_eq!(allocations(&rule, &facts, head, None), 0);
 }
 
 #[test]

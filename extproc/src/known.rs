@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
+use microgw_engine::backend_jwt::{Assertion, Order};
 use microgw_engine::opaque::KeyHash;
 use microgw_engine::{
-    CredentialDigest, Facts, Identity, Novelty, OpaqueKey, ProofId, RevocationName, Standing, UnixTime,
+    Api, CredentialDigest, Facts, Identity, Novelty, OpaqueKey, ProofId, RevocationName, Standing, Subscribed, UnixTime,
 };
 
 use crate::fact_cache::FactCache;
 use crate::opaque_keys::OpaqueKeys;
 use crate::revocations::Revocations;
+use crate::subscriptions::Subscriptions;
 
 /// Everything that is kept at hand.
 pub struct Known {
@@ -18,13 +20,15 @@ pub struct Known {
     pub opaque_keys: Option<Arc<OpaqueKeys>>,
     /// `None`: nobody tells what was revoked, and rules that want to know let nobody in.
     pub revocations: Option<Arc<Revocations>>,
+    /// `None`: they are kept nowhere, and who must be subscribed has to say so himself.
+    pub subscriptions: Option<Arc<Subscriptions>>,
 }
 
 // === impl Known ===
 
 impl Known {
     pub fn new(cache: FactCache) -> Known {
-        Known { cache, opaque_keys: None, revocations: None }
+        Known { cache, opaque_keys: None, revocations: None, subscriptions: None }
     }
 }
 
@@ -41,12 +45,20 @@ impl Facts for Known {
         self.cache.prove(proof, now, until)
     }
 
+    fn assertion(&self, order: &Order) -> Option<Assertion> {
+        self.cache.assertion(order)
+    }
+
     fn secret(&self) -> Option<&[u8; 32]> {
         self.cache.secret()
     }
 
     fn opaque_key(&self, hash: &KeyHash) -> OpaqueKey {
         self.opaque_keys.as_deref().map_or(OpaqueKey::Unknown, |keys| keys.get(hash))
+    }
+
+    fn subscription(&self, client: &str, api: &Api) -> Subscribed {
+        self.subscriptions.as_deref().map_or(Subscribed::Unknown, |subscriptions| subscriptions.of(client, api))
     }
 
     fn standing(&self, names: &[RevocationName]) -> Standing {

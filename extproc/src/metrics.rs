@@ -20,6 +20,7 @@ use crate::fact_cache::FactCache;
 use crate::introspection::{Circuit, Watch};
 use crate::revocations::{Revocations, Shown};
 use crate::rule_store::RuleStore;
+use crate::subscriptions::{self, Subscriptions};
 use crate::traces::SpanCounts;
 use families::{Family, Kind};
 use histogram::Histogram;
@@ -178,6 +179,11 @@ impl Metrics {
     /// Shows how much was revoked, and how far that is known.
     pub(crate) fn show_revocations(&self, revocations: &Arc<Revocations>) {
         self.lock().register_collector(Box::new(Shown(Arc::clone(revocations))));
+    }
+
+    /// Shows how much is known of subscriptions.
+    pub(crate) fn show_subscriptions(&self, store: &Arc<Subscriptions>) {
+        self.lock().register_collector(Box::new(subscriptions::Shown(Arc::clone(store))));
     }
 
     /// Shows what became of spans.

@@ -59,6 +59,15 @@ catalogue! {
     ApiForbidden "api-forbidden" 403 900_908
         "Resource forbidden" ". The API key does not allow access to this API"
         "The API key is valid for other APIs."
+    NotSubscribed "not-subscribed" 403 900_908
+        "Resource forbidden" ". The application is not subscribed to this API"
+        "Subscriptions are validated, and the token's application has none to the API, or the token names no client."
+    SubscriptionInactive "subscription-inactive" 401 900_909
+        "The subscription to the API is inactive" ""
+        "The subscription is on hold."
+    SubscriptionBlocked "subscription-blocked" 401 900_907
+        "The requested API is temporarily blocked" ""
+        "The subscription is blocked, for all keys or for production keys."
     NoProductionEndpoint "no-production-endpoint" 403 900_901
         "Production key offered to the API with no production endpoint" ""
         "The caller's key is for production, and the operation has a sandbox endpoint only."

@@ -79,6 +79,8 @@ fn read_one(
         let message = format!("`{}` is missing: RFC 9068 has each token say whom it is meant for", at("audience"));
         problems.push(ConfigDiagnostic::error(Code::BadValue, &values.origin(&at("profile")), message));
     }
+    let validates = at("validateSubscription");
+    let validates = if values.is_given(&validates) { validates } else { "security.validateSubscriptions".to_owned() };
     let settings = settings::Issuer {
         issuer: name,
         audiences,
@@ -89,6 +91,7 @@ fn read_one(
         rfc9068,
         require_dpop: values.bool(&at("requireDpop")),
         user_claims: false,
+        validate_subscription: values.bool(&validates),
     };
     (!settings.issuer.is_empty()).then_some(Issuer { settings, keys: keys? })
 }

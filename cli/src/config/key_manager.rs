@@ -40,6 +40,7 @@ pub fn introspection(
         skew_seconds,
         failed_jwts: values.bool("keyManager.enableIntrospectForFailedJWT"),
         remember_milliseconds: values.number("keyManager.cacheExpiryTime"),
+        validate_subscription: values.bool("security.validateSubscriptions"),
     };
     let url = if values.text(INTROSPECTION).is_empty() {
         endpoint(values, problems).map(|base| format!("{base}/introspect"))

@@ -165,11 +165,11 @@ fn nobody_inside_a_container_could_do_better() {
 
 #[test]
 fn a_dangerous_key_without_effect_is_judged_by_its_value() {
-    let text = "[security]\nvalidateSubscriptions = '$env{VALIDATE}'";
+    let text = "[validationConfig]\nenableRequestValidation = '$env{VALIDATE}'";
     let errors = Settings::new(text).variable("VALIDATE", "true").errors();
     assert_eq!(
         errors,
-        ["`security.validateSubscriptions` is declared and not enforced: this version does not have it"]
+        ["`validationConfig.enableRequestValidation` is declared and not enforced: this version does not have it"]
     );
     Settings::new(text).variable("VALIDATE", "false").config();
     // Nothing depends on these.

@@ -14,7 +14,8 @@ use super::users::{HashKind, Secret, User, hash_kind, is_well_known};
 use super::values::Values;
 use super::{
     ApiKeyIssuer, Config, Envoy, Gateway, GrantedApi, Listeners, TokenCache, api_keys as key_stores, backend_jwt,
-    backends, ciphers, dpop, issuers, key_manager, mutual_tls, redis, remote, revocation, server, telemetry, tls,
+    backends, ciphers, dpop, issuers, key_manager, mutual_tls, redis, remote, revocation, server, subscriptions,
+    telemetry, tls,
 };
 
 /// Seconds, as [`settings::Issuer`] counts, of clock skew in the old single `[jwtTokenConfig]`.
@@ -75,6 +76,7 @@ pub fn resolve(
         proofs: values.number("dpopConfig.replayCapacity"),
         oauth: key_manager::endpoints(values, problems),
         public_url: key_manager::public_url(values, problems),
+        subscriptions: subscriptions::read(values, problems),
         api_keys,
         backend_jwt: backend_jwt::read(values, &assertion, problems),
         identity_headers,

@@ -60,6 +60,7 @@ fn the_defaults() {
             proofs: 500_000,
             backend_jwt: None,
             identity_headers: Vec::new(),
+            subscriptions: None,
             api_keys: settings::ApiKeys {
                 issuer: issuer.clone(),
                 skew_seconds: 5,
@@ -323,7 +324,7 @@ fn a_user_has_no_colon() {
 
 #[test]
 fn all_problems_in_one_run() {
-    let file = "[listenerConfig]\nhttpPort = 'x'\nhttpsport = 1\n[security]\nvalidateSubscriptions = true\n[keyManager]\ntimestampSkew = 1";
+    let file = "[listenerConfig]\nhttpPort = 'x'\nhttpsport = 1\n[validationConfig]\nenableRequestValidation = true\n[keyManager]\ntimestampSkew = 1";
     let Err(refused) = resolved(file) else { panic!("accepted") };
     assert_eq!(
         refused.to_string(),
@@ -331,8 +332,8 @@ fn all_problems_in_one_run() {
            --> /etc/gw/micro-gw.conf:2:12\n\n\
          error[MGW-0903]: `listenerConfig.httpsport` is not known\n  \
            --> /etc/gw/micro-gw.conf:3:1\n  help: did you mean `listenerConfig.httpsPort`?\n\n\
-         error[MGW-0905]: `security.validateSubscriptions` is declared and not enforced: this version does not have it\n  \
-           --> /etc/gw/micro-gw.conf:5:25\n  help: remove it, or let it be ignored with `--allow-unenforced`\n\n\
+         error[MGW-0905]: `validationConfig.enableRequestValidation` is declared and not enforced: this version does not have it\n  \
+           --> /etc/gw/micro-gw.conf:5:27\n  help: remove it, or let it be ignored with `--allow-unenforced`\n\n\
          warning[MGW-0906]: `keyManager.timestampSkew` has no effect\n  \
            --> /etc/gw/micro-gw.conf:7:1\n  help: `server.timestampSkew` is the one that counts"
     );
@@ -340,7 +341,7 @@ fn all_problems_in_one_run() {
 
 #[test]
 fn consent_lets_it_be_ignored() {
-    let mut sources = sources("[security]\nvalidateSubscriptions = true");
+    let mut sources = sources("[validationConfig]\nenableRequestValidation = true");
     assert!(resolve(&sources).is_err());
     sources.allow_unenforced = true;
     let (_, warnings) = resolve(&sources).unwrap();

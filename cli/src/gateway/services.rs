@@ -26,12 +26,13 @@ use microgw_extproc::revocations::{RevocationSettings, Revocations};
 use microgw_extproc::rule_store::RuleStore;
 use microgw_extproc::signing::SigningKey;
 use microgw_extproc::socket::PrivateListener;
+use microgw_extproc::subscriptions::{FromFile, FromRedis, Subscriptions};
 use microgw_proto::rules::v1::RuleBook;
 use microgw_xds::RuleSink;
 
 use super::lookups;
 use super::observer::Observer;
-use crate::config::{self, Config, ServicesProxy};
+use crate::config::{self, Config, ServicesProxy, SubscriptionSource};
 use micro_gw::certificates::{self, BackendSigner, Certificates};
 
 /// Rules of a generation are kept for this long after Envoys have moved on.
@@ -87,6 +88,8 @@ impl Services {
         decider.trusted_hops = config.gateway.trusted_hops;
         decider.facts.opaque_keys.clone_from(&opaque_keys);
         decider.traced = config.tracing.is_some();
+        decider.facts.subscriptions =
+            config.subscriptions.as_ref().map(|settings| subscriptions(settings, redis.as_ref(), &metrics));
         decider.facts.revocations =
             config.revocation.as_ref().map(|revocation| revocations(revocation, redis.as_ref(), &metrics));
         let issuer = config.api_key_issuer.as_ref().map(|issuer| {
@@ -122,6 +125,9 @@ impl Services {
     pub async fn settle(&self) {
         if let Some(revocations) = &self.decider.facts.revocations {
             revocations.settle(SETTLING).await;
+        }
+        if let Some(subscriptions) = &self.decider.facts.subscriptions {
+            subscriptions.settle(SETTLING).await;
         }
     }
 
@@ -266,6 +272,22 @@ fn backend_key(found: &BackendSigner, api_keys: &SigningKey) -> anyhow::Result<B
         );
     }
     Ok(key)
+}
+
+/// Who is subscribed, from now on.
+fn subscriptions(
+    settings: &config::Subscriptions,
+    redis: Option<&Arc<Redis>>,
+    metrics: &Metrics,
+) -> Arc<Subscriptions> {
+    let store = Subscriptions::new(settings.most, metrics);
+    match (&settings.source, redis) {
+        (SubscriptionSource::File(path), _) => store.fill(FromFile(path.clone())),
+        (SubscriptionSource::Redis, Some(redis)) => store.fill(FromRedis(redis.clone())),
+        // Settings that say so are refused; here the store stays empty, and lets nobody in.
+        (SubscriptionSource::Redis, None) => {}
+    }
+    store
 }
 
 /// Threads that decide.

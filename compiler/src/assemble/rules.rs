@@ -39,6 +39,7 @@ impl<'a> Rules<'a> {
             rfc9068: issuer.rfc9068,
             require_dpop: issuer.require_dpop,
             user_claims: issuer.user_claims,
+            validate_subscription: issuer.validate_subscription,
         });
         let keys = &settings.api_keys;
         let book = pb::RuleBook {
@@ -56,6 +57,7 @@ impl<'a> Rules<'a> {
                 failed_jwts: introspection.failed_jwts,
                 remember_milliseconds: introspection.remember_milliseconds,
                 user_claims: introspection.user_claims,
+                validate_subscription: introspection.validate_subscription,
             }),
             revocable: settings.revocable,
             dpop: Some(pb::Dpop {
@@ -66,6 +68,7 @@ impl<'a> Rules<'a> {
             certificate_header: client_certificates::header(&settings.client_certificates),
             backend_jwt: settings.backend_jwt.as_ref().map(backend_jwt),
             identity_headers: settings.identity_headers.iter().map(identity_header).collect(),
+            subscriptions: settings.subscriptions,
             fault_bodies: answers.own(),
             ..Default::default()
         };

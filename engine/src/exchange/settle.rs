@@ -14,6 +14,7 @@ use crate::opaque::{self, KeyHash};
 use crate::realm::{CredentialKind, KeySource};
 use crate::reason::Reason;
 use crate::revocation::{self, Revoked, Standing};
+use crate::subscription::{Says, Subscribed};
 
 /// A credential that waits for an answer.
 pub(super) struct Pending {
@@ -270,6 +271,9 @@ impl<'a> Exchange<'a> {
         }
         self.check_possession(kind, identity.confirmation.key.as_ref())?;
         let api = &self.rule.api;
+        if identity.membership.required {
+            self.check_subscription(identity)?;
+        }
         if !identity.allows(&api.name, &api.version) {
             return Err(Failure {
                 reason: Reason::ApiForbidden,
@@ -313,6 +317,29 @@ impl<'a> Exchange<'a> {
                 cause: Some(TokenError::NoAnswer),
                 challenge: Challenge::Plain,
             }),
+        }
+    }
+
+    /// Only of those that need one. A token that names no client is nobody's.
+    fn check_subscription(&self, identity: &Identity) -> Result<(), Failure> {
+        let failure = |reason, cause| Failure { reason, cause: Some(cause), challenge: Challenge::Plain };
+        let refused = |reason| failure(reason, TokenError::Subscription);
+        match self.subscribed(identity) {
+            Subscribed::Known(subscription, key_type) => {
+                subscription.state.admits(key_type.unwrap_or(identity.key_type)).map_err(refused)
+            }
+            Subscribed::Unknown => Err(refused(Reason::NotSubscribed)),
+            Subscribed::Unavailable => Err(failure(Reason::SubscriptionsUnknown, TokenError::SubscriptionsUnknown)),
+        }
+    }
+
+    /// As the token says, which its issuer has signed; or as stores know, by the client that it was issued to.
+    pub(super) fn subscribed(&self, identity: &Identity) -> Subscribed {
+        let api = &self.rule.api;
+        match (identity.membership.says(&api.name, &api.version), identity.client()) {
+            (Says::Yes(subscription), _) => Subscribed::Known(Arc::clone(subscription), None),
+            (Says::No, _) | (Says::Nothing, None) => Subscribed::Unknown,
+            (Says::Nothing, Some(client)) => self.facts.subscription(client, api),
         }
     }
 

@@ -5,6 +5,7 @@ mod opaque;
 mod possession;
 mod properties;
 mod revoked;
+mod subscribed;
 mod users;
 
 use serde_json::{Value, json};

@@ -8,6 +8,7 @@ use crate::facts::UnixTime;
 use crate::identity::{ApiGrant, Application, Confirmation, Identity, KeyType};
 use crate::json::{Json, Object};
 use crate::realm::{CredentialKind, Issuer};
+use crate::subscription::Membership;
 
 /// Whom the token stands for, if its signature holds.
 pub(super) fn read(claims: &Object, kind: CredentialKind, issuer: &Issuer) -> Result<Identity, TokenError> {
@@ -46,6 +47,7 @@ pub(super) fn read(claims: &Object, kind: CredentialKind, issuer: &Issuer) -> Re
         application: application(claims),
         passed_on: issuer.kept.as_ref().map(|kept| kept.text(claims)).transpose()?,
         user_claims: issuer.user_claims,
+        membership: membership(claims, issuer)?,
         ..Identity::new(kind)
     })
 }
@@ -137,6 +139,14 @@ pub(crate) fn confirmation(claims: &Object) -> Result<Confirmation, TokenError> 
     };
     let confirmation = Confirmation { certificate: hash("x5t#S256")?, key: hash("jkt")? };
     if confirmation == Confirmation::default() { Err(ERROR) } else { Ok(confirmation) }
+}
+
+/// What the token says of subscriptions, where that is looked at.
+fn membership(claims: &Object, issuer: &Issuer) -> Result<Membership, TokenError> {
+    if !issuer.subscriptions {
+        return Ok(Membership::default());
+    }
+    Membership::read(claims, application(claims).as_deref(), issuer.validate_subscription)
 }
 
 /// `application` of API Manager's tokens. Names it, and opens nothing: what cannot be read is left out.

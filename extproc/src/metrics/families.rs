@@ -96,6 +96,18 @@ pub static INTROSPECTION_REFUSED: Family = family(
     &[],
     "Opaque tokens that are remembered for a moment to be refused",
 );
+pub static SUBSCRIPTIONS_LOADED: Family = family(
+    "microgw_subscriptions_loaded",
+    Gauge,
+    &[],
+    "1 while it is known who is subscribed: 0 before it was loaded, and while there is more than is remembered",
+);
+pub static SUBSCRIPTION_RECORDS: Family = family(
+    "microgw_subscription_records",
+    Gauge,
+    &[],
+    "Applications, keys, APIs and subscriptions that are remembered",
+);
 pub static LOGINS: Family = family(
     "microgw_logins",
     Counter,
@@ -174,6 +186,8 @@ pub static ALL: &[&Family] = &[
     &INTROSPECTIONS,
     &INTROSPECTION_CIRCUIT,
     &INTROSPECTION_REFUSED,
+    &SUBSCRIPTIONS_LOADED,
+    &SUBSCRIPTION_RECORDS,
     &LOGINS,
     &ISSUED_KEYS,
     &PANICS,

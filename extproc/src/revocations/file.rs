@@ -9,15 +9,14 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::Value;
 
 use super::{Ends, Entry, EntryError, MARGIN, Revocations};
 use crate::clock::now;
+use crate::polled::{INTERVAL, Print};
 
-/// Between two looks at the file.
-const INTERVAL: Duration = Duration::from_millis(250);
 /// Bytes.
 const MAX_FILE: u64 = 1 << 30;
 
@@ -32,10 +31,6 @@ pub enum FileError {
     #[error("line {0}: {1}")]
     Entry(usize, EntryError),
 }
-
-/// What tells one state of a file from another.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Print(u64, u64, u64, i64, i64);
 
 pub(super) async fn follow(path: PathBuf, revocations: Weak<Revocations>) {
     let (mut seen, mut complaint) = (None, None);
@@ -165,14 +160,6 @@ pub fn add_to_file(path: &Path, entries: &[Value]) -> Result<(), FileError> {
     file.sync_all()?;
     fs::rename(&beside, path)?;
     Ok(())
-}
-
-// === impl Print ===
-
-impl Print {
-    fn of(file: &fs::Metadata) -> Print {
-        Print(file.dev(), file.ino(), file.len(), file.mtime(), file.mtime_nsec())
-    }
 }
 
 #[cfg(test)]

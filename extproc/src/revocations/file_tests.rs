@@ -4,6 +4,7 @@ use serde_json::json;
 use super::super::RevocationSettings;
 use super::*;
 use crate::metrics::Metrics;
+use std::time::Duration;
 
 fn name(id: &str) -> RevocationName {
     Revoked::TokenId(id).name()

@@ -24,6 +24,7 @@ mod resilience;
 mod revocation;
 mod routing;
 mod secrets;
+mod subscriptions;
 mod telemetry;
 mod token_faults;
 mod tokens;

@@ -28,7 +28,6 @@ pub const KEYS: &[Key] = &[
     Key::later("keyManager.timestampSkew", Number, "", "Clock tolerance.").instead("`server.timestampSkew` is the one that counts"),
     Key::later("keyManager.external", Bool, "false", "A key manager of another vendor.").danger(WHEN_TRUE).instead(EXTERNAL),
 
-    Key::later("jwtTokenConfig[].validateSubscription", Bool, "false", "Accept subscribers only.").danger(WHEN_TRUE),
     Key::later("jwtTokenConfig[].claimMapperClassName", Text, "", "Java class that maps claims.").danger(WHEN_GIVEN).instead("there is no JVM: say in `[[jwtTokenConfig.claims]]` what the class does (`split`, `stripPrefix`, `values`, `join`)"),
     Key::later("jwtTokenConfig[].remoteUserClaimRetrievalEnabled", Bool, "false", "Fetch users' claims."),
 
@@ -90,8 +89,7 @@ pub const KEYS: &[Key] = &[
     Key::later("jwtGeneratorConfig.claimRetrieval.configuration.*", Secret, "", "Where users' claims are fetched."),
     Key::later("jwtGeneratorConfig.jwtGeneratorCaching.tokenCacheEvictionFactor", Number, "0.25", "Share that is evicted when the cache is full."),
 
-    Key::later("security.validateSubscriptions", Bool, "false", "Accept subscribers only.").danger(WHEN_TRUE),
-    Key::later("apim.eventHub.enable", Bool, "false", "Subscriptions from the event hub.").danger(WHEN_TRUE),
+    Key::later("apim.eventHub.enable", Bool, "false", "Subscriptions from the event hub.").danger(WHEN_TRUE).instead("`[subscriptions]` takes what the event hub lists, from a file or from Redis"),
     Key::later("apim.eventHub.{serviceUrl,internalDataContext,username,password,eventListeningEndpoints}", Secret, "", "The event hub."),
     Key::later("apim.credentials.{username,password}", Secret, "", "The event hub."),
     Key::later("etcdurl", Text, "", "etcd.").instead("endpoints come from the definitions"),

@@ -97,6 +97,12 @@ pub const KEYS: &[Key] = &[
     Key::new("apikey.issuer.api[].name", Text, "", "API that keys are made for; none listed: all."),
     Key::new("apikey.issuer.api[].versions", CommaList, "*", "Its versions; `*`: all."),
 
+    Key::new("security.validateSubscriptions", Bool, "false", "Let only subscribers in, with tokens of every issuer and with opaque ones; an issuer can have its own `validateSubscription`."),
+    Key::new("jwtTokenConfig[].validateSubscription", Bool, "", "Let only subscribers in with tokens of this issuer. Default: `security.validateSubscriptions`."),
+    Key::new("subscriptions.file", Path, "", "Applications, their keys and subscriptions, as JSON. The file is looked at four times a second."),
+    Key::new("subscriptions.redis", Bool, "false", "The same from the Redis of `[redis]`."),
+    Key::new("subscriptions.maxEntries", Integer(1, 10_000_000), "200000", "Applications, keys, APIs and subscriptions together. While there are more, nobody is let in who must be subscribed (503)."),
+
     Key::new("revocation.file", Path, "", "Revocations, one JSON object in each line. The file is looked at four times a second."),
     Key::new("revocation.redis", Bool, "false", "Revocations from the Redis of `[redis]`, and `micro-gw revoke` writes them there."),
     Key::new("revocation.onStale", OneOf(&["deny", "allow"]), "deny", "While a feed has not been heard for 5 seconds: refuse (503) what could have been revoked since, or let it in."),
