@@ -12,8 +12,8 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use microgw_engine::opaque::{self, KeyHash};
 use microgw_engine::subscription::State;
 use microgw_engine::{
-    Answer, Api, CredentialDigest, Decision, Exchange, Facts, Identity, KeySet, KeyTerms, KeyType, Novelty, OpaqueKey,
-    ProofId, RequestHead, RevocationName, Rule, Standing, Step, Subscribed, Subscription, UnixTime,
+    Answer, Api, CredentialDigest, Decision, Exchange, Facts, Identity, KeySet, KeyTerms, KeyType, Lookup, Novelty,
+    OpaqueKey, ProofId, RequestHead, RevocationName, Rule, Standing, Step, Subscribed, Subscription, UnixTime,
 };
 use microgw_proto::rules::v1 as proto;
 
@@ -355,6 +355,51 @@ fn a_cached_token_that_is_not_revoked_and_is_subscribed_costs_no_allocation() {
     };
     assert!(allocations(&rule, &facts, head, Some(&keys)) > 0, "the counter counts");
     assert_eq!(allocations(&rule, &facts, head, None), 0);
+}
+
+#[test]
+fn a_cached_opaque_token_costs_no_allocation() {
+    let policy = proto::Policy {
+        alternatives: vec![proto::Alternative {
+            requirements: vec![proto::Requirement {
+                kind: Some(proto::requirement::Kind::Oauth2(proto::OAuth2 {
+                    scopes: vec!["read".into()],
+                    all_scopes: false,
+                })),
+            }],
+        }],
+        credential_header: "authorization".into(),
+        remove_credentials: true,
+        production: true,
+        ..Default::default()
+    };
+    let book = proto::RuleBook {
+        apis: vec![proto::Api { name: "pets".into(), version: "1".into(), ..Default::default() }],
+        policies: vec![policy],
+        rules: vec![proto::Rule { id: vec![1; 16], ..Default::default() }],
+        introspection: Some(proto::Introspection { remember_milliseconds: 60_000, ..Default::default() }),
+        ..Default::default()
+    };
+    let rule = Arc::clone(&Rule::load(&book).unwrap().first().unwrap().1);
+    let facts = Memory::default();
+    let headers = HashMap::from([("authorization".to_owned(), "Bearer 2YotnFZFEjr1zCsicMWpAA".to_owned())]);
+    let decide = |asked: bool| {
+        let before = ALLOCATIONS.with(Cell::get);
+        let mut exchange = Exchange::new(&rule, &facts, NOW);
+        let mut step = exchange.on_request_head(with_header(&headers));
+        assert_eq!(matches!(step, Step::Ask(_)), asked);
+        while let Step::Ask(lookup) = step {
+            let Lookup::Introspection { reader, .. } = lookup else { panic!("{lookup:?}") };
+            let answer = br#"{"active": true, "sub": "alice", "client_id": "shop", "scope": "read write"}"#;
+            step = exchange.resume(Answer::Identity(Arc::new(reader.read(answer).unwrap())), NOW);
+        }
+        assert!(matches!(&step, Step::Done(Decision::Allow(_))), "{step:?}");
+        drop(step);
+        drop(exchange);
+        ALLOCATIONS.with(Cell::get) - before
+    };
+    assert!(decide(true) > 0);
+    assert_eq!(decide(false), 0);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use envoy_types::pb::envoy::service::auth::v3::{AttributeContext, CheckRequest};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, jwk::Jwk};
 use microgw_engine::opaque;
 use microgw_engine::{
-    Answer, Decision, Exchange, Identity, KeySet, KeySource, KeyTerms, RequestHead, Rule, Step, UnixTime,
+    Answer, Decision, Exchange, Identity, KeySet, KeySource, KeyTerms, Lookup, RequestHead, Rule, Step, UnixTime,
 };
 use microgw_extproc::authz::{Decider, RULE_KEY};
 use microgw_extproc::fact_cache::FactCache;
@@ -62,6 +62,8 @@ enum Credential {
     QueryKey,
     SandboxKey,
     Token,
+    /// One that the authorization server was asked about.
+    OpaqueToken,
     /// No credential at all.
     Nothing,
     /// A token without the scope.
@@ -75,11 +77,12 @@ enum Credential {
 // === impl Scenario ===
 
 impl Scenario {
-    pub const ALL: [Scenario; 15] = [
+    pub const ALL: [Scenario; 16] = [
         Scenario::new("engine-header-key", Host::Engine, Credential::HeaderKey, 0),
         Scenario::new("engine-query-key", Host::Engine, Credential::QueryKey, 1),
         Scenario::new("engine-sandbox-key", Host::Engine, Credential::SandboxKey, 0),
         Scenario::new("engine-token", Host::Engine, Credential::Token, 0),
+        Scenario::new("engine-opaque-token", Host::Engine, Credential::OpaqueToken, 0),
         Scenario::new("engine-nothing", Host::Engine, Credential::Nothing, 0),
         Scenario::new("engine-other-scope", Host::Engine, Credential::OtherScope, 0),
         Scenario::new("engine-opaque-key", Host::Engine, Credential::OpaqueKey, 0),
@@ -121,8 +124,9 @@ pub fn run(scenario: &Scenario, count: u32) -> anyhow::Result<u64> {
                     certificate: None,
                     peer: "",
                 });
-                while let Step::Ask(_) = step {
+                while let Step::Ask(lookup) = step {
                     let answer = match scenario.credential {
+                        Credential::OpaqueToken => said_of(&lookup),
                         Credential::Login => Answer::Identity(Arc::new(Identity::user("alice", ["read"]))),
                         _ => Answer::Keys(Arc::new(issuers.public.clone())),
                     };
@@ -225,9 +229,17 @@ fn book(credential: Credential) -> proto::RuleBook {
             algorithms: vec!["ES256".to_owned()],
             ..proto::Issuer::default()
         }],
+        introspection: Some(proto::Introspection { remember_milliseconds: 60_000, ..Default::default() }),
         api_keys: Some(proto::ApiKeys { issuer: US.to_owned(), ..proto::ApiKeys::default() }),
         ..proto::RuleBook::default()
     }
+}
+
+/// What an authorization server would.
+fn said_of(lookup: &Lookup) -> Answer {
+    let Lookup::Introspection { reader, .. } = lookup else { return Answer::Unavailable };
+    let said = br#"{"active": true, "sub": "alice", "client_id": "shop", "scope": "openid read"}"#;
+    reader.read(said).map_or_else(Answer::Refused, |identity| Answer::Identity(Arc::new(identity)))
 }
 
 /// The issuer of tokens and that of API keys share a key pair.
@@ -273,6 +285,9 @@ impl Issuers {
             Credential::QueryKey => path = format!("{path}&api_key={}", key("PRODUCTION")?),
             Credential::Token => {
                 drop(headers.insert("authorization".to_owned(), format!("Bearer {}", token("openid read")?)));
+            }
+            Credential::OpaqueToken => {
+                drop(headers.insert("authorization".to_owned(), "Bearer 2YotnFZFEjr1zCsicMWpAA".to_owned()));
             }
             Credential::OtherScope => {
                 drop(headers.insert("authorization".to_owned(), format!("Bearer {}", token("openid write")?)));

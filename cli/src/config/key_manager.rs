@@ -307,6 +307,10 @@ fn grant(
     let (id, secret) =
         (either(values, section, "clientId", "client_id"), either(values, section, "clientSecret", "client_secret"));
     let bearer = format!("{OAUTH2}.credentialBearer");
+    let given = ["clientId", "client_id", "clientSecret", "client_secret"].map(|name| format!("{section}.{name}"));
+    if given.iter().chain([&bearer]).any(|path| values.is_wrong(path)) {
+        return None;
+    }
     let client = match (values.text(&bearer).as_str(), id, secret) {
         ("NO_BEARER", id, _) if anonymous => ClientAuthentication::Nothing { id },
         ("NO_BEARER", ..) => {
