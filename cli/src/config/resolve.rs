@@ -72,7 +72,7 @@ pub fn resolve(
         issuers,
         revocation: revocation::read(values, problems),
         introspection: key_manager::introspection(values, skew_seconds, problems),
-        dpop: dpop::read(values, skew_seconds, problems),
+        dpop: dpop::read(values, skew_seconds),
         proofs: values.number("dpopConfig.replayCapacity"),
         oauth: key_manager::endpoints(values, problems),
         public_url: key_manager::public_url(values, problems),

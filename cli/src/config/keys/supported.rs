@@ -223,8 +223,7 @@ pub const KEYS: &[Key] = &[
     Key::new("gateway.dataDir", Path, "", "What outlives the process: keys, certificates, the last live artifact. Default: `$XDG_DATA_HOME/micro-gw`."),
     Key::new("gateway.socketDir", Path, "", "Directory of the sockets between gateway and Envoy. Default: one of its own for `run`."),
     Key::new("gateway.publishTimeout", Integer(100, 600_000), "10000", "Milliseconds that an Envoy has to acknowledge a new snapshot."),
-    Key::new("gateway.publicUrl", Text, "", "Where clients reach the gateway: `https://HOST`, without a path. With it metadata of protected resources (RFC 9728) is served."),
+    Key::new("gateway.publicUrl", Text, "", "Where clients reach the gateway: `https://HOST`, without a path. With it metadata of protected resources (RFC 9728) is served, and proofs (`DPoP`) must be for it; otherwise for the scheme and host of each request."),
     Key::new("gateway.trustedHops", Integer(0, 32), "0", "Proxies in front of the gateway that append to `x-forwarded-for`."),
-    Key::new("gateway.publicUrl", List, "", "What clients know the gateway by, as in `https://api.example.com`: where proofs (`DPoP`) must be for. Default: the scheme and host of each request."),
     Key::new("gateway.probe", List, "", "URLs that must answer with the new generation before it is live."),
 ];
