@@ -167,7 +167,9 @@ impl Store {
         match self {
             Store::File(file) => file.edit(|records| {
                 let record = records.iter_mut().find(|record| record.id == id);
-                let (another, result) = change(record.ok_or_else(|| StoreError::Unknown(id.to_owned()))?)?;
+                let record = record.ok_or_else(|| StoreError::Unknown(id.to_owned()))?;
+                let (another, result) = change(record)?;
+                record.check()?;
                 records.extend(another);
                 Ok(result)
             }),
@@ -177,6 +179,7 @@ impl Store {
                     let text = redis.get(id).await?.ok_or_else(|| StoreError::Unknown(id.to_owned()))?;
                     let mut record = Record::parse(&text)?;
                     let (another, result) = change(&mut record)?;
+                    record.check()?;
                     let changed: Vec<&Record> = std::iter::once(&record).chain(&another).collect();
                     if redis.put(id, Some(&text), &changed).await? {
                         return Ok(result);

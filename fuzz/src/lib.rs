@@ -12,6 +12,7 @@ pub mod client_address;
 pub mod credentials;
 pub mod envoy_log;
 pub mod issuer;
+pub mod key_record;
 pub mod keys;
 pub mod mutate;
 pub mod openapi;
@@ -42,7 +43,7 @@ pub struct Target {
 pub type Reached = &'static str;
 
 /// By the name of the thing that is tested.
-pub const TARGETS: [Target; 15] = [
+pub const TARGETS: [Target; 16] = [
     artifact::TARGET,
     check::TARGET,
     check_bytes::TARGET,
@@ -50,6 +51,7 @@ pub const TARGETS: [Target; 15] = [
     client_address::TARGET,
     envoy_log::TARGET,
     issuer::TARGET,
+    key_record::TARGET,
     keys::TARGET,
     openapi::TARGET,
     project_files::TARGET,

@@ -26,6 +26,8 @@ pub struct Redis {
 const URL: &str = "redis.url";
 const PREFIX: &str = "redis.keyPrefix";
 const PORT: u16 = 6379;
+/// What can be kept there.
+const USERS: [&str; 3] = ["apikey.store.redis", "revocation.redis", "subscriptions.redis"];
 
 /// `None` also where a problem leaves nothing to go on with.
 pub fn read(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Option<Redis> {
@@ -37,6 +39,11 @@ pub fn read(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Option<Red
             problems.push(ConfigDiagnostic::warning(Code::NoEffect, &values.origin(&path), message));
         }
         return None;
+    }
+    if !USERS.iter().any(|path| values.bool(path)) {
+        let message = format!("`{URL}` has no effect: nothing is kept there");
+        let help = format!("{} say what is", USERS.map(|path| format!("`{path}`")).join(" and "));
+        problems.push(ConfigDiagnostic::warning(Code::NoEffect, &values.origin(URL), message).help(help));
     }
     let prefix = values.text(PREFIX);
     // A brace would make it a hash tag of Redis Cluster, and the rest is for people to type.

@@ -17,7 +17,7 @@ fn problem(redis: &str) -> String {
 fn where_it_is() {
     assert_eq!(resolved("").unwrap().0.redis, None);
     let text = "[redis]\nurl = \"rediss://cache.example:7000/3\"\nusername = \"gw\"\npassword = \"sesame\"\n\
-                timeout = 500\nkeyPrefix = \"shop\"";
+                timeout = 500\nkeyPrefix = \"shop\"\n[apikey.store]\nredis = true";
     let (config, warnings) = resolved(text).unwrap();
     assert_eq!(warnings, []);
     assert_eq!(
@@ -55,6 +55,7 @@ fn what_it_cannot_be() {
         ("url = \"redis://localhost\"\nusername = \"sesame\"", "needs `redis.password`"),
         ("url = \"redis://localhost\"\nkeyPrefix = \"a b\"", "letters, digits"),
         ("password = \"sesame\"", "no effect without `redis.url`"),
+        ("url = \"redis://localhost\"", "nothing is kept there"),
     ] {
         let problem = problem(redis);
         assert!(problem.contains(reason) && !problem.contains("sesame"), "{redis}: {problem}");

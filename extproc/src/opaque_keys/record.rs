@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 
 /// Bytes of a record, as JSON.
 pub const MAX_RECORD: usize = 8 * 1024;
+/// Bytes that a new record leaves free for what becomes of the key: to revoke it must not make it too long.
+const HEADROOM: usize = 512;
 const MAX_TEXT: usize = 256;
 const MAX_APIS: usize = 100;
 const MAX_METADATA: usize = 16;
@@ -114,6 +116,9 @@ impl Record {
         let id = format!("key_{}", hex(&id));
         let record = Record { id, hash: hex(&hash), created: now, revoked: None, replaced_by: None, ..terms };
         record.check()?;
+        if record.to_json().len() > MAX_RECORD - HEADROOM {
+            return Err(RecordError::TooLong);
+        }
         Ok((record, key))
     }
 
@@ -222,7 +227,8 @@ impl Record {
         }
     }
 
-    fn check(&self) -> Result<(), RecordError> {
+    /// Whether it can be read again.
+    pub(super) fn check(&self) -> Result<(), RecordError> {
         let sound = |text: &str| !text.is_empty() && text.len() <= MAX_TEXT && !text.chars().any(char::is_control);
         let application = self.application.clone().unwrap_or_default();
         let ApplicationRecord { id, uuid, name, tier, owner } = &application;
