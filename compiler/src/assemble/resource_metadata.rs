@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use prost::Message as _;
-use serde_json::json;
+use serde_json::{Map, Value};
 
 use super::routes::{self, Entry, Refusal};
 use crate::model::{Access, Api, Model, Requirement, Transports};
@@ -77,26 +77,27 @@ fn metadata(settings: &Settings, public: &str, base_path: &str, scopes: &BTreeSe
     let asked = settings.introspection.iter().map(|introspection| introspection.issuer.as_str());
     let issuers = settings.issuers.iter().map(|issuer| issuer.issuer.as_str()).chain(asked);
     let servers: BTreeSet<&str> = issuers.filter(|issuer| issuer.starts_with("https://")).collect();
-    let mut metadata = json!({
-        "resource": format!("{public}{base_path}"),
-        // None: the token is sent in a way that RFC 6750 does not have.
-        "bearer_methods_supported": if header == "authorization" { vec!["header"] } else { Vec::new() },
-    });
+    let mut metadata = Map::new();
+    let mut say = |name: &str, value: Value| drop(metadata.insert(name.to_owned(), value));
+    say("resource", format!("{public}{base_path}").into());
+    // None: the token is sent in a way that RFC 6750 does not have.
+    let methods: &[&str] = if header == "authorization" { &["header"] } else { &[] };
+    say("bearer_methods_supported", methods.iter().copied().collect());
     if !servers.is_empty() {
-        metadata["authorization_servers"] = servers.into_iter().collect();
+        say("authorization_servers", servers.into_iter().collect());
     }
     if settings.client_certificates.can_arrive() {
-        metadata["tls_client_certificate_bound_access_tokens"] = true.into();
+        say("tls_client_certificate_bound_access_tokens", true.into());
     }
     if settings.introspection.is_none()
         && !settings.issuers.is_empty()
         && settings.issuers.iter().all(|issuer| issuer.require_dpop)
     {
-        metadata["dpop_bound_access_tokens_required"] = true.into();
+        say("dpop_bound_access_tokens_required", true.into());
     }
-    metadata["dpop_signing_alg_values_supported"] = PROOF_ALGORITHMS.into_iter().collect();
+    say("dpop_signing_alg_values_supported", PROOF_ALGORITHMS.into_iter().collect());
     if !scopes.is_empty() {
-        metadata["scopes_supported"] = scopes.iter().copied().collect();
+        say("scopes_supported", scopes.iter().copied().collect());
     }
-    metadata.to_string()
+    Value::Object(metadata).to_string()
 }
