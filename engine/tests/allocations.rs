@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use microgw_engine::backend_jwt::{Assertion, Order};
 use microgw_engine::opaque::{self, KeyHash};
 use microgw_engine::subscription::State;
 use microgw_engine::{
@@ -46,7 +47,11 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 #[derive(Default)]
-struct Memory(Mutex<HashMap<CredentialDigest, Arc<Identity>>>, HashMap<KeyHash, Arc<Identity>>);
+struct Memory(
+    Mutex<HashMap<CredentialDigest, Arc<Identity>>>,
+    HashMap<KeyHash, Arc<Identity>>,
+    Mutex<HashMap<Order, Assertion>>,
+);
 
 impl Facts for Memory {
     fn get(&self, digest: &CredentialDigest) -> Option<Arc<Identity>> {
@@ -55,6 +60,10 @@ impl Facts for Memory {
 
     fn put(&self, digest: CredentialDigest, facts: Arc<Identity>) {
         self.0.lock().unwrap().insert(digest, facts);
+    }
+
+    fn assertion(&self, order: &Order) -> Option<Assertion> {
+        self.2.lock().unwrap().get(order).cloned()
     }
 
     fn secret(&self) -> Option<&[u8; 32]> {
@@ -73,6 +82,10 @@ impl Facts for Memory {
 const NOW: UnixTime = UnixTime(1_700_000_000);
 
 fn rule() -> Arc<Rule> {
+    Arc::clone(&Rule::load(&book()).unwrap().first().unwrap().1)
+}
+
+fn book() -> proto::RuleBook {
     let key = |location: proto::api_key::Location, name: &str| proto::Alternative {
         requirements: vec![proto::Requirement {
             kind: Some(proto::requirement::Kind::ApiKey(proto::ApiKey {
@@ -86,7 +99,7 @@ fn rule() -> Arc<Rule> {
             kind: Some(proto::requirement::Kind::Basic(proto::Basic { scopes: vec!["read".into()], all_scopes: true })),
         }],
     };
-    let book = proto::RuleBook {
+    proto::RuleBook {
         apis: vec![proto::Api { name: "pets".into(), version: "1".into(), ..Default::default() }],
         policies: vec![proto::Policy {
             alternatives: vec![
@@ -104,8 +117,7 @@ fn rule() -> Arc<Rule> {
         rules: vec![proto::Rule { id: vec![1; 16], ..Default::default() }],
         api_keys: Some(proto::ApiKeys { issuer: "us".into(), ..Default::default() }),
         ..Default::default()
-    };
-    Arc::clone(&Rule::load(&book).unwrap().first().unwrap().1)
+    }
 }
 
 /// A key, and what verifies it.
@@ -400,6 +412,50 @@ fn a_cached_opaque_token_costs_no_allocation() {
     };
     assert!(decide(true) > 0);
     assert_eq!(decide(false), 0);
+}
+
+#[test]
+fn a_caller_that_the_backend_is_told_of_costs_no_allocation_either() {
+    let fact = proto::identity_header::Fact::User.into();
+    let book = proto::RuleBook {
+        backend_jwt: Some(proto::BackendJwt {
+            header: "x-jwt".into(),
+            issuer: "gateway".into(),
+            lifetime_seconds: 60,
+            reuse_seconds: 60,
+            ..Default::default()
+        }),
+        identity_headers: vec![proto::IdentityHeader { fact, name: "x-user".into() }],
+        ..book()
+    };
+    let rule = Arc::clone(&Rule::load(&book).unwrap().first().unwrap().1);
+    let (facts, (token, keys)) = (Memory::default(), api_key());
+    let headers = HashMap::from([("api_key".to_owned(), token)]);
+    let decide = || {
+        let before = ALLOCATIONS.with(Cell::get);
+        let mut exchange = Exchange::new(&rule, &facts, NOW);
+        let mut step = exchange.on_request_head(with_header(&headers));
+        while let Step::Ask(lookup) = step {
+            let answer = match lookup {
+                Lookup::Sign(order) => {
+                    let draft = order.terms.draft(&order.identity, None, "id", NOW);
+                    let assertion = Assertion::new(draft.claims, draft.until);
+                    facts.2.lock().unwrap().insert(order, assertion.clone());
+                    Answer::Assertion(assertion)
+                }
+                _ => Answer::Keys(Arc::clone(&keys)),
+            };
+            step = exchange.resume(answer, NOW);
+        }
+        let Step::Done(Decision::Allow(allow)) = &step else { panic!("{step:?}") };
+        assert!(allow.assertion.as_ref().unwrap().1.text().contains("admin"));
+        assert_eq!(allow.identity_headers.first().unwrap().value(&allow.identity).unwrap(), "admin");
+        drop(step);
+        drop(exchange);
+        ALLOCATIONS.with(Cell::get) - before
+    };
+    assert!(decide() > 0);
+    assert_eq!(decide(), 0);
 }
 
 #[test]

@@ -20,6 +20,8 @@ use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 
 use crate::clock::now;
+use crate::transport::{ClientError, Transport};
+use crate::user_claims::ClaimRetriever;
 pub use cache::AssertionCache;
 pub use key::{BackendKey, BackendKeyError, SigningAlgorithm};
 pub use publish::{KEYS_PATH, publish};
@@ -36,6 +38,8 @@ pub struct BackendJwts {
     /// The key set that backends verify with, as JSON.
     key_set: ArcSwap<String>,
     cache: AssertionCache,
+    /// `None`: nobody is asked about users.
+    retriever: Option<ClaimRetriever>,
     /// What is being signed, and who waits for it.
     flights: Mutex<HashMap<Order, Flight>>,
     /// Signatures that are made at a time.
@@ -61,7 +65,13 @@ struct Published {
 
 impl BackendJwts {
     /// Signs on the current runtime's threads for such work. JWTs live for `lifetime` at most.
-    pub fn start(key: BackendKey, others: KeySet, lifetime: Duration, cache: AssertionCache) -> Arc<BackendJwts> {
+    pub fn start(
+        key: BackendKey,
+        others: KeySet,
+        lifetime: Duration,
+        cache: AssertionCache,
+        retriever: Option<ClaimRetriever>,
+    ) -> Arc<BackendJwts> {
         let published = Published { others, retired: Vec::new(), lifetime };
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Arc::new(BackendJwts {
@@ -69,6 +79,7 @@ impl BackendJwts {
             key: ArcSwap::from_pointee(key),
             published: Mutex::new(published),
             cache,
+            retriever,
             flights: Mutex::default(),
             permits: Arc::new(Semaphore::new(cores.div_ceil(2))),
             runtime: Handle::current(),
@@ -139,14 +150,24 @@ impl BackendJwts {
         Some(flight)
     }
 
+    /// Asks over `transport` from now on.
+    pub fn reach_over(&self, transport: &Transport) -> Result<(), ClientError> {
+        self.retriever.as_ref().map_or(Ok(()), |retriever| retriever.reach_over(transport))
+    }
+
     async fn make(self: &Arc<Self>, order: &Order) -> Outcome {
+        // A JWT that says less than it should might let its bearer do more.
+        let more = match order.identity.subject().filter(|_| order.identity.wants_user_claims()) {
+            Some(user) => Some(self.retriever.as_ref()?.claims(user).await?),
+            None => None,
+        };
         let permit = Arc::clone(&self.permits).acquire_owned().await.ok()?;
         let (key, order) = (self.key.load_full(), order.clone());
         let work = move || {
             let _permit = permit;
             let mut id = [0; 16];
             rand::fill(&mut id).ok()?;
-            let draft = order.terms.draft(&order.identity, None, &URL_SAFE_NO_PAD.encode(id), now());
+            let draft = order.terms.draft(&order.identity, more.as_deref(), &URL_SAFE_NO_PAD.encode(id), now());
             let signed = key.sign(&draft.claims);
             let text = signed.inspect_err(|error| tracing::error!(%error, "a backend JWT could not be signed")).ok()?;
             Some(Assertion::new(text, draft.until))

@@ -5,7 +5,7 @@
 //! ask ─ a question under way? ─ known? ─ refused just now? ─ budget ─ circuit ─> task: own token, question, answer
 //! ```
 
-mod breaker;
+pub(crate) mod breaker;
 mod login;
 mod server;
 

@@ -35,4 +35,5 @@ pub mod socket;
 pub mod subscriptions;
 pub mod traces;
 pub mod transport;
+pub mod user_claims;
 pub mod users;

@@ -31,6 +31,9 @@ impl Lookups {
     /// Asks over `transport` from now on.
     pub fn reach_over(&self, transport: &Transport) -> Result<(), ClientError> {
         self.keys.reach_over(transport)?;
+        if let Some(signer) = &self.backend_jwts {
+            signer.reach_over(transport)?;
+        }
         self.introspector.as_ref().map_or(Ok(()), |introspector| introspector.reach_over(transport))
     }
 

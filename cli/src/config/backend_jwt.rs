@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use microgw_compiler::settings::{self, Fact};
 use microgw_extproc::backend_jwt::SigningAlgorithm;
+use microgw_extproc::user_claims::ClaimRetrieval;
 
 use super::diagnostic::{Code, ConfigDiagnostic};
+use super::key_manager;
 use super::tls::{self, KeyEntry, SHIPPED, SigningKeyFile};
 use super::values::Values;
 
@@ -21,6 +23,8 @@ pub struct BackendJwt {
     pub published: Option<PathBuf>,
     /// JWTs that are kept.
     pub capacity: usize,
+    /// `None`: nobody is asked about users.
+    pub claim_retrieval: Option<ClaimRetrieval>,
 }
 
 const SECTION: &str = "jwtGeneratorConfig";
@@ -39,7 +43,11 @@ const FACTS: [(&str, Fact); 6] = [
 /// `header` is where it goes. `None`: backends are sent none, or a problem leaves nothing to go on with.
 pub fn read(values: &Values, header: &str, problems: &mut Vec<ConfigDiagnostic>) -> Option<BackendJwt> {
     let at = |key| format!("{SECTION}.{key}");
+    let wanted = wants_user_claims(values);
     if !values.bool(&at("jwtGeneratorEnabled")) {
+        for path in wanted {
+            tls::without_effect(values, &path, "`jwtGeneratorConfig.jwtGeneratorEnabled` is off", problems);
+        }
         return None;
     }
     no_java(values, problems);
@@ -68,6 +76,27 @@ pub fn read(values: &Values, header: &str, problems: &mut Vec<ConfigDiagnostic>)
         key: key(values, problems),
         published: values.path(&at("publishedKeysPath")),
         capacity: if cached { values.number(&at("jwtGeneratorCaching.tokenCacheCapacity")) } else { 0 },
+        claim_retrieval: claim_retrieval(values, &wanted, problems),
+    })
+}
+
+/// The settings that ask for what is known of users.
+fn wants_user_claims(values: &Values) -> Vec<String> {
+    let issuers = values.entries("jwtTokenConfig").into_iter().chain(["keyManager".to_owned()]);
+    let paths = issuers.map(|section| format!("{section}.remoteUserClaimRetrievalEnabled"));
+    paths.filter(|path| values.bool(path)).collect()
+}
+
+fn claim_retrieval(values: &Values, wanted: &[String], problems: &mut Vec<ConfigDiagnostic>) -> Option<ClaimRetrieval> {
+    let at = |key| format!("{SECTION}.claimRetrieval.configuration.{key}");
+    if wanted.is_empty() {
+        return None;
+    }
+    let server = key_manager::safe_url(values, &at("serverUrl"), problems)?;
+    Some(ClaimRetrieval {
+        server_url: server.into(),
+        user: values.text(&at("username")),
+        password: values.text(&at("password")),
     })
 }
 

@@ -40,6 +40,7 @@ fn defaults_are_those_of_the_old_product() {
             key: None,
             published: None,
             capacity: 10_000,
+            claim_retrieval: None,
         }
     );
     assert_eq!(warnings, Vec::<String>::new());
@@ -93,6 +94,7 @@ fn what_would_let_more_through_is_an_error() {
         ("issuer = ''", "must not be empty"),
         ("issuer = 'https://localhost:9095/apikey'", "nor the issuer of API keys"),
         ("tokenExpiry = 1", "must be from 10000"),
+        ("[keyManager]\nremoteUserClaimRetrievalEnabled = true", "configuration.serverUrl` is missing"),
     ] {
         let problems = errors(&format!("[jwtGeneratorConfig]\njwtGeneratorEnabled = true\n{file}"));
         assert!(problems.iter().any(|problem| problem.contains(said)), "{file}: {problems:?}");

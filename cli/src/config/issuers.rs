@@ -90,7 +90,7 @@ fn read_one(
         client_claim: values.text(&at("consumerKeyClaim")),
         rfc9068,
         require_dpop: values.bool(&at("requireDpop")),
-        user_claims: false,
+        user_claims: values.bool(&at("remoteUserClaimRetrievalEnabled")),
         validate_subscription: values.bool(&validates),
     };
     (!settings.issuer.is_empty()).then_some(Issuer { settings, keys: keys? })

@@ -34,7 +34,7 @@ pub fn introspection(
         return None;
     }
     let settings = settings::Introspection {
-        user_claims: false,
+        user_claims: values.bool("keyManager.remoteUserClaimRetrievalEnabled"),
         issuer: values.text("keyManager.issuer"),
         audiences: values.list("keyManager.audience"),
         skew_seconds,
@@ -139,7 +139,7 @@ fn endpoint(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Option<Str
 }
 
 /// Tokens and passwords travel there.
-fn safe_url(values: &Values, path: &str, problems: &mut Vec<ConfigDiagnostic>) -> Option<Url> {
+pub fn safe_url(values: &Values, path: &str, problems: &mut Vec<ConfigDiagnostic>) -> Option<Url> {
     let text = values.text(path);
     let url = match Url::parse(&text) {
         Err(_) => Err("is not a URL"),

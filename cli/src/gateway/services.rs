@@ -27,6 +27,7 @@ use microgw_extproc::rule_store::RuleStore;
 use microgw_extproc::signing::SigningKey;
 use microgw_extproc::socket::PrivateListener;
 use microgw_extproc::subscriptions::{FromFile, FromRedis, Subscriptions};
+use microgw_extproc::user_claims::ClaimRetriever;
 use microgw_proto::rules::v1::RuleBook;
 use microgw_xds::RuleSink;
 
@@ -259,7 +260,10 @@ fn backend_jwts(
     let (Some(jwt), Some(found)) = (&config.backend_jwt, certificates.backend_signer()) else { return Ok(None) };
     let lifetime = Duration::from_secs(jwt.settings.lifetime_seconds.into());
     let key = backend_key(found, api_keys)?;
-    Ok(Some(BackendJwts::start(key, found.published(), lifetime, cache.clone())))
+    let transport = lookups::transport(config.services_proxy.as_ref(), certificates);
+    let retriever = jwt.claim_retrieval.as_ref().map(|from| ClaimRetriever::new(from, lifetime, &transport));
+    let retriever = retriever.transpose().context("cannot ask about users' claims")?;
+    Ok(Some(BackendJwts::start(key, found.published(), lifetime, cache.clone(), retriever)))
 }
 
 /// Whoever verifies the one would believe the other.

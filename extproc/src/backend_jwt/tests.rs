@@ -50,7 +50,7 @@ async fn signed(signer: &Arc<BackendJwts>, order: &Order) -> Assertion {
 #[tokio::test]
 async fn others_can_verify_it() {
     for algorithm in [SigningAlgorithm::Rs256, SigningAlgorithm::Es256] {
-        let signer = BackendJwts::start(key(algorithm), KeySet::default(), LIFETIME, AssertionCache::new(10));
+        let signer = BackendJwts::start(key(algorithm), KeySet::default(), LIFETIME, AssertionCache::new(10), None);
         let assertion = signed(&signer, &order("alice")).await;
         let claims = verified(assertion.text(), &signer.key_set()).unwrap();
         assert_eq!((claims["sub"].as_str(), claims["aud"].as_str()), (Some("alice"), Some("backend")));
@@ -62,7 +62,8 @@ async fn others_can_verify_it() {
 
 #[tokio::test]
 async fn whoever_orders_the_same_gets_the_same() {
-    let signer = BackendJwts::start(key(SigningAlgorithm::Es256), KeySet::default(), LIFETIME, AssertionCache::new(10));
+    let signer =
+        BackendJwts::start(key(SigningAlgorithm::Es256), KeySet::default(), LIFETIME, AssertionCache::new(10), None);
     let one = order("alice");
     let all = futures_util::future::join_all((0..50).map(|_| signed(&signer, &one))).await;
     assert!(all.iter().all(|assertion| *assertion == all[0]), "it was signed more than once");
@@ -74,7 +75,8 @@ async fn whoever_orders_the_same_gets_the_same() {
 
 #[tokio::test]
 async fn those_who_wait_are_counted() {
-    let signer = BackendJwts::start(key(SigningAlgorithm::Es256), KeySet::default(), LIFETIME, AssertionCache::new(0));
+    let signer =
+        BackendJwts::start(key(SigningAlgorithm::Es256), KeySet::default(), LIFETIME, AssertionCache::new(0), None);
     let held = signer.permits.acquire_many(u32::try_from(signer.permits.available_permits()).unwrap()).await.unwrap();
     let waiting: Vec<_> = (0..MAX_WAITING).map(|_| order("alice")).collect();
     let flights: Vec<_> = waiting.iter().map(|order| signer.board(order).unwrap()).collect();
@@ -92,7 +94,7 @@ async fn those_who_wait_are_counted() {
 async fn the_last_key_stays_published_until_nothing_it_signed_is_used() {
     let (first, second) = (key(SigningAlgorithm::Es256), key(SigningAlgorithm::Es256));
     let next = KeySet::join([key(SigningAlgorithm::Rs256).public().clone()]);
-    let signer = BackendJwts::start(first, next.clone(), LIFETIME, AssertionCache::new(10));
+    let signer = BackendJwts::start(first, next.clone(), LIFETIME, AssertionCache::new(10), None);
     let keys = |signer: &BackendJwts| serde_json::from_str::<JwkSet>(&signer.key_set()).unwrap().keys.len();
     assert_eq!(keys(&signer), 2, "its own and the next");
     let old = signed(&signer, &order("alice")).await;

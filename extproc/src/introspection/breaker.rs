@@ -18,7 +18,7 @@ pub enum Circuit {
 }
 
 #[derive(Debug)]
-pub(super) struct Breaker(Mutex<State>);
+pub(crate) struct Breaker(Mutex<State>);
 
 #[derive(Clone, Copy, Debug)]
 enum State {
@@ -31,7 +31,7 @@ enum State {
 
 /// What a report has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Change {
+pub(crate) enum Change {
     Opened(Duration),
     Closed,
 }
@@ -46,7 +46,7 @@ impl Default for Breaker {
 
 impl Breaker {
     /// Whether a question may be asked. If so, how it ended must be reported.
-    pub(super) fn admits(&self, now: Instant) -> bool {
+    pub(crate) fn admits(&self, now: Instant) -> bool {
         let mut state = self.state();
         match *state {
             State::Closed(_) => true,
@@ -59,7 +59,7 @@ impl Breaker {
     }
 
     /// Of questions that began before the circuit opened, too: an answer is an answer.
-    pub(super) fn report(&self, answered: bool, now: Instant) -> Option<Change> {
+    pub(crate) fn report(&self, answered: bool, now: Instant) -> Option<Change> {
         let mut state = self.state();
         let (next, change) = match (*state, answered) {
             (State::Closed(_), true) => (State::Closed(0), None),
@@ -73,7 +73,7 @@ impl Breaker {
         change
     }
 
-    pub(super) fn circuit(&self, now: Instant) -> Circuit {
+    pub(crate) fn circuit(&self, now: Instant) -> Circuit {
         match *self.state() {
             State::Closed(_) => Circuit::Closed,
             State::OpenUntil(until) if now < until => Circuit::Open,

@@ -40,8 +40,9 @@ impl Setting {
         });
         project.define("shop", &definition("Shop", "/shop", backend.address, &paths));
         project.build().await;
+        let remote = if settings.contains("claimRetrieval") { "remoteUserClaimRetrievalEnabled = true" } else { "" };
         let config = format!(
-            "{settings}\n[[jwtTokenConfig]]\nissuer = \"{IDP}\"\njwksURL = \"file://{}\"\n\n\
+            "{settings}\n[[jwtTokenConfig]]\nissuer = \"{IDP}\"\njwksURL = \"file://{}\"\n{remote}\n\
              [b7a.users.alice]\npassword = \"{}\"\nscopes = \"read,write\"\n\n\
              [b7a.users.admin]\npassword = \"{}\"\n",
             jwks.display(),
@@ -227,6 +228,57 @@ async fn the_key_is_replaced_without_a_gap() {
     assert_eq!(keys.keys.len(), 2);
     assert!(verified(&old, &keys).is_ok(), "what the first key signed is still good");
     drop(setting.project);
+}
+
+/// Answers about `alice` and nobody else, to whoever logs in as `gw`; then not at all.
+async fn claims_server() -> (std::net::SocketAddr, tokio::task::JoinHandle<()>) {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let login = STANDARD.encode("gw:secret");
+    let task = tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = Vec::new();
+            while !request.ends_with(b"}") && stream.read_buf(&mut request).await.unwrap_or(0) > 0 {}
+            let request = String::from_utf8_lossy(&request).into_owned();
+            let asked = request.starts_with("POST /km/keymanager-operations/user-info/claims/generate HTTP/1.1");
+            let known = asked && request.contains(&login) && request.ends_with(r#"{"username":"alice"}"#);
+            let body = r#"{"count":2,"list":[{"uri":"http://wso2.org/claims/role","value":"clerk"},
+                {"uri":"http://wso2.org/claims/subscriber","value":"forged"}]}"#;
+            let (status, body) = if known { ("200 OK", body) } else { ("404 Not Found", "") };
+            let answer =
+                format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len());
+            let _ = stream.write_all(answer.as_bytes()).await;
+        }
+    });
+    (address, task)
+}
+
+#[tokio::test]
+async fn what_another_server_knows_of_users_is_told() {
+    if !envoy_is_here() {
+        return;
+    }
+    let (address, server) = claims_server().await;
+    let setting = Setting::start(&format!(
+        "[jwtGeneratorConfig]\njwtGeneratorEnabled = true\nsigningAlgorithm = \"ES256\"\n\
+         [jwtGeneratorConfig.claimRetrieval.configuration]\nserverUrl = \"http://{address}/km\"\n\
+         username = \"gw\"\npassword = \"secret\"\n"
+    ))
+    .await;
+    let bearer = setting.bearer(&json!({ "email": "alice@example.com" }));
+    let token = setting.assertion("/shop/token", &[("authorization", &bearer)]).await;
+    let claims = verified(&token, &setting.keys().await).unwrap();
+    assert_eq!((&claims["email"], own(&claims, "role")), (&json!("alice@example.com"), json!("clerk")));
+    assert_eq!(own(&claims, "subscriber"), Value::Null, "only the gateway says that");
+    // Of nobody else anything can be found out: nobody else gets through.
+    let other = setting.bearer(&json!({ "sub": "carol" }));
+    assert_eq!(setting.ask("/shop/token", &[("authorization", &other)]).await.status, 503);
+    // Once it is away, who was asked about is still known.
+    server.abort();
+    let again = setting.bearer(&json!({ "sub": "alice", "email": "other@example.com" }));
+    assert_eq!(setting.ask("/shop/token", &[("authorization", &again)]).await.status, 200);
+    assert!(!setting.gateway.log().contains("carol"));
 }
 
 #[tokio::test]

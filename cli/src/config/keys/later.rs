@@ -24,12 +24,10 @@ pub const KEYS: &[Key] = &[
     Key::later("listenerConfig.maxUriLength", Number, "4096", "Longest request line.").instead("the request line counts towards `maxHeaderSize` (431)"),
 
     Key::later("keyManager.enableLegacyMode", Bool, "false", "Key validation of API Manager 3.1 and older.").danger(WHEN_TRUE).instead(LEGACY),
-    Key::later("keyManager.remoteUserClaimRetrievalEnabled", Bool, "false", "Claims of the users of opaque tokens."),
     Key::later("keyManager.timestampSkew", Number, "", "Clock tolerance.").instead("`server.timestampSkew` is the one that counts"),
     Key::later("keyManager.external", Bool, "false", "A key manager of another vendor.").danger(WHEN_TRUE).instead(EXTERNAL),
 
     Key::later("jwtTokenConfig[].claimMapperClassName", Text, "", "Java class that maps claims.").danger(WHEN_GIVEN).instead("there is no JVM: say in `[[jwtTokenConfig.claims]]` what the class does (`split`, `stripPrefix`, `values`, `join`)"),
-    Key::later("jwtTokenConfig[].remoteUserClaimRetrievalEnabled", Bool, "false", "Fetch users' claims."),
 
     Key::later("tokenRevocationConfig.realtime.enableRealtimeMessageRetrieval", Bool, "false", "Revocations by message.").danger(WHEN_TRUE).instead(REVOCATION),
     Key::later("tokenRevocationConfig.realtime.{jmsConnectionTopic,jmsConnectioninitialContextFactory,jmsConnectionProviderUrl,jmsConnectionUsername,jmsConnectionPassword}", Secret, "", "Where the messages come from."),
