@@ -21,7 +21,8 @@ use envoy_types::pb::xds::r#type::matcher::v3::matcher::{MatcherType, OnMatch};
 use microgw_compiler::artifact;
 use microgw_compiler::assemble::{Input, assemble, names};
 use microgw_compiler::settings::{
-    AccessLog, ApiKeys, Backends, Credentials, Dpop, Listeners, ServerHeader, Settings, TlsIdentity, TlsRange,
+    AccessLog, ApiKeys, Backends, ClientCertificates, Credentials, Dpop, Listeners, ServerHeader, Settings,
+    TlsIdentity, TlsRange,
 };
 use microgw_compiler::snapshot::{Fallbacks, ResourceType};
 use microgw_envoy::{Bootstrap, SocketPaths};
@@ -180,7 +181,7 @@ fn settings(http_port: u16) -> Settings {
         access_log: Some(AccessLog { path: ACCESS_LOG.to_owned(), caller: true }),
         tracing: None,
         backends: Backends::default(),
-        client_certificates: Default::default(),
+        client_certificates: ClientCertificates::default(),
         user_agent: None,
     }
 }

@@ -13,10 +13,12 @@ use microgw_engine::backend_jwt::{Assertion, Order};
 use microgw_engine::opaque::{self, KeyHash};
 use microgw_engine::subscription::State;
 use microgw_engine::{
-    Answer, Api, CredentialDigest, Decision, Exchange, Facts, Identity, KeySet, KeyTerms, KeyType, Lookup, Novelty,
-    OpaqueKey, ProofId, RequestHead, RevocationName, Rule, Standing, Step, Subscribed, Subscription, UnixTime,
+    Answer, Api, ClientCertificate, CredentialDigest, Decision, Exchange, Facts, Identity, KeySet, KeyTerms, KeyType,
+    Lookup, Novelty, OpaqueKey, ProofId, RequestHead, RevocationName, Rule, Standing, Step, Subscribed, Subscription,
+    UnixTime,
 };
 use microgw_proto::rules::v1 as proto;
+use sha2::{Digest as _, Sha256};
 
 struct Counting;
 
@@ -480,4 +482,60 @@ fn ten_thousand_rules_cost_two_megabytes() {
     let held = HELD.with(Cell::get) - before;
     assert_eq!(rules.len(), 10_000);
     assert!((500_000..2_000_000).contains(&held), "{held} bytes");
+}
+
+/// A certificate is read once. Beside it a token that is bound to it is compared, no more.
+#[test]
+fn a_known_certificate_costs_no_allocation() {
+    let pair = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(vec!["client.example".to_owned()]).unwrap();
+    params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+    let certificate = params.self_signed(&pair).unwrap();
+    let thumbprint: [u8; 32] = Sha256::digest(certificate.der()).into();
+    let rule = proto::CertificateRule { pins: vec![thumbprint.to_vec()], ..Default::default() };
+    let asks = proto::Requirement {
+        kind: Some(proto::requirement::Kind::ClientCertificate(proto::ClientCertificate { optional: false })),
+    };
+    let book = proto::RuleBook {
+        apis: vec![proto::Api::default()],
+        policies: vec![proto::Policy {
+            alternatives: vec![proto::Alternative { requirements: vec![asks] }],
+            credential_header: "authorization".into(),
+            production: true,
+            client_trust: Some(proto::ClientTrust { rules: vec![rule] }),
+            ..Default::default()
+        }],
+        rules: vec![proto::Rule { id: vec![1; 16], ..Default::default() }],
+        certificate_header: Some(proto::CertificateHeader {
+            name: "x-client-cert".into(),
+            addresses: vec![proto::AddressRange { address: vec![10, 0, 0, 0], prefix: 8 }],
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    let rule = Arc::clone(&Rule::load(&book).unwrap().first().unwrap().1);
+    let (facts, pem) = (Memory::default(), certificate.pem());
+    let by_header = HashMap::from([("x-client-cert".to_owned(), pem.replace('\n', " "))]);
+    let nothing = HashMap::<String, String>::new();
+    let shown = Some(ClientCertificate { thumbprint, chain: &pem });
+    for (headers, certificate, peer) in [(&nothing, shown, "192.0.2.1"), (&by_header, None, "10.0.0.1")] {
+        let head = RequestHead {
+            method: "GET",
+            scheme: "https",
+            authority: "api.example",
+            path: "/",
+            headers,
+            certificate,
+            peer,
+        };
+        let decide = || {
+            let before = ALLOCATIONS.with(Cell::get);
+            let step = Exchange::new(&rule, &facts, NOW).on_request_head(head);
+            assert!(matches!(step, Step::Done(Decision::Allow(_))), "{step:?}");
+            drop(step);
+            ALLOCATIONS.with(Cell::get) - before
+        };
+        assert!(decide() > 0, "the counter counts");
+        assert_eq!(decide(), 0);
+    }
 }

@@ -11,7 +11,7 @@ use microgw_compiler::diagnostic::{Diagnostic, Place, render_github, render_huma
 use microgw_compiler::files::MemoryFiles;
 use microgw_compiler::model::{Access, Model};
 use microgw_compiler::path::PathTemplate;
-use microgw_compiler::settings::{Settings, TlsIdentity, TrustStore};
+use microgw_compiler::settings::{ClientCertificates, Settings, TlsIdentity, TrustStore};
 use microgw_compiler::snapshot::{Fallbacks, ResourceType, Snapshot};
 use microgw_engine::Rule;
 
@@ -123,7 +123,7 @@ fn settings() -> Settings {
         identity,
         backend_trust,
         backend_identity: None,
-        client_certificates: Default::default(),
+        client_certificates: ClientCertificates::default(),
     })
 }
 

@@ -17,7 +17,10 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
 use rustls::server::WebPkiClientVerifier;
-use rustls::{CipherSuite, ClientConfig, ConfigBuilder, ProtocolVersion, RootCertStore, ServerConfig};
+use rustls::{
+    CipherSuite, ClientConfig, ConfigBuilder, HandshakeKind, ProtocolVersion, RootCertStore, ServerConfig,
+    SupportedProtocolVersion,
+};
 use rustls::{DigitallySignedStruct, SignatureScheme};
 use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -114,6 +117,20 @@ impl Identity {
         let pem = format!("{}{}{others}", self.key_pem(), self.certificate_pem());
         let identity = reqwest::Identity::from_pem(pem.as_bytes()).expect("it is a key and its certificates");
         anonymous(http2).identity(identity).build().expect("a client can be made")
+    }
+
+    /// A client that shows this certificate and speaks one version of TLS.
+    ///
+    /// # Panics
+    /// Never: the key is its own.
+    #[must_use]
+    pub fn config(&self, version: &'static SupportedProtocolVersion) -> Arc<ClientConfig> {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let config = ClientConfig::builder_with_provider(provider.clone()).with_protocol_versions(&[version]);
+        let config = config.expect("it is a version").dangerous();
+        let key = PrivateKeyDer::try_from(self.key.serialize_der()).expect("it is PKCS#8");
+        let config = config.with_custom_certificate_verifier(Arc::new(Anybody(provider)));
+        Arc::new(config.with_client_auth_cert(vec![self.der()], key).expect("they go together"))
     }
 
     /// One that ended long ago.
@@ -232,11 +249,22 @@ impl Connection {
     /// # Panics
     /// When nobody listens, or not with TLS.
     pub async fn open(address: SocketAddr) -> Connection {
-        let config = trusting().with_no_client_auth();
+        Connection::open_as(address, &Arc::new(trusting().with_no_client_auth())).await
+    }
+
+    /// As the client that `config` is; its connections resume each other's sessions.
+    ///
+    /// # Panics
+    /// When nobody listens, or not with TLS.
+    pub async fn open_as(address: SocketAddr, config: &Arc<ClientConfig>) -> Connection {
         let stream = TcpStream::connect(address).await.expect("somebody listens");
         let name = ServerName::try_from("localhost").expect("it is a name");
-        let stream = TlsConnector::from(Arc::new(config)).connect(name, stream);
+        let stream = TlsConnector::from(Arc::clone(config)).connect(name, stream);
         Connection { stream: timeout(PATIENCE, stream).await.expect("in time").expect("it speaks TLS") }
+    }
+
+    pub fn is_resumed(&self) -> bool {
+        self.stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed)
     }
 
     /// What the other side presented.

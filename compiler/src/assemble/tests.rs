@@ -17,8 +17,8 @@ use crate::compile::{Options, compile};
 use crate::error_template::{ErrorTemplate, Syntax};
 use crate::files::MemoryFiles;
 use crate::settings::{
-    AccessLog, ApiKeys, Backends, Credentials, Dpop, Issuer, Listeners, OAuthEndpoints, Protocol, Proxy, SecretHeader,
-    ServerHeader, TlsIdentity, TlsRange, Tracing, TrustStore, Verification,
+    AccessLog, ApiKeys, Backends, ClientCertificates, Credentials, Dpop, Issuer, Listeners, OAuthEndpoints, Protocol,
+    Proxy, SecretHeader, ServerHeader, TlsIdentity, TlsRange, Tracing, TrustStore, Verification,
 };
 use crate::snapshot::{Fallback, Resource};
 
@@ -110,7 +110,7 @@ fn settings() -> Settings {
         access_log: None,
         tracing: None,
         backends: Backends { trust: Some(TrustStore("authorities".to_owned())), ..Backends::default() },
-        client_certificates: Default::default(),
+        client_certificates: ClientCertificates::default(),
         user_agent: None,
     }
 }

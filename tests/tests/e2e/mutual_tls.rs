@@ -1,5 +1,8 @@
 //! Certificates of clients: pinned ones, those of authorities, and tokens that are bound to one.
 
+mod beside;
+mod proxies;
+
 use microgw_tests::backend::Backend;
 use microgw_tests::gateway::{Answer, Gateway, replace};
 use microgw_tests::project::{Project, definition, get};

@@ -320,3 +320,34 @@ async fn what_a_bootstrap_for_another_host_needs_is_told() {
     let text = bootstrap.to_string();
     assert!(!text.contains(".sock") && text.contains("a.key") && text.contains("gw.example.com"), "{text}");
 }
+
+/// What a client has shown comes from another host as it does from this one.
+#[tokio::test]
+async fn certificates_of_a_remote_envoys_clients() {
+    if !envoy_is_here() {
+        return;
+    }
+    let backend = Backend::start("shop").await;
+    let site = Site::new(&backend).await;
+    let mut definition = definition("Shop", "/shop", backend.address, &json!({ "/open": get(&json!([])) }));
+    definition["x-wso2-mutual-ssl"] = "optional".into();
+    site.project.define("shop", &definition);
+    site.project.build().await;
+    let (known, stranger) = (site.authority.issue("client.example"), Identity::new("client.example"));
+    let config = site.project.config(&format!(
+        "[[mutualSSLConfig.api.certificates]]\nname = \"Shop\"\nversion = \"1.0\"\ncaPath = \"{}\"\n\
+         sans = [\"DNS:client.example\"]\n",
+        site.file("ca.crt").display()
+    ));
+    let mut gateway = site.serve(&[site.tls_settings(), vec![config]].concat());
+    let envoy = site.secured_envoy("edge", &["--server-name", NAME]).await;
+    gateway.wait_until_live().await;
+    let (_, https) = envoy.addresses().await;
+    gateway.live.https = Some(https);
+    for (client, status) in [(&known, 200), (&stranger, 401), (&site.authority, 401)] {
+        let client = client.https(&[], true);
+        let answered =
+            eventually("it serves", async || client.get(gateway.https("/shop/open")).send().await.ok()).await;
+        assert_eq!(answered.status(), status);
+    }
+}
