@@ -165,7 +165,7 @@ pub struct Exchange<'a> {
     now: UnixTime,
     head: Option<RequestHead<'a>>,
     /// One for each of the policy's credentials.
-    slots: SmallVec<[Slot<'a>; 4]>,
+    slots: SmallVec<[Slot<'a>; 6]>,
     /// The alternative that is tried.
     position: usize,
     /// The best failure so far.
