@@ -127,6 +127,7 @@ pub struct Credentials {
 
 /// One `[[jwtTokenConfig]]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools)] // each is a setting of its own
 pub struct Issuer {
     /// Must equal `iss`.
     pub issuer: String,

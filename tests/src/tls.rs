@@ -187,7 +187,6 @@ impl Identity {
 }
 
 /// A client without a certificate, that takes everybody's.
-#[must_use]
 pub fn anonymous(http2: bool) -> reqwest::ClientBuilder {
     install_crypto();
     let builder = reqwest::Client::builder().danger_accept_invalid_certs(true).no_proxy().timeout(PATIENCE);

@@ -180,30 +180,28 @@ fn good(values: &Values, entry: &str, trust: &Trust, problems: &mut Vec<ConfigDi
     }
     let mut names = Vec::new();
     for text in values.list(&at("sans")) {
-        match alternative_name(&text) {
-            Some(name) => names.push(name),
-            None => {
-                let path = at("sans");
-                let message = format!(
-                    "`{path}` has `{text}` in it, which is not `DNS:name`, `URI:scheme:...` or `email:local@domain`: names are compared whole"
-                );
-                problems.push(ConfigDiagnostic::error(Code::BadValue, &values.origin(&path), message));
-            }
+        if let Some(name) = alternative_name(&text) {
+            names.push(name);
+        } else {
+            let path = at("sans");
+            let message = format!(
+                "`{path}` has `{text}` in it, which is not `DNS:name`, `URI:scheme:...` or `email:local@domain`: names are compared whole"
+            );
+            problems.push(ConfigDiagnostic::error(Code::BadValue, &values.origin(&path), message));
         }
     }
     let mut subjects = Vec::new();
     for text in values.list(&at("subjects")) {
-        match subject(&text) {
-            Some(subject) => subjects.push(subject),
-            None => {
-                let path = at("subjects");
-                let known = ATTRIBUTES.map(|(name, _)| name).join(", ");
-                let message = format!("`{path}` has `{text}` in it, which is no subject such as `CN=shop,O=Example`");
-                let help = format!(
-                    "attributes are {known}, or object identifiers; `\\` stands before a comma that belongs to a value"
-                );
-                problems.push(ConfigDiagnostic::error(Code::BadValue, &values.origin(&path), message).help(help));
-            }
+        if let Some(subject) = subject(&text) {
+            subjects.push(subject);
+        } else {
+            let path = at("subjects");
+            let known = ATTRIBUTES.map(|(name, _)| name).join(", ");
+            let message = format!("`{path}` has `{text}` in it, which is no subject such as `CN=shop,O=Example`");
+            let help = format!(
+                "attributes are {known}, or object identifiers; `\\` stands before a comma that belongs to a value"
+            );
+            problems.push(ConfigDiagnostic::error(Code::BadValue, &values.origin(&path), message).help(help));
         }
     }
     let good = Good {

@@ -130,8 +130,6 @@ fn without_validation_nobody_is_refused_and_what_is_known_is_told() {
 
 #[test]
 fn opaque_tokens_by_their_client_and_api_keys_never() {
-    let rule = validating(true);
-    let good = request().header("authorization", "Bearer good");
     struct Shop(State);
     impl Facts for Shop {
         fn get(&self, _: &CredentialDigest) -> Option<Arc<Identity>> {
@@ -145,6 +143,8 @@ fn opaque_tokens_by_their_client_and_api_keys_never() {
             Subscribed::Known(Arc::new(Subscription { state: self.0, ..Subscription::default() }), None)
         }
     }
+    let rule = validating(true);
+    let good = request().header("authorization", "Bearer good");
     assert!(matches!(run(&rule, &good, &Shop(State::Unblocked), &mut answer), Outcome::Allow { .. }));
     let blocked = run(&rule, &good, &Shop(State::Blocked), &mut answer);
     assert!(matches!(blocked, Outcome::Deny { reason: Reason::SubscriptionBlocked, .. }));
