@@ -50,7 +50,11 @@ pub(crate) fn thumbprint(certificate: &CertificateDer<'_>) -> [u8; 32] {
 fn pem(text: &str) -> Result<Chain, TokenError> {
     let mut chain = Vec::new();
     let mut rest = text;
-    while let Some((_, block)) = rest.split_once(BEGIN) {
+    while let Some((before, block)) = rest.split_once(BEGIN) {
+        // Two headers that were joined have two first certificates: one of them is not the proxy's.
+        if !before.trim().is_empty() {
+            return Err(TokenError::CertificateForm);
+        }
         let (block, after) = block.split_once(END).ok_or(TokenError::CertificateForm)?;
         if chain.len() == MAX_CERTIFICATES {
             return Err(TokenError::TooLong);
@@ -58,7 +62,7 @@ fn pem(text: &str) -> Result<Chain, TokenError> {
         chain.push(CertificateDer::from(base64(block)?));
         rest = after;
     }
-    Ok(chain)
+    if rest.trim().is_empty() { Ok(chain) } else { Err(TokenError::CertificateForm) }
 }
 
 fn base64(text: &str) -> Result<Vec<u8>, TokenError> {

@@ -14,7 +14,7 @@ use smallvec::SmallVec;
 use crate::backend_jwt::{Assertion, Order};
 use crate::cookie;
 use crate::facts::{CredentialDigest, Facts, UnixTime};
-use crate::identity::Identity;
+use crate::identity::{Identity, KeyType};
 use crate::identity_headers::IdentityHeader;
 use crate::introspection::Introspection;
 use crate::jwt::TokenError;
@@ -175,6 +175,8 @@ pub struct Exchange<'a> {
     retry_after: Option<u64>,
     /// The token was presented as one that is bound to a key (`DPoP`).
     by_proof: bool,
+    /// Of the credentials together that satisfy the alternative at hand.
+    key_type: KeyType,
     /// Whether the caller has proved to have that key; found out once, for a proof holds once.
     proved: Option<Result<(), Failure>>,
     signing: Signing,
@@ -235,6 +237,7 @@ impl<'a> Exchange<'a> {
             pending: None,
             retry_after: None,
             by_proof: false,
+            key_type: KeyType::Production,
             proved: None,
             signing: Signing::NotYet,
         }
@@ -281,6 +284,7 @@ impl<'a> Exchange<'a> {
             }
         }
         let mut identity: Option<Arc<Identity>> = None;
+        self.key_type = KeyType::Production;
         for (index, requirement) in alternative.0.iter().enumerate() {
             let Requirement::Credential { credential, scopes, optional } = requirement else { continue };
             let facts = match self.settle(*credential) {
@@ -298,13 +302,17 @@ impl<'a> Exchange<'a> {
                     challenge,
                 });
             }
+            // What is meant for the sandbox reaches no production, whatever comes with it.
+            if facts.key_type == KeyType::Sandbox {
+                self.key_type = KeyType::Sandbox;
+            }
             if identity.as_ref().is_none_or(|other| says_more(facts.kind, other.kind)) {
                 identity = Some(facts);
             }
         }
         // Nobody in particular, where nothing is needed and nothing was shown.
         let identity = identity.unwrap_or_else(|| Arc::clone(&NOBODY));
-        match self.rule.policy.check_environment(identity.key_type) {
+        match self.rule.policy.check_environment(self.key_type) {
             Ok(()) => Verdict::Satisfied(identity),
             Err(reason) => {
                 Verdict::Failed(Failure { reason, cause: Some(TokenError::Environment), challenge: Challenge::Plain })
@@ -353,7 +361,7 @@ impl<'a> Exchange<'a> {
             path,
             cookie,
             subscription: self.subscription(&identity),
-            environment: policy.environment(identity.key_type),
+            environment: policy.environment(self.key_type),
             assertion,
             identity_headers: &rule.realm.identity_headers,
             identity,

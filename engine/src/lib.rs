@@ -53,6 +53,6 @@ pub use key::{Algorithm, Key, KeyError, KeySet};
 pub use policy::{ENVIRONMENT_HEADER, Policy, SANDBOX};
 pub use realm::{CredentialKind, Issuer, KeySource, Realm};
 pub use reason::Reason;
-pub use revocation::{RevocationName, Revoked, Standing};
+pub use revocation::{RevocationName, Revoked, Standing, signed};
 pub use rules::{Api, LoadError, Rule, RuleId, Rules};
 pub use subscription::{Subscribed, Subscription};

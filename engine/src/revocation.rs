@@ -15,7 +15,8 @@ pub struct RevocationName(u128);
 pub enum Revoked<'a> {
     /// `jti` of an access token or of a self-contained API key.
     TokenId(&'a str),
-    /// SHA-256 of a token or API key as it is presented.
+    /// SHA-256 of a token or API key as it is presented; or of a JWT without its signature, which survives those who write
+    /// the same signature in another way (ECDSA takes `s` and `n - s`).
     Token([u8; 32]),
     /// What follows the last dot of a JWT, by which the old product knew them.
     Signature(&'a str),
@@ -70,7 +71,7 @@ impl Revoked<'_> {
 /// Every name of a credential. Of its text as it was presented nothing is kept but hashes.
 pub(crate) fn names(identity: &Identity, presented: &str) -> Box<[RevocationName]> {
     let id = identity.id.as_deref();
-    let mut names = Vec::with_capacity(4);
+    let mut names = Vec::with_capacity(5);
     match identity.kind {
         CredentialKind::User => names.extend(identity.subject.as_deref().map(|name| Revoked::User(name).name())),
         CredentialKind::Certificate => {
@@ -82,10 +83,17 @@ pub(crate) fn names(identity: &Identity, presented: &str) -> Box<[RevocationName
                 names.extend(id.map(|id| Revoked::KeyId(id).name()));
             }
             names.push(Revoked::Token(Sha256::digest(presented).into()).name());
+            names.extend(signed(presented).map(|signed| Revoked::Token(Sha256::digest(signed).into()).name()));
             names.extend(signature(presented).map(|signature| Revoked::Signature(signature).name()));
         }
     }
     names.into()
+}
+
+/// What a JWT's signature is over, RFC 7515 section 5.2.
+pub fn signed(token: &str) -> Option<&str> {
+    let (signed, signature) = token.rsplit_once('.')?;
+    (signed.contains('.') && !signature.is_empty()).then_some(signed)
 }
 
 /// Of a JWT.
@@ -138,8 +146,10 @@ mod tests {
     #[test]
     fn a_signature_is_what_follows_the_second_dot() {
         assert_eq!(signature("a.b.c"), Some("c"));
+        assert_eq!(signed("a.b.c"), Some("a.b"));
         for token in ["", "a", "a.b", "a.b."] {
             assert_eq!(signature(token), None, "{token}");
+            assert_eq!(signed(token), None, "{token}");
         }
     }
 }

@@ -318,7 +318,7 @@ impl Facts for Watchful {
     }
 
     fn standing(&self, names: &[RevocationName]) -> Standing {
-        assert_eq!(names.len(), 3, "id, token, signature");
+        assert_eq!(names.len(), 4, "id, token, token without its signature, signature");
         Standing::Good
     }
 }

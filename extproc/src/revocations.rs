@@ -210,10 +210,10 @@ impl Feed {
             if full {
                 tracing::error!(
                     feed = self.name,
-                    "there are more revocations than `revocation.maxEntries`: credentials that can be revoked are refused"
+                    "not all revocations are known, being more than `revocation.maxEntries`, or unreadable: credentials that can be revoked are refused"
                 );
             } else {
-                tracing::info!(feed = self.name, "there is room for all revocations again");
+                tracing::info!(feed = self.name, "all revocations are known again");
             }
         }
     }

@@ -48,6 +48,9 @@ fn the_forms_in_which_they_come() {
         (BEGIN.to_owned(), TokenError::CertificateForm),
         (format!("{BEGIN}{END}"), TokenError::CertificateForm),
         (format!("{},{}", STANDARD.encode(DER), STANDARD.encode(DER)), TokenError::CertificateForm),
+        (format!("{},{}", block(DER), block(DER)), TokenError::CertificateForm),
+        (format!("x{}", block(DER)), TokenError::CertificateForm),
+        (format!("{}x", block(DER)), TokenError::CertificateForm),
     ] {
         assert_eq!(read(&text), Err(error), "{text}");
     }

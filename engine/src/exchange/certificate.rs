@@ -48,11 +48,7 @@ impl<'a> Exchange<'a> {
         let header = head.headers.get(&source.name).filter(|text| !text.is_empty()).map(Shown::Header);
         // The certificate of a proxy is no client's: what comes without the header comes from a client without one.
         let by_proxy = head.certificate.is_some_and(|own| self.is_of(&source.proxies, own));
-        match header {
-            header if by_proxy => header.ok_or(Failure::MISSING),
-            Some(header) if source.believes(head.peer) => Ok(header),
-            _ => here,
-        }
+        if by_proxy || source.believes(head.peer) { header.ok_or(Failure::MISSING) } else { here }
     }
 
     fn thumbprint_of(&self, shown: Shown<'a>) -> Result<[u8; 32], Failure> {
@@ -81,7 +77,8 @@ impl<'a> Exchange<'a> {
             return false;
         }
         match self.verified(proxies, certificate.thumbprint, certificate.chain) {
-            Ok(_) => true,
+            // What it said before it was revoked is not believed any more.
+            Ok(_) => !self.is_revoked_certificate(certificate.thumbprint),
             Err(TokenError::CertificateUnknown | TokenError::CertificateName | TokenError::CertificateUsage) => {
                 self.facts.put(digest, Arc::new(Identity::new(KIND)));
                 false

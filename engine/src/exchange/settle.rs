@@ -189,9 +189,9 @@ impl<'a> Exchange<'a> {
             }
             (Err(error), Some(reader)) if error != TokenError::TooLong => {
                 // Two dots make a JWT, RFC 7515 section 7.1. What no token may look like is nobody's.
-                if !is_token(presented) {
+                if !is_token(presented) || opaque::hash(presented).is_some() {
                     Err(TokenError::Presentation)
-                } else if reader.failed_jwts || presented.matches('.').count() < 2 {
+                } else if presented.matches('.').count() < 2 || reader.failed_jwts && is_of_no_issuer(error) {
                     Ok((
                         Wanted::Identity,
                         Lookup::Introspection { digest, token: opaque(), reader: Arc::clone(reader) },
@@ -220,7 +220,7 @@ impl<'a> Exchange<'a> {
                 Progress::Ask(Wanted::Keys(Box::new(wanted)), lookup)
             }
             Err(error) => match (wanted.opaque, &self.rule.realm.introspection) {
-                (Some(token), Some(reader)) => {
+                (Some(token), Some(reader)) if error == TokenError::UnknownKey => {
                     let reader = Arc::clone(reader);
                     Progress::Ask(Wanted::Identity, Lookup::Introspection { digest, token, reader })
                 }
@@ -347,9 +347,21 @@ impl<'a> Exchange<'a> {
     fn confirm(&self, bound_to: &Confirmation) -> Result<(), TokenError> {
         match bound_to.certificate {
             Some(bound_to) if self.thumbprint() != Some(bound_to) => Err(TokenError::Certificate),
+            // Whoever has its key may not be the one any more whom the token was given to.
+            Some(bound_to) if self.is_revoked_certificate(bound_to) => Err(TokenError::Certificate),
             _ => Ok(()),
         }
     }
+
+    pub(super) fn is_revoked_certificate(&self, thumbprint: [u8; 32]) -> bool {
+        self.rule.realm.revocable && self.is_revoked(Revoked::Certificate(thumbprint))
+    }
+}
+
+/// Whether the token names no issuer that is known. What breaks the rules of one that is known is no better for what
+/// another server says of it.
+fn is_of_no_issuer(error: TokenError) -> bool {
+    matches!(error, TokenError::Form | TokenError::Json | TokenError::Claim("iss") | TokenError::UnknownIssuer)
 }
 
 /// `b64token`, RFC 6750 section 2.1.

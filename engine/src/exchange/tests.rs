@@ -269,7 +269,9 @@ fn environments_follow_the_key_type() {
     assert_eq!(environment(&only_production, &sandbox().bearer(json!({}))), Ok(None));
     // Together the user's token decides.
     let and = policy(vec![vec![header_key("x-key"), oauth2(&[], false)]]);
-    assert_eq!(environment(&and, &sandbox().bearer(json!({}))), Ok(None));
+    assert_eq!(environment(&and, &production().bearer(json!({}))), Ok(None));
+    // Whichever of them says more about the caller.
+    assert_eq!(environment(&and, &sandbox().bearer(json!({}))), Ok(Some("sandbox")));
     assert_eq!(environment(&and, &production().bearer(json!({"keytype": "SANDBOX"}))), Ok(Some("sandbox")));
 }
 

@@ -13,7 +13,9 @@ const HEADER: &str = "x-forwarded-client-cert";
 /// `Hash=...;Chain="..."`. What is not in this form was not said by Envoy.
 pub(super) fn shown(headers: &HashMap<String, String>) -> Option<ClientCertificate<'_>> {
     let text = headers.get(HEADER)?;
-    let (hash, chain) = text.strip_prefix("Hash=")?.split_once(";Chain=\"")?;
+    // `By=` is the URI in the gateway's own certificate, if it has one.
+    let text = if text.starts_with("By=") { text.split_once(";Hash=")?.1 } else { text.strip_prefix("Hash=")? };
+    let (hash, chain) = text.split_once(";Chain=\"")?;
     let chain = chain.strip_suffix('"').filter(|chain| !chain.contains('"'))?;
     Some(ClientCertificate { thumbprint: hexadecimal(hash)?, chain })
 }
@@ -48,7 +50,9 @@ mod tests {
             shown(&HashMap::from([(HEADER.to_owned(), text)])).map(|it| (it.thumbprint, it.chain.to_owned()))
         };
         let expected = ([0x0a, 0xf1].repeat(16).try_into().unwrap(), "a%20b".to_owned());
-        assert_eq!(read(format!("Hash={hash};Chain=\"a%20b\"")), Some(expected));
+        assert_eq!(read(format!("Hash={hash};Chain=\"a%20b\"")), Some(expected.clone()));
+        let own = "By=spiffe://shop.example/gateway";
+        assert_eq!(read(format!("{own};Hash={hash};Chain=\"a%20b\"")), Some(expected));
         for text in [
             String::new(),
             format!("Hash={hash}"),
@@ -56,7 +60,8 @@ mod tests {
             format!("Hash={hash};Chain=\"a\",Hash={hash};Chain=\"b\""),
             format!("Hash={};Chain=\"a\"", &hash[1..]),
             format!("Hash=+{};Chain=\"a\"", &hash[1..]),
-            format!("By=x;Hash={hash};Chain=\"a\""),
+            "By=x;By=y;Chain=\"a\"".to_owned(),
+            format!("x;Hash={hash};Chain=\"a\""),
         ] {
             assert_eq!(read(text.clone()), None, "{text}");
         }

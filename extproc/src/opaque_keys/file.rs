@@ -3,7 +3,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -94,9 +94,11 @@ impl KeyFile {
         let text: String = records.iter().map(|record| record.to_json() + "\n").collect();
         let (fresh, written) = (beside(".new"), "write");
         let mut file = private(&fresh).map_err(|error| self.failed(written, error))?;
-        // As readable as it was: the gateway may be another user than whoever makes keys.
+        // As readable as it was, and to whom: the gateway may be another user than whoever makes keys.
         if let Ok(metadata) = fs::metadata(&self.0) {
-            file.set_permissions(metadata.permissions()).map_err(|error| self.failed(written, error))?;
+            fchown(&file, Some(metadata.uid()), Some(metadata.gid()))
+                .and_then(|()| file.set_permissions(metadata.permissions()))
+                .map_err(|error| self.failed("keep the owner of", error))?;
         }
         file.write_all(text.as_bytes())
             .and_then(|()| file.sync_all())
@@ -140,10 +142,14 @@ async fn watch(file: KeyFile, mut seen: Option<Print>, keys: Weak<OpaqueKeys>) {
             Some(Ok(records)) => {
                 keys.replace(table(&records));
                 keys.content();
+                seen = print;
             }
-            Some(Err(error)) => keys.complain(&format!("{}: the keys stay as they were", chain(&error))),
+            // Who was revoked in it nobody can tell: what is known goes stale, and the file is looked at again.
+            Some(Err(error)) => {
+                keys.complain(&format!("{}: the keys stay as they were until they are stale", chain(&error)));
+                continue;
+            }
         }
-        seen = print;
         keys.hear();
     }
 }
@@ -235,7 +241,11 @@ mod tests {
             for _ in 0..8 {
                 scope.spawn(|| {
                     for _ in 0..5 {
-                        file.edit(|records| Ok(records.push(create("a").0))).unwrap();
+                        let add = |records: &mut Vec<Record>| {
+                            records.push(create("a").0);
+                            Ok(())
+                        };
+                        file.edit(add).unwrap();
                     }
                 });
             }

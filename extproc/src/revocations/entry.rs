@@ -14,7 +14,7 @@ const MAX_TEXT: usize = 4096;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
     pub name: RevocationName,
-    /// Seconds since 1970, of the credential itself.
+    /// Seconds since 1970, of the credential itself; [`Entry::NEVER`] of what has none. `None`: it was not said.
     pub end: Option<u64>,
 }
 
@@ -36,14 +36,18 @@ pub enum EntryError {
 }
 
 impl Entry {
+    /// A key, a user or a certificate that was revoked must not come back because nobody said when it ends.
+    pub const NEVER: u64 = u64::MAX;
+
     /// From the names and values that both forms have.
     pub fn read<'a>(fields: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Entry, EntryError> {
-        let (mut name, mut end) = (None, None);
+        let (mut name, mut end, mut lasts) = (None, None, false);
         for (field, value) in fields {
             let revoked = match field {
                 // What a gateway remembers of one: only this is left to tell others.
                 "name" => {
                     let bits = u128::from_str_radix(value, 16).map_err(|_| EntryError::Hash)?;
+                    lasts = true;
                     if name.replace(RevocationName::from_bits(bits)).is_some() {
                         return Err(EntryError::Kind);
                     }
@@ -64,11 +68,12 @@ impl Entry {
                 // What others add for themselves.
                 _ => continue,
             };
+            lasts |= matches!(revoked, Revoked::KeyId(_) | Revoked::User(_) | Revoked::Certificate(_));
             if name.replace(revoked.name()).is_some() {
                 return Err(EntryError::Kind);
             }
         }
-        Ok(Entry { name: name.ok_or(EntryError::Kind)?, end })
+        Ok(Entry { name: name.ok_or(EntryError::Kind)?, end: end.or(lasts.then_some(Entry::NEVER)) })
     }
 
     pub fn from_json(value: &Value) -> Result<Entry, EntryError> {

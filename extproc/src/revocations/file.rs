@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::Instant;
@@ -154,6 +154,7 @@ pub fn add_to_file(path: &Path, entries: &[Value]) -> Result<(), FileError> {
     let beside = path.with_added_extension("new");
     let mut file = File::create(&beside)?;
     if let Ok(metadata) = fs::metadata(path) {
+        fchown(&file, Some(metadata.uid()), Some(metadata.gid()))?;
         file.set_permissions(fs::Permissions::from_mode(metadata.mode() & 0o777))?;
     }
     file.write_all(fresh.as_bytes())?;

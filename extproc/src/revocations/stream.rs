@@ -70,7 +70,7 @@ pub async fn announce(redis: &Redis, entries: &[Value]) -> Result<(), AnnounceEr
         let kind = members.filter_map(|(name, value)| Some((name.as_str(), value.as_str()?)));
         let kind = kind.into_iter().find(|(name, text)| Entry::read([(*name, *text)]).is_ok());
         let (kind, text) = kind.ok_or(super::EntryError::Kind)?;
-        told.push((kind.to_owned(), text.to_owned(), entry.end));
+        told.push((kind.to_owned(), text.to_owned(), entry.end.filter(|end| *end != Entry::NEVER)));
     }
     let mut connection = redis.connect().await?;
     Ok(write(redis, &mut connection, &told).await?)
@@ -143,10 +143,13 @@ async fn listen(redis: &Redis, revocations: &Weak<Revocations>, backoff: &mut Ba
                         feed.set_full(true);
                     }
                 }
-                Err(error) if unread.now() => {
-                    tracing::error!(entry = entry.id, %error, "a revocation cannot be read and is not obeyed");
+                Err(error) => {
+                    if unread.now() {
+                        tracing::error!(entry = entry.id, %error, "a revocation cannot be read");
+                    }
+                    // Whom it means nobody can tell, until all are read anew.
+                    feed.set_full(true);
                 }
-                Err(_) => {}
             }
         }
         if entries.is_empty() {
@@ -179,16 +182,16 @@ async fn synchronise(
             .await
             .map_err(RedisError::from)?;
         for (member, score) in page {
-            // Ends that are no numbers of seconds: infinity, for good.
+            // Infinity: none was said.
             #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
             let end = score.is_finite().then_some(score.max(0.0) as u64);
             match member.split_once(':').map(|field| Entry::read([field])) {
-                Some(Ok(Entry { name, .. })) => {
+                Some(Ok(Entry { name, end: own })) => {
                     // More than there is room for is not remembered here either.
                     if known.len() < revocations.settings.most {
                         known.insert(name);
                     }
-                    fits &= revocations.take_in(&Entry { name, end });
+                    fits &= revocations.take_in(&Entry { name, end: end.or(own) });
                 }
                 Some(Err(_)) | None => unread += 1,
             }
@@ -199,14 +202,15 @@ async fn synchronise(
         }
     }
     if unread > 0 {
-        tracing::error!(entries = unread, "some of what was revoked cannot be read and is not obeyed");
+        tracing::error!(entries = unread, "some of what was revoked cannot be read");
+        fits = false;
     }
     let forgotten: Vec<(RevocationName, u64)> =
         revocations.told.entries().into_iter().filter(|(name, _)| !known.contains(name)).collect();
     if !forgotten.is_empty() && fits {
         tracing::warn!(entries = forgotten.len(), "Redis has lost revocations: it is told again");
         let told = forgotten.into_iter().map(|(name, end)| {
-            let end = (end != u64::MAX).then(|| end.saturating_sub(MARGIN));
+            let end = (end != Entry::NEVER).then(|| end.saturating_sub(MARGIN));
             ("name".to_owned(), format!("{:032x}", name.to_bits()), end)
         });
         write(redis, connection, &told.collect::<Vec<_>>()).await?;

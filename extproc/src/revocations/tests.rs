@@ -92,10 +92,13 @@ fn entries_are_read_as_they_are_documented_and_as_the_old_product_listed_them() 
     let entry = |name, end| Ok(Entry { name, end });
     let (hex, digest) = ("0f".repeat(32), [15; 32]);
     assert_eq!(read(r#"{"jti":"a","exp":5,"by":"ops"}"#), entry(name("a"), Some(5)));
-    assert_eq!(read(r#"{"key_id":"k"}"#), entry(Revoked::KeyId("k").name(), None));
+    assert_eq!(read(r#"{"key_id":"k"}"#), entry(Revoked::KeyId("k").name(), Some(Entry::NEVER)));
     assert_eq!(read(r#"{"user":"u","exp":"7"}"#), entry(Revoked::User("u").name(), Some(7)));
     assert_eq!(read(&format!(r#"{{"token_sha256":"{hex}"}}"#)), entry(Revoked::Token(digest).name(), None));
-    assert_eq!(read(&format!(r#"{{"certificate_sha256":"{hex}"}}"#)), entry(Revoked::Certificate(digest).name(), None));
+    assert_eq!(
+        read(&format!(r#"{{"certificate_sha256":"{hex}"}}"#)),
+        entry(Revoked::Certificate(digest).name(), Some(Entry::NEVER))
+    );
     for text in
         [r#"{"jwt_signature":"s","expiry_time":1700000000123}"#, r#"{"jwtSignature":"s","expiryTime":1700000000}"#]
     {

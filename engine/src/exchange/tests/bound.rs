@@ -53,3 +53,27 @@ fn a_bound_token_needs_its_certificate_on_every_request() {
     // A free one is not bound by a certificate that is there.
     assert_eq!(outcome(&rule, &Memory::default(), &token(json!({})), Some(OWN)), None);
 }
+
+/// What a proxy shows of itself is no client's, with or without the header that it is believed in.
+#[test]
+fn a_proxy_that_names_no_client_has_none() {
+    let mut book = book(policy(vec![vec![oauth2(&[], false)]]));
+    let proxy = proto::AddressRange { address: vec![10, 0, 0, 1], prefix: 32 };
+    book.certificate_header =
+        Some(proto::CertificateHeader { name: "x-client".into(), addresses: vec![proxy], ..Default::default() });
+    let rule = Arc::clone(&Rule::load(&book).unwrap()[0].1);
+    let jwt = token(json!({"cnf": {"x5t#S256": encode(OWN)}}));
+    let headers = HashMap::from([("authorization".to_owned(), format!("Bearer {jwt}"))]);
+    let certificate = Some(ClientCertificate { thumbprint: OWN, chain: "" });
+    let passes = |peer| {
+        let facts = Memory::default();
+        let mut exchange = Exchange::new(&rule, &facts, UnixTime(NOW));
+        let mut step = exchange.on_request_head(RequestHead { certificate, peer, ..head("/v2/pet/1", &headers) });
+        while let Step::Ask(lookup) = step {
+            step = exchange.resume(answer(&lookup), UnixTime(NOW));
+        }
+        matches!(step, Step::Done(Decision::Allow(_)))
+    };
+    assert!(passes("10.0.0.9"), "a client of our own");
+    assert!(!passes("10.0.0.1"), "the proxy");
+}

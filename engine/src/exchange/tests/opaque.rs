@@ -62,6 +62,23 @@ fn a_jwt_that_nobody_vouches_for_is_asked_about_if_that_is_wanted() {
     assert_eq!(asked, ["keys"]);
 }
 
+/// What an issuer is configured to say counts, whatever another server says of its tokens.
+#[test]
+fn a_jwt_that_breaks_the_rules_of_its_issuer_is_asked_about_by_nobody() {
+    let (rule, facts) = (asking(true), Memory::default());
+    let mut broken = token(json!({}));
+    let last = if broken.pop() == Some('A') { 'Q' } else { 'A' };
+    broken.push(last);
+    for (token, asks) in
+        [(token(json!({"aud": "elsewhere"})), vec![]), (token(json!({"exp": "soon"})), vec![]), (broken, vec!["keys"])]
+    {
+        let (outcome, asked) = outcome(&rule, &format!("Bearer {token}"), &facts);
+        assert_eq!((outcome, asked), (deny(Reason::InvalidCredentials, &[INVALID_TOKEN]), asks), "{token}");
+    }
+    let key = crate::opaque::key([1; 32]);
+    assert_eq!(outcome(&rule, &format!("Bearer {key}"), &facts).1, Vec::<&str>::new(), "an API key is shown to nobody");
+}
+
 #[test]
 fn without_an_authorization_server_opaque_tokens_are_refused() {
     let policy = policy(vec![vec![oauth2(&[], false)]]);

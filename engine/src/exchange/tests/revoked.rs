@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Mutex;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use sha2::{Digest as _, Sha256};
 
 use super::*;
@@ -119,6 +119,59 @@ fn every_kind_of_credential_by_each_of_its_names_cached_or_not() {
         let nobody = Feed::default();
         assert_eq!(ask(&rule, &request, &nobody).0, Some(Reason::RevocationsUnknown));
     }
+}
+
+/// ECDSA takes `s` and `n - s`: the same token has two texts.
+#[test]
+fn a_jwt_however_its_signature_is_written() {
+    let key = key(json!({}));
+    let (signed, signature) = key.rsplit_once('.').unwrap();
+    let mut bytes = URL_SAFE_NO_PAD.decode(signature).unwrap();
+    negate(&mut bytes[32..]);
+    let other = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(bytes));
+    assert_ne!(other, key);
+    let rule = revocable(header_key("api_key"));
+    let feed = Feed::default();
+    feed.say(&[]);
+    let request = request().header("api_key", other);
+    assert_eq!(ask(&rule, &request, &feed).0, None, "both are genuine");
+    feed.say(&[Revoked::Token(Sha256::digest(crate::signed(&key).unwrap()).into())]);
+    assert_eq!(ask(&rule, &request, &feed).0, Some(Reason::Revoked));
+}
+
+/// `n - s` on P-256.
+fn negate(s: &mut [u8]) {
+    const ORDER: [u8; 32] = [
+        0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xbc, 0xe6, 0xfa, 0xad,
+        0xa7, 0x17, 0x9e, 0x84, 0xf3, 0xb9, 0xca, 0xc2, 0xfc, 0x63, 0x25, 0x51,
+    ];
+    let mut borrow = false;
+    for (byte, order) in s.iter_mut().zip(ORDER).rev() {
+        let (difference, first) = order.overflowing_sub(*byte);
+        let (difference, second) = difference.overflowing_sub(u8::from(borrow));
+        (*byte, borrow) = (difference, first || second);
+    }
+}
+
+#[test]
+fn a_token_whose_certificate_was_revoked() {
+    let own = [7; 32];
+    let jwt = token(json!({"cnf": {"x5t#S256": URL_SAFE_NO_PAD.encode(own)}}));
+    let headers = HashMap::from([("authorization".to_owned(), format!("Bearer {jwt}"))]);
+    let (rule, feed) = (revocable(oauth2(&[], false)), Feed::default());
+    let certificate = Some(ClientCertificate { thumbprint: own, chain: "" });
+    let passes = || {
+        let mut exchange = Exchange::new(&rule, &feed, UnixTime(NOW));
+        let mut step = exchange.on_request_head(RequestHead { certificate, ..head("/v2/pet/1", &headers) });
+        while let Step::Ask(lookup) = step {
+            step = exchange.resume(answer(&lookup), UnixTime(NOW));
+        }
+        matches!(step, Step::Done(Decision::Allow(_)))
+    };
+    feed.say(&[]);
+    assert!(passes() && passes());
+    feed.say(&[Revoked::Certificate(own)]);
+    assert!(!passes());
 }
 
 #[test]
