@@ -41,13 +41,14 @@ const RESTRICTED: [&str; 15] = [
     "tierInfo",
 ];
 /// What follows the dialect in the names of the gateway's own claims.
-const OWN: [&str; 14] = [
+const OWN: [&str; 15] = [
     "apicontext",
     "apiname",
     "applicationUUId",
     "applicationid",
     "applicationname",
     "applicationtier",
+    "credential",
     "enduser",
     "enduserTenantDomain",
     "enduserTenantId",
@@ -213,6 +214,8 @@ impl Terms {
         }
         claims.put_own(&self.dialect, "keytype", identity.key_type().as_str());
         claims.put_own(&self.dialect, "usertype", USER_TYPE);
+        // A user with a password and the subject of a token may have one name.
+        claims.put_own(&self.dialect, "credential", identity.kind.as_str());
         self.pass_on(&mut claims, identity, more);
         claims.0.pop();
         claims.0.push('}');

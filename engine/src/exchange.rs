@@ -341,6 +341,8 @@ impl<'a> Exchange<'a> {
         let rule = self.rule;
         let policy = &rule.policy;
         let assertion = match &rule.backend_jwt {
+            // Of nobody there is nothing to say, and a backend may go by whether anything is said.
+            Some(_) if Arc::ptr_eq(&identity, &NOBODY) => None,
             None => None,
             Some(terms) => {
                 let order = Order { terms: Arc::clone(terms), identity: Arc::clone(&identity) };

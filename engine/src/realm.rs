@@ -28,6 +28,16 @@ pub enum CredentialKind {
 }
 
 impl CredentialKind {
+    /// As backends are told.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            CredentialKind::AccessToken => "access_token",
+            CredentialKind::ApiKey => "api_key",
+            CredentialKind::User => "user",
+            CredentialKind::Certificate => "certificate",
+        }
+    }
+
     pub const ALL: [CredentialKind; 4] =
         [CredentialKind::AccessToken, CredentialKind::ApiKey, CredentialKind::User, CredentialKind::Certificate];
 }

@@ -20,6 +20,7 @@ use futures_util::future::{BoxFuture, Shared};
 use governor::{DefaultDirectRateLimiter, Quota};
 use microgw_engine::{Answer, CredentialDigest, Identity, Introspection as Reader, Sensitive, TokenError};
 use quick_cache::sync::Cache;
+use reqwest::StatusCode;
 use tokio::time::timeout;
 
 use crate::authz::Decider;
@@ -237,6 +238,8 @@ impl Task {
                 (Answer::Refused(error), IntrospectionOutcome::Inactive)
             }
             Err(error) => {
+                // What a server says of an odd token is no reason to leave it alone: anybody can send five of them.
+                self.answered = matches!(error, ServerError::Status(StatusCode::BAD_REQUEST));
                 if inner.failures.now() {
                     tracing::warn!(%error, "the authorization server could not be asked about a token");
                 }
@@ -244,7 +247,7 @@ impl Task {
             }
         };
         inner.metrics.introspected(outcome);
-        self.answered = outcome != IntrospectionOutcome::Failed;
+        self.answered |= outcome != IntrospectionOutcome::Failed;
         answer
     }
 }

@@ -50,7 +50,10 @@ impl Alone {
         manager["route_config"] = json!({ "virtual_hosts": [{ "name": "all", "domains": ["*"], "routes": routes }] });
         let filters = manager["http_filters"].as_array_mut().unwrap();
         filters.retain(|filter| filter["name"] != "envoy.filters.http.ext_authz");
-        let mut bootstrap = json!({ "static_resources": { "clusters": clusters } });
+        // As in the gateway's own: what takes headers away is one expression.
+        let runtime = json!({ "name": "static", "static_layer": { "re2.max_program_size.error_level": 10_000 } });
+        let mut bootstrap =
+            json!({ "static_resources": { "clusters": clusters }, "layered_runtime": { "layers": [runtime] } });
         change(manager, &mut bootstrap);
         bootstrap["static_resources"]["listeners"] = json!([listener]);
         let path = project.directory().join("alone.json");

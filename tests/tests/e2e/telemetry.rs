@@ -380,9 +380,12 @@ async fn every_metric_is_exposed_and_the_dashboard_asks_for_no_other() {
     assert!(page.header("content-type").starts_with("application/openmetrics-text; version=1.0.0"));
     let exposed = exposed(&page.body);
     let names: BTreeSet<String> = exposed.keys().cloned().collect();
-    let listed: BTreeSet<String> = families::ALL.iter().flat_map(|family| family.samples()).collect();
+    // What is not configured has no figures: its own tests look at them.
+    let elsewhere = ["microgw_introspection", "microgw_revocation", "microgw_subscription"];
+    let here = || families::ALL.iter().filter(|family| !elsewhere.iter().any(|name| family.name.starts_with(name)));
+    let listed: BTreeSet<String> = here().flat_map(|family| family.samples()).collect();
     assert_eq!(names, listed);
-    for family in families::ALL {
+    for family in here() {
         for sample in family.samples() {
             let mut labels: BTreeSet<&str> = family.labels.iter().copied().collect();
             if sample.ends_with("_bucket") {
