@@ -10,6 +10,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use envoy_types::pb::envoy::service::auth::v3::attribute_context::HttpRequest;
 use envoy_types::pb::envoy::service::auth::v3::authorization_server::Authorization;
 use envoy_types::pb::envoy::service::auth::v3::{CheckRequest, CheckResponse};
 use futures_util::FutureExt as _;
@@ -95,26 +96,27 @@ impl Decider {
         AssertUnwindSafe(decision).catch_unwind().await.unwrap_or_else(|_| {
             self.metrics.panicked();
             tracing::error!("a request ended in a panic and was answered 500");
-            self.refuse(Reason::Internal, None)
+            self.refuse(Reason::Internal, None, Form::Fault)
         })
     }
 
     async fn decide(&self, question: CheckRequest, span: &Span) -> CheckResponse {
         let started = Instant::now();
-        let Some(attributes) = question.attributes else { return self.refuse(Reason::Internal, None) };
+        let Some(attributes) = question.attributes else { return self.refuse(Reason::Internal, None, Form::Fault) };
         let id = attributes.context_extensions.get(RULE_KEY).map_or("", String::as_str);
         let Some(armed) = id.parse().ok().and_then(|id| self.rules.get(id)) else {
             if self.unknown_rules.now() {
                 tracing::error!(rule = ?id, "a route carries a rule that is not loaded: its requests are answered 500");
             }
-            return self.refuse(Reason::UnknownRule, None);
+            let http = attributes.request.as_ref().and_then(|request| request.http.as_ref());
+            return self.refuse(Reason::UnknownRule, None, http.map_or(Form::Fault, form));
         };
         let rule = &*armed.rule;
         span.record("microgw.api", &*rule.api().name);
         span.record("microgw.version", &*rule.api().version);
         span.record("microgw.operation", rule.operation());
         let Some(http) = attributes.request.and_then(|request| request.http) else {
-            return self.refuse(Reason::Internal, Some(rule));
+            return self.refuse(Reason::Internal, Some(rule), Form::Fault);
         };
         let mut exchange = Exchange::new(rule, &self.facts, now());
         let mut step = exchange.on_request_head(RequestHead {
@@ -135,11 +137,7 @@ impl Decider {
                     let dynamic_metadata = self.description.of(&decision);
                     let answer = match decision {
                         Decision::Allow(allow) => answer::allowed(allow),
-                        Decision::Deny(deny) => {
-                            let header = |name: &str| http.headers.get(name).map(String::as_str);
-                            let form = Form::asked(header("accept"), header("content-type"));
-                            answer::denied(&deny, form, Some(rule))
-                        }
+                        Decision::Deny(deny) => answer::denied(&deny, form(&http), Some(rule)),
                     };
                     return CheckResponse { dynamic_metadata, ..answer };
                 }
@@ -203,12 +201,18 @@ impl Decider {
         self.metrics.decided(started.elapsed());
     }
 
-    fn refuse(&self, reason: Reason, rule: Option<&Rule>) -> CheckResponse {
+    fn refuse(&self, reason: Reason, rule: Option<&Rule>, form: Form) -> CheckResponse {
         self.metrics.denied(reason);
         let deny = Deny { reason, cause: None, challenges: &[], identity: None, retry_after: None };
-        let answer = answer::denied(&deny, Form::Fault, rule);
+        let answer = answer::denied(&deny, form, rule);
         CheckResponse { dynamic_metadata: self.description.of(&Decision::Deny(deny)), ..answer }
     }
+}
+
+/// The form in which the client wants to be told of a fault.
+fn form(http: &HttpRequest) -> Form {
+    let header = |name: &str| http.headers.get(name).map(String::as_str);
+    Form::asked(header("accept"), header("content-type"))
 }
 
 /// What a decision's span says at its end; `cached` only where a credential was genuine.

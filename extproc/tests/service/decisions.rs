@@ -195,7 +195,10 @@ async fn an_unknown_rule_is_a_fault_and_lets_nobody_in() {
         assert_eq!((reply.status, reply.code()), (500, 900_900), "{rule}");
     }
     assert_eq!(service.send(CheckRequest::default()).await.status, 500);
-    assert_eq!(service.counter("microgw_decisions_total{reason=\"unknown_rule\"}"), 4);
+    let asked = [("accept", "application/problem+json")];
+    let problem = service.ask_as("1", "/v2/pet/1", &asked).await;
+    assert!(problem.body.contains("urn:micro-gw:error:internal"), "{}", problem.body);
+    assert_eq!(service.counter("microgw_decisions_total{reason=\"unknown_rule\"}"), 5);
 }
 
 #[tokio::test]
