@@ -11,10 +11,11 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::facts::UnixTime;
-use crate::identity::Identity;
+use crate::identity::{Application, Identity};
 use crate::json::{self, Object};
 use crate::jwt::TokenError;
 use crate::rules::{Api, LoadError};
+use crate::subscription::Subscription;
 
 /// Bytes of the claims that are passed on for one caller. Backends read heads of 8 KB, as a rule.
 pub const MAX_PASSED_ON: usize = 8 * 1024;
@@ -106,6 +107,8 @@ pub struct Assertion {
 pub struct Order {
     pub terms: Arc<Terms>,
     pub identity: Arc<Identity>,
+    /// Of the caller to the API, where that is known. Stores change while a credential lives.
+    pub subscription: Option<Arc<Subscription>>,
 }
 
 /// What claim retrievers answer is not what it should be.
@@ -180,9 +183,16 @@ impl Terms {
         self.id
     }
 
-    /// A JWT that says who `identity` is, and what `more` is known of it. `id` is unique and cannot be guessed. It ends no
+    /// A JWT that says who calls, and what `more` is known of them. `id` is unique and cannot be guessed. It ends no
     /// later than the credential does.
-    pub fn draft(&self, identity: &Identity, more: Option<&UserClaims>, id: &str, now: UnixTime) -> Draft {
+    pub fn draft(
+        &self,
+        identity: &Identity,
+        subscription: Option<&Subscription>,
+        more: Option<&UserClaims>,
+        id: &str,
+        now: UnixTime,
+    ) -> Draft {
         let own_end = now.0.saturating_add(self.lifetime_seconds);
         let end = identity.expires.map_or(own_end, |expires| expires.0.min(own_end));
         let mut claims = Claims("{".to_owned());
@@ -198,7 +208,14 @@ impl Terms {
             claims.put("sub", subject);
             claims.put_own(&self.dialect, "enduser", subject);
         }
-        if let Some(application) = identity.application() {
+        if let Some(tier) = subscription.and_then(|subscription| subscription.tier.as_ref()) {
+            claims.put_own(&self.dialect, "tier", tier);
+        }
+        // A store knows the application of today.
+        let application = subscription.map(|subscription| &subscription.application);
+        if let Some(application) =
+            application.filter(|known| **known != Application::default()).or(identity.application())
+        {
             let known = [
                 ("applicationid", &application.id),
                 ("applicationUUId", &application.uuid),
@@ -313,7 +330,13 @@ impl fmt::Debug for Draft {
 /// The very identity: another of the same name may say something else.
 impl PartialEq for Order {
     fn eq(&self, other: &Order) -> bool {
-        Arc::ptr_eq(&self.identity, &other.identity) && self.terms.id == other.terms.id
+        Arc::ptr_eq(&self.identity, &other.identity)
+            && self.terms.id == other.terms.id
+            // Of one text, mostly of one place: a store that was read anew says the same of most.
+            && match (&self.subscription, &other.subscription) {
+                (Some(own), Some(other)) => Arc::ptr_eq(own, other) || own == other,
+                (own, other) => own.is_none() && other.is_none(),
+            }
     }
 }
 

@@ -345,7 +345,8 @@ impl<'a> Exchange<'a> {
             Some(_) if Arc::ptr_eq(&identity, &NOBODY) => None,
             None => None,
             Some(terms) => {
-                let order = Order { terms: Arc::clone(terms), identity: Arc::clone(&identity) };
+                let subscription = self.subscription(&identity);
+                let order = Order { terms: Arc::clone(terms), identity: Arc::clone(&identity), subscription };
                 match self.assertion(&order) {
                     Some(assertion) => Some((terms.header(), assertion)),
                     None => return self.ask_for(order),

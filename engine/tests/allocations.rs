@@ -440,7 +440,7 @@ fn a_caller_that_the_backend_is_told_of_costs_no_allocation_either() {
         while let Step::Ask(lookup) = step {
             let answer = match lookup {
                 Lookup::Sign(order) => {
-                    let draft = order.terms.draft(&order.identity, None, "id", NOW);
+                    let draft = order.terms.draft(&order.identity, order.subscription.as_deref(), None, "id", NOW);
                     let assertion = Assertion::new(draft.claims, draft.until);
                     facts.2.lock().unwrap().insert(order, assertion.clone());
                     Answer::Assertion(assertion)

@@ -167,7 +167,13 @@ impl BackendJwts {
             let _permit = permit;
             let mut id = [0; 16];
             rand::fill(&mut id).ok()?;
-            let draft = order.terms.draft(&order.identity, more.as_deref(), &URL_SAFE_NO_PAD.encode(id), now());
+            let draft = order.terms.draft(
+                &order.identity,
+                order.subscription.as_deref(),
+                more.as_deref(),
+                &URL_SAFE_NO_PAD.encode(id),
+                now(),
+            );
             let signed = key.sign(&draft.claims);
             let text = signed.inspect_err(|error| tracing::error!(%error, "a backend JWT could not be signed")).ok()?;
             Some(Assertion::new(text, draft.until))

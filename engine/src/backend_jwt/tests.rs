@@ -56,7 +56,7 @@ fn says_who_calls_what() {
         ..caller(&json!({ "email": "a@b", "deep": { "a": [1, 2.5, null] } }))
     };
     assert_eq!(
-        claims(&terms(&settings()).draft(&identity, None, "id", UnixTime(NOW))),
+        claims(&terms(&settings()).draft(&identity, None, None, "id", UnixTime(NOW))),
         json!({
             "iss": "us", "aud": "backend", "jti": "id", "iat": NOW, "exp": NOW + 900, "sub": "alice",
             "scopes": "read write", "email": "a@b", "deep": { "a": [1, 2.5, null] },
@@ -67,15 +67,16 @@ fn says_who_calls_what() {
             "http://wso2.org/claims/applicationid": "7",
             "http://wso2.org/claims/subscriber": "bob",
             "http://wso2.org/claims/keytype": "PRODUCTION",
+            "http://wso2.org/claims/credential": "access_token",
             "http://wso2.org/claims/usertype": "Application_User",
         })
     );
     let several = proto::BackendJwt { audiences: vec!["a".into(), "b".into()], ..settings() };
     let nobody = Identity::new(CredentialKind::ApiKey);
-    let draft = claims(&terms(&several).draft(&nobody, None, "id", UnixTime(NOW)));
+    let draft = claims(&terms(&several).draft(&nobody, None, None, "id", UnixTime(NOW)));
     assert_eq!((&draft["aud"], draft.get("sub"), draft.get("scopes")), (&json!(["a", "b"]), None, None));
     let none = proto::BackendJwt { audiences: vec![], ..settings() };
-    assert_eq!(claims(&terms(&none).draft(&nobody, None, "id", UnixTime(NOW))).get("aud"), None);
+    assert_eq!(claims(&terms(&none).draft(&nobody, None, None, "id", UnixTime(NOW))).get("aud"), None);
 }
 
 #[test]
@@ -89,7 +90,7 @@ fn a_token_cannot_say_what_the_gateway_says() {
     }
     let more = forged.iter().map(|(name, value)| json!({ "uri": name, "value": value })).collect::<Vec<_>>();
     let more = UserClaims::read(json!({ "list": more }).to_string().as_bytes()).unwrap();
-    let draft = terms(&settings()).draft(&caller(&Value::Object(forged)), Some(&more), "id", UnixTime(NOW));
+    let draft = terms(&settings()).draft(&caller(&Value::Object(forged)), None, Some(&more), "id", UnixTime(NOW));
     assert!(!draft.claims.contains("forged") && !draft.claims.contains("secret"), "{}", draft.claims);
     claims(&draft);
 }
@@ -99,9 +100,9 @@ fn what_is_known_of_the_user_does_not_replace_what_the_token_says() {
     let answer = br#"{"count": 2, "list": [{"uri": "email", "value": "other"}, {"uri": "role", "value": "admin"}]}"#;
     let more = UserClaims::read(answer).unwrap();
     let draft =
-        claims(&terms(&settings()).draft(&caller(&json!({ "email": "a@b" })), Some(&more), "id", UnixTime(NOW)));
+        claims(&terms(&settings()).draft(&caller(&json!({ "email": "a@b" })), None, Some(&more), "id", UnixTime(NOW)));
     assert_eq!((&draft["email"], &draft["role"]), (&json!("a@b"), &json!("admin")));
-    let draft = claims(&terms(&settings()).draft(&caller(&json!({})), Some(&more), "id", UnixTime(NOW)));
+    let draft = claims(&terms(&settings()).draft(&caller(&json!({})), None, Some(&more), "id", UnixTime(NOW)));
     assert_eq!((&draft["email"], &draft["role"]), (&json!("other"), &json!("admin")));
 }
 
@@ -139,7 +140,7 @@ fn ends_with_its_credential_and_is_made_anew_before_it_ends() {
     let until = |lifetime_seconds, reuse_seconds, expires: Option<u64>| {
         let settings = proto::BackendJwt { lifetime_seconds, reuse_seconds, ..settings() };
         let identity = Identity { expires: expires.map(UnixTime), ..caller(&json!({})) };
-        let draft = terms(&settings).draft(&identity, None, "id", UnixTime(NOW));
+        let draft = terms(&settings).draft(&identity, None, None, "id", UnixTime(NOW));
         (claims(&draft)["exp"].as_u64().unwrap() - NOW, draft.until.0 - NOW)
     };
     assert_eq!(until(900, 900, None), (900, 870));
@@ -174,8 +175,32 @@ fn terms_are_named_by_what_they_say() {
 fn nothing_shows_what_is_signed() {
     let terms = Arc::new(terms(&settings()));
     let identity = Arc::new(caller(&json!({ "email": "a@b" })));
-    let draft = terms.draft(&identity, None, "id", UnixTime(NOW));
+    let draft = terms.draft(&identity, None, None, "id", UnixTime(NOW));
     let assertion = Assertion::new(draft.claims.as_str(), draft.until);
-    let shown = format!("{draft:?} {assertion:?} {:?}", Order { terms, identity });
+    let shown = format!("{draft:?} {assertion:?} {:?}", Order { terms, identity, subscription: None });
     assert!(!shown.contains("a@b") && !shown.contains("alice"), "{shown}");
+}
+
+#[test]
+fn a_store_says_of_which_application_and_tier_a_token_is_today() {
+    let application = Application { name: Some("shop".into()), tier: Some("Gold".into()), ..Application::default() };
+    let known =
+        |tier: &str| Subscription { application: application.clone(), tier: Some(tier.into()), ..Default::default() };
+    let identity = caller(&json!({"application": {"name": "old", "owner": "bob"}}));
+    let draft = claims(&terms(&settings()).draft(&identity, Some(&known("Silver")), None, "id", UnixTime(NOW)));
+    let own = |name: &str| draft.get(format!("http://wso2.org/claims/{name}")).cloned();
+    assert_eq!((own("tier"), own("applicationname")), (Some(json!("Silver")), Some(json!("shop"))));
+    assert_eq!((own("applicationtier"), own("subscriber")), (Some(json!("Gold")), None));
+
+    let order = |tier: Option<&str>| Order {
+        terms: Arc::new(terms(&settings())),
+        identity: Arc::new(caller(&json!({}))),
+        subscription: tier.map(|tier| Arc::new(known(tier))),
+    };
+    let (one, other) = (order(Some("Silver")), order(Some("Silver")));
+    let same = Order { identity: Arc::clone(&one.identity), ..other };
+    assert!(same == one, "read anew, and the same");
+    for changed in [order(Some("Bronze")), order(None)] {
+        assert!(Order { identity: Arc::clone(&one.identity), ..changed } != one);
+    }
 }

@@ -29,7 +29,8 @@ fn order(user: &str) -> Order {
         ..Default::default()
     };
     let rule = Arc::clone(&Rule::load(&book).unwrap().first().unwrap().1);
-    Order { terms: Arc::clone(rule.backend_jwt().unwrap()), identity: Arc::new(Identity::user(user, ["read"])) }
+    let identity = Arc::new(Identity::user(user, ["read"]));
+    Order { terms: Arc::clone(rule.backend_jwt().unwrap()), identity, subscription: None }
 }
 
 /// By a library of others, with nothing but the key set.

@@ -79,7 +79,7 @@ fn bearer() -> String {
 fn is_signed_once_and_then_remembered() {
     let (rule, facts) = (telling(), Kept::default());
     let mut sign = |order: &Order| {
-        let draft = order.terms.draft(&order.identity, None, "id", UnixTime(NOW));
+        let draft = order.terms.draft(&order.identity, order.subscription.as_deref(), None, "id", UnixTime(NOW));
         let assertion = Assertion::new(draft.claims, draft.until);
         facts.assertions.lock().unwrap().insert(order.clone(), assertion.clone());
         Answer::Assertion(assertion)
