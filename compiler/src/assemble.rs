@@ -55,7 +55,6 @@ pub struct Input<'a> {
 pub fn assemble(input: Input<'_>) -> Snapshot {
     let generation = generation(input);
     let answers = Answers::new(&input.model.error_templates);
-    let mut rules = Rules::new(input.settings, &answers);
     let mut routes = Routes { described: input.settings.tells_of_requests(), ..Routes::default() };
     let substituted;
     let model = if input.fallbacks.is_empty() {
@@ -64,6 +63,7 @@ pub fn assemble(input: Input<'_>) -> Snapshot {
         substituted = substitute(input.model, input.fallbacks, input.previous.map(|(model, _)| model));
         &substituted
     };
+    let mut rules = Rules::new(input.settings, model, &answers);
     for api in &model.apis {
         routes.api(model, api, &mut rules);
     }

@@ -52,6 +52,7 @@ pub fn compile(files: &dyn Files, project: &str, options: &Options) -> Compilati
     policies.report_unused(&mut report);
 
     definitions.sort_by(|a, b| (&a.api.base_path, a.api.source).cmp(&(&b.api.base_path, b.api.source)));
+    let (limits, tiers) = policies.into_limits();
     let files = library.into_names();
     checks::check(&definitions, &files, &mut report);
 
@@ -65,6 +66,8 @@ pub fn compile(files: &dyn Files, project: &str, options: &Options) -> Compilati
         apis,
         unenforced,
         error_templates,
+        limits,
+        tiers,
     };
     let coverage = Coverage::of(&model);
     let failed = diagnostics.iter().any(Diagnostic::is_error);

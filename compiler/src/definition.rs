@@ -7,6 +7,7 @@ mod endpoints;
 mod extensions;
 mod features;
 mod fields;
+mod limits;
 mod mutual_tls;
 mod operations;
 mod references;
@@ -85,7 +86,8 @@ pub(crate) fn read(
     let schemes = Schemes::of(report, &mut resolver, root, version);
     features::check_api(report, root);
     let mutual_tls = mutual_tls::read(report, root);
-    let limited = features::check(report, policies, root, Level::Api);
+    features::check(report, root);
+    let limit = limits::tier(report, policies, root);
     let guard = Guard::new(report, root, schemes, empty, mutual_tls);
     let mut transports = transports(report, root);
     // As in 3.2.
@@ -104,7 +106,6 @@ pub(crate) fn read(
         environments,
         version,
         base_path: &base_path,
-        limited,
         relative,
     };
     let operations = paths.read(root);
@@ -115,6 +116,7 @@ pub(crate) fn read(
         owner,
         transports,
         credential_header,
+        limit,
         source,
         operations,
     };

@@ -2,11 +2,13 @@
 
 use std::fmt;
 
+use microgw_proto::limits::v1::{Cost, Policy, Tiers};
+
 use crate::error_template::ErrorTemplate;
 use crate::path::PathTemplate;
 
 /// A compiled project.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Model {
     pub project: String,
     /// Source files relative to the project, `/` separated. [`Position::file`] is an index into it.
@@ -19,6 +21,11 @@ pub struct Model {
     pub unenforced: Vec<Unenforced>,
     /// How faults are worded; at most one for each code and form.
     pub error_templates: Vec<ErrorTemplate>,
+    /// What APIs and operations are limited to, each once; they refer to it by [`LimitId`]. In the form in which artifact and
+    /// rule book hold it.
+    pub limits: Vec<Policy>,
+    /// Which policies callers get.
+    pub tiers: Tiers,
 }
 
 /// Where something was declared.
@@ -44,6 +51,7 @@ pub struct Api {
     pub transports: Transports,
     /// `x-wso2-auth-header`, lower-case. `None`: the configured header.
     pub credential_header: Option<String>,
+    pub limit: Option<LimitId>,
     pub source: Position,
     /// In the order of the definition.
     pub operations: Vec<Operation>,
@@ -65,8 +73,16 @@ pub struct Operation {
     pub access: Access,
     pub production: Option<EndpointId>,
     pub sandbox: Option<EndpointId>,
+    /// Of its own, beside its API's.
+    pub limit: Option<LimitId>,
+    /// What a request counts. `None`: 1.
+    pub cost: Option<Cost>,
     pub source: Position,
 }
+
+/// Index into [`Model::limits`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LimitId(pub u32);
 
 /// Index into [`Model::endpoints`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -189,6 +205,17 @@ impl fmt::Display for Method {
 impl Model {
     pub fn endpoint(&self, id: EndpointId) -> Option<&Endpoint> {
         self.endpoints.get(id.0 as usize)
+    }
+
+    pub fn limit(&self, id: LimitId) -> Option<&Policy> {
+        self.limits.get(id.0 as usize)
+    }
+
+    /// Something limits whoever calls, credentials or not.
+    pub fn limits_everybody(&self) -> bool {
+        let Tiers { subscriptions, custom, deny, .. } = &self.tiers;
+        let unauthenticated = subscriptions.iter().any(|policy| policy.name == "Unauthenticated");
+        unauthenticated || !custom.is_empty() || !deny.is_empty()
     }
 
     pub fn file(&self, position: Position) -> &str {

@@ -3,6 +3,7 @@
 mod certificate;
 mod credential;
 mod settle;
+mod spend;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -19,6 +20,7 @@ use crate::identity_headers::IdentityHeader;
 use crate::introspection::Introspection;
 use crate::jwt::TokenError;
 use crate::key::KeySet;
+use crate::limits::{Draft, Limit, Spending, Usage};
 use crate::policy::{Alternative, Credential, Requirement};
 use crate::query;
 use crate::realm::{CredentialKind, KeySource};
@@ -27,6 +29,7 @@ use crate::rules::Rule;
 use crate::subscription::{Subscribed, Subscription};
 use credential::{Challenge, Failure, Slot, present};
 use settle::Pending;
+use spend::Spent;
 
 /// The headers of a request, by lower-case name. Several of one name are one value joined by `,`.
 pub trait Headers: Sync {
@@ -79,6 +82,8 @@ pub enum Lookup {
     Password { digest: CredentialDigest, user: Sensitive, password: Sensitive },
     /// A JWT that tells the backend who calls.
     Sign(Order),
+    /// All of it is to be debited, or nothing.
+    Spend(Draft),
 }
 
 /// Text that no log may show.
@@ -94,6 +99,7 @@ impl Lookup {
             Lookup::Introspection { .. } => "introspection",
             Lookup::Password { .. } => "password",
             Lookup::Sign(_) => "sign",
+            Lookup::Spend(_) => "spend",
         }
     }
 }
@@ -106,6 +112,8 @@ pub enum Answer {
     Identity(Arc<Identity>),
     /// The JWT for the backend.
     Assertion(Assertion),
+    /// What became of a [`Lookup::Spend`].
+    Spent(Spending),
     /// The credential is not genuine.
     Refused(TokenError),
     /// Too many such credentials from where this one comes were wrong: it was not looked at.
@@ -142,7 +150,12 @@ pub struct Allow<'a> {
     pub identity: Arc<Identity>,
     /// By which application and under which tier, where that is known: rules look at subscriptions, and the caller has a token.
     pub subscription: Option<Arc<Subscription>>,
+    /// The limits that it drew on, and what is left.
+    pub limits: Balances<'a>,
 }
+
+/// A limit, and how its counter is now.
+pub type Balances<'a> = SmallVec<[(&'a Limit, Usage); 4]>;
 
 /// The request is refused.
 #[derive(Debug)]
@@ -156,6 +169,10 @@ pub struct Deny<'a> {
     pub identity: Option<Arc<Identity>>,
     /// `Retry-After`, in seconds, where it depends on the request.
     pub retry_after: Option<u64>,
+    /// The limit that has not enough left.
+    pub limit: Option<&'a Limit>,
+    /// All limits that the request would have drawn on.
+    pub limits: Balances<'a>,
 }
 
 /// The state machine of one request.
@@ -180,6 +197,7 @@ pub struct Exchange<'a> {
     /// Whether the caller has proved to have that key; found out once, for a proof holds once.
     proved: Option<Result<(), Failure>>,
     signing: Signing,
+    spent: Spent<'a>,
 }
 
 /// How far the JWT for the backend is.
@@ -240,6 +258,7 @@ impl<'a> Exchange<'a> {
             key_type: KeyType::Production,
             proved: None,
             signing: Signing::NotYet,
+            spent: Spent::NotYet,
         }
     }
 
@@ -256,6 +275,9 @@ impl<'a> Exchange<'a> {
     /// Tries the alternatives in their order, so that who the caller is does not depend on what is cached.
     fn proceed(&mut self) -> Step<'a> {
         let policy = &self.rule.policy;
+        if policy.public {
+            return self.allow(Arc::clone(&NOBODY));
+        }
         while let Some(alternative) = policy.alternatives.get(self.position) {
             match self.judge(alternative) {
                 Verdict::Satisfied(identity) => return self.allow(identity),
@@ -340,12 +362,16 @@ impl<'a> Exchange<'a> {
     fn allow(&mut self, identity: Arc<Identity>) -> Step<'a> {
         let rule = self.rule;
         let policy = &rule.policy;
+        let subscription = self.subscription(&identity);
+        if let Some(step) = self.spend(&identity, subscription.as_deref()) {
+            return step;
+        }
         let assertion = match &rule.backend_jwt {
             // Of nobody there is nothing to say, and a backend may go by whether anything is said.
             Some(_) if Arc::ptr_eq(&identity, &NOBODY) => None,
             None => None,
             Some(terms) => {
-                let subscription = self.subscription(&identity);
+                let subscription = subscription.clone();
                 let order = Order { terms: Arc::clone(terms), identity: Arc::clone(&identity), subscription };
                 match self.assertion(&order) {
                     Some(assertion) => Some((terms.header(), assertion)),
@@ -363,7 +389,8 @@ impl<'a> Exchange<'a> {
             remove_headers: policy.header_cuts(self.by_proof),
             path,
             cookie,
-            subscription: self.subscription(&identity),
+            subscription,
+            limits: self.spent.balances(),
             environment: policy.environment(self.key_type),
             assertion,
             identity_headers: &rule.realm.identity_headers,
@@ -432,7 +459,9 @@ impl<'a> Exchange<'a> {
         };
         let Failure { reason, cause, .. } = failure;
         let retry_after = self.retry_after.filter(|_| reason == Reason::TooManyLogins);
-        Step::Done(Decision::Deny(Deny { reason, cause, challenges, identity: self.genuine(), retry_after }))
+        let identity = self.genuine();
+        let limits = Balances::new();
+        Step::Done(Decision::Deny(Deny { reason, cause, challenges, identity, retry_after, limit: None, limits }))
     }
 }
 

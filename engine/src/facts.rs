@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::backend_jwt::{Assertion, Order};
 use crate::dpop::{Novelty, ProofId};
+use crate::limits::{Charge, Spending};
 use crate::opaque::KeyHash;
 use crate::revocation::{RevocationName, Standing};
 use crate::rules::Api;
@@ -46,6 +47,11 @@ pub trait Facts: Sync {
     /// Remembers a proof of possession until then, unless it does already. A host that remembers none lets none pass.
     fn prove(&self, _proof: &ProofId, _now: UnixTime, _until: UnixTime) -> Novelty {
         Novelty::Unknown
+    }
+
+    /// Debits all of these counters or none. [`Spending::Ask`]: some are kept where somebody has to be asked.
+    fn spend(&self, _: &[Charge<'_>]) -> Spending {
+        Spending::Unavailable
     }
 
     /// A JWT for backends that was signed before.

@@ -17,6 +17,7 @@ pub mod backend_jwt;
 mod basic;
 mod certificate;
 mod certificate_header;
+pub mod client_address;
 mod client_trust;
 mod cookie;
 mod dpop;
@@ -30,6 +31,7 @@ mod introspection;
 mod json;
 mod jwt;
 mod key;
+pub mod limits;
 pub mod opaque;
 mod policy;
 mod query;
@@ -42,7 +44,7 @@ pub mod subscription;
 pub use answers::{Answers, Body};
 pub use dpop::{Novelty, ProofError, ProofId};
 pub use exchange::{
-    Allow, Answer, ClientCertificate, Decision, Deny, Exchange, Headers, Lookup, RequestHead, Sensitive, Step,
+    Allow, Answer, Balances, ClientCertificate, Decision, Deny, Exchange, Headers, Lookup, RequestHead, Sensitive, Step,
 };
 pub use facts::{CredentialDigest, Facts, OpaqueKey, UnixTime};
 pub use identity::{ApiGrant, Application, Identity, KeyTerms, KeyType, Metadata};

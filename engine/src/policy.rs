@@ -25,6 +25,8 @@ const INVALID_TOKEN: &str = ", error=\"invalid_token\"";
 /// What a request must satisfy. Shared by all operations that ask for the same.
 #[derive(Debug)]
 pub struct Policy {
+    /// No credential is asked for.
+    pub(crate) public: bool,
     /// Any one suffices.
     pub(crate) alternatives: Box<[Alternative]>,
     /// What the alternatives refer to, each once.
@@ -150,6 +152,7 @@ impl Policy {
         let plain = challenges(&credentials, &metadata, free, bound);
         let invalid_token = challenges(&credentials, &metadata, free.map(|_| INVALID_TOKEN), bound);
         Ok(Policy {
+            public: policy.public,
             alternatives,
             credentials: credentials.into(),
             credential_header,

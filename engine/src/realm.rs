@@ -97,6 +97,8 @@ pub struct Realm {
     pub(crate) kept: Option<Arc<Kept>>,
     /// What backends are told in headers of their own.
     pub(crate) identity_headers: Box<[IdentityHeader]>,
+    /// Proxies in front of Envoy that append to `x-forwarded-for`.
+    pub(crate) trusted_hops: u32,
     /// Ready to take in a credential of each kind.
     hashes: [Sha256; CredentialKind::ALL.len()],
 }
@@ -146,6 +148,7 @@ impl Realm {
             certificate_header,
             revocable: book.revocable,
             kept,
+            trusted_hops: book.trusted_hops,
             identity_headers,
             subscriptions: book.subscriptions,
             hashes: CredentialKind::ALL.map(hash),

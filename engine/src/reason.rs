@@ -35,6 +35,17 @@ pub enum Reason {
     /// A sandbox credential, and the operation has no sandbox endpoint.
     NoSandboxEndpoint,
     InsufficientScope,
+    /// A policy of the project refuses such requests.
+    Blocked,
+    /// The API's quota is used up.
+    ApiLimit,
+    /// The operation's is.
+    ResourceLimit,
+    /// That of the subscription is; or of those who have none.
+    SubscriptionLimit,
+    ApplicationLimit,
+    /// That of a policy with a key of its own is.
+    CustomLimit,
     /// Too many logins from the caller's address have failed: the password was not looked at.
     TooManyLogins,
     /// A lookup failed: nobody can tell whether the credential is valid.
@@ -43,6 +54,8 @@ pub enum Reason {
     RevocationsUnknown,
     /// Nobody can tell whether the caller is subscribed: the stores have not been loaded.
     SubscriptionsUnknown,
+    /// Nobody can tell what was used: the store of counters does not answer.
+    LimitsUnknown,
     /// The route carries a rule that the service does not know.
     UnknownRule,
     /// A fault of the gateway itself.
@@ -52,7 +65,7 @@ pub enum Reason {
 // === impl Reason ===
 
 impl Reason {
-    pub const ALL: [Reason; 21] = [
+    pub const ALL: [Reason; 28] = [
         Reason::MissingCredentials,
         Reason::InvalidScheme,
         Reason::MalformedLogin,
@@ -68,10 +81,17 @@ impl Reason {
         Reason::NoProductionEndpoint,
         Reason::NoSandboxEndpoint,
         Reason::InsufficientScope,
+        Reason::Blocked,
+        Reason::ApiLimit,
+        Reason::ResourceLimit,
+        Reason::SubscriptionLimit,
+        Reason::ApplicationLimit,
+        Reason::CustomLimit,
         Reason::TooManyLogins,
         Reason::Unavailable,
         Reason::RevocationsUnknown,
         Reason::SubscriptionsUnknown,
+        Reason::LimitsUnknown,
         Reason::UnknownRule,
         Reason::Internal,
     ];
@@ -94,10 +114,17 @@ impl Reason {
             Reason::NoProductionEndpoint => "no_production_endpoint",
             Reason::NoSandboxEndpoint => "no_sandbox_endpoint",
             Reason::InsufficientScope => "insufficient_scope",
+            Reason::Blocked => "blocked",
+            Reason::ApiLimit => "api_limit",
+            Reason::ResourceLimit => "resource_limit",
+            Reason::SubscriptionLimit => "subscription_limit",
+            Reason::ApplicationLimit => "application_limit",
+            Reason::CustomLimit => "custom_limit",
             Reason::TooManyLogins => "too_many_logins",
             Reason::Unavailable => "unavailable",
             Reason::RevocationsUnknown => "revocations_unknown",
             Reason::SubscriptionsUnknown => "subscriptions_unknown",
+            Reason::LimitsUnknown => "limits_unknown",
             Reason::UnknownRule => "unknown_rule",
             Reason::Internal => "internal",
         }
@@ -119,6 +146,13 @@ impl Reason {
             Reason::NoProductionEndpoint => Fault::NoProductionEndpoint,
             Reason::NoSandboxEndpoint => Fault::NoSandboxEndpoint,
             Reason::InsufficientScope => Fault::InsufficientScope,
+            Reason::Blocked => Fault::Blocked,
+            Reason::ApiLimit => Fault::ApiLimit,
+            Reason::ResourceLimit => Fault::ResourceLimit,
+            Reason::SubscriptionLimit => Fault::SubscriptionLimit,
+            Reason::ApplicationLimit => Fault::ApplicationLimit,
+            Reason::CustomLimit => Fault::CustomLimit,
+            Reason::LimitsUnknown => Fault::LimitsUnknown,
             Reason::TooManyLogins => Fault::TooManyLogins,
             Reason::Unavailable | Reason::RevocationsUnknown | Reason::SubscriptionsUnknown => Fault::CannotVerify,
             Reason::UnknownRule | Reason::Internal => Fault::Internal,

@@ -8,6 +8,7 @@ use microgw_proto::rules::v1 as proto;
 
 use crate::answers::Answers;
 use crate::backend_jwt::Terms;
+use crate::limits::{Plan, Tiers};
 use crate::policy::Policy;
 use crate::realm::Realm;
 
@@ -31,6 +32,8 @@ pub struct Rule {
     answers: Arc<Answers>,
     /// `None`: backends are sent no JWT of the gateway's own.
     pub(crate) backend_jwt: Option<Arc<Terms>>,
+    /// What requests draw on. `None`: nothing.
+    pub(crate) limits: Option<Box<Plan>>,
     operation: Box<str>,
 }
 
@@ -66,6 +69,8 @@ pub enum LoadError {
     ClientTrust,
     #[error("a range of addresses is malformed")]
     AddressRange,
+    #[error("a limit is malformed, or of a kind that this version does not know")]
+    Limit,
 }
 
 // === impl RuleId ===
@@ -117,17 +122,25 @@ impl Rule {
             _ => Ok(None),
         };
         let terms = apis.iter().map(terms).collect::<Result<Vec<_>, _>>()?;
+        let tiers = book.tiers.as_ref().map(|tiers| Tiers::load(tiers).map(Arc::new)).transpose()?;
+        let limit = |index: u32| match index.checked_sub(1) {
+            None => Ok(None),
+            Some(index) => book.limits.get(index as usize).map(Some).ok_or(LoadError::Limit),
+        };
         let rule = |rule: &proto::Rule| {
             let id = <[u8; 16]>::try_from(rule.id.as_slice()).map_err(|_| LoadError::RuleId(rule.id.len()))?;
             let id = RuleId(u128::from_be_bytes(id));
             let api = apis.get(rule.api as usize).ok_or(LoadError::UnknownApi(id))?;
             let policy = policies.get(rule.policy as usize).ok_or(LoadError::UnknownPolicy(id))?;
+            let limits = (limit(rule.api_limit)?, limit(rule.operation_limit)?);
+            let limits = Plan::load(api, (&rule.method, &rule.path), limits, rule.cost.as_ref(), tiers.as_ref())?;
             let loaded = Rule {
                 api: Arc::clone(api),
                 policy: Arc::clone(policy),
                 realm: Arc::clone(&realm),
                 answers: Arc::clone(&answers),
                 backend_jwt: terms.get(rule.api as usize).cloned().flatten(),
+                limits,
                 operation: format!("{} {}", rule.method, rule.path).into(),
             };
             Ok((id, Arc::new(loaded)))

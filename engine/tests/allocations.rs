@@ -468,6 +468,7 @@ fn ten_thousand_rules_cost_two_megabytes() {
         policy: 0,
         method: "GET".into(),
         path: format!("/service-{index}/v1/customers/{{customer}}/orders"),
+        ..Default::default()
     };
     let api =
         |index: u32| proto::Api { name: format!("service-{index}"), version: "1.0.0".into(), ..Default::default() };

@@ -19,7 +19,7 @@ use microgw_faults::Fault;
 use crate::backend_jwt::{self, BackendJwts};
 use crate::clock::now;
 use crate::fault::{self, HttpFault};
-use crate::login::{self, Login};
+use crate::login::Login;
 use crate::metrics::Metrics;
 use crate::rule_store::RuleStore;
 use crate::signing::SigningKey;
@@ -119,10 +119,10 @@ async fn issue(
     issuer.issue(&headers, &body).await.unwrap_or_else(IntoResponse::into_response)
 }
 
-/// See [`login::client_address`].
+/// See [`microgw_engine::client_address`].
 pub fn client_address(headers: &HeaderMap, trusted_hops: u32) -> Option<IpAddr> {
     let values = headers.get_all("x-forwarded-for").iter().map(|value| value.to_str().unwrap_or_default());
-    login::client_address(values, trusted_hops)
+    microgw_engine::client_address::client_address(values, trusted_hops)
 }
 
 fn bad_request(description: String) -> HttpFault {

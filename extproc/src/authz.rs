@@ -14,7 +14,8 @@ use envoy_types::pb::envoy::service::auth::v3::attribute_context::HttpRequest;
 use envoy_types::pb::envoy::service::auth::v3::authorization_server::Authorization;
 use envoy_types::pb::envoy::service::auth::v3::{CheckRequest, CheckResponse};
 use futures_util::FutureExt as _;
-use microgw_engine::{Answer, Decision, Deny, Exchange, Lookup, Reason, RequestHead, Rule, Step};
+use microgw_engine::client_address::client_address;
+use microgw_engine::{Answer, Balances, Decision, Deny, Exchange, Lookup, Reason, RequestHead, Rule, Step};
 use microgw_faults::Form;
 use tokio::time::{Instant, timeout_at};
 use tonic::{Request, Response, Status};
@@ -23,7 +24,6 @@ use tracing::{Instrument as _, Span, field};
 use crate::clock::now;
 use crate::fact_cache::FactCache;
 use crate::known::Known;
-use crate::login::client_address;
 use crate::lookups::Lookups;
 use crate::metrics::{LookupOutcome, Metrics, Outcome};
 use crate::rule_store::{Armed, RuleStore};
@@ -64,7 +64,7 @@ impl Decider {
         deadline: Duration,
     ) -> Decider {
         metrics.show(&facts, &rules);
-        let facts = Known::new(facts);
+        let facts = Known::new(facts, Arc::clone(&lookups.limits));
         let (description, unknown_rules) = (Description::default(), Seldom::default());
         Decider { rules, facts, lookups, metrics, deadline, description, traced: false, trusted_hops: 0, unknown_rules }
     }
@@ -168,7 +168,7 @@ impl Decider {
         let started = Instant::now();
         let answer = timeout_at(deadline, self.lookups.answer(lookup, address)).await;
         let outcome = match &answer {
-            Ok(Answer::Keys(_) | Answer::Identity(_) | Answer::Assertion(_)) => LookupOutcome::Found,
+            Ok(Answer::Keys(_) | Answer::Identity(_) | Answer::Assertion(_) | Answer::Spent(_)) => LookupOutcome::Found,
             Ok(Answer::Refused(_)) => LookupOutcome::Refused,
             Ok(Answer::Slowed { .. }) => LookupOutcome::Slowed,
             Ok(Answer::Unavailable) => LookupOutcome::Unavailable,
@@ -203,7 +203,15 @@ impl Decider {
 
     fn refuse(&self, reason: Reason, rule: Option<&Rule>, form: Form) -> CheckResponse {
         self.metrics.denied(reason);
-        let deny = Deny { reason, cause: None, challenges: &[], identity: None, retry_after: None };
+        let deny = Deny {
+            reason,
+            cause: None,
+            challenges: &[],
+            identity: None,
+            retry_after: None,
+            limit: None,
+            limits: Balances::new(),
+        };
         let answer = answer::denied(&deny, form, rule);
         CheckResponse { dynamic_metadata: self.description.of(&Decision::Deny(deny)), ..answer }
     }

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use microgw_engine::backend_jwt::{Assertion, Order};
+use microgw_engine::limits::{Charge, Spending};
 use microgw_engine::opaque::KeyHash;
 use microgw_engine::{
     Api, CredentialDigest, Facts, Identity, Novelty, OpaqueKey, ProofId, RevocationName, Standing, Subscribed, UnixTime,
 };
 
 use crate::fact_cache::FactCache;
+use crate::limits::Limits;
 use crate::opaque_keys::OpaqueKeys;
 use crate::revocations::Revocations;
 use crate::subscriptions::Subscriptions;
@@ -22,13 +24,15 @@ pub struct Known {
     pub revocations: Option<Arc<Revocations>>,
     /// `None`: they are kept nowhere, and who must be subscribed has to say so himself.
     pub subscriptions: Option<Arc<Subscriptions>>,
+    /// What was used of limits.
+    pub limits: Arc<Limits>,
 }
 
 // === impl Known ===
 
 impl Known {
-    pub fn new(cache: FactCache) -> Known {
-        Known { cache, opaque_keys: None, revocations: None, subscriptions: None }
+    pub fn new(cache: FactCache, limits: Arc<Limits>) -> Known {
+        Known { cache, opaque_keys: None, revocations: None, subscriptions: None, limits }
     }
 }
 
@@ -59,6 +63,10 @@ impl Facts for Known {
 
     fn subscription(&self, client: &str, api: &Api) -> Subscribed {
         self.subscriptions.as_deref().map_or(Subscribed::Unknown, |subscriptions| subscriptions.of(client, api))
+    }
+
+    fn spend(&self, charges: &[Charge<'_>]) -> Spending {
+        self.limits.spend(charges)
     }
 
     fn standing(&self, names: &[RevocationName]) -> Standing {

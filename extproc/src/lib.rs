@@ -19,6 +19,7 @@ mod flights;
 pub mod introspection;
 pub mod keys;
 pub mod known;
+pub mod limits;
 pub mod login;
 pub mod lookups;
 pub mod metrics;

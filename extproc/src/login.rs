@@ -11,6 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use governor::clock::Clock as _;
 use governor::{DefaultDirectRateLimiter, Quota};
+use microgw_engine::client_address::network;
 use microgw_engine::{Answer, CredentialDigest, Identity, TokenError};
 use microgw_faults::Fault;
 use quick_cache::sync::Cache;
@@ -197,21 +198,7 @@ impl Attempt {
 }
 
 fn source(address: Option<IpAddr>) -> Source {
-    address.map(|address| match address {
-        IpAddr::V6(address) => match address.to_ipv4_mapped() {
-            Some(address) => IpAddr::V4(address),
-            None => IpAddr::V6((address.to_bits() >> 64 << 64).into()),
-        },
-        IpAddr::V4(_) => address,
-    })
-}
-
-/// Whom the outermost trusted proxy saw, by the values of `x-forwarded-for`: Envoy appended the last entry, and each trusted
-/// proxy one before that. What the client itself sent comes before these, and never counts. `None` where there are fewer:
-/// such callers share a count.
-pub fn client_address<'a>(values: impl DoubleEndedIterator<Item = &'a str>, trusted_hops: u32) -> Option<IpAddr> {
-    let mut entries = values.rev().flat_map(|value| value.rsplit(','));
-    entries.nth(usize::try_from(trusted_hops).ok()?)?.trim().parse().ok()
+    address.map(network)
 }
 
 /// RFC 7617. `None`: there are none.

@@ -8,6 +8,7 @@ use microgw_engine::{Answer, Lookup, TokenError};
 use crate::backend_jwt::BackendJwts;
 use crate::introspection::Introspector;
 use crate::keys::KeyStore;
+use crate::limits::Limits;
 use crate::login::Login;
 use crate::transport::{ClientError, Transport};
 
@@ -20,12 +21,14 @@ pub struct Lookups {
     pub introspector: Option<Introspector>,
     /// `None`: backends are sent no JWT of the gateway's own.
     pub backend_jwts: Option<Arc<BackendJwts>>,
+    /// Counters, some of which may be kept elsewhere.
+    pub limits: Arc<Limits>,
 }
 
 impl Lookups {
     /// Keys alone.
     pub fn new(keys: KeyStore) -> Lookups {
-        Lookups { keys, login: None, introspector: None, backend_jwts: None }
+        Lookups { keys, login: None, introspector: None, backend_jwts: None, limits: Arc::default() }
     }
 
     /// Asks over `transport` from now on.
@@ -50,6 +53,7 @@ impl Lookups {
                 Some(signer) => Box::pin(signer.sign(order)).await,
                 None => Answer::Unavailable,
             },
+            Lookup::Spend(draft) => Answer::Spent(Box::pin(self.limits.ask(draft)).await),
             Lookup::Password { digest, user, password } => match &self.login {
                 // Boxed: decisions that ask nothing must not carry its room along.
                 Some(login) => Box::pin(login.verify(*digest, &user.0, &password.0, address)).await,

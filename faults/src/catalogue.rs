@@ -30,9 +30,10 @@ macro_rules! catalogue {
                 match self { $(Fault::$variant => $message,)+ }
             }
 
-            /// Starts with the message, as in 3.2. Says nothing about how the gateway found out.
+            /// Starts with the message, as in 3.2, unless it is written with `=` before it. Says nothing about how the gateway
+            /// found out.
             pub fn description(self) -> &'static str {
-                match self { $(Fault::$variant => concat!($message, $suffix),)+ }
+                match self { $(Fault::$variant => $suffix.strip_prefix('=').unwrap_or(concat!($message, $suffix)),)+ }
             }
 
             /// When it is answered: one sentence for the reference page.
@@ -77,6 +78,27 @@ catalogue! {
     InsufficientScope "insufficient-scope" 403 900_910
         "The access token does not allow you to access the requested resource" ""
         "The access token is valid and lacks the scopes that the operation asks for."
+    Blocked "blocked" 403 900_805
+        "Message blocked" "=You have been blocked from accessing the resource"
+        "A policy among the `denyPolicies` of `policies.yaml` is meant for the request."
+    ApiLimit "api-limit" 429 900_800
+        "Message throttled out" "=You have exceeded your quota"
+        "The API's throttling tier is used up."
+    ResourceLimit "resource-limit" 429 900_802
+        "Message throttled out" "=You have exceeded your quota"
+        "The operation's throttling tier is used up."
+    ApplicationLimit "application-limit" 429 900_803
+        "Message throttled out" "=You have exceeded your quota"
+        "The application's tier is used up by this user."
+    SubscriptionLimit "subscription-limit" 429 900_804
+        "Message throttled out" "=You have exceeded your quota"
+        "The subscription's tier is used up; or `Default`, or `Unauthenticated`, by callers without one."
+    CustomLimit "custom-limit" 429 900_806
+        "Message throttled out" "=You have exceeded your quota"
+        "A policy among the `customPolicies` of `policies.yaml` is used up for the request's key."
+    LimitsUnknown "limits-unknown" 503 900_808
+        "Service Unavailable" ". Your quota can not be checked at the moment"
+        "The store of counters does not answer, and the policy says that nobody is let in then (`onStoreFailure: deny`)."
     CannotVerify "cannot-verify" 503 900_900
         "Unclassified Authentication Failure" ". The credentials cannot be verified at the moment, try again later"
         "Something needed to verify the credential cannot be reached, such as the issuer's keys."

@@ -177,7 +177,9 @@ pub fn decide(rule: &Rule, path: &str, headers: &dyn Headers) -> Option<Option<S
                     };
                     step = exchange.resume(Answer::Keys(Arc::clone(keys)), UnixTime(NOW));
                 }
-                Step::Ask(Lookup::Introspection { .. } | Lookup::Password { .. } | Lookup::Sign(_)) => {
+                Step::Ask(
+                    Lookup::Introspection { .. } | Lookup::Password { .. } | Lookup::Sign(_) | Lookup::Spend(_),
+                ) => {
                     step = exchange.resume(Answer::Unavailable, UnixTime(NOW));
                 }
             }

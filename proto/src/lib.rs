@@ -1,10 +1,16 @@
-//! The protobuf messages that micro-gw owns: the artifact and the rules.
+//! The protobuf messages that micro-gw owns: the artifact, the rules, and the limits of both.
 
 #![allow(clippy::pedantic)] // generated code
 
 pub mod artifact {
     pub mod v1 {
         include!(concat!(env!("OUT_DIR"), "/microgw.artifact.v1.rs"));
+    }
+}
+
+pub mod limits {
+    pub mod v1 {
+        include!(concat!(env!("OUT_DIR"), "/microgw.limits.v1.rs"));
     }
 }
 

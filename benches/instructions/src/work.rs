@@ -323,7 +323,7 @@ impl Issuers {
 
 /// What is at hand: a cache, and some thousand opaque keys.
 fn known() -> Known {
-    let mut known = Known::new(FactCache::new(1000, Duration::from_hours(1)));
+    let mut known = Known::new(FactCache::new(1000, Duration::from_hours(1)), Arc::default());
     let keys = OpaqueKeys::new(None);
     let table = (0..1000_u32).filter_map(|index| {
         let mut secret = SECRET;

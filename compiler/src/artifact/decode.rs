@@ -1,13 +1,15 @@
 //! Protobuf as a model. What the compiler guarantees is checked here once more: an artifact may come from anywhere,
 //! and its checksum only shows that it is whole.
 
+mod limits;
+
 use microgw_proto::artifact::v1 as proto;
 
 use super::ArtifactError;
 use crate::error_template::{self, ErrorTemplate, Syntax};
 use crate::model::{
-    Access, Alternative, Api, BackendUrl, Endpoint, EndpointId, KeyLocation, Method, Model, Operation, Position,
-    Requirement, Transports, Unenforced,
+    Access, Alternative, Api, BackendUrl, Endpoint, EndpointId, KeyLocation, LimitId, Method, Model, Operation,
+    Position, Requirement, Transports, Unenforced,
 };
 use crate::names;
 use crate::path::PathTemplate;
@@ -18,14 +20,16 @@ type Result<T> = std::result::Result<T, ArtifactError>;
 pub(super) fn model(artifact: proto::Artifact) -> Result<Model> {
     let files = artifact.files;
     let endpoints = artifact.endpoints.into_iter().map(endpoint).collect::<Result<Vec<_>>>()?;
-    let bounds = Bounds { files: files.len(), endpoints: endpoints.len() };
+    let bounds = Bounds { files: files.len(), endpoints: endpoints.len(), limits: artifact.limits.len() };
     let apis = artifact.apis.into_iter().map(|api| bounds.api(api)).collect::<Result<Vec<_>>>()?;
     if !apis.is_sorted_by(|a, b| a.base_path < b.base_path) {
         return invalid("its base paths are not distinct and sorted");
     }
     let unenforced = artifact.unenforced.into_iter().map(|entry| bounds.unenforced(entry)).collect::<Result<_>>()?;
     let error_templates = artifact.error_templates.into_iter().map(error_template).collect::<Result<_>>()?;
-    Ok(Model { project: artifact.project, files, endpoints, apis, unenforced, error_templates })
+    let (project, limits, tiers) = (artifact.project, artifact.limits, artifact.tiers.unwrap_or_default());
+    limits::check(&limits, &tiers)?;
+    Ok(Model { project, files, endpoints, apis, unenforced, error_templates, limits, tiers })
 }
 
 /// One that does not render words nothing: the gateway's own texts are used.
@@ -44,6 +48,7 @@ fn error_template(template: proto::ErrorTemplate) -> Result<ErrorTemplate> {
 struct Bounds {
     files: usize,
     endpoints: usize,
+    limits: usize,
 }
 
 // === impl Bounds ===
@@ -70,6 +75,7 @@ impl Bounds {
             owner: given(api.owner),
             transports,
             credential_header,
+            limit: self.limit(api.limit)?,
             source: self.position(api.source)?,
             operations,
         })
@@ -90,8 +96,25 @@ impl Bounds {
                 Access::Guarded(guard.alternatives.into_iter().map(alternative).collect::<Result<Vec<_>>>()?)
             }
         };
-        let source = self.position(operation.source)?;
-        Ok(Operation { method, path, operation_id: given(operation.operation_id), access, production, sandbox, source })
+        Ok(Operation {
+            method,
+            path,
+            operation_id: given(operation.operation_id),
+            access,
+            production,
+            sandbox,
+            limit: self.limit(operation.limit)?,
+            cost: operation.cost,
+            source: self.position(operation.source)?,
+        })
+    }
+
+    fn limit(&self, index: u32) -> Result<Option<LimitId>> {
+        match index.checked_sub(1) {
+            None => Ok(None),
+            Some(id) if (id as usize) < self.limits => Ok(Some(LimitId(id))),
+            Some(_) => invalid("an operation refers to a limit that does not exist"),
+        }
     }
 
     fn endpoint(&self, index: u32) -> Result<Option<EndpointId>> {

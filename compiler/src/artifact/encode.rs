@@ -1,11 +1,13 @@
 //! The model as protobuf.
 
 use microgw_proto::artifact::v1 as proto;
+use microgw_proto::limits::v1::Tiers;
 
+use super::LIMITS;
 use crate::error_template::ErrorTemplate;
 use crate::model::{
-    Access, Alternative, Api, BackendUrl, Endpoint, EndpointId, KeyLocation, Model, Operation, Position, Requirement,
-    Unenforced,
+    Access, Alternative, Api, BackendUrl, Endpoint, EndpointId, KeyLocation, LimitId, Model, Operation, Position,
+    Requirement, Unenforced,
 };
 
 pub(super) fn artifact(model: &Model) -> proto::Artifact {
@@ -15,8 +17,10 @@ pub(super) fn artifact(model: &Model) -> proto::Artifact {
         endpoints: model.endpoints.iter().map(endpoint).collect(),
         apis: model.apis.iter().map(api).collect(),
         unenforced: model.unenforced.iter().map(unenforced).collect(),
-        requires: Vec::new(),
+        requires: requires(model),
         error_templates: model.error_templates.iter().map(error_template).collect(),
+        limits: model.limits.clone(),
+        tiers: (model.tiers != Tiers::default()).then(|| model.tiers.clone()),
     }
 }
 
@@ -38,6 +42,7 @@ fn api(api: &Api) -> proto::Api {
         https: api.transports.https,
         credential_header: api.credential_header.clone().unwrap_or_default(),
         source: Some(position(api.source)),
+        limit: limit_index(api.limit),
         operations: api.operations.iter().map(operation).collect(),
     }
 }
@@ -56,7 +61,19 @@ fn operation(operation: &Operation) -> proto::Operation {
         production: endpoint_index(operation.production),
         sandbox: endpoint_index(operation.sandbox),
         source: Some(position(operation.source)),
+        limit: limit_index(operation.limit),
+        cost: operation.cost.clone(),
     }
+}
+
+/// What a reader that does not know it would not enforce.
+fn requires(model: &Model) -> Vec<String> {
+    let limited = !model.limits.is_empty() || model.tiers != Tiers::default();
+    limited.then(|| LIMITS.to_owned()).into_iter().collect()
+}
+
+fn limit_index(id: Option<LimitId>) -> u32 {
+    id.map_or(0, |LimitId(index)| index + 1)
 }
 
 fn endpoint_index(id: Option<EndpointId>) -> u32 {

@@ -1,13 +1,20 @@
+use microgw_proto::limits::v1::{Fixed, Limit, Policy, Tiers, limit::Window};
 use proptest::prelude::*;
 use prost::Message;
 
 use super::{ArtifactError, HEADER, MAJOR, decode, digest, encode, id, proto};
 use crate::error_template::{ErrorTemplate, Syntax};
 use crate::model::{
-    Access, Alternative, Api, BackendUrl, Endpoint, EndpointId, KeyLocation, Method, Model, Operation, Position,
-    Requirement, Transports, Unenforced,
+    Access, Alternative, Api, BackendUrl, Endpoint, EndpointId, KeyLocation, LimitId, Method, Model, Operation,
+    Position, Requirement, Transports, Unenforced,
 };
 use crate::path::PathTemplate;
+
+fn policy(name: &str, quota: u64) -> Policy {
+    let window = Some(Window::Fixed(Fixed { seconds: 60 }));
+    let limits = vec![Limit { quota, window, ..Limit::default() }];
+    Policy { name: name.to_owned(), limits, ..Policy::default() }
+}
 
 fn model() -> Model {
     let source = Position { file: 0, line: 3, column: 5 };
@@ -18,6 +25,8 @@ fn model() -> Model {
         access,
         production: Some(EndpointId(0)),
         sandbox: None,
+        limit: None,
+        cost: None,
         source,
     };
     let url = |host: &str| BackendUrl { tls: true, host: host.to_owned(), port: 443, path: "/v1".to_owned() };
@@ -32,6 +41,7 @@ fn model() -> Model {
             owner: None,
             transports: Transports { http: false, https: true },
             credential_header: Some("x-token".to_owned()),
+            limit: Some(LimitId(0)),
             source,
             operations: vec![
                 operation(Method::Get, "/open", Access::Public),
@@ -62,6 +72,8 @@ fn model() -> Model {
             syntax: Syntax::Json,
             source: "{}".to_owned(),
         }],
+        limits: vec![policy("10PerMin", 10)],
+        tiers: Tiers { subscriptions: vec![policy("Gold", 5000)], ..Tiers::default() },
     }
 }
 

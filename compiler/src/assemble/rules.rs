@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use microgw_proto::limits::v1::Tiers;
 use microgw_proto::rules::v1 as pb;
 use prost::Message as _;
 
@@ -9,12 +10,13 @@ use super::answers::Answers;
 use super::client_certificates;
 use super::resource_metadata;
 use super::wire::{digest, hex};
-use crate::model::{Access, Alternative, Api, KeyLocation, Operation, Requirement};
+use crate::model::{Access, Alternative, Api, KeyLocation, LimitId, Model, Operation, Requirement};
 use crate::settings::{BackendJwt, ClaimMapping, Fact, IdentityHeader, Settings};
 
 /// Collects the rules of one snapshot; equal policies are stored once.
 pub struct Rules<'a> {
     settings: &'a Settings,
+    model: &'a Model,
     book: pb::RuleBook,
     /// What every rule's identity covers besides its own content: issuers, API keys, what backends are told of callers, and
     /// how faults are worded.
@@ -28,7 +30,7 @@ pub type RuleId = String;
 // === impl Rules ===
 
 impl<'a> Rules<'a> {
-    pub fn new(settings: &'a Settings, answers: &Answers) -> Rules<'a> {
+    pub fn new(settings: &'a Settings, model: &'a Model, answers: &Answers) -> Rules<'a> {
         let issuers = settings.issuers.iter().map(|issuer| pb::Issuer {
             issuer: issuer.issuer.clone(),
             audiences: issuer.audiences.clone(),
@@ -42,7 +44,7 @@ impl<'a> Rules<'a> {
             validate_subscription: issuer.validate_subscription,
         });
         let keys = &settings.api_keys;
-        let book = pb::RuleBook {
+        let mut book = pb::RuleBook {
             issuers: issuers.collect(),
             api_keys: Some(pb::ApiKeys {
                 issuer: keys.issuer.clone(),
@@ -70,9 +72,14 @@ impl<'a> Rules<'a> {
             identity_headers: settings.identity_headers.iter().map(identity_header).collect(),
             subscriptions: settings.subscriptions,
             fault_bodies: answers.own(),
+            tiers: (model.tiers != Tiers::default()).then(|| model.tiers.clone()),
+            trusted_hops: settings.listeners.trusted_hops,
             ..Default::default()
         };
-        Rules { settings, realm: book.encode_to_vec(), book, policies: HashMap::new() }
+        let realm = book.encode_to_vec();
+        // Each rule's identity has those that it is subject to.
+        book.limits.clone_from(&model.limits);
+        Rules { settings, model, realm, book, policies: HashMap::new() }
     }
 
     /// Call before the API's operations.
@@ -84,30 +91,42 @@ impl<'a> Rules<'a> {
         });
     }
 
-    /// The rule of an operation of the last [`Self::api`]; `None` where it is public.
+    /// The rule of an operation of the last [`Self::api`]; `None` where it is public and nothing limits it.
     pub fn operation(&mut self, api: &Api, operation: &Operation) -> Option<RuleId> {
-        let Access::Guarded(alternatives) = &operation.access else { return None };
+        let limits = [api.limit, operation.limit];
+        let alternatives = match &operation.access {
+            Access::Guarded(alternatives) => alternatives.as_slice(),
+            Access::Public if self.model.limits_everybody() || limits.iter().any(Option::is_some) => &[],
+            Access::Public => return None,
+        };
         let mut requirements = alternatives.iter().flat_map(|alternative| &alternative.0);
         let takes_tokens = requirements.any(|requirement| matches!(requirement, Requirement::OAuth2 { .. }));
         let resource_metadata = if takes_tokens { resource_metadata::url(self.settings, api) } else { None };
+        let public = operation.access == Access::Public;
         let policy = pb::Policy {
             alternatives: alternatives.iter().map(alternative).collect(),
             credential_header: api
                 .credential_header
                 .clone()
                 .unwrap_or_else(|| self.settings.credentials.header.clone()),
-            remove_credentials: self.settings.credentials.remove,
+            // Those of a public operation are its backend's.
+            remove_credentials: self.settings.credentials.remove && !public,
             production: operation.production.is_some(),
             sandbox: operation.sandbox.is_some(),
             client_trust: client_certificates::trust(&self.settings.client_certificates, api, &operation.access),
             resource_metadata: resource_metadata.unwrap_or_default(),
+            public,
         };
         let encoded = policy.encode_to_vec();
         let path = format!("{}{}", api.base_path, operation.path);
         let method = operation.method.as_str();
         let identity =
             [&self.realm[..], &encoded, api.name.as_bytes(), api.version.as_bytes(), api.base_path.as_bytes()];
-        let id = digest(&[&identity[..], &[method.as_bytes(), path.as_bytes()]].concat());
+        let policies = limits.map(|limit| limit.and_then(|id| self.model.limit(id)));
+        let limited = policies.map(|policy| policy.map(prost::Message::encode_to_vec).unwrap_or_default());
+        let cost = operation.cost.as_ref().map(prost::Message::encode_to_vec).unwrap_or_default();
+        let own = [method.as_bytes(), path.as_bytes(), &limited[0], &limited[1], &cost];
+        let id = digest(&[&identity[..], &own].concat());
         let next = u32::try_from(self.book.policies.len()).unwrap_or(u32::MAX);
         let index = *self.policies.entry(encoded).or_insert(next);
         if index == next {
@@ -119,6 +138,9 @@ impl<'a> Rules<'a> {
             policy: index,
             method: method.to_owned(),
             path,
+            api_limit: limit_index(api.limit),
+            operation_limit: limit_index(operation.limit),
+            cost: operation.cost.clone(),
         });
         Some(hex(&id))
     }
@@ -126,6 +148,10 @@ impl<'a> Rules<'a> {
     pub fn finish(self, generation: &str) -> pb::RuleBook {
         pb::RuleBook { generation: generation.to_owned(), ..self.book }
     }
+}
+
+fn limit_index(id: Option<LimitId>) -> u32 {
+    id.map_or(0, |LimitId(index)| index + 1)
 }
 
 fn claim_mapping(mapping: &ClaimMapping) -> pb::ClaimMapping {

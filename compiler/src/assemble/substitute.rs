@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::key;
-use crate::model::{Api, EndpointId, Model};
+use crate::model::{Api, EndpointId, LimitId, Model};
 use crate::snapshot::{Fallback, Fallbacks};
 
 /// `model` with the APIs in fallback as they are in `previous`. Left out are those without a predecessor, and those whose
@@ -32,13 +32,17 @@ pub fn substitute(model: &Model, fallbacks: &Fallbacks, previous: Option<&Model>
 fn appended(model: &mut Model, previous: &Model) -> Vec<Api> {
     let index = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
     let (files, endpoints) = (index(model.files.len()), index(model.endpoints.len()));
+    let limits = index(model.limits.len());
     model.files.extend(previous.files.iter().cloned());
     model.endpoints.extend(previous.endpoints.iter().cloned());
+    model.limits.extend(previous.limits.iter().cloned());
     let mut apis = previous.apis.clone();
     for api in &mut apis {
         api.source.file += files;
+        api.limit = api.limit.map(|limit| LimitId(limit.0 + limits));
         for operation in &mut api.operations {
             operation.source.file += files;
+            operation.limit = operation.limit.map(|limit| LimitId(limit.0 + limits));
             for endpoint in [&mut operation.production, &mut operation.sandbox].into_iter().flatten() {
                 *endpoint = EndpointId(endpoint.0 + endpoints);
             }

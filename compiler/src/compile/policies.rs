@@ -1,11 +1,14 @@
-//! `policies.yaml`: the throttling policies that tiers name. They are checked; nothing enforces them yet.
+//! `policies.yaml`: the throttling policies that tiers name.
 
 use std::collections::{BTreeMap, HashSet};
+
+use microgw_proto::limits::v1::{Fixed, Limit, Policy, Tiers, limit::Window};
 
 use super::Report;
 use crate::definition::{Library, Shape, unknown_key};
 use crate::diagnostic::{Code, Diagnostic, Place};
 use crate::files::Files;
+use crate::model::LimitId;
 use crate::source::{Content, Value};
 
 const PATH: &str = "policies.yaml";
@@ -21,10 +24,17 @@ const SUBSCRIPTION: Shape =
 /// The declared policies, and which of them a definition names.
 #[derive(Default)]
 pub(crate) struct Policies {
-    /// Name to whether it is used.
-    resource: BTreeMap<String, bool>,
+    resource: BTreeMap<String, Declared>,
+    /// Those that definitions name, each once.
+    used: Vec<Policy>,
     /// Of applications and subscriptions: chosen by the caller's token, never by a definition.
-    others: usize,
+    tiers: Tiers,
+}
+
+struct Declared {
+    policy: Policy,
+    /// Among [`Policies::used`].
+    id: Option<LimitId>,
 }
 
 // === impl Policies ===
@@ -51,9 +61,20 @@ impl Policies {
         policies
     }
 
-    /// Marks a resource policy as used. Whether there is one of that name.
-    pub(crate) fn use_resource_policy(&mut self, name: &str) -> bool {
-        self.resource.get_mut(name).map(|used| *used = true).is_some()
+    /// Marks a resource policy as used, if there is one of that name.
+    pub(crate) fn use_resource_policy(&mut self, name: &str) -> Option<LimitId> {
+        let declared = self.resource.get_mut(name)?;
+        let next = LimitId(u32::try_from(self.used.len()).unwrap_or(u32::MAX));
+        let id = *declared.id.get_or_insert(next);
+        if id == next {
+            self.used.push(declared.policy.clone());
+        }
+        Some(id)
+    }
+
+    /// Those that definitions name, and those of callers.
+    pub(super) fn into_limits(self) -> (Vec<Policy>, Tiers) {
+        (self.used, self.tiers)
     }
 
     pub(crate) fn resource_policies(&self) -> impl Iterator<Item = &str> {
@@ -62,7 +83,7 @@ impl Policies {
 
     /// One note for all that nothing uses.
     pub(super) fn report_unused(&self, report: &mut Report) {
-        let unused = self.others + self.resource.values().filter(|used| !**used).count();
+        let unused = self.resource.values().filter(|declared| declared.id.is_none()).count();
         if unused > 0 {
             let policies = if unused == 1 { "1 policy is" } else { &format!("{unused} policies are") };
             let message = format!("{policies} declared and not used");
@@ -97,13 +118,36 @@ impl Policies {
             if shape.check(report, policy.text(), limit) {
                 limit_is_whole(report, policy, limit);
             }
+            let policy = policy_of(policy.text(), limit);
             match name {
                 RESOURCE => {
-                    self.resource.insert(policy.text().to_owned(), false);
+                    self.resource.insert(policy.name.clone(), Declared { policy, id: None });
                 }
-                _ => self.others += 1,
+                "applicationPolicies" => self.tiers.applications.push(policy),
+                _ => self.tiers.subscriptions.push(policy),
             }
         }
+    }
+}
+
+/// What is wrong in it has been reported.
+fn policy_of(name: &str, declared: Value<'_>) -> Policy {
+    let number = |key: &str| declared.get(key).and_then(|value| value.text().parse::<u64>().ok()).unwrap_or(1);
+    let unit = declared.get("timeUnit").map(|unit| unit.text().to_ascii_lowercase()).unwrap_or_default();
+    let seconds = match unit.as_str() {
+        "hour" => 3600,
+        "day" => 86_400,
+        "week" => 7 * 86_400,
+        "month" => 30 * 86_400,
+        "year" => 365 * 86_400,
+        _ => 60,
+    };
+    let window = Window::Fixed(Fixed { seconds: number("unitTime").saturating_mul(seconds) });
+    Policy {
+        name: name.to_owned(),
+        limits: vec![Limit { quota: number("count"), window: Some(window), ..Limit::default() }],
+        pass_beyond_quota: declared.get("stopOnQuota").is_some_and(|stop| stop.text() == "false"),
+        ..Policy::default()
     }
 }
 

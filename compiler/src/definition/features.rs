@@ -1,16 +1,11 @@
 //! What a definition may declare and the gateway does not do yet. It is checked whole all the same, so that what is
 //! wrong in it shows before it has an effect.
 
-use super::extensions::Level;
-use super::fields::{boolean, object, suggest, text};
+use super::fields::{boolean, object, text};
 use super::shape::Shape;
-use crate::compile::{Policies, Report};
+use crate::compile::Report;
 use crate::diagnostic::Code;
 use crate::source::Value;
-
-/// Built in at every level.
-const UNLIMITED: &str = "Unlimited";
-const TIERS: &[&str] = &["x-wso2-throttling-tier", "x-throttling-tier"];
 
 const CORS: Shape = Shape::Object(&[
     ("corsConfigurationEnabled", Shape::Boolean),
@@ -23,24 +18,8 @@ const CORS: Shape = Shape::Object(&[
 const CACHE: Shape =
     Shape::Object(&[("enabled", Shape::Boolean), ("cacheTimeoutInSeconds", Shape::Integer(0, i32::MAX as i64))]);
 
-/// Tiers and interceptors of an API or operation. Whether it names a tier that limits it.
-pub(super) fn check(report: &mut Report, policies: &mut Policies, owner: Value<'_>, level: Level) -> bool {
-    let mut limited = false;
-    for key in TIERS {
-        let Some(at) = owner.get(key) else { continue };
-        let Some(tier) = text(report, key, at) else { continue };
-        if tier == UNLIMITED {
-            continue;
-        }
-        limited = true;
-        if policies.use_resource_policy(tier) {
-            let what = if level == Level::Api { "API" } else { "operation" };
-            report.say(Code::Throttling, at, format!("the tier `{tier}` of this {what} is not enforced yet"));
-        } else {
-            let message = format!("the tier `{tier}` is not among the `resourcePolicies` of `policies.yaml`");
-            suggest(report, Code::UnknownPolicy, at, message, tier, policies.resource_policies());
-        }
-    }
+/// Interceptors of an API or operation.
+pub(super) fn check(report: &mut Report, owner: Value<'_>) {
     for key in ["x-wso2-request-interceptor", "x-wso2-response-interceptor"] {
         if let Some(at) = owner.get(key)
             && let Some(name) = text(report, key, at)
@@ -48,7 +27,6 @@ pub(super) fn check(report: &mut Report, policies: &mut Policies, owner: Value<'
             report.say(Code::Interceptor, at, format!("the interceptor `{name}` is not run yet"));
         }
     }
-    limited
 }
 
 /// CORS and the response cache of an API.

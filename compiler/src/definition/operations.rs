@@ -5,6 +5,7 @@ use super::endpoints::{self, Declared, Environments, Named};
 use super::extensions::{self, Level};
 use super::features;
 use super::fields::{object, text};
+use super::limits;
 use super::references::Resolver;
 use super::servers::{self, Address};
 use super::shape::unknown_key;
@@ -34,8 +35,6 @@ pub(super) struct Paths<'a, 'd> {
     pub environments: Environments,
     pub version: Version,
     pub base_path: &'a str,
-    /// The API has a tier that limits it.
-    pub limited: bool,
     /// Where a server URL gives a path and no host.
     pub relative: Option<Value<'d>>,
 }
@@ -82,6 +81,8 @@ impl<'d> Paths<'_, 'd> {
                     access,
                     production,
                     sandbox,
+                    limit: limits::tier(self.report, self.policies, value),
+                    cost: None,
                     source,
                 });
             }
@@ -138,10 +139,7 @@ impl<'d> Paths<'_, 'd> {
 
     fn environments(&mut self, operation: Value<'d>, of_path: &Declared) -> Environments {
         extensions::check(self.report, Level::Operation, operation);
-        if features::check(self.report, self.policies, operation, Level::Operation) && self.limited {
-            let message = "the tier of this operation has no effect, because the API has a tier of its own";
-            self.report.say(Code::ShadowedTier, operation, message);
-        }
+        features::check(self.report, operation);
         let servers = self.servers(operation).or(of_path);
         Environments::of(self.report, operation, &servers, &self.named).or(&self.environments)
     }

@@ -108,9 +108,7 @@ codes! {
     DuplicatePolicy "0602" Error "duplicate-policy" "A section of `policies.yaml` has a name twice."
     UnusedPolicies "0603" Note "unused-policies" "Policies are declared and no operation uses them."
     UnknownPolicy "0604" Error "unknown-policy" "A throttling tier is not declared in `policies.yaml`."
-    ShadowedTier "0605" Warning "shadowed-tier" "An operation's tier has no effect beside its API's."
 
-    Throttling "0701" Unenforced "throttling" "Throttling tiers are not enforced yet."
     Cors "0702" Unenforced "cors" "CORS is not enforced yet."
     Interceptor "0703" Unenforced "interceptor" "Interceptors are not run yet."
     ResponseCache "0704" Unenforced "response-cache" "Responses are not cached yet."

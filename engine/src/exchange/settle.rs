@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::credential::{self, Challenge, Failure, Slot};
+use super::spend::Spent;
 use super::{Answer, Exchange, Lookup, Sensitive, Signing, Step, Verdict};
 use crate::basic;
 use crate::dpop::{self, Novelty, ProofError};
@@ -53,6 +54,11 @@ impl<'a> Exchange<'a> {
         match std::mem::replace(&mut self.signing, Signing::NotYet) {
             Signing::Ordered(order) => return self.signed(order, answer),
             other => self.signing = other,
+        }
+        if let Spent::Asked(_) = self.spent
+            && let Spent::Asked(charges) = std::mem::replace(&mut self.spent, Spent::NotYet)
+        {
+            return self.spent(charges, answer);
         }
         let Some(pending) = self.pending.take() else {
             return self.deny(Failure { reason: Reason::Internal, ..Failure::MISSING });

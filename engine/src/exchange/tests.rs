@@ -71,7 +71,7 @@ fn answer(lookup: &Lookup) -> Answer {
         }
         Lookup::Introspection { token, reader, .. } => opaque::answer(&token.0, reader),
         Lookup::Password { user, password, .. } => users::answer(&user.0, &password.0),
-        Lookup::Sign(_) => Answer::Unavailable,
+        Lookup::Sign(_) | Lookup::Spend(_) => Answer::Unavailable,
     }
 }
 

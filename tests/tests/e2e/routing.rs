@@ -71,6 +71,8 @@ impl Site {
                     access: Access::Public,
                     production,
                     sandbox: None,
+                    limit: None,
+                    cost: None,
                     source,
                 });
             }
@@ -82,6 +84,7 @@ impl Site {
                     owner: None,
                     transports: Transports { http: true, https: true },
                     credential_header: None,
+                    limit: None,
                     source,
                     operations,
                 });

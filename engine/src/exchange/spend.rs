@@ -1,0 +1,97 @@
+//! What a request that may pass draws on limits: once, however often it is judged.
+
+use std::sync::Arc;
+
+use super::{Balances, Decision, Deny, Exchange, NOBODY, Step};
+use crate::client_address::client_address;
+use crate::identity::Identity;
+use crate::limits::{Caller, Charges, OwnedCharge, Spending};
+use crate::reason::Reason;
+use crate::subscription::Subscription;
+use crate::{Answer, Lookup};
+
+/// How far it is.
+pub(super) enum Spent<'a> {
+    NotYet,
+    /// The host was asked.
+    Asked(Charges<'a>),
+    Done(Balances<'a>),
+}
+
+// === impl Spent ===
+
+impl<'a> Spent<'a> {
+    /// What is left; told once.
+    pub(super) fn balances(&mut self) -> Balances<'a> {
+        match self {
+            Spent::Done(balances) => std::mem::take(balances),
+            Spent::NotYet | Spent::Asked(_) => Balances::new(),
+        }
+    }
+}
+
+// === impl Exchange ===
+
+impl<'a> Exchange<'a> {
+    /// `None`: limits let it pass.
+    pub(super) fn spend(&mut self, identity: &Arc<Identity>, subscription: Option<&Subscription>) -> Option<Step<'a>> {
+        let limits = self.rule.limits.as_deref()?;
+        if matches!(self.spent, Spent::Done(_)) {
+            return None;
+        }
+        let known = !Arc::ptr_eq(identity, &NOBODY);
+        let caller = Caller { identity: known.then_some(&**identity), subscription, address: self.address() };
+        let charges = limits.charges(caller);
+        if charges.is_empty() {
+            self.spent = Spent::Done(Balances::new());
+            return None;
+        }
+        match self.facts.spend(&charges) {
+            Spending::Ask => {
+                let draft = charges.iter().map(|charge| charge.owned()).collect::<Vec<OwnedCharge>>();
+                self.spent = Spent::Asked(charges);
+                Some(Step::Ask(Lookup::Spend(draft.into())))
+            }
+            spending => self.settle_spending(charges, spending, Some(identity)),
+        }
+    }
+
+    /// Takes the answer to [`Lookup::Spend`]. Whoever calls is judged once more: asking took time.
+    pub(super) fn spent(&mut self, charges: Charges<'a>, answer: Answer) -> Step<'a> {
+        let spending = if let Answer::Spent(spending) = answer { spending } else { Spending::Unavailable };
+        match self.settle_spending(charges, spending, None) {
+            Some(step) => step,
+            None => self.proceed(),
+        }
+    }
+
+    fn settle_spending(
+        &mut self,
+        charges: Charges<'a>,
+        spending: Spending,
+        identity: Option<&Arc<Identity>>,
+    ) -> Option<Step<'a>> {
+        let balances = |usages| -> Balances<'a> { charges.iter().map(|charge| &**charge.limit).zip(usages).collect() };
+        let (reason, limit, wait, limits) = match spending {
+            Spending::Granted(usages) => {
+                self.spent = Spent::Done(balances(usages));
+                return None;
+            }
+            Spending::Refused { by, wait, usages } => {
+                let limit = charges.get(by).map(|charge| &**charge.limit);
+                let reason = limit.map_or(Reason::Internal, |limit| limit.level.reason());
+                (reason, limit, Some(wait.whole_seconds().max(1)), balances(usages))
+            }
+            Spending::Ask | Spending::Unavailable => (Reason::LimitsUnknown, None, None, Balances::new()),
+        };
+        let identity = identity.filter(|identity| !Arc::ptr_eq(identity, &NOBODY)).cloned().or_else(|| self.genuine());
+        let deny = Deny { reason, cause: None, challenges: &[], identity, retry_after: wait, limit, limits };
+        Some(Step::Done(Decision::Deny(deny)))
+    }
+
+    /// Of the client.
+    fn address(&self) -> Option<std::net::IpAddr> {
+        let forwarded = self.head.and_then(|head| head.headers.get("x-forwarded-for"));
+        client_address(forwarded.into_iter(), self.rule.realm.trusted_hops)
+    }
+}

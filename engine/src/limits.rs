@@ -1,0 +1,47 @@
+//! How much callers may use: which limits a request draws on, and by which counters.
+
+mod calendar;
+mod counter;
+mod key;
+mod limit;
+mod plan;
+mod spending;
+mod table;
+mod tiers;
+
+pub use calendar::Calendar;
+pub use key::CounterKey;
+pub use limit::{Algorithm, Directions, Level, Limit, Mode, OnFailure, Sharing, Unit};
+pub(crate) use plan::{Caller, Charges, Plan};
+pub use spending::{Charge, Draft, OwnedCharge, Spending, Usage, Usages};
+pub use table::Table;
+pub(crate) use tiers::Tiers;
+
+/// Microseconds since 1970, UTC; or a number of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Micros(pub u64);
+
+// === impl Micros ===
+
+impl Micros {
+    pub const SECOND: Micros = Micros(1_000_000);
+
+    pub fn of_seconds(seconds: u64) -> Micros {
+        Micros(seconds.saturating_mul(Micros::SECOND.0))
+    }
+
+    /// Rounded up: whoever waits that long has waited long enough.
+    pub fn whole_seconds(self) -> u64 {
+        self.0.div_ceil(Micros::SECOND.0)
+    }
+
+    #[must_use]
+    pub fn saturating_sub(self, other: Micros) -> Micros {
+        Micros(self.0.saturating_sub(other.0))
+    }
+
+    #[must_use]
+    pub fn saturating_add(self, other: Micros) -> Micros {
+        Micros(self.0.saturating_add(other.0))
+    }
+}

@@ -1,0 +1,79 @@
+//! Which policies callers get, by what is known of them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use microgw_proto::limits::v1 as proto;
+
+use super::key::KeyStem;
+use super::{Level, Limit};
+use crate::rules::LoadError;
+
+/// Built in, at every level.
+const UNLIMITED: &str = "Unlimited";
+/// Of those who say nothing of a subscription.
+const DEFAULT: &str = "Default";
+/// Of those who say nothing of themselves.
+const UNAUTHENTICATED: &str = "Unauthenticated";
+
+/// The policies that one book offers to callers.
+#[derive(Debug, Default)]
+pub(crate) struct Tiers {
+    applications: HashMap<Box<str>, Tier>,
+    subscriptions: HashMap<Box<str>, Tier>,
+    unknown_application: Option<Tier>,
+    unknown_subscription: Option<Tier>,
+    pub(super) default: Option<Tier>,
+    pub(super) unauthenticated: Option<Tier>,
+}
+
+/// The limits of one policy, with the stems of their counters' names.
+#[derive(Clone, Debug)]
+pub(crate) struct Tier(pub(super) Arc<[(Arc<Limit>, KeyStem)]>);
+
+// === impl Tiers ===
+
+impl Tiers {
+    pub(crate) fn load(tiers: &proto::Tiers) -> Result<Tiers, LoadError> {
+        let section = |policies: &[proto::Policy], level| {
+            let tier = |policy: &proto::Policy| Ok((policy.name.as_str().into(), Tier::load(policy, level)?));
+            policies.iter().map(tier).collect::<Result<HashMap<Box<str>, Tier>, LoadError>>()
+        };
+        let applications = section(&tiers.applications, Level::Application)?;
+        let subscriptions = section(&tiers.subscriptions, Level::Subscription)?;
+        let unauthenticated = tiers.subscriptions.iter().find(|policy| policy.name == UNAUTHENTICATED);
+        Ok(Tiers {
+            unknown_application: applications.get(tiers.unknown_application.as_str()).cloned(),
+            unknown_subscription: subscriptions.get(tiers.unknown_subscription.as_str()).cloned(),
+            default: subscriptions.get(DEFAULT).cloned(),
+            unauthenticated: unauthenticated.map(|policy| Tier::load(policy, Level::Unauthenticated)).transpose()?,
+            applications,
+            subscriptions,
+        })
+    }
+
+    pub(super) fn application(&self, name: &str) -> Option<&Tier> {
+        find(&self.applications, name, self.unknown_application.as_ref())
+    }
+
+    pub(super) fn subscription(&self, name: &str) -> Option<&Tier> {
+        find(&self.subscriptions, name, self.unknown_subscription.as_ref())
+    }
+}
+
+fn find<'a>(section: &'a HashMap<Box<str>, Tier>, name: &str, unknown: Option<&'a Tier>) -> Option<&'a Tier> {
+    if name == UNLIMITED { None } else { section.get(name).or(unknown) }
+}
+
+// === impl Tier ===
+
+impl Tier {
+    pub(super) fn load(policy: &proto::Policy, level: Level) -> Result<Tier, LoadError> {
+        let limit = |(index, limit): (usize, &proto::Limit)| {
+            let limit = Arc::new(Limit::load(policy, level, limit)?);
+            let stem = KeyStem::new(&limit, index);
+            Ok((limit, stem))
+        };
+        policy.limits.iter().enumerate().map(limit).collect::<Result<_, _>>().map(Tier)
+    }
+}
