@@ -1,8 +1,13 @@
 //! Counters of limits: this gateway's own, and those that it shares.
 
+mod shown;
+pub mod store;
+
 use microgw_engine::limits::{Charge, Draft, Spending, Table};
 
 use crate::clock;
+pub(crate) use shown::Shown;
+pub use store::Store;
 
 /// What was used of every limit.
 #[derive(Debug)]

@@ -18,6 +18,7 @@ use prometheus_client::registry::{Metric, Registry};
 
 use crate::fact_cache::FactCache;
 use crate::introspection::{Circuit, Watch};
+use crate::limits::{self, Store};
 use crate::revocations::{Revocations, Shown};
 use crate::rule_store::RuleStore;
 use crate::subscriptions::{self, Subscriptions};
@@ -45,6 +46,8 @@ pub struct Metrics {
     panics: Counter,
     publishes: By<1, Counter>,
     publish: Histogram,
+    store_operations: By<1, Counter>,
+    store: Histogram,
 }
 
 /// How an attempt to log in ended.
@@ -72,6 +75,15 @@ pub(crate) enum IntrospectionOutcome {
     Remembered,
     OverBudget,
     CircuitOpen,
+}
+
+/// How a question to the store of counters ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StoreOutcome {
+    Answered,
+    /// With an error, or with none since the connection broke.
+    Failed,
+    Timeout,
 }
 
 /// How a lookup ended.
@@ -141,6 +153,8 @@ impl Default for Metrics {
             panics: Counter::default(),
             publishes: By::new_with_constructor(counter),
             publish: Histogram::new(&histogram::PUBLISH),
+            store_operations: By::new_with_constructor(counter),
+            store: Histogram::new(&histogram::DECISION),
             registry: Mutex::default(),
         };
         register(&mut registry, &families::DECISIONS, decisions);
@@ -154,6 +168,8 @@ impl Default for Metrics {
         register(&mut registry, &families::PANICS, metrics.panics.clone());
         register(&mut registry, &families::PUBLISHES, metrics.publishes.clone());
         register(&mut registry, &families::PUBLISH_DURATION, metrics.publish.clone());
+        register(&mut registry, &families::LIMIT_STORE_OPERATIONS, metrics.store_operations.clone());
+        register(&mut registry, &families::LIMIT_STORE_DURATION, metrics.store.clone());
         let version = vec![env!("CARGO_PKG_VERSION").to_owned()];
         let build = Reading { family: &families::BUILD, samples: vec![(version, Value::Integer(1))] };
         registry.register_collector(Box::new(Readings(vec![build])));
@@ -184,6 +200,21 @@ impl Metrics {
     /// Shows how much is known of subscriptions.
     pub(crate) fn show_subscriptions(&self, store: &Arc<Subscriptions>) {
         self.lock().register_collector(Box::new(subscriptions::Shown(Arc::clone(store))));
+    }
+
+    /// Shows how things stand with the store of counters, for as long as there is one.
+    pub(crate) fn show_store(&self, store: &Arc<Store>) {
+        self.lock().register_collector(Box::new(limits::Shown(Arc::downgrade(store))));
+    }
+
+    pub(crate) fn stored(&self, outcome: StoreOutcome, duration: Duration) {
+        let outcome = match outcome {
+            StoreOutcome::Answered => "answered",
+            StoreOutcome::Failed => "failed",
+            StoreOutcome::Timeout => "timeout",
+        };
+        self.store_operations.get_or_create(&[("outcome", outcome.to_owned())]).inc();
+        self.store.observe(duration);
     }
 
     /// Shows what became of spans.

@@ -108,6 +108,20 @@ pub static SUBSCRIPTION_RECORDS: Family = family(
     &[],
     "Applications, keys, APIs and subscriptions that are remembered",
 );
+pub static LIMIT_STORE_REACHABLE: Family =
+    family("microgw_limit_store_reachable", Gauge, &[], "1 while the Redis of shared limits can be reached");
+pub static LIMIT_STORE_LOSSES: Family =
+    family("microgw_limit_store_losses", Counter, &[], "How often that Redis was lost");
+pub static LIMIT_STORE_OPERATIONS: Family = family(
+    "microgw_limit_store_operations",
+    Counter,
+    &["outcome"],
+    "Questions to that Redis: answered, failed or timeout",
+);
+pub static LIMIT_STORE_DURATION: Family =
+    family("microgw_limit_store_duration_seconds", Histogram, &[], "Time that such a question took");
+pub static LIMIT_GATEWAYS: Family =
+    family("microgw_limit_gateways", Gauge, &[], "Gateways that share limits, as far as was last known");
 pub static LOGINS: Family = family(
     "microgw_logins",
     Counter,
@@ -188,6 +202,11 @@ pub static ALL: &[&Family] = &[
     &INTROSPECTION_REFUSED,
     &SUBSCRIPTIONS_LOADED,
     &SUBSCRIPTION_RECORDS,
+    &LIMIT_STORE_REACHABLE,
+    &LIMIT_STORE_LOSSES,
+    &LIMIT_STORE_OPERATIONS,
+    &LIMIT_STORE_DURATION,
+    &LIMIT_GATEWAYS,
     &LOGINS,
     &ISSUED_KEYS,
     &PANICS,

@@ -1,0 +1,322 @@
+//! Redis as the place of counters that gateways share.
+//!
+//! No request waits for a connection, and none for long: there is one that answers, or there is none and everybody is told so
+//! at once. Who cannot be reached is tried in the background, and whoever finds out that it is lost leaves that to it.
+
+mod keeper;
+mod place;
+mod script;
+mod trouble;
+
+use std::fmt;
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use ::redis::{Cmd, ErrorKind, RedisError, ServerErrorKind, Value};
+use arc_swap::ArcSwapOption;
+use microgw_engine::limits::Micros;
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
+
+use self::place::Connection;
+pub use self::place::{Address, Login, Place, Servers};
+pub use self::script::Script;
+use self::trouble::Trouble;
+use crate::clock;
+use crate::metrics::{Metrics, StoreOutcome};
+
+/// What gateways share. Kept connected by a task of its own for as long as anybody has it.
+pub struct Store {
+    place: Place,
+    /// Whom to trust instead of the system's authorities, PEM.
+    trust: ArcSwapOption<String>,
+    /// `None`: it cannot be reached.
+    connection: ArcSwapOption<Connection>,
+    /// Of ranges of slots; of a single server there is one.
+    trouble: Box<[Trouble]>,
+    /// The connection was given up.
+    lost: Notify,
+    /// Unlike that of every other process.
+    gateway: String,
+    gateways: AtomicU32,
+    rank: AtomicU32,
+    /// Microseconds by which its clock is ahead of ours.
+    ahead: AtomicI64,
+    /// When it became reachable, or ceased to be.
+    since: AtomicU64,
+    losses: AtomicU64,
+    complaint: Mutex<Option<String>>,
+    metrics: Arc<Metrics>,
+}
+
+/// How things stand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreState {
+    /// `single`, `sentinel` or `cluster`.
+    pub kind: &'static str,
+    pub reachable: bool,
+    /// Seconds since 1970.
+    pub since: u64,
+    /// How often it was lost.
+    pub losses: u64,
+    /// Of 64 ranges of a cluster's slots, those that are left alone.
+    pub troubled: usize,
+    /// The last known number of gateways that use it.
+    pub gateways: u32,
+    pub error: Option<String>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("it cannot be reached")]
+    Unreachable,
+    #[error("it did not answer in time")]
+    Timeout,
+    #[error("it answered what it should not")]
+    Answer,
+    #[error(transparent)]
+    Redis(#[from] RedisError),
+}
+
+/// Slots of a cluster.
+const SLOTS: u16 = 16_384;
+/// Nodes have slots one after the other: these fail together.
+const RANGES: usize = 64;
+
+// === impl Store ===
+
+impl Store {
+    /// Connects on the current runtime, from now on. `trust`: certificates, PEM, that are trusted instead of the system's.
+    pub fn start(place: Place, trust: Option<String>, metrics: &Arc<Metrics>) -> Arc<Store> {
+        let ranges = if place.is_cluster() { RANGES } else { 1 };
+        let store = Arc::new(Store {
+            place,
+            trust: ArcSwapOption::from_pointee(trust),
+            connection: ArcSwapOption::empty(),
+            trouble: std::iter::repeat_with(Trouble::default).take(ranges).collect(),
+            lost: Notify::new(),
+            gateway: keeper::name(),
+            gateways: AtomicU32::new(1),
+            rank: AtomicU32::new(0),
+            ahead: AtomicI64::new(0),
+            since: AtomicU64::new(clock::now().0),
+            losses: AtomicU64::new(0),
+            complaint: Mutex::default(),
+            metrics: Arc::clone(metrics),
+        });
+        metrics.show_store(&store);
+        tokio::spawn(keeper::keep(Arc::downgrade(&store)));
+        store
+    }
+
+    /// Connections that are made from now on trust these.
+    pub fn trust(&self, trust: Option<String>) {
+        self.trust.store(trust.map(Arc::new));
+    }
+
+    /// How something of ours is called there. What has the same `tag` is in one slot of a cluster.
+    pub fn key(&self, kind: &str, tag: &impl fmt::Display) -> String {
+        format!("{}:{kind}:{{{tag}}}", self.place.prefix)
+    }
+
+    /// Runs a script within the time that a decision has. All keys must have one tag; `arguments` adds `ARGV`, and may be asked
+    /// twice.
+    pub async fn run(
+        &self,
+        script: &Script,
+        keys: &[String],
+        arguments: impl Fn(&mut Cmd),
+    ) -> Result<Value, StoreError> {
+        self.run_until(self.deadline(), script, keys, arguments).await
+    }
+
+    /// When a decision that begins now must have its answer.
+    pub fn deadline(&self) -> Instant {
+        Instant::now() + self.place.timeout
+    }
+
+    /// The same for one of several steps.
+    pub async fn run_until(
+        &self,
+        deadline: Instant,
+        script: &Script,
+        keys: &[String],
+        arguments: impl Fn(&mut Cmd),
+    ) -> Result<Value, StoreError> {
+        let started = Instant::now();
+        let trouble = self.trouble(keys);
+        let connection = self.connection.load_full().filter(|_| trouble.is_none_or(|range| range.admits(started)));
+        let Some(connection) = connection else {
+            return Err(StoreError::Unreachable);
+        };
+        let answer = timeout_at(deadline, script.run(&connection, keys, arguments)).await;
+        let (outcome, answer) = match answer {
+            Ok(Ok(value)) => (StoreOutcome::Answered, Ok(value)),
+            Ok(Err(error)) => (StoreOutcome::Failed, Err(StoreError::Redis(error))),
+            Err(_) => (StoreOutcome::Timeout, Err(StoreError::Timeout)),
+        };
+        self.metrics.stored(outcome, started.elapsed());
+        match (&answer, trouble) {
+            (Ok(_), Some(range)) => range.answered(),
+            (Err(error), range) => self.failed(&connection, error, range),
+            (Ok(_), None) => {}
+        }
+        answer
+    }
+
+    /// Whether there is any use in asking.
+    pub fn is_reachable(&self) -> bool {
+        self.connection.load().is_some()
+    }
+
+    /// The last known number of gateways, at least one, and which of them this one is, from 0 on.
+    pub fn gateways(&self) -> (u32, u32) {
+        let count = self.gateways.load(Ordering::Relaxed).max(1);
+        (count, self.rank.load(Ordering::Relaxed).min(count - 1))
+    }
+
+    /// What this gateway is called among those that share the store.
+    pub fn gateway(&self) -> &str {
+        &self.gateway
+    }
+
+    /// Its clock, as far as it is known.
+    pub fn now(&self) -> Micros {
+        let ours = clock::micros();
+        Micros(ours.0.saturating_add_signed(self.ahead.load(Ordering::Relaxed)))
+    }
+
+    /// It was `theirs` a moment ago.
+    pub(super) fn learn(&self, theirs: Micros) {
+        let signed = |micros: Micros| i64::try_from(micros.0).unwrap_or(i64::MAX);
+        self.ahead.store(signed(theirs) - signed(clock::micros()), Ordering::Relaxed);
+    }
+
+    pub fn state(&self) -> StoreState {
+        let now = Instant::now();
+        StoreState {
+            kind: self.place.servers.kind(),
+            reachable: self.is_reachable(),
+            since: self.since.load(Ordering::Relaxed),
+            losses: self.losses.load(Ordering::Relaxed),
+            troubled: self.trouble.iter().filter(|range| range.is_left_alone(now)).count(),
+            gateways: self.gateways().0,
+            error: self.complaint.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        }
+    }
+
+    /// Other gateways no longer count on this one. Waits for it, but not for long.
+    pub async fn leave(&self) {
+        keeper::leave(self).await;
+    }
+
+    /// Waits until it can be reached, but not longer than that.
+    pub async fn settle(&self, patience: Duration) {
+        let deadline = Instant::now() + patience;
+        while !self.is_reachable() && Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// The range that these keys are in.
+    fn trouble(&self, keys: &[String]) -> Option<&Trouble> {
+        if self.trouble.len() == 1 {
+            return self.trouble.first();
+        }
+        let slot = usize::from(slot(keys.first()?));
+        self.trouble.get(slot * self.trouble.len() / usize::from(SLOTS))
+    }
+
+    fn failed(&self, connection: &Arc<Connection>, error: &StoreError, range: Option<&Trouble>) {
+        let broken = match error {
+            // A script that fails is no reason to think that there is no Redis.
+            StoreError::Redis(error) => match error.kind() {
+                ErrorKind::Server(
+                    ServerErrorKind::ReadOnly
+                    | ServerErrorKind::MasterDown
+                    | ServerErrorKind::BusyLoading
+                    | ServerErrorKind::NoPerm,
+                ) => true,
+                ErrorKind::Server(ServerErrorKind::ClusterDown) => true,
+                ErrorKind::Server(_) => false,
+                _ => !error.is_timeout(),
+            },
+            _ => false,
+        };
+        let given_up = range.is_none_or(|range| range.failed(Instant::now()));
+        // A cluster's other nodes may be well: its connection finds out by itself.
+        if !self.place.is_cluster() && (broken || given_up) {
+            self.give_up(connection, &error.to_string());
+        } else {
+            self.complain(&error.to_string());
+        }
+    }
+
+    /// Unless there is a newer one.
+    fn give_up(&self, connection: &Arc<Connection>, why: &str) {
+        let was = self.connection.compare_and_swap(connection, None);
+        if !was.as_ref().is_some_and(|was| Arc::ptr_eq(was, connection)) {
+            return;
+        }
+        self.since.store(clock::now().0, Ordering::Relaxed);
+        self.losses.fetch_add(1, Ordering::Relaxed);
+        self.complain(why);
+        tracing::warn!("limits: Redis is lost: {why}; limits that are shared do as their `onStoreFailure` says");
+        self.lost.notify_one();
+    }
+
+    fn complain(&self, why: &str) {
+        *self.complaint.lock().unwrap_or_else(PoisonError::into_inner) = Some(why.to_owned());
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Store({:?}, reachable: {})", self.place, self.is_reachable())
+    }
+}
+
+/// Of a key with a tag.
+pub(super) fn slot(key: &str) -> u16 {
+    let tag = key.split_once('{').and_then(|(_, rest)| rest.split_once('}')).map(|(tag, _)| tag);
+    let hashed = tag.filter(|tag| !tag.is_empty()).unwrap_or(key);
+    crc16::State::<crc16::XMODEM>::calculate(hashed.as_bytes()) % SLOTS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_one_tag_is_in_one_slot() {
+        // The example of Redis' own specification.
+        assert_eq!(slot("123456789"), 0x31C3);
+        assert_eq!(slot("microgw:limits:{123456789}"), 0x31C3);
+        assert_eq!(slot("{}x"), slot("{}x"));
+    }
+
+    #[tokio::test]
+    async fn no_password_is_shown() {
+        let login = || Login { user: Some("gateway".into()), password: Some("sesame".into()) };
+        let place = Place {
+            servers: Servers::Sentinels {
+                master: "mymaster".into(),
+                addresses: vec![("127.0.0.1".into(), 1)],
+                login: login(),
+            },
+            tls: false,
+            database: 0,
+            login: login(),
+            identity: Some(("chain".into(), "sesame".into())),
+            prefix: "microgw".into(),
+            timeout: Duration::from_millis(40),
+        };
+        let store = Store::start(place, None, &Metrics::new());
+        let shown = format!("{store:?}");
+        assert!(shown.contains("mymaster") && !shown.contains("sesame") && !shown.contains("gateway"), "{shown}");
+        assert_eq!(store.key("limits", &"x"), "microgw:limits:{x}");
+        assert!(matches!(store.run(&Script::new("return 1"), &[], |_| {}).await, Err(StoreError::Unreachable)));
+        assert!(!store.state().reachable);
+    }
+}

@@ -1,0 +1,132 @@
+//! Keeps the store connected, tells other gateways that this one is there, and counts them.
+
+use std::fmt::Write as _;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, LazyLock, Weak};
+use std::time::Duration;
+
+use microgw_engine::limits::Micros;
+use tokio::time::{Instant, timeout};
+
+use super::{Script, Store, StoreError};
+use crate::clock;
+use crate::redis::Backoff;
+
+/// How often gateways say that they are there.
+const BEAT: Duration = Duration::from_secs(1);
+/// A gateway that was not heard for so long is gone.
+const SILENCE: Duration = Duration::from_secs(5);
+/// For what no request waits for.
+const PATIENCE: Duration = Duration::from_millis(500);
+const GATEWAYS: &str = "gateways";
+const TAG: &str = "all";
+
+/// Its clock, how many gateways there are, and which of them asks.
+static ANNOUNCE: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        "\
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - ARGV[2])
+redis.call('ZADD', KEYS[1], now, ARGV[1])
+redis.call('PEXPIRE', KEYS[1], 60000)
+local place = 0
+local all = redis.call('ZRANGE', KEYS[1], 0, -1)
+for _, other in ipairs(all) do
+  if other < ARGV[1] then place = place + 1 end
+end
+return {now, #all, place}",
+    )
+});
+
+static LEAVE: LazyLock<Script> = LazyLock::new(|| Script::new("return redis.call('ZREM', KEYS[1], ARGV[1])"));
+
+/// Until nobody has the store any more.
+pub(super) async fn keep(store: Weak<Store>) {
+    let mut backoff = Backoff::default();
+    loop {
+        let Some(strong) = store.upgrade() else { return };
+        if let Err(error) = connect(&strong).await {
+            strong.complain(&error.to_string());
+            drop(strong);
+            backoff.wait().await;
+            continue;
+        }
+        backoff.reset();
+        while strong.is_reachable() {
+            let beat = timeout(BEAT, strong.lost.notified()).await.is_err();
+            // Nobody else has it any more.
+            if beat && Arc::strong_count(&strong) == 1 {
+                return;
+            }
+            if strong.is_reachable() {
+                // Who does not answer this is found out by it, too.
+                let _ = announce(&strong).await;
+            }
+        }
+    }
+}
+
+/// Connects, and asks once: whoever accepts a connection may still be frozen.
+async fn connect(store: &Store) -> Result<(), StoreError> {
+    let trust = store.trust.load_full();
+    let connection = Arc::new(store.place.connect(trust.as_deref().map(String::as_str)).await?);
+    let keys = [store.key(GATEWAYS, &TAG)];
+    let asked = Instant::now();
+    let arguments = |command: &mut ::redis::Cmd| {
+        command.arg(store.gateway()).arg(SILENCE.as_micros().to_string());
+    };
+    let answer = timeout(PATIENCE, ANNOUNCE.run(&connection, &keys, arguments)).await;
+    take_in(store, answer.map_err(|_| StoreError::Timeout)??, asked)?;
+    for range in &store.trouble {
+        range.answered();
+    }
+    store.connection.store(Some(connection));
+    store.since.store(clock::now().0, Ordering::Relaxed);
+    *store.complaint.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = None;
+    tracing::info!("limits: connected to Redis");
+    Ok(())
+}
+
+async fn announce(store: &Store) -> Result<(), StoreError> {
+    let keys = [store.key(GATEWAYS, &TAG)];
+    let asked = Instant::now();
+    let answer = store
+        .run_until(asked + PATIENCE, &ANNOUNCE, &keys, |command| {
+            command.arg(store.gateway()).arg(SILENCE.as_micros().to_string());
+        })
+        .await?;
+    take_in(store, answer, asked)
+}
+
+fn take_in(store: &Store, answer: ::redis::Value, asked: Instant) -> Result<(), StoreError> {
+    let (now, gateways, rank): (u64, u32, u32) = ::redis::from_redis_value(answer).map_err(|_| StoreError::Answer)?;
+    // It said so somewhere in between.
+    let half = u64::try_from(asked.elapsed().as_micros() / 2).unwrap_or(0);
+    store.learn(Micros(now.saturating_add(half)));
+    store.gateways.store(gateways, Ordering::Relaxed);
+    store.rank.store(rank, Ordering::Relaxed);
+    Ok(())
+}
+
+pub(super) async fn leave(store: &Store) {
+    let keys = [store.key(GATEWAYS, &TAG)];
+    let until = Instant::now() + PATIENCE;
+    let arguments = |command: &mut ::redis::Cmd| {
+        command.arg(store.gateway());
+    };
+    let _ = store.run_until(until, &LEAVE, &keys, arguments).await;
+}
+
+/// A name that no other process has.
+pub(super) fn name() -> String {
+    let mut bytes = [0_u8; 8];
+    // Without randomness the clock has to do.
+    if aws_lc_rs::rand::fill(&mut bytes).is_err() {
+        bytes = clock::micros().0.to_be_bytes();
+    }
+    bytes.iter().fold(String::with_capacity(16), |mut name, byte| {
+        let _ = write!(name, "{byte:02x}");
+        name
+    })
+}
