@@ -20,13 +20,13 @@ use crate::identity_headers::IdentityHeader;
 use crate::introspection::Introspection;
 use crate::jwt::TokenError;
 use crate::key::KeySet;
-use crate::limits::{Draft, Limit, Spending, Usage};
+use crate::limits::{CounterKey, Draft, Limit, Spending, Usage};
 use crate::policy::{Alternative, Credential, Requirement};
 use crate::query;
 use crate::realm::{CredentialKind, KeySource};
 use crate::reason::Reason;
 use crate::rules::Rule;
-use crate::subscription::{Subscribed, Subscription};
+use crate::subscription::{Says, Subscribed, Subscription};
 use credential::{Challenge, Failure, Slot, present};
 use settle::Pending;
 use spend::Spent;
@@ -64,6 +64,7 @@ pub struct ClientCertificate<'a> {
 
 /// What the host does next.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant)] // Moved once; a box would be an allocation for each request.
 pub enum Step<'a> {
     Done(Decision<'a>),
     /// Find it out, and [`Exchange::resume`].
@@ -148,14 +149,35 @@ pub struct Allow<'a> {
     pub identity_headers: &'a [IdentityHeader],
     /// Who calls.
     pub identity: Arc<Identity>,
-    /// By which application and under which tier, where that is known: rules look at subscriptions, and the caller has a token.
+    /// By which application and under which tier, where that is known: rules look at subscriptions, and the caller has a token
+    /// or a key that says so.
     pub subscription: Option<Arc<Subscription>>,
     /// The limits that it drew on, and what is left.
     pub limits: Balances<'a>,
 }
 
 /// A limit, and how its counter is now.
-pub type Balances<'a> = SmallVec<[(&'a Limit, Usage); 4]>;
+#[derive(Clone, Copy, Debug)]
+pub struct Balance<'a> {
+    pub limit: &'a Limit,
+    pub key: CounterKey,
+    pub usage: Usage,
+}
+
+/// In the order of levels.
+pub type Balances<'a> = SmallVec<[Balance<'a>; 4]>;
+
+impl Decision<'_> {
+    /// The first limit that was exceeded: the one that refuses, or one that lets through and marks.
+    pub fn exceeded(&self) -> Option<&Limit> {
+        match self {
+            Decision::Allow(allow) => {
+                allow.limits.iter().find(|balance| balance.usage.beyond).map(|balance| balance.limit)
+            }
+            Decision::Deny(deny) => deny.limit,
+        }
+    }
+}
 
 /// The request is refused.
 #[derive(Debug)]
@@ -424,12 +446,21 @@ impl<'a> Exchange<'a> {
 
     /// What limits and backends want to know; nobody is refused for the lack of it.
     fn subscription(&self, identity: &Identity) -> Option<Arc<Subscription>> {
-        if !self.rule.realm.subscriptions || identity.kind != CredentialKind::AccessToken {
+        if !self.rule.realm.subscriptions {
             return None;
         }
-        match self.subscribed(identity) {
-            Subscribed::Known(subscription, _) => Some(subscription),
-            Subscribed::Unknown | Subscribed::Unavailable => None,
+        let api = &self.rule.api;
+        match identity.kind {
+            CredentialKind::AccessToken => match self.subscribed(identity) {
+                Subscribed::Known(subscription, _) => Some(subscription),
+                Subscribed::Unknown | Subscribed::Unavailable => None,
+            },
+            // No store knows keys: they were issued to nobody's OAuth2 client.
+            CredentialKind::ApiKey => match identity.membership.says(&api.name, &api.version) {
+                Says::Yes(subscription) => Some(Arc::clone(subscription)),
+                Says::No | Says::Nothing => None,
+            },
+            CredentialKind::User | CredentialKind::Certificate => None,
         }
     }
 

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::backend_jwt::{Assertion, Order};
 use crate::dpop::{Novelty, ProofId};
-use crate::limits::{Charge, Spending};
+use crate::limits::{Charge, Level, Spending};
 use crate::opaque::KeyHash;
 use crate::revocation::{RevocationName, Standing};
 use crate::rules::Api;
@@ -53,6 +53,9 @@ pub trait Facts: Sync {
     fn spend(&self, _: &[Charge<'_>]) -> Spending {
         Spending::Unavailable
     }
+
+    /// Is told of a tier that a credential or a store names and no policy has. The name is whatever they say.
+    fn unknown_tier(&self, _: Level, _: &str) {}
 
     /// A JWT for backends that was signed before.
     fn assertion(&self, _: &Order) -> Option<Assertion> {

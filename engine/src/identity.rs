@@ -301,6 +301,12 @@ impl fmt::Debug for Identity {
 // === impl Application ===
 
 impl Application {
+    /// Nothing is known of it.
+    pub(crate) fn is_nobodys(&self) -> bool {
+        let Application { id, uuid, name, tier, owner } = self;
+        [id, uuid, name, tier, owner].into_iter().all(Option::is_none)
+    }
+
     fn weight(&self) -> usize {
         let Application { id, uuid, name, tier, owner } = self;
         let texts = [id, uuid, name, tier, owner];

@@ -44,7 +44,8 @@ pub mod subscription;
 pub use answers::{Answers, Body};
 pub use dpop::{Novelty, ProofError, ProofId};
 pub use exchange::{
-    Allow, Answer, Balances, ClientCertificate, Decision, Deny, Exchange, Headers, Lookup, RequestHead, Sensitive, Step,
+    Allow, Answer, Balance, Balances, ClientCertificate, Decision, Deny, Exchange, Headers, Lookup, RequestHead,
+    Sensitive, Step,
 };
 pub use facts::{CredentialDigest, Facts, OpaqueKey, UnixTime};
 pub use identity::{ApiGrant, Application, Identity, KeyTerms, KeyType, Metadata};

@@ -1,6 +1,7 @@
 //! How much callers may use: which limits a request draws on, and by which counters.
 
 mod calendar;
+mod caller;
 mod counter;
 mod key;
 mod limit;
@@ -8,14 +9,20 @@ mod plan;
 mod spending;
 mod table;
 mod tiers;
+mod told;
 
 pub use calendar::Calendar;
+pub(crate) use caller::Caller;
 pub use key::CounterKey;
 pub use limit::{Algorithm, Directions, Level, Limit, Mode, OnFailure, Sharing, Unit};
-pub(crate) use plan::{Caller, Charges, Plan};
+pub(crate) use plan::{Charges, Plan};
 pub use spending::{Charge, Draft, OwnedCharge, Spending, Usage, Usages};
 pub use table::Table;
 pub(crate) use tiers::Tiers;
+pub use told::Told;
+
+/// Told of a tier that a credential or a store names and the project does not declare.
+pub(crate) type UnknownTier<'a> = dyn FnMut(Level, &str) + 'a;
 
 /// Microseconds since 1970, UTC; or a number of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -75,6 +75,8 @@ pub struct Issuer {
     pub(crate) user_claims: bool,
     /// What tokens say of subscriptions is kept.
     pub(crate) subscriptions: bool,
+    /// One that says it so that it cannot be read is refused.
+    pub(crate) strict_subscriptions: bool,
     /// Only subscribers are let in.
     pub(crate) validate_subscription: bool,
 }
@@ -86,7 +88,7 @@ pub struct Realm {
     api_keys: Option<Issuer>,
     /// `None`: opaque access tokens are refused.
     pub(crate) introspection: Option<Arc<Introspection>>,
-    /// Tokens' subscriptions are looked at.
+    /// Callers' subscriptions are looked at: who must have one, or how much those may use who do.
     pub(crate) subscriptions: bool,
     /// Credentials can be revoked.
     pub(crate) revocable: bool,
@@ -106,12 +108,16 @@ pub struct Realm {
 impl Realm {
     pub(crate) fn load(book: &proto::RuleBook) -> Result<Realm, LoadError> {
         let kept = book.backend_jwt.as_ref().map(|settings| Arc::new(Kept::load(settings)));
+        let subscriptions = book.subscriptions || book.tiers.is_some();
+        let keep = |issuer| Issuer { subscriptions, strict_subscriptions: book.subscriptions, ..issuer };
         let access_tokens = book
             .issuers
             .iter()
-            .map(|settings| issuer(settings, kept.as_ref(), book.subscriptions))
+            .map(|settings| issuer(settings, kept.as_ref()).map(keep))
             .collect::<Result<Box<[_]>, _>>()?;
         let api_keys = book.api_keys.as_ref().map(|settings| api_keys(settings, kept.as_ref()));
+        // Nobody needs a subscription with an API key: it only says how much its application may use.
+        let api_keys = api_keys.map(|keys| Issuer { subscriptions: book.tiers.is_some(), ..keys });
         for (index, issuer) in access_tokens.iter().enumerate() {
             if access_tokens.iter().take(index).any(|other| other.name == issuer.name)
                 || api_keys.as_ref().is_some_and(|keys| keys.name == issuer.name)
@@ -126,7 +132,7 @@ impl Realm {
         }
         settings.update(book.api_keys.as_ref().map(prost::Message::encode_length_delimited_to_vec).unwrap_or_default());
         // What cannot be revoked is remembered without the names to revoke it by.
-        settings.update([u8::from(book.revocable), u8::from(book.subscriptions)]);
+        settings.update([u8::from(book.revocable), u8::from(book.subscriptions), u8::from(book.tiers.is_some())]);
         settings.update(
             book.introspection.as_ref().map(prost::Message::encode_length_delimited_to_vec).unwrap_or_default(),
         );
@@ -150,7 +156,7 @@ impl Realm {
             kept,
             trusted_hops: book.trusted_hops,
             identity_headers,
-            subscriptions: book.subscriptions,
+            subscriptions,
             hashes: CredentialKind::ALL.map(hash),
         })
     }
@@ -189,7 +195,7 @@ impl Realm {
     }
 }
 
-fn issuer(issuer: &proto::Issuer, kept: Option<&Arc<Kept>>, subscriptions: bool) -> Result<Issuer, LoadError> {
+fn issuer(issuer: &proto::Issuer, kept: Option<&Arc<Kept>>) -> Result<Issuer, LoadError> {
     let name: Arc<str> = issuer.issuer.as_str().into();
     let algorithms = issuer
         .algorithms
@@ -213,7 +219,8 @@ fn issuer(issuer: &proto::Issuer, kept: Option<&Arc<Kept>>, subscriptions: bool)
         require_allowed_apis: false,
         kept: kept.cloned(),
         user_claims: issuer.user_claims,
-        subscriptions,
+        subscriptions: false,
+        strict_subscriptions: false,
         validate_subscription: issuer.validate_subscription,
     })
 }
@@ -235,6 +242,7 @@ fn api_keys(keys: &proto::ApiKeys, kept: Option<&Arc<Kept>>) -> Issuer {
         kept: kept.cloned(),
         user_claims: false,
         subscriptions: false,
+        strict_subscriptions: false,
         validate_subscription: false,
     }
 }

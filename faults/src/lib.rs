@@ -9,12 +9,15 @@
 
 mod accept;
 mod catalogue;
+pub mod rate_limit;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::LazyLock;
 
 pub use accept::{NAMES_PROBLEM, is_grpc, names_problem};
 pub use catalogue::Fault;
+pub use rate_limit::RateLimitHeaders;
 
 /// What every `type` of a problem starts with; the fault's name follows.
 pub const TYPE_PREFIX: &str = "urn:micro-gw:error:";
@@ -95,6 +98,31 @@ impl Fault {
             ),
             Form::Text => description.to_owned(),
         }
+    }
+
+    /// A policy of the project is used up, and the answer says which.
+    pub fn names_policy(self) -> bool {
+        matches!(
+            self,
+            Fault::ApiLimit
+                | Fault::ResourceLimit
+                | Fault::SubscriptionLimit
+                | Fault::ApplicationLimit
+                | Fault::CustomLimit
+        )
+    }
+
+    /// The body that names the policy which is used up: its name, and what `RateLimit-Policy` calls the limit.
+    pub fn body_naming(self, form: Form, policy: &str, limit: &str) -> Cow<'static, str> {
+        let body = self.body(form);
+        let text = |text: &str| serde_json::Value::from(text).to_string();
+        let (open, more, close) = match form {
+            Form::Fault => (body.strip_suffix("}}"), format!(r#","policy":{}"#, text(policy)), "}}"),
+            // As the draft calls it: a list.
+            Form::Problem => (body.strip_suffix('}'), format!(r#","violated-policies":[{}]"#, text(limit)), "}"),
+            Form::Text => return Cow::Borrowed(body),
+        };
+        open.map_or(Cow::Borrowed(body), |open| Cow::Owned([open, &more, close].concat()))
     }
 
     /// Seconds that the client is told to wait, where trying again may help.

@@ -30,6 +30,34 @@ fn problems_have_the_members_of_rfc_9457() {
 }
 
 #[test]
+fn whoever_is_over_a_quota_is_told_of_which_policy() {
+    let name = "a \"b\" \\ é\n";
+    for fault in Fault::ALL.iter().filter(|fault| fault.names_policy()) {
+        let read =
+            |form| -> serde_json::Value { serde_json::from_str(&fault.body_naming(form, name, "limit")).unwrap() };
+        let (body, plain) = (read(Form::Fault), fault.body(Form::Fault));
+        assert_eq!((&body["fault"]["policy"], &body["fault"]["code"]), (&name.into(), &fault.code().into()));
+        assert!(fault.body_naming(Form::Fault, name, "").starts_with(plain.trim_end_matches('}')));
+        let problem = read(Form::Problem);
+        assert_eq!(problem["violated-policies"], serde_json::json!(["limit"]));
+        assert_eq!(problem["type"], fault.type_uri());
+        assert_eq!(fault.body_naming(Form::Text, name, "limit"), fault.body(Form::Text), "gRPC as ever");
+        assert_eq!(fault.status(), 429);
+    }
+}
+
+#[test]
+fn browsers_may_read_what_is_sent() {
+    for headers in RateLimitHeaders::ALL {
+        assert_eq!(RateLimitHeaders::named(headers.as_str()), Some(headers));
+        let exposed = headers.exposed();
+        assert!(exposed.contains(&"retry-after"));
+        assert_eq!(exposed.contains(&"ratelimit") && exposed.contains(&"ratelimit-policy"), headers.standard());
+        assert_eq!(exposed.contains(&"x-ratelimit-remaining"), headers.legacy());
+    }
+}
+
+#[test]
 fn names_are_distinct_and_in_order() {
     let names: BTreeSet<_> = Fault::ALL.iter().map(|fault| fault.name()).collect();
     assert_eq!(names.len(), Fault::ALL.len());

@@ -58,7 +58,7 @@ impl<'a> Exchange<'a> {
         if let Spent::Asked(_) = self.spent
             && let Spent::Asked(charges) = std::mem::replace(&mut self.spent, Spent::NotYet)
         {
-            return self.spent(charges, answer);
+            return self.spent(&charges, answer);
         }
         let Some(pending) = self.pending.take() else {
             return self.deny(Failure { reason: Reason::Internal, ..Failure::MISSING });

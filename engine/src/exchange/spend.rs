@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{Balances, Decision, Deny, Exchange, NOBODY, Step};
+use super::{Balance, Balances, Decision, Deny, Exchange, NOBODY, Step};
 use crate::client_address::client_address;
 use crate::identity::Identity;
-use crate::limits::{Caller, Charges, OwnedCharge, Spending};
+use crate::limits::{Caller, Charge, Charges, OwnedCharge, Spending, Usage};
 use crate::reason::Reason;
 use crate::subscription::Subscription;
 use crate::{Answer, Lookup};
@@ -41,7 +41,8 @@ impl<'a> Exchange<'a> {
         }
         let known = !Arc::ptr_eq(identity, &NOBODY);
         let caller = Caller { identity: known.then_some(&**identity), subscription, address: self.address() };
-        let charges = limits.charges(caller);
+        let facts = self.facts;
+        let charges = limits.charges(caller, &mut |level, tier| facts.unknown_tier(level, tier));
         if charges.is_empty() {
             self.spent = Spent::Done(Balances::new());
             return None;
@@ -52,12 +53,12 @@ impl<'a> Exchange<'a> {
                 self.spent = Spent::Asked(charges);
                 Some(Step::Ask(Lookup::Spend(draft.into())))
             }
-            spending => self.settle_spending(charges, spending, Some(identity)),
+            spending => self.settle_spending(&charges, spending, Some(identity)),
         }
     }
 
     /// Takes the answer to [`Lookup::Spend`]. Whoever calls is judged once more: asking took time.
-    pub(super) fn spent(&mut self, charges: Charges<'a>, answer: Answer) -> Step<'a> {
+    pub(super) fn spent(&mut self, charges: &Charges<'a>, answer: Answer) -> Step<'a> {
         let spending = if let Answer::Spent(spending) = answer { spending } else { Spending::Unavailable };
         match self.settle_spending(charges, spending, None) {
             Some(step) => step,
@@ -67,11 +68,15 @@ impl<'a> Exchange<'a> {
 
     fn settle_spending(
         &mut self,
-        charges: Charges<'a>,
+        charges: &Charges<'a>,
         spending: Spending,
         identity: Option<&Arc<Identity>>,
     ) -> Option<Step<'a>> {
-        let balances = |usages| -> Balances<'a> { charges.iter().map(|charge| &**charge.limit).zip(usages).collect() };
+        let balances = |usages| -> Balances<'a> {
+            let balance =
+                |(charge, usage): (&Charge<'a>, Usage)| Balance { limit: charge.limit, key: charge.key, usage };
+            charges.iter().zip(usages).map(balance).collect()
+        };
         let (reason, limit, wait, limits) = match spending {
             Spending::Granted(usages) => {
                 self.spent = Spent::Done(balances(usages));

@@ -1,6 +1,7 @@
 mod backend_jwt;
 mod bound;
 mod keys;
+mod limited;
 mod opaque;
 mod possession;
 mod properties;

@@ -146,7 +146,9 @@ fn membership(claims: &Object, issuer: &Issuer) -> Result<Membership, TokenError
     if !issuer.subscriptions {
         return Ok(Membership::default());
     }
-    Membership::read(claims, application(claims).as_deref(), issuer.validate_subscription)
+    let membership = Membership::read(claims, application(claims).as_deref(), issuer.validate_subscription);
+    // Where it only says how much is allowed, what cannot be read says nothing.
+    if issuer.strict_subscriptions { membership } else { Ok(membership.unwrap_or_default()) }
 }
 
 /// `application` of API Manager's tokens. Names it, and opens nothing: what cannot be read is left out.

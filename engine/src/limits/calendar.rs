@@ -52,6 +52,16 @@ impl Calendar {
         Ok(Calendar { unit, count: calendar.count.into(), offset: i64::from(calendar.offset_minutes) * MINUTE })
     }
 
+    /// How long each window is, if they are of one length.
+    pub fn even(self) -> Option<Micros> {
+        match self.unit {
+            CalendarUnit::Even { seconds, .. } => {
+                u64::try_from(seconds.saturating_mul(self.count)).ok().map(Micros::of_seconds)
+            }
+            CalendarUnit::Month | CalendarUnit::Year => None,
+        }
+    }
+
     /// When the window that `now` is in began, and when the next one does.
     pub fn window(self, now: Micros) -> (Micros, Micros) {
         let seconds = i64::try_from(now.0 / Micros::SECOND.0).unwrap_or(i64::MAX / 2);

@@ -2,7 +2,7 @@
 
 use microgw_proto::limits::v1 as proto;
 
-use super::{Calendar, Micros};
+use super::{Calendar, Micros, Told};
 use crate::reason::Reason;
 use crate::rules::LoadError;
 
@@ -18,6 +18,8 @@ pub struct Limit {
     pub sharing: Sharing,
     /// `false`: what is beyond the quota is let through and marked.
     pub stops: bool,
+    /// What clients are told of it.
+    pub told: Told,
 }
 
 /// What a limit is for, in the order in which the levels are looked at: the first that has not enough left answers.
@@ -120,7 +122,9 @@ impl Limit {
         if limit.quota == 0 || limit.quota > 1 << 52 {
             return Err(LoadError::Limit);
         }
+        let told = Told::new(policy, limit, level, (unit, &algorithm));
         Ok(Limit {
+            told,
             policy: policy.name.as_str().into(),
             level,
             quota: limit.quota,

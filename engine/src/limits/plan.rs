@@ -1,17 +1,13 @@
 //! What the requests of one operation draw on.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use microgw_proto::limits::v1 as proto;
 use smallvec::SmallVec;
 
 use super::tiers::{Tier, Tiers};
-use super::{Charge, CounterKey, Level, Limit, Unit};
-use crate::client_address::network;
-use crate::identity::Identity;
+use super::{Caller, Charge, CounterKey, Level, Limit, Unit, UnknownTier};
 use crate::rules::{Api, LoadError};
-use crate::subscription::Subscription;
 
 /// The limits of an operation and of its API, with the names of their counters; and how those of callers are named here.
 #[derive(Debug, Default)]
@@ -23,19 +19,8 @@ pub(crate) struct Plan {
     tiers: Option<Arc<Tiers>>,
 }
 
-/// Who calls, as far as limits tell callers apart.
-#[derive(Clone, Copy)]
-pub(crate) struct Caller<'a> {
-    /// `None`: nothing is known of the caller.
-    pub(crate) identity: Option<&'a Identity>,
-    pub(crate) subscription: Option<&'a Subscription>,
-    pub(crate) address: Option<IpAddr>,
-}
-
 /// What one request draws on.
 pub(crate) type Charges<'a> = SmallVec<[Charge<'a>; 4]>;
-
-const NOBODY: &str = "anonymous";
 
 // === impl Plan ===
 
@@ -71,29 +56,20 @@ impl Plan {
         Ok(Some(Box::new(Plan { fixed: fixed.into(), cost, api: name.into(), tiers: tiers.cloned() })))
     }
 
-    /// What a request of that caller draws on, in the order of levels.
-    pub(crate) fn charges(&self, caller: Caller<'_>) -> Charges<'_> {
+    /// What a request of that caller draws on, in the order of levels. `unknown` is told of tiers that are not declared.
+    pub(crate) fn charges(&self, caller: Caller<'_>, unknown: &mut UnknownTier<'_>) -> Charges<'_> {
         let fixed = self.fixed.iter();
         let mut charges: Charges<'_> = fixed.map(|(limit, key)| self.charge(limit, *key)).collect();
         let Some(tiers) = &self.tiers else { return charges };
-        let Some(identity) = caller.identity else {
-            let address = caller.address.map_or_else(|| NOBODY.to_owned(), |address| network(address).to_string());
-            self.draw(&mut charges, tiers.unauthenticated.as_ref(), &[&address, &self.api]);
+        if caller.identity.is_none() {
+            self.draw(&mut charges, tiers.unauthenticated.as_ref(), &[caller.network().as_str(), &self.api]);
             return charges;
-        };
-        let application = caller.subscription.map(|subscription| &subscription.application).or(identity.application());
-        let id = application.and_then(|application| application.id.as_deref().or(application.uuid.as_deref()));
-        let id = id.or(identity.client()).or(identity.key_id());
-        let tier = caller.subscription.and_then(|subscription| subscription.tier.as_deref()).or(identity.tier());
-        let subscription = match tier {
-            Some(tier) => tiers.subscription(tier),
-            None => tiers.default.as_ref(),
-        };
-        self.draw(&mut charges, subscription, &[id.unwrap_or(NOBODY), &self.api]);
-        if let Some(tier) = application.and_then(|application| application.tier.as_deref()) {
-            let names = [id.unwrap_or(NOBODY), identity.subject().unwrap_or("")];
-            self.draw(&mut charges, tiers.application(tier), &names);
         }
+        let [kind, owner, name] = caller.application_name();
+        let subscription = caller.subscription_tier(tiers, unknown);
+        self.draw(&mut charges, subscription, &[kind, owner, name, &self.api]);
+        let application = caller.application_tier(tiers, unknown);
+        self.draw(&mut charges, application, &[kind, owner, name, caller.user()]);
         charges
     }
 

@@ -52,17 +52,30 @@ impl Tiers {
         })
     }
 
-    pub(super) fn application(&self, name: &str) -> Option<&Tier> {
-        find(&self.applications, name, self.unknown_application.as_ref())
+    /// `unknown` is told of a name that is not declared; the tier is then the one that counts for such.
+    pub(super) fn application(&self, name: &str, unknown: impl FnOnce(&str)) -> Option<&Tier> {
+        find(&self.applications, name, self.unknown_application.as_ref(), unknown)
     }
 
-    pub(super) fn subscription(&self, name: &str) -> Option<&Tier> {
-        find(&self.subscriptions, name, self.unknown_subscription.as_ref())
+    /// The same of subscriptions.
+    pub(super) fn subscription(&self, name: &str, unknown: impl FnOnce(&str)) -> Option<&Tier> {
+        find(&self.subscriptions, name, self.unknown_subscription.as_ref(), unknown)
     }
 }
 
-fn find<'a>(section: &'a HashMap<Box<str>, Tier>, name: &str, unknown: Option<&'a Tier>) -> Option<&'a Tier> {
-    if name == UNLIMITED { None } else { section.get(name).or(unknown) }
+fn find<'a>(
+    section: &'a HashMap<Box<str>, Tier>,
+    name: &str,
+    instead: Option<&'a Tier>,
+    unknown: impl FnOnce(&str),
+) -> Option<&'a Tier> {
+    if name == UNLIMITED {
+        return None;
+    }
+    section.get(name).or_else(|| {
+        unknown(name);
+        instead
+    })
 }
 
 // === impl Tier ===
