@@ -21,8 +21,8 @@ use envoy_types::pb::xds::r#type::matcher::v3::matcher::{MatcherType, OnMatch};
 use microgw_compiler::artifact;
 use microgw_compiler::assemble::{Input, assemble, names};
 use microgw_compiler::settings::{
-    AccessLog, ApiKeys, Backends, ClientCertificates, Credentials, Dpop, Listeners, ServerHeader, Settings,
-    TlsIdentity, TlsRange,
+    AccessLog, ApiKeys, Backends, ClientCertificates, Credentials, Dpop, LimitSettings, Listeners, ServerHeader,
+    Settings, TlsIdentity, TlsRange,
 };
 use microgw_compiler::snapshot::{Fallbacks, ResourceType};
 use microgw_envoy::{Bootstrap, SocketPaths};
@@ -183,6 +183,7 @@ fn settings(http_port: u16) -> Settings {
         backends: Backends::default(),
         client_certificates: ClientCertificates::default(),
         user_agent: None,
+        limits: LimitSettings::default(),
     }
 }
 

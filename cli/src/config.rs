@@ -334,6 +334,7 @@ impl Config {
             },
             client_certificates: material.client_certificates,
             user_agent: self.headers.user_agent.clone(),
+            limits: settings::LimitSettings::default(),
         }
     }
 

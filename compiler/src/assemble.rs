@@ -5,6 +5,7 @@ mod answers;
 mod client_certificates;
 mod clusters;
 mod forward_proxy;
+mod limits;
 mod listeners;
 mod local_replies;
 pub mod names;
@@ -35,9 +36,13 @@ use crate::settings::{CertificateRequest, Settings, Verification};
 use crate::snapshot::{ApiKey, Fallbacks, Generation, ResourceType, Resources, Snapshot};
 
 pub use self::client_certificates::{unheard, untrusting};
-pub use self::oauth::conflict;
 pub use self::routes::key;
 pub use self::substitute::substitute;
+
+/// Why what the model says cannot be, with these settings.
+pub fn conflict(model: &Model, settings: &Settings) -> Option<String> {
+    oauth::conflict(model, settings).or_else(|| limits::conflict(model, settings))
+}
 
 /// What a snapshot is made of.
 #[derive(Clone, Copy, Debug)]

@@ -26,14 +26,13 @@ use crate::url;
 use access::Guard;
 use endpoints::{Environments, Named};
 use extensions::Level;
-pub(crate) use fields::did_you_mean;
-use fields::{list, scalar, text};
+pub(crate) use fields::{boolean, did_you_mean, list, object, scalar, suggest, text};
 use mutual_tls::MutualTls;
 use operations::Paths;
 pub(crate) use references::{Bundle, Library, Resolver};
 use schemes::Schemes;
 use servers::{Address, Server};
-pub(crate) use shape::{Shape, unknown_key};
+pub(crate) use shape::{integer, one_of};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Version {
@@ -88,6 +87,7 @@ pub(crate) fn read(
     let mutual_tls = mutual_tls::read(report, root);
     features::check(report, root);
     let limit = limits::tier(report, policies, root);
+    let cost = limits::cost(report, root);
     let guard = Guard::new(report, root, schemes, empty, mutual_tls);
     let mut transports = transports(report, root);
     // As in 3.2.
@@ -106,6 +106,7 @@ pub(crate) fn read(
         environments,
         version,
         base_path: &base_path,
+        cost,
         relative,
     };
     let operations = paths.read(root);

@@ -35,15 +35,21 @@ pub enum NameError {
     Taken,
 }
 
-/// A header that can carry a credential, lower-case. RFC 9110 section 5.6.2: a token.
-pub fn credential_header(name: &str) -> Result<String, NameError> {
+/// A header of any request, lower-case. RFC 9110 section 5.6.2: a token.
+pub fn header(name: &str) -> Result<String, NameError> {
     if name.is_empty() || name.len() > MAX_NAME {
         return Err(NameError::Length);
     }
-    if !name.bytes().all(is_token) {
-        return Err(NameError::Character);
-    }
-    let name = name.to_ascii_lowercase();
+    if name.bytes().all(is_token) { Ok(name.to_ascii_lowercase()) } else { Err(NameError::Character) }
+}
+
+pub fn is_header(name: &str) -> bool {
+    header(name).is_ok_and(|lower| lower == name)
+}
+
+/// A header that can carry a credential, lower-case. RFC 9110 section 5.6.2: a token.
+pub fn credential_header(name: &str) -> Result<String, NameError> {
+    let name = header(name)?;
     if TAKEN.contains(&name.as_str()) || TAKEN_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
         return Err(NameError::Taken);
     }

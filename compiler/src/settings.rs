@@ -46,6 +46,16 @@ pub struct Settings {
     pub client_certificates: ClientCertificates,
     /// Client's `User-Agent` for backends. `None`: as it comes; empty: none.
     pub user_agent: Option<String>,
+    pub limits: LimitSettings,
+}
+
+/// Which limits can be enforced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LimitSettings {
+    /// Gateways can count together.
+    pub shared_store: bool,
+    /// What bodies take is measured.
+    pub bandwidth: bool,
 }
 
 /// CA certificates, PEM.

@@ -104,7 +104,7 @@ impl Bounds {
             production,
             sandbox,
             limit: self.limit(operation.limit)?,
-            cost: operation.cost,
+            cost: limits::cost(operation.cost)?,
             source: self.position(operation.source)?,
         })
     }

@@ -17,8 +17,9 @@ use crate::compile::{Options, compile};
 use crate::error_template::{ErrorTemplate, Syntax};
 use crate::files::MemoryFiles;
 use crate::settings::{
-    AccessLog, ApiKeys, Backends, ClientCertificates, Credentials, Dpop, Issuer, Listeners, OAuthEndpoints, Protocol,
-    Proxy, SecretHeader, ServerHeader, TlsIdentity, TlsRange, Tracing, TrustStore, Verification,
+    AccessLog, ApiKeys, Backends, ClientCertificates, Credentials, Dpop, Issuer, LimitSettings, Listeners,
+    OAuthEndpoints, Protocol, Proxy, SecretHeader, ServerHeader, TlsIdentity, TlsRange, Tracing, TrustStore,
+    Verification,
 };
 use crate::snapshot::{Fallback, Resource};
 
@@ -112,6 +113,7 @@ fn settings() -> Settings {
         backends: Backends { trust: Some(TrustStore("authorities".to_owned())), ..Backends::default() },
         client_certificates: ClientCertificates::default(),
         user_agent: None,
+        limits: LimitSettings::default(),
     }
 }
 

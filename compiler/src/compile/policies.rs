@@ -1,11 +1,17 @@
-//! `policies.yaml`: the throttling policies that tiers name.
+//! `policies.yaml`: the throttling policies that tiers name, and those that apply to whoever calls.
+
+mod callers;
+mod condition;
+mod limit;
+mod policy;
 
 use std::collections::{BTreeMap, HashSet};
 
-use microgw_proto::limits::v1::{Fixed, Limit, Policy, Tiers, limit::Window};
+use microgw_proto::limits::v1::{Policy, Tiers};
 
+use self::callers::{DeclaredCustom, DeclaredDeny, Unknown};
 use super::Report;
-use crate::definition::{Library, Shape, unknown_key};
+use crate::definition::{Library, object, suggest};
 use crate::diagnostic::{Code, Diagnostic, Place};
 use crate::files::Files;
 use crate::model::LimitId;
@@ -13,13 +19,12 @@ use crate::source::{Content, Value};
 
 const PATH: &str = "policies.yaml";
 const RESOURCE: &str = "resourcePolicies";
-const SECTIONS: &[&str] = &[RESOURCE, "applicationPolicies", "subscriptionPolicies"];
-const UNITS: &[&str] = &["min", "hour", "day", "week", "month", "year"];
-
-const COUNT: Shape = Shape::Integer(1, u32::MAX as i64);
-const POLICY: Shape = Shape::Object(&[("count", COUNT), ("unitTime", COUNT), ("timeUnit", Shape::Text)]);
-const SUBSCRIPTION: Shape =
-    Shape::Object(&[("count", COUNT), ("unitTime", COUNT), ("timeUnit", Shape::Text), ("stopOnQuota", Shape::Boolean)]);
+const APPLICATION: &str = "applicationPolicies";
+const SUBSCRIPTION: &str = "subscriptionPolicies";
+const CUSTOM: &str = "customPolicies";
+const DENY: &str = "denyPolicies";
+const UNKNOWN_TIER: &str = "unknownTier";
+const SECTIONS: &[&str] = &[RESOURCE, APPLICATION, SUBSCRIPTION, CUSTOM, DENY, UNKNOWN_TIER];
 
 /// The declared policies, and which of them a definition names.
 #[derive(Default)]
@@ -28,13 +33,31 @@ pub(crate) struct Policies {
     /// Those that definitions name, each once.
     used: Vec<Policy>,
     /// Of applications and subscriptions: chosen by the caller's token, never by a definition.
-    tiers: Tiers,
+    applications: Vec<Declared>,
+    subscriptions: Vec<Declared>,
+    custom: Vec<DeclaredCustom>,
+    deny: Vec<DeclaredDeny>,
+    unknown: Unknown,
 }
 
+/// A policy, and where its parts are.
+#[allow(dead_code)] // until limits that never trigger are found
 struct Declared {
     policy: Policy,
+    /// Its name.
+    at: Place,
+    /// As [`Policy::limits`].
+    limits: Vec<Place>,
+    /// As [`Policy::groups`].
+    groups: Vec<DeclaredGroup>,
     /// Among [`Policies::used`].
     id: Option<LimitId>,
+}
+
+#[allow(dead_code)]
+struct DeclaredGroup {
+    when: Place,
+    limits: Vec<Place>,
 }
 
 // === impl Policies ===
@@ -53,10 +76,18 @@ impl Policies {
                 return policies;
             }
         };
-        match document.root().content() {
+        let root = document.root();
+        match root.content() {
             Content::Null => {}
-            Content::Map => document.root().entries().for_each(|(key, value)| policies.section(report, key, value)),
-            _ => report.say(Code::WrongType, document.root(), format!("`{PATH}` must be an object")),
+            Content::Map => {
+                known_keys(report, PATH, root, &[SECTIONS]);
+                root.entries().for_each(|(key, value)| policies.section(report, key.text(), value));
+            }
+            _ => report.say(Code::WrongType, root, format!("`{PATH}` must be an object")),
+        }
+        // It names what may stand behind it.
+        if let Some(unknown) = root.get(UNKNOWN_TIER).filter(|unknown| !unknown.is_null()) {
+            policies.unknown = Unknown::read(report, unknown, &policies.applications, &policies.subscriptions);
         }
         policies
     }
@@ -74,7 +105,19 @@ impl Policies {
 
     /// Those that definitions name, and those of callers.
     pub(super) fn into_limits(self) -> (Vec<Policy>, Tiers) {
-        (self.used, self.tiers)
+        let policies =
+            |declared: Vec<Declared>| declared.into_iter().map(|declared| declared.policy).collect::<Vec<_>>();
+        let (applications, subscriptions) = (policies(self.applications), policies(self.subscriptions));
+        let (unknown_application, unknown_subscription) = self.unknown.resolve(&applications, &subscriptions);
+        let tiers = Tiers {
+            applications,
+            subscriptions,
+            unknown_application,
+            unknown_subscription,
+            custom: self.custom.into_iter().map(|declared| declared.custom).collect(),
+            deny: self.deny.into_iter().map(|declared| declared.deny).collect(),
+        };
+        (self.used, tiers)
     }
 
     pub(crate) fn resource_policies(&self) -> impl Iterator<Item = &str> {
@@ -91,13 +134,8 @@ impl Policies {
         }
     }
 
-    fn section(&mut self, report: &mut Report, key: Value<'_>, section: Value<'_>) {
-        let name = key.text();
-        if !SECTIONS.contains(&name) {
-            unknown_key(report, PATH, key, SECTIONS.iter().copied());
-            return;
-        }
-        if section.is_null() {
+    fn section(&mut self, report: &mut Report, name: &str, section: Value<'_>) {
+        if section.is_null() || name == UNKNOWN_TIER || !SECTIONS.contains(&name) {
             return;
         }
         if !matches!(section.content(), Content::List) {
@@ -106,61 +144,51 @@ impl Policies {
             return;
         }
         let mut seen = HashSet::new();
-        for item in section.items().filter(|item| !item.is_map()) {
-            report.say(Code::BadPolicy, item, format!("an entry of `{name}` must be `<name>: {{...}}`"));
+        for item in section.items() {
+            if item.entries().next().is_none() {
+                bad(report, item, format!("an entry of `{name}` must be `<name>: {{...}}`"));
+            }
         }
-        for (policy, limit) in section.items().flat_map(Value::entries) {
-            if !seen.insert(policy.text()) {
-                let message = format!("`{name}` has the policy `{}` twice", policy.text());
-                report.say(Code::DuplicatePolicy, policy, message);
+        for (key, value) in section.items().flat_map(Value::entries) {
+            let policy = key.text();
+            if policy.is_empty() || policy.chars().any(char::is_control) {
+                bad(report, key, format!("`{name}` has a policy whose name is empty or has control characters"));
             }
-            let shape = if name == "subscriptionPolicies" { &SUBSCRIPTION } else { &POLICY };
-            if shape.check(report, policy.text(), limit) {
-                limit_is_whole(report, policy, limit);
+            if !seen.insert(policy) {
+                let message = format!("`{name}` has the policy `{policy}` twice");
+                report.say(Code::DuplicatePolicy, key, message);
             }
-            let policy = policy_of(policy.text(), limit);
+            let Some(value) = object(report, policy, value) else { continue };
             match name {
-                RESOURCE => {
-                    self.resource.insert(policy.name.clone(), Declared { policy, id: None });
+                CUSTOM => self.custom.extend(callers::custom(report, key, value)),
+                DENY => self.deny.extend(callers::deny(report, key, value)),
+                _ => {
+                    known_keys(report, policy, value, &[limit::KEYS, policy::KEYS, policy::GROUPS]);
+                    let declared = policy::read(report, key, value);
+                    match name {
+                        RESOURCE => {
+                            self.resource.insert(policy.to_owned(), declared);
+                        }
+                        APPLICATION => self.applications.push(declared),
+                        _ => self.subscriptions.push(declared),
+                    }
                 }
-                "applicationPolicies" => self.tiers.applications.push(policy),
-                _ => self.tiers.subscriptions.push(policy),
             }
         }
     }
 }
 
-/// What is wrong in it has been reported.
-fn policy_of(name: &str, declared: Value<'_>) -> Policy {
-    let number = |key: &str| declared.get(key).and_then(|value| value.text().parse::<u64>().ok()).unwrap_or(1);
-    let unit = declared.get("timeUnit").map(|unit| unit.text().to_ascii_lowercase()).unwrap_or_default();
-    let seconds = match unit.as_str() {
-        "hour" => 3600,
-        "day" => 86_400,
-        "week" => 7 * 86_400,
-        "month" => 30 * 86_400,
-        "year" => 365 * 86_400,
-        _ => 60,
-    };
-    let window = Window::Fixed(Fixed { seconds: number("unitTime").saturating_mul(seconds) });
-    Policy {
-        name: name.to_owned(),
-        limits: vec![Limit { quota: number("count"), window: Some(window), ..Limit::default() }],
-        pass_beyond_quota: declared.get("stopOnQuota").is_some_and(|stop| stop.text() == "false"),
-        ..Policy::default()
+/// Every key must be known: what a misspelt one says would not be enforced.
+fn known_keys(report: &mut Report, owner: &str, object: Value<'_>, known: &[&[&str]]) {
+    for (key, _) in object.entries() {
+        let mut words = known.iter().copied().flatten().copied();
+        if !words.clone().any(|word| word == key.text()) {
+            let message = format!("`{owner}` has no key `{}`", key.text());
+            suggest(report, Code::BadPolicy, key, message, key.text(), &mut words);
+        }
     }
 }
 
-fn limit_is_whole(report: &mut Report, policy: Value<'_>, limit: Value<'_>) {
-    for key in ["count", "unitTime", "timeUnit"] {
-        if limit.get(key).is_none() {
-            report.say(Code::BadPolicy, policy, format!("the policy `{}` has no `{key}`", policy.text()));
-        }
-    }
-    if let Some(unit) = limit.get("timeUnit")
-        && !UNITS.contains(&unit.text().to_ascii_lowercase().as_str())
-    {
-        let message = format!("`timeUnit` must be one of {}, not `{}`", UNITS.join(", "), unit.text());
-        report.say(Code::BadPolicy, unit, message);
-    }
+fn bad(report: &mut Report, at: Value<'_>, message: impl Into<String>) {
+    report.say(Code::BadPolicy, at, message);
 }

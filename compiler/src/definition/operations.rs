@@ -1,5 +1,7 @@
 //! The paths of a definition and the operations on them.
 
+use microgw_proto::limits::v1::Cost;
+
 use super::access::Guard;
 use super::endpoints::{self, Declared, Environments, Named};
 use super::extensions::{self, Level};
@@ -35,6 +37,8 @@ pub(super) struct Paths<'a, 'd> {
     pub environments: Environments,
     pub version: Version,
     pub base_path: &'a str,
+    /// What the API says that its requests count.
+    pub cost: Option<Cost>,
     /// Where a server URL gives a path and no host.
     pub relative: Option<Value<'d>>,
 }
@@ -82,7 +86,7 @@ impl<'d> Paths<'_, 'd> {
                     production,
                     sandbox,
                     limit: limits::tier(self.report, self.policies, value),
-                    cost: None,
+                    cost: limits::cost(self.report, value).or_else(|| self.cost.clone()),
                     source,
                 });
             }

@@ -32,11 +32,12 @@ impl Shape {
                 items.unwrap_or(false)
             }
             Shape::OneOf(allowed) => one_of(report, key, value, allowed).is_some(),
-            Shape::Integer(min, max) => integer(report, key, value, *min, *max),
+            Shape::Integer(min, max) => integer(report, key, value, *min, *max).is_some(),
             Shape::Number(min, max) => number(report, key, value, *min, *max),
             Shape::Statuses => {
                 let items = list(report, key, value).map(|list| {
-                    list.items().map(|item| integer(report, key, item, 100, 599)).fold(true, |all, one| all & one)
+                    let status = |item| integer(report, key, item, 100, 599).is_some();
+                    list.items().map(status).fold(true, |all, one| all & one)
                 });
                 items.unwrap_or(false)
             }
@@ -98,10 +99,11 @@ fn same_key(known: &str, written: &str) -> bool {
     }
 }
 
-fn integer(report: &mut Report, key: &str, value: Value<'_>, min: i64, max: i64) -> bool {
+/// A whole number of that range.
+pub(crate) fn integer(report: &mut Report, key: &str, value: Value<'_>, min: i64, max: i64) -> Option<i64> {
     match value.content() {
         Content::Number(text) => match text.parse::<i64>() {
-            Ok(number) if (min..=max).contains(&number) => return true,
+            Ok(number) if (min..=max).contains(&number) => return Some(number),
             Ok(number) => {
                 report.say(Code::BadValue, value, format!("`{key}` must be from {min} to {max}, not {number}"));
             }
@@ -109,7 +111,7 @@ fn integer(report: &mut Report, key: &str, value: Value<'_>, min: i64, max: i64)
         },
         _ => report.say(Code::WrongType, value, format!("`{key}` must be a whole number, not {}", value.type_name())),
     }
-    false
+    None
 }
 
 fn number(report: &mut Report, key: &str, value: Value<'_>, min: f64, max: f64) -> bool {

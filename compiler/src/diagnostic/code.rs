@@ -108,6 +108,8 @@ codes! {
     DuplicatePolicy "0602" Error "duplicate-policy" "A section of `policies.yaml` has a name twice."
     UnusedPolicies "0603" Note "unused-policies" "Policies are declared and no operation uses them."
     UnknownPolicy "0604" Error "unknown-policy" "A throttling tier is not declared in `policies.yaml`."
+    BadCondition "0606" Error "bad-condition" "A condition of `policies.yaml` cannot be used."
+    BadCost "0607" Error "bad-cost" "What an operation costs is not valid."
 
     Cors "0702" Unenforced "cors" "CORS is not enforced yet."
     Interceptor "0703" Unenforced "interceptor" "Interceptors are not run yet."

@@ -1,31 +1,53 @@
 //! Whether an artifact's limits are such as a project can declare.
 
-use microgw_proto::limits::v1::{Limit, Policy, Tiers, limit::Window};
+use std::collections::HashSet;
+
+use microgw_proto::limits::v1::{Cost, DenyPolicy, Policy, Tiers, cost::Kind};
 
 use super::{Result, invalid};
+use crate::limits::{MAX_COST, MAX_TEXT, custom_is_sound, deny_is_sound, policy_is_sound};
 
 pub(super) fn check(limits: &[Policy], tiers: &Tiers) -> Result<()> {
-    let custom = tiers.custom.iter().filter_map(|custom| custom.policy.as_ref());
-    let policies = limits.iter().chain(&tiers.applications).chain(&tiers.subscriptions).chain(custom);
-    for policy in policies {
-        let groups = policy.groups.iter().flat_map(|group| &group.limits);
-        if policy.name.is_empty() || policy.limits.is_empty() && policy.groups.is_empty() {
-            return invalid("a policy has no name, or limits nothing");
+    let Tiers { applications, subscriptions, unknown_application, unknown_subscription, custom, deny } = tiers;
+    for policy in [limits, applications, subscriptions].into_iter().flatten() {
+        if !policy_is_sound(policy) {
+            return invalid(format!("the policy `{}` is malformed", policy.name));
         }
-        if !policy.limits.iter().chain(groups).all(is_sound) {
-            return invalid(format!("the policy `{}` has a limit that is malformed", policy.name));
+    }
+    for custom in custom {
+        if !custom_is_sound(custom) {
+            let name = custom.policy.as_ref().map_or("", |policy| policy.name.as_str());
+            return invalid(format!("the custom policy `{name}` is malformed"));
+        }
+    }
+    if let Some(DenyPolicy { name, .. }) = deny.iter().find(|deny| !deny_is_sound(deny)) {
+        return invalid(format!("the deny policy `{name}` is malformed"));
+    }
+    fn names(policies: &[Policy]) -> Vec<&str> {
+        policies.iter().map(|policy| policy.name.as_str()).collect()
+    }
+    let customs = custom.iter().filter_map(|custom| custom.policy.as_ref()).map(|policy| policy.name.as_str());
+    let denials = deny.iter().map(|deny| deny.name.as_str());
+    let sections =
+        [names(limits), names(applications), names(subscriptions), customs.collect(), denials.collect::<Vec<_>>()];
+    for section in &sections {
+        if section.iter().collect::<HashSet<_>>().len() != section.len() {
+            return invalid("two policies of one section have one name");
+        }
+    }
+    for (unknown, policies) in [(unknown_application, applications), (unknown_subscription, subscriptions)] {
+        if !unknown.is_empty() && !policies.iter().any(|policy| policy.name == *unknown) {
+            return invalid(format!("unknown tiers count as `{unknown}`, which is no policy"));
         }
     }
     Ok(())
 }
 
-fn is_sound(limit: &Limit) -> bool {
-    let window = match &limit.window {
-        Some(Window::Fixed(fixed)) => fixed.seconds > 0,
-        Some(Window::Calendar(calendar)) => calendar.count > 0,
-        Some(Window::Sliding(sliding)) => sliding.seconds > 0 && sliding.buckets > 0,
-        Some(Window::Burst(burst)) => burst.seconds > 0 && burst.burst > 0,
+pub(super) fn cost(cost: Option<Cost>) -> Result<Option<Cost>> {
+    let sound = cost.as_ref().is_none_or(|cost| match &cost.kind {
+        Some(Kind::Constant(constant)) => (1..=MAX_COST).contains(constant),
+        Some(Kind::Expression(expression)) => !expression.is_empty() && expression.len() <= MAX_TEXT,
         None => false,
-    };
-    window && limit.quota > 0
+    });
+    if sound { Ok(cost) } else { invalid("what an operation costs is malformed") }
 }
