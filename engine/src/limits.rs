@@ -2,6 +2,8 @@
 
 mod calendar;
 mod caller;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod counter;
 mod key;
 mod limit;
@@ -32,6 +34,10 @@ pub struct Micros(pub u64);
 
 impl Micros {
     pub const SECOND: Micros = Micros(1_000_000);
+    /// In the year 2255: what is later is taken for it, so that no sum of times overflows.
+    pub const LATEST: Micros = Micros(1 << 53);
+    /// How long to wait for what never comes.
+    pub const NEVER: Micros = Micros(u64::MAX);
 
     pub fn of_seconds(seconds: u64) -> Micros {
         Micros(seconds.saturating_mul(Micros::SECOND.0))

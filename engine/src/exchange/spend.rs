@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Balance, Balances, Decision, Deny, Exchange, NOBODY, Step};
 use crate::client_address::client_address;
 use crate::identity::Identity;
-use crate::limits::{Caller, Charge, Charges, OwnedCharge, Spending, Usage};
+use crate::limits::{Caller, Charge, Charges, Micros, OwnedCharge, Spending, Usage};
 use crate::reason::Reason;
 use crate::subscription::Subscription;
 use crate::{Answer, Lookup};
@@ -85,7 +85,8 @@ impl<'a> Exchange<'a> {
             Spending::Refused { by, wait, usages } => {
                 let limit = charges.get(by).map(|charge| &**charge.limit);
                 let reason = limit.map_or(Reason::Internal, |limit| limit.level.reason());
-                (reason, limit, Some(wait.whole_seconds().max(1)), balances(usages))
+                let wait = (wait != Micros::NEVER).then(|| wait.whole_seconds().max(1));
+                (reason, limit, wait, balances(usages))
             }
             Spending::Ask | Spending::Unavailable => (Reason::LimitsUnknown, None, None, Balances::new()),
         };

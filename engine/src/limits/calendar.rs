@@ -1,6 +1,7 @@
 //! Windows that begin as the calendar has it: at midnight, on Mondays, on the first of a month.
 
 use microgw_proto::limits::v1 as proto;
+use time::{Date, Month};
 
 use super::Micros;
 use crate::rules::LoadError;
@@ -8,6 +9,7 @@ use crate::rules::LoadError;
 const MINUTE: i64 = 60;
 const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
+const EPOCH: Date = time::OffsetDateTime::UNIX_EPOCH.date();
 
 /// That many of a unit, one after the other: of months and years since January 1970, of others since that Monday or midnight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,49 +66,55 @@ impl Calendar {
 
     /// When the window that `now` is in began, and when the next one does.
     pub fn window(self, now: Micros) -> (Micros, Micros) {
-        let seconds = i64::try_from(now.0 / Micros::SECOND.0).unwrap_or(i64::MAX / 2);
-        let local = seconds.saturating_add(self.offset);
+        let now = now.min(Micros::LATEST);
+        let local = (now.0 / Micros::SECOND.0).cast_signed() + self.offset;
         let (start, end) = match self.unit {
             CalendarUnit::Even { seconds, origin } => {
-                let length = seconds.saturating_mul(self.count);
+                let length = seconds * self.count;
                 let start = (local - origin).div_euclid(length) * length + origin;
-                (start, start.saturating_add(length))
+                (start, start + length)
             }
             CalendarUnit::Month => months(local, self.count),
-            CalendarUnit::Year => months(local, self.count.saturating_mul(12)),
+            CalendarUnit::Year => months(local, self.count * 12),
         };
-        let utc = |local: i64| Micros::of_seconds(u64::try_from(local.saturating_sub(self.offset)).unwrap_or(0));
+        let utc = |local: i64| Micros::of_seconds(u64::try_from(local - self.offset).unwrap_or(0));
         (utc(start), utc(end))
+    }
+
+    /// No window is longer.
+    pub(crate) fn longest(self) -> Micros {
+        let seconds = match self.unit {
+            CalendarUnit::Even { seconds, .. } => seconds,
+            CalendarUnit::Month => 31 * DAY,
+            CalendarUnit::Year => 366 * DAY,
+        };
+        Micros::of_seconds((seconds * self.count).unsigned_abs())
+    }
+
+    /// Says which windows these are, the same in every version: counters are called by it.
+    pub(crate) fn name(self) -> String {
+        let Calendar { unit, count, offset } = self;
+        match unit {
+            CalendarUnit::Even { seconds, .. } => format!("calendar {count} of {seconds}, {offset}"),
+            CalendarUnit::Month => format!("calendar {count} of months, {offset}"),
+            CalendarUnit::Year => format!("calendar {count} of years, {offset}"),
+        }
     }
 }
 
 /// The window of `count` months that a second is in.
 fn months(local: i64, count: i64) -> (i64, i64) {
-    let (year, month) = year_and_month(local.div_euclid(DAY));
-    let since = (year - 1970) * 12 + month;
+    let day = i32::try_from(local.div_euclid(DAY)).unwrap_or(i32::MAX);
+    let date = Date::from_julian_day(EPOCH.to_julian_day().saturating_add(day)).unwrap_or(Date::MAX);
+    let since = (i64::from(date.year()) - 1970) * 12 + i64::from(u8::from(date.month())) - 1;
     let first = since.div_euclid(count) * count;
-    (first_day(first) * DAY, first_day(first + count) * DAY)
+    (first_second(first), first_second(first + count))
 }
 
-/// Days from 1970 to the first of that month, counted from January 1970. Years are counted from March here: the leap day is
-/// then the last.
-fn first_day(months: i64) -> i64 {
-    let (year, month) = (1970 + months.div_euclid(12), months.rem_euclid(12));
-    let (year, month) = if month < 2 { (year - 1, month + 10) } else { (year, month - 2) };
-    let days = (153 * month + 2) / 5;
-    year * 365 + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400) + days - 719_468
-}
-
-/// Year and month (0: January) of a day since 1970.
-fn year_and_month(day: i64) -> (i64, i64) {
-    // A guess that is one too early at most, then the months until the day.
-    let mut months = (day.div_euclid(31)).max(0);
-    months = months.max(day.saturating_mul(12) / 366);
-    while first_day(months + 1) <= day {
-        months += 1;
-    }
-    while first_day(months) > day {
-        months -= 1;
-    }
-    (1970 + months.div_euclid(12), months.rem_euclid(12))
+/// When a month began, counted from January 1970. What is later than dates go is the end of the last year.
+fn first_second(months: i64) -> i64 {
+    let year = i32::try_from(1970 + months.div_euclid(12)).unwrap_or(i32::MAX);
+    let month = u8::try_from(months.rem_euclid(12) + 1).ok().and_then(|month| Month::try_from(month).ok());
+    let date = month.and_then(|month| Date::from_calendar_date(year, month, 1).ok()).unwrap_or(Date::MAX);
+    i64::from(date.to_julian_day() - EPOCH.to_julian_day()) * DAY
 }

@@ -4,12 +4,12 @@ mod burst;
 mod sliding;
 mod window;
 
-use self::burst::Burst;
+use self::burst::{Burst, Pace};
 use self::sliding::Sliding;
 use self::window::Window;
-use super::{Algorithm, Limit, Micros, Usage};
+use super::{Algorithm, Limit, Micros, Unit, Usage};
 
-/// How much of one limit was used.
+/// How much of one limit was used. Which algorithm counts is part of a counter's name, so it never changes.
 #[derive(Clone, Debug)]
 pub(crate) enum Counter {
     Window(Window),
@@ -17,67 +17,97 @@ pub(crate) enum Counter {
     Burst(Burst),
 }
 
+/// When something is there, if nothing else is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Time {
+    Now,
+    In(Micros),
+    /// It is more than there ever is at once.
+    Never,
+}
+
 // === impl Counter ===
 
 impl Counter {
     pub(crate) fn new(limit: &Limit, now: Micros) -> Counter {
-        match &limit.algorithm {
-            Algorithm::Fixed(length) => Counter::Window(Window::new(window::fixed(*length, now))),
-            Algorithm::Calendar(calendar) => Counter::Window(Window::new(calendar.window(now))),
-            Algorithm::Sliding { period, buckets } => Counter::Sliding(Box::new(Sliding::new(*period, *buckets, now))),
-            Algorithm::Burst { .. } => Counter::Burst(Burst::default()),
+        match limit.algorithm {
+            Algorithm::Fixed(length) => Counter::Window(Window::new(window::fixed(length, now).1)),
+            Algorithm::Calendar(calendar) => Counter::Window(Window::new(calendar.window(now).1)),
+            Algorithm::Sliding { period, buckets } => Counter::Sliding(Box::new(Sliding::new(period, buckets, now))),
+            Algorithm::Burst { .. } => Counter::Burst(Burst::new(now)),
         }
     }
 
-    /// Until `cost` is there, as things are; `None`: it never is. 0: it is now.
-    pub(crate) fn wait(&mut self, limit: &Limit, cost: u64, now: Micros) -> Option<Micros> {
-        match (&limit.algorithm, self) {
+    /// Forgets what is past. Everything below is asked at the same time.
+    pub(crate) fn advance(&mut self, limit: &Limit, now: Micros) {
+        match (limit.algorithm, self) {
             (Algorithm::Fixed(length), Counter::Window(window)) => {
-                window.wait(limit.quota, cost, now, |now| window::fixed(*length, now))
+                window.advance(now, length, |now| window::fixed(length, now).1);
             }
             (Algorithm::Calendar(calendar), Counter::Window(window)) => {
-                window.wait(limit.quota, cost, now, |now| calendar.window(now))
+                window.advance(now, calendar.longest(), |now| calendar.window(now).1);
             }
-            (Algorithm::Sliding { .. }, Counter::Sliding(sliding)) => sliding.wait(limit.quota, cost, now),
+            (Algorithm::Sliding { .. }, Counter::Sliding(sliding)) => sliding.advance(now),
             (Algorithm::Burst { period, burst }, Counter::Burst(counter)) => {
-                counter.wait(limit.quota, *period, *burst, cost, now)
+                counter.advance(Pace::new(limit.quota, period, burst), now);
             }
-            // The names of counters tell their windows apart.
-            _ => None,
+            _ => {}
         }
     }
 
-    /// After [`Self::wait`] at the same time. What was not there is debited all the same.
+    pub(crate) fn wait(&self, limit: &Limit, cost: u64, now: Micros) -> Time {
+        // Bytes are counted afterwards: there has to be one left.
+        let cost = if limit.unit == Unit::Requests { cost } else { cost.max(1) };
+        match (limit.algorithm, self) {
+            // What costs nothing is always there, even if more was used than is allowed now.
+            _ if cost == 0 => Time::Now,
+            (_, Counter::Window(window)) => window.wait(limit.quota, cost, now),
+            (_, Counter::Sliding(sliding)) => sliding.wait(limit.quota, cost, now),
+            (Algorithm::Burst { period, burst }, Counter::Burst(counter)) => {
+                counter.wait(Pace::new(limit.quota, period, burst), cost, now)
+            }
+            _ => Time::Never,
+        }
+    }
+
+    /// Whether or not it is there.
     pub(crate) fn debit(&mut self, limit: &Limit, cost: u64, now: Micros) {
-        match (&limit.algorithm, self) {
+        match (limit.algorithm, self) {
             (_, Counter::Window(window)) => window.debit(cost),
             (_, Counter::Sliding(sliding)) => sliding.debit(cost),
-            (Algorithm::Burst { period, .. }, Counter::Burst(counter)) => {
-                counter.debit(limit.quota, *period, cost, now);
+            (Algorithm::Burst { period, burst }, Counter::Burst(counter)) => {
+                counter.debit(Pace::new(limit.quota, period, burst), cost, now);
             }
             (_, Counter::Burst(_)) => {}
         }
     }
 
-    /// After [`Self::wait`] at the same time.
     pub(crate) fn usage(&self, limit: &Limit, now: Micros) -> Usage {
-        let (remaining, reset) = match (&limit.algorithm, self) {
+        match (limit.algorithm, self) {
             (_, Counter::Window(window)) => window.usage(limit.quota, now),
             (_, Counter::Sliding(sliding)) => sliding.usage(limit.quota, now),
             (Algorithm::Burst { period, burst }, Counter::Burst(counter)) => {
-                counter.usage(limit.quota, *period, *burst, now)
+                counter.usage(Pace::new(limit.quota, period, burst), now)
             }
-            (_, Counter::Burst(_)) => (0, Micros(0)),
-        };
-        Usage { remaining, reset, beyond: false }
+            _ => Usage::default(),
+        }
     }
 
-    /// From then on it is as if nothing had been used.
+    /// After that it is as if nothing had been used. Never before the time of the last [`Self::advance`].
     pub(crate) fn expires(&self) -> Micros {
         match self {
-            Counter::Window(window) => window.end(),
+            Counter::Window(window) => window.expires(),
             Counter::Sliding(sliding) => sliding.expires(),
             Counter::Burst(burst) => burst.expires(),
         }
+    }
+
+    /// Of how many counters of other kinds it takes the room.
+    pub(crate) fn weight(&self) -> usize {
+        if let Counter::Sliding(sliding) = self { sliding.weight() } else { 1 }
+    }
+
+    pub(crate) fn weight_of(limit: &Limit) -> usize {
+        if let Algorithm::Sliding { buckets, .. } = limit.algorithm { Sliding::weight_of(buckets) } else { 1 }
     }
 }

@@ -4,13 +4,13 @@ use std::fmt;
 
 use sha2::{Digest, Sha256};
 
-use super::{Algorithm, Level, Limit, Micros};
+use super::{Level, Limit};
 
 /// A hash of level, names and window. Nobody can find two callers with one counter.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CounterKey(pub u128);
 
-/// A key of which the last names are still to come.
+/// A key of which the last names are still to come: those of one request, usually in one block of the hash.
 #[derive(Clone, Debug)]
 pub(crate) struct KeyStem(Sha256);
 
@@ -31,35 +31,43 @@ impl fmt::Debug for CounterKey {
 // === impl KeyStem ===
 
 impl KeyStem {
-    /// Of `limit`, the `index`th of its policy. How much is allowed is not part of it: who gets more keeps what was used.
+    /// Of `limit`. `index`: how many of the same windows and unit come before it in its policy.
     pub(crate) fn new(limit: &Limit, index: usize) -> KeyStem {
-        let stem = KeyStem(Sha256::new_with_prefix("microgw counter 1")).with(limit.level.as_str());
         // Policies of one level that tell callers apart by other things are told apart by name.
-        let stem = if limit.level == Level::Custom { stem.with(&limit.policy) } else { stem };
-        let window = match &limit.algorithm {
-            Algorithm::Fixed(Micros(length)) => format!("fixed {length}"),
-            Algorithm::Calendar(calendar) => format!("calendar {calendar:?}"),
-            Algorithm::Sliding { period: Micros(period), buckets } => format!("sliding {period} {buckets}"),
-            Algorithm::Burst { period: Micros(period), .. } => format!("burst {period}"),
-        };
-        stem.with(&window).with(&format!("{index} {:?}", limit.unit))
+        let policy = if limit.level == Level::Custom { &*limit.policy } else { "" };
+        let names = [limit.level.as_str(), policy, &limit.window_name(), &index.to_string()];
+        KeyStem::of_block(write(Sha256::new_with_prefix("microgw counter 1"), &names))
     }
 
-    /// Each name has its length before it: no two lists of names are one text.
-    pub(crate) fn with(mut self, name: &str) -> KeyStem {
-        self.0.update(u32::try_from(name.len()).unwrap_or(u32::MAX).to_le_bytes());
-        self.0.update(name);
-        self
+    pub(crate) fn finish<N: AsRef<[u8]>>(&self, names: &[N]) -> CounterKey {
+        let hash: [u8; 32] = write(self.0.clone(), names).finalize().into();
+        CounterKey(hash.iter().take(16).fold(0, |sum, byte| sum << 8 | u128::from(*byte)))
     }
 
-    pub(crate) fn finish(&self, names: &[&str]) -> CounterKey {
-        let hash: [u8; 32] = names.iter().fold(self.clone(), |stem, name| stem.with(name)).0.finalize().into();
-        let [first, _] = split(hash);
-        CounterKey(first)
+    /// A whole block, so that the names that follow begin one.
+    fn of_block(names: Sha256) -> KeyStem {
+        let mut block = [0; 64];
+        for (byte, hashed) in block.iter_mut().zip(names.finalize()) {
+            *byte = hashed;
+        }
+        KeyStem(Sha256::new_with_prefix(block))
     }
 }
 
-fn split(hash: [u8; 32]) -> [u128; 2] {
-    let (first, second) = hash.split_at(16);
-    [first, second].map(|half| half.iter().fold(0, |sum, byte| sum << 8 | u128::from(*byte)))
+/// How many names there are, and the length of each but the last before it: no two lists of names are one text.
+fn write<N: AsRef<[u8]>>(mut hash: Sha256, names: &[N]) -> Sha256 {
+    hash.update([u8::try_from(names.len()).unwrap_or(u8::MAX)]);
+    for (index, name) in names.iter().map(AsRef::as_ref).enumerate() {
+        if index + 1 < names.len() {
+            match u8::try_from(name.len()) {
+                Ok(length) if length < u8::MAX => hash.update([length]),
+                _ => {
+                    hash.update([u8::MAX]);
+                    hash.update((name.len() as u64).to_le_bytes());
+                }
+            }
+        }
+        hash.update(name);
+    }
+    hash
 }

@@ -2,7 +2,7 @@
 
 use microgw_proto::limits::v1 as proto;
 
-use super::{Calendar, Micros, Told};
+use super::{Calendar, CounterKey, Micros, Told};
 use crate::reason::Reason;
 use crate::rules::LoadError;
 
@@ -16,10 +16,12 @@ pub struct Limit {
     pub unit: Unit,
     pub algorithm: Algorithm,
     pub sharing: Sharing,
-    /// `false`: what is beyond the quota is let through and marked.
+    /// `false`: what is beyond the quota is let through and marked, and not debited.
     pub stops: bool,
     /// What clients are told of it.
     pub told: Told,
+    /// Of the counter that callers share for whom there is no room.
+    pub overflow: CounterKey,
 }
 
 /// What a limit is for, in the order in which the levels are looked at: the first that has not enough left answers.
@@ -49,7 +51,7 @@ pub struct Directions {
     pub responses: bool,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Algorithm {
     /// Windows of that length, one after the other since 1970.
     Fixed(Micros),
@@ -132,7 +134,26 @@ impl Limit {
             algorithm,
             sharing: policy.sharing.as_ref().map(Sharing::load).unwrap_or_default(),
             stops: !policy.pass_beyond_quota,
+            overflow: CounterKey::default(),
         })
+    }
+
+    /// Which amounts in which windows, the same in every version: counters are called by it. How much is allowed is not part of
+    /// it: who gets more keeps what was used.
+    pub(crate) fn window_name(&self) -> String {
+        let window = match &self.algorithm {
+            Algorithm::Fixed(Micros(length)) => format!("fixed {length}"),
+            Algorithm::Calendar(calendar) => calendar.name(),
+            Algorithm::Sliding { period: Micros(period), buckets } => format!("sliding {period} in {buckets}"),
+            Algorithm::Burst { period: Micros(period), .. } => format!("burst {period}"),
+        };
+        let unit = match self.unit {
+            Unit::Requests => "requests",
+            Unit::Bytes(Directions { requests: true, responses: true }) => "bytes",
+            Unit::Bytes(Directions { requests: true, .. }) => "bytes of requests",
+            Unit::Bytes(_) => "bytes of responses",
+        };
+        format!("{window} {unit}")
     }
 }
 

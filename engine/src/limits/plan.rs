@@ -73,7 +73,7 @@ impl Plan {
         charges
     }
 
-    fn draw<'a>(&self, charges: &mut Charges<'a>, tier: Option<&'a Tier>, names: &[&str]) {
+    fn draw<'a, N: AsRef<[u8]>>(&self, charges: &mut Charges<'a>, tier: Option<&'a Tier>, names: &[N]) {
         for (limit, stem) in tier.into_iter().flat_map(|tier| tier.0.iter()) {
             charges.push(self.charge(limit, stem.finish(names)));
         }

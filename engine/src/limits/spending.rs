@@ -35,7 +35,7 @@ pub enum Spending {
     Refused {
         /// The first that had not enough left.
         by: usize,
-        /// Until all may have enough.
+        /// Until all have enough, if nothing else is used. [`Micros::NEVER`]: one never has.
         wait: Micros,
         usages: Usages,
     },

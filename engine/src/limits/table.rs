@@ -1,70 +1,84 @@
 //! The counters of one gateway. Bounded, and shared by all its threads.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+mod shard;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use smallvec::SmallVec;
 
-use super::counter::Counter;
-use super::key::KeyStem;
-use super::{Charge, CounterKey, Level, Limit, Micros, Spending, Usage, Usages};
+use self::shard::Shard;
+use super::counter::{Counter, Time};
+use super::{Charge, CounterKey, Micros, Spending, Usages};
 
 /// One request debits all its counters or none: it holds the locks of all of them, taken in the order of the shards.
 #[derive(Debug)]
 pub struct Table {
+    /// The last one is for what has no room elsewhere.
     shards: Box<[Mutex<Shard>]>,
-    /// Counters of one shard.
-    room: usize,
     overflowed: AtomicU64,
 }
 
-type Shard = HashMap<CounterKey, Counter, BuildHasherDefault<AsIs>>;
+/// The shards of a request, by their number.
+type Held<'a> = SmallVec<[(usize, MutexGuard<'a, Shard>); 5]>;
 
-/// Keys are hashes.
-#[derive(Clone, Copy, Debug, Default)]
-struct AsIs(u64);
+/// Where a counter is: which of the shards that are held, and which of its slots.
+type Place = (usize, u32);
 
-type Guards<'a> = SmallVec<[(usize, MutexGuard<'a, Shard>); 4]>;
-
+/// Threads that spend at once seldom meet in one of so many.
 const SHARDS: usize = 64;
+/// Smaller ones are full too soon, while others have room.
+const LEAST_ROOM: usize = 512;
+
+/// Bytes of a counter, with its name; what it takes beside that to find it and to see it expire is half as much.
+pub(super) const SIZE: usize = shard::SLOT;
 
 // === impl Table ===
 
 impl Table {
-    /// Room for about that many counters.
+    /// Room for about that many counters; of sliding windows for fewer, by their size.
     pub fn new(counters: usize) -> Table {
-        let shards = (0..=SHARDS).map(|_| Mutex::default()).collect();
-        Table { shards, room: counters.div_ceil(SHARDS).max(1), overflowed: AtomicU64::new(0) }
+        let shards = (counters / LEAST_ROOM).clamp(1, SHARDS);
+        let room = counters.div_ceil(shards).max(1);
+        let own = (0..shards).map(|_| Shard::with_room(room));
+        // As many as there are policies.
+        let overflow = Shard::with_room(usize::MAX);
+        let shards = own.chain(std::iter::once(overflow)).map(Mutex::new).collect();
+        Table { shards, overflowed: AtomicU64::new(0) }
     }
 
     /// Debits all charges, or none.
     pub fn spend(&self, charges: &[Charge<'_>], now: Micros) -> Spending {
-        let mut guards = self.lock(charges);
-        let keys: SmallVec<[CounterKey; 4]> =
-            charges.iter().map(|charge| self.find(&mut guards, charge, now)).collect();
+        let now = now.min(Micros::LATEST);
+        let mut held = self.hold(charges);
+        let places: SmallVec<[Place; 4]> = charges.iter().map(|charge| self.find(&mut held, charge, now)).collect();
         let mut refused: Option<(usize, Micros)> = None;
         let mut beyond: SmallVec<[bool; 4]> = SmallVec::new();
-        for (index, (charge, key)) in charges.iter().zip(&keys).enumerate() {
-            let wait = counter(&mut guards, *key).map(|counter| counter.wait(charge.limit, charge.cost, now));
-            // Bytes are counted afterwards: there has to be one left.
-            let lacks = wait != Some(Some(Micros(0)));
+        for (index, (charge, place)) in charges.iter().zip(&places).enumerate() {
+            // Two charges may be for one counter.
+            let others = charges.iter().zip(&places).take(index).filter(|(_, other)| *other == place);
+            let cost = others.fold(charge.cost, |sum, (other, _)| sum.saturating_add(other.cost));
+            let time = counter(&mut held, *place).map_or(Time::Never, |counter| counter.wait(charge.limit, cost, now));
+            let lacks = time != Time::Now;
             beyond.push(lacks && !charge.limit.stops);
             if lacks && charge.limit.stops {
-                let wait = wait.flatten().unwrap_or(Micros::of_seconds(u64::from(u32::MAX)));
+                let wait = if let Time::In(wait) = time { wait } else { Micros::NEVER };
                 refused = Some(refused.map_or((index, wait), |(first, longest)| (first, longest.max(wait))));
             }
         }
-        let mut usages = Usages::new();
-        for ((charge, key), beyond) in charges.iter().zip(&keys).zip(beyond) {
-            let usage = counter(&mut guards, *key).map(|counter| {
-                if refused.is_none() {
+        if refused.is_none() {
+            for ((charge, place), beyond) in charges.iter().zip(&places).zip(&beyond) {
+                if !beyond && let Some(counter) = counter(&mut held, *place) {
                     counter.debit(charge.limit, charge.cost, now);
                 }
-                counter.usage(charge.limit, now)
-            });
-            usages.push(Usage { beyond, ..usage.unwrap_or_default() });
+            }
+        }
+        let mut usages = Usages::new();
+        for ((charge, place), beyond) in charges.iter().zip(&places).zip(beyond) {
+            let mut usage =
+                counter(&mut held, *place).map_or_else(Default::default, |counter| counter.usage(charge.limit, now));
+            usage.beyond = beyond;
+            usages.push(usage);
         }
         match refused {
             None => Spending::Granted(usages),
@@ -72,22 +86,22 @@ impl Table {
         }
     }
 
-    /// Counts what was used without having been asked for.
+    /// Counts what was used without having been asked for, however much that is.
     pub fn add(&self, charge: &Charge<'_>, now: Micros) {
-        let charges = std::slice::from_ref(charge);
-        let mut guards = self.lock(charges);
-        let key = self.find(&mut guards, charge, now);
-        if let Some(counter) = counter(&mut guards, key) {
-            let _ = counter.wait(charge.limit, charge.cost, now);
+        let now = now.min(Micros::LATEST);
+        let mut held = self.hold(std::slice::from_ref(charge));
+        let place = self.find(&mut held, charge, now);
+        if let Some(counter) = counter(&mut held, place) {
             counter.debit(charge.limit, charge.cost, now);
         }
     }
 
-    /// Requests that were counted with those of other callers, because there was no room for more counters.
+    /// Draws that were counted with those of other callers, because there was no room for more counters.
     pub fn overflowed(&self) -> u64 {
         self.overflowed.load(Ordering::Relaxed)
     }
 
+    /// Counters, those among them that have expired and were not dropped yet.
     pub fn len(&self) -> usize {
         self.shards.iter().map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner).len()).sum()
     }
@@ -96,71 +110,45 @@ impl Table {
         self.len() == 0
     }
 
-    /// The last shard is for what has no room elsewhere, and always locked: it is small, and never contended where there is room.
-    fn lock(&self, charges: &[Charge<'_>]) -> Guards<'_> {
-        let mut places: SmallVec<[usize; 5]> = charges.iter().map(|charge| place(charge.key)).collect();
-        places.sort_unstable();
-        places.dedup();
-        let lock = |place: usize| {
-            let shard = self.shards.get(place)?;
-            Some((place, shard.lock().unwrap_or_else(PoisonError::into_inner)))
-        };
-        places.into_iter().filter_map(lock).collect()
+    fn hold(&self, charges: &[Charge<'_>]) -> Held<'_> {
+        let mut numbers: SmallVec<[usize; 4]> = charges.iter().map(|charge| self.number(charge.key)).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        numbers.into_iter().filter_map(|number| self.lock(number)).collect()
     }
 
-    /// The counter of a charge, made if there is room: its own, or that of all who have none.
-    fn find<'a>(&'a self, guards: &mut Guards<'a>, charge: &Charge<'_>, now: Micros) -> CounterKey {
-        let key = charge.key;
-        let Some((_, shard)) = guards.iter_mut().find(|(own, _)| *own == place(key)) else { return key };
-        if shard.contains_key(&key) {
-            return key;
-        }
-        if shard.len() >= self.room {
-            shard.retain(|_, counter| counter.expires() > now);
-        }
-        if shard.len() < self.room {
-            shard.insert(key, Counter::new(charge.limit, now));
-            return key;
+    fn lock(&self, number: usize) -> Option<(usize, MutexGuard<'_, Shard>)> {
+        Some((number, self.shards.get(number)?.lock().unwrap_or_else(PoisonError::into_inner)))
+    }
+
+    fn number(&self, key: CounterKey) -> usize {
+        usize::try_from(key.0 % (self.shards.len() as u128 - 1).max(1)).unwrap_or(0)
+    }
+
+    /// The counter of a charge, as it is now; made if there is room: its own, or that of all who have none.
+    fn find<'a>(&'a self, held: &mut Held<'a>, charge: &Charge<'_>, now: Micros) -> Place {
+        let own = position(held, self.number(charge.key));
+        if let Some((_, shard)) = held.get_mut(own)
+            && let Some(slot) = shard.find(charge.key, charge.limit, now)
+        {
+            return (own, slot);
         }
         self.overflowed.fetch_add(1, Ordering::Relaxed);
-        let shared = overflow(charge.limit);
-        if !guards.iter().any(|(own, _)| *own == SHARDS)
-            && let Some(shard) = self.shards.get(SHARDS)
-        {
-            guards.push((SHARDS, shard.lock().unwrap_or_else(PoisonError::into_inner)));
+        // The last in order, so whoever waits for it holds nothing that its holder wants.
+        let last = self.shards.len() - 1;
+        if position(held, last) == held.len() {
+            held.extend(self.lock(last));
         }
-        if let Some((_, shard)) = guards.iter_mut().find(|(own, _)| *own == SHARDS) {
-            shard.entry(shared).or_insert_with(|| Counter::new(charge.limit, now));
-        }
-        shared
+        let shared = position(held, last);
+        let slot = held.get_mut(shared).and_then(|(_, shard)| shard.find(charge.limit.overflow, charge.limit, now));
+        (shared, slot.unwrap_or(u32::MAX))
     }
 }
 
-fn counter<'a>(guards: &'a mut Guards<'_>, key: CounterKey) -> Option<&'a mut Counter> {
-    guards.iter_mut().find_map(|(_, shard)| shard.get_mut(&key))
+fn position(held: &Held<'_>, number: usize) -> usize {
+    held.iter().position(|(own, _)| *own == number).unwrap_or(held.len())
 }
 
-fn place(key: CounterKey) -> usize {
-    usize::try_from(key.0 % SHARDS as u128).unwrap_or(0)
-}
-
-/// One for each policy.
-fn overflow(limit: &Limit) -> CounterKey {
-    let level: Level = limit.level;
-    KeyStem::new(limit, 0).finish(&["overflow", level.as_str(), &limit.policy])
-}
-
-// === impl AsIs ===
-
-impl Hasher for AsIs {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, _: &[u8]) {}
-
-    fn write_u128(&mut self, key: u128) {
-        // The low bits choose the shard.
-        self.0 = u64::try_from(key >> 64).unwrap_or(0);
-    }
+fn counter<'a>(held: &'a mut Held<'_>, (shard, slot): Place) -> Option<&'a mut Counter> {
+    held.get_mut(shard)?.1.get_mut(slot)
 }

@@ -82,11 +82,17 @@ fn find<'a>(
 
 impl Tier {
     pub(super) fn load(policy: &proto::Policy, level: Level) -> Result<Tier, LoadError> {
-        let limit = |(index, limit): (usize, &proto::Limit)| {
-            let limit = Arc::new(Limit::load(policy, level, limit)?);
-            let stem = KeyStem::new(&limit, index);
-            Ok((limit, stem))
-        };
-        policy.limits.iter().enumerate().map(limit).collect::<Result<_, _>>().map(Tier)
+        let mut names: Vec<String> = Vec::new();
+        let mut limits = Vec::new();
+        for limit in &policy.limits {
+            let mut limit = Limit::load(policy, level, limit)?;
+            let name = limit.window_name();
+            // Limits are told apart by their windows: one that comes or goes resets no other.
+            let stem = KeyStem::new(&limit, names.iter().filter(|other| **other == name).count());
+            limit.overflow = stem.finish(&["overflow", &limit.policy]);
+            names.push(name);
+            limits.push((Arc::new(limit), stem));
+        }
+        Ok(Tier(limits.into()))
     }
 }
