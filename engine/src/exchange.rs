@@ -285,11 +285,14 @@ impl<'a> Exchange<'a> {
     }
 
     pub fn on_request_head(&mut self, head: RequestHead<'a>) -> Step<'a> {
+        self.head = Some(head);
+        if let Some(refused) = self.refuse() {
+            return refused;
+        }
         let policy = &self.rule.policy;
         self.slots =
             policy.credentials.iter().map(|credential| present(credential, &policy.credential_header, head)).collect();
         self.by_proof = policy.takes_tokens() && credential::is_by_proof(&policy.credential_header, head);
-        self.head = Some(head);
         self.position = 0;
         self.proceed()
     }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use microgw_expressions::Expression;
 use sha2::{Digest, Sha256};
 
 use crate::backend_jwt::{Assertion, Order};
@@ -48,6 +49,9 @@ pub trait Facts: Sync {
     fn prove(&self, _proof: &ProofId, _now: UnixTime, _until: UnixTime) -> Novelty {
         Novelty::Unknown
     }
+
+    /// An expression has no result for a request. What follows is decided already; somebody should be told.
+    fn failed(&self, _: &Expression) {}
 
     /// Debits all of these counters or none. [`Spending::Ask`]: some are kept where somebody has to be asked.
     fn spend(&self, _: &[Charge<'_>]) -> Spending {

@@ -42,12 +42,44 @@ pub struct Identity {
     pub(crate) confirmation: Confirmation,
     /// How long it may be remembered at most: others may withdraw it without a word. `None`: as long as any.
     pub(crate) remembered: Option<Duration>,
+    /// Claims that limits look at, by name, in the order of names.
+    pub(crate) claims: Box<[(Box<str>, ClaimValue)]>,
     /// Claims for backends, a JSON object. `None`: nobody asks for them, or there are none.
     pub(crate) passed_on: Option<Box<str>>,
     /// Backends are also told what the claim retriever knows of the user.
     pub(crate) user_claims: bool,
     /// What it says of subscriptions, and whether it needs one.
     pub(crate) membership: Membership,
+}
+
+/// A claim that limits look at.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum ClaimValue {
+    One(ClaimText),
+    Several(Box<[ClaimText]>),
+}
+
+/// As it is compared with texts, and as expressions see it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct ClaimText {
+    pub(crate) text: Box<str>,
+    pub(crate) kind: ClaimKind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum ClaimKind {
+    Text,
+    Integer(i64),
+    Number(f64),
+    Boolean(bool),
+}
+
+/// What a credential says by one name.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Claim<'a> {
+    Kept(&'a ClaimValue),
+    /// Of what is kept with an opaque key.
+    Text(&'a str),
 }
 
 /// Names and values.
@@ -139,6 +171,7 @@ impl Identity {
             thumbprint: None,
             confirmation: Confirmation::default(),
             remembered: None,
+            claims: Box::default(),
             passed_on: None,
             user_claims: false,
             membership: Membership::default(),
@@ -232,6 +265,15 @@ impl Identity {
         Cow::Owned(text)
     }
 
+    /// What the credential says by that name, where it is kept.
+    pub(crate) fn claim(&self, name: &str) -> Option<Claim<'_>> {
+        let kept = self.claims.binary_search_by(|(own, _)| (**own).cmp(name));
+        if let Some((_, value)) = kept.ok().and_then(|index| self.claims.get(index)) {
+            return Some(Claim::Kept(value));
+        }
+        self.metadata.iter().find(|(own, _)| **own == *name).map(|(_, value)| Claim::Text(value))
+    }
+
     /// Claims for backends, a JSON object.
     pub(crate) fn passed_on(&self) -> Option<&str> {
         self.passed_on.as_deref()
@@ -254,12 +296,14 @@ impl Identity {
         let application = self.application.as_ref().map_or(0, |application| application.weight());
         let metadata = self.metadata.iter().map(|(name, value)| name.len() + value.len() + 32);
         let tier = self.tier.as_ref().map_or(0, |tier| tier.len());
+        let claims = self.claims.iter().map(|(name, value)| name.len() + value.weight()).sum::<usize>();
         size_of::<Identity>()
             + size_of_val(&*self.names)
             + self.membership.weight()
             + application
             + tier
             + passed_on
+            + claims
             + texts.chain(grants).chain(metadata).sum::<usize>()
     }
 
@@ -295,6 +339,23 @@ impl fmt::Debug for Identity {
             .field("key", &self.key)
             .field("expires", &self.expires)
             .finish_non_exhaustive()
+    }
+}
+
+// === impl ClaimValue ===
+
+impl ClaimValue {
+    pub(crate) fn texts(&self) -> impl Iterator<Item = &str> {
+        let items = match self {
+            ClaimValue::One(item) => std::slice::from_ref(item),
+            ClaimValue::Several(items) => items,
+        };
+        items.iter().map(|item| &*item.text)
+    }
+
+    fn weight(&self) -> usize {
+        size_of::<(Box<str>, ClaimValue)>()
+            + self.texts().map(|text| text.len() + size_of::<ClaimText>()).sum::<usize>()
     }
 }
 

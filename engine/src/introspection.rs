@@ -25,6 +25,8 @@ pub struct Introspection {
     pub(crate) failed_jwts: bool,
     /// Of the answer, what is kept for backends.
     kept: Option<Arc<Kept>>,
+    /// Of the answer, what limits look at.
+    limiting: Arc<[Box<str>]>,
     user_claims: bool,
     /// Only subscribers are let in.
     validate_subscription: bool,
@@ -41,14 +43,15 @@ impl Introspection {
             remembered: Duration::from_millis(settings.remember_milliseconds.into()),
             failed_jwts: settings.failed_jwts,
             kept: None,
+            limiting: Arc::default(),
             user_claims: settings.user_claims,
             validate_subscription: settings.validate_subscription,
         }
     }
 
-    /// What of answers is kept for backends.
-    pub(crate) fn keeping(self, kept: Option<Arc<Kept>>) -> Introspection {
-        Introspection { kept, ..self }
+    /// What of answers is kept for backends, and for limits.
+    pub(crate) fn keeping(self, kept: Option<Arc<Kept>>, limiting: &Arc<[Box<str>]>) -> Introspection {
+        Introspection { kept, limiting: Arc::clone(limiting), ..self }
     }
 
     /// Whom the token stands for. [`TokenError::Inactive`] is the server's own word; every other error is about the answer.
@@ -88,6 +91,7 @@ impl Introspection {
             confirmation: claims::confirmation(&answer)?,
             remembered: Some(self.remembered),
             application: claims::application(&answer),
+            claims: claims::limiting(&answer, &self.limiting),
             passed_on: self.kept.as_ref().map(|kept| kept.text(&answer)).transpose()?,
             user_claims: self.user_claims,
             membership: Membership::silent(self.validate_subscription),

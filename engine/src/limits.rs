@@ -2,12 +2,19 @@
 
 mod calendar;
 mod caller;
+mod choice;
+mod condition;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+mod cost;
 mod counter;
+mod custom;
+mod denial;
 mod key;
 mod limit;
+mod loader;
 mod plan;
+mod request;
 mod spending;
 mod table;
 mod tiers;
@@ -17,10 +24,11 @@ pub use calendar::Calendar;
 pub(crate) use caller::Caller;
 pub use key::CounterKey;
 pub use limit::{Algorithm, Directions, Level, Limit, Mode, OnFailure, Sharing, Unit};
+pub(crate) use loader::Loader;
 pub(crate) use plan::{Charges, Plan};
+pub(crate) use request::Request;
 pub use spending::{Charge, Draft, OwnedCharge, Spending, Usage, Usages};
 pub use table::Table;
-pub(crate) use tiers::Tiers;
 pub use told::Told;
 
 /// Told of a tier that a credential or a store names and the project does not declare.

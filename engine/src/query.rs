@@ -47,15 +47,35 @@ pub(crate) fn cut(path: &str, names: &[Box<str>]) -> Option<String> {
     Some(kept)
 }
 
+/// All values of the parameters whose percent-decoded name is `name`; what is no UTF-8 in them is replaced.
+pub(crate) fn values<'a>(path: &'a str, name: &str) -> impl Iterator<Item = Cow<'a, str>> {
+    pairs(path).filter(move |(key, _)| readable(key) == name).map(|(_, value)| readable(value))
+}
+
+fn readable(text: &str) -> Cow<'_, str> {
+    match decode_bytes(text) {
+        None => Cow::Borrowed(text),
+        Some(bytes) => Cow::Owned(String::from_utf8_lossy(&bytes).into_owned()),
+    }
+}
+
 fn pairs(path: &str) -> impl Iterator<Item = (&str, &str)> {
     let query = path.split_once('?').map(|(_, query)| query);
     query.into_iter().flat_map(|query| query.split('&')).map(|pair| pair.split_once('=').unwrap_or((pair, "")))
 }
 
-/// Form decoding (`+` is a space). A `%` without two digits stands for itself. `None`: the result is no UTF-8.
+/// `None`: the result is no UTF-8.
 fn decode(text: &str) -> Option<Cow<'_, str>> {
+    match decode_bytes(text) {
+        None => Some(Cow::Borrowed(text)),
+        Some(bytes) => String::from_utf8(bytes).ok().map(Cow::Owned),
+    }
+}
+
+/// Form decoding (`+` is a space). A `%` without two digits stands for itself. `None`: there is nothing to decode.
+fn decode_bytes(text: &str) -> Option<Vec<u8>> {
     if !text.contains(['%', '+']) {
-        return Some(Cow::Borrowed(text));
+        return None;
     }
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -71,7 +91,7 @@ fn decode(text: &str) -> Option<Cow<'_, str>> {
         bytes.push(byte);
         rest = tail;
     }
-    String::from_utf8(bytes).ok().map(Cow::Owned)
+    Some(bytes)
 }
 
 fn digit(byte: u8) -> Option<u8> {

@@ -73,6 +73,8 @@ pub struct Issuer {
     /// Of the claims, what is kept for backends.
     pub(crate) kept: Option<Arc<Kept>>,
     pub(crate) user_claims: bool,
+    /// Of the claims, those that limits look at.
+    pub(crate) limiting: Arc<[Box<str>]>,
     /// What tokens say of subscriptions is kept.
     pub(crate) subscriptions: bool,
     /// One that says it so that it cannot be read is refused.
@@ -106,16 +108,16 @@ pub struct Realm {
 }
 
 impl Realm {
-    pub(crate) fn load(book: &proto::RuleBook) -> Result<Realm, LoadError> {
+    pub(crate) fn load(book: &proto::RuleBook, claims: &Arc<[Box<str>]>) -> Result<Realm, LoadError> {
         let kept = book.backend_jwt.as_ref().map(|settings| Arc::new(Kept::load(settings)));
         let subscriptions = book.subscriptions || book.tiers.is_some();
         let keep = |issuer| Issuer { subscriptions, strict_subscriptions: book.subscriptions, ..issuer };
         let access_tokens = book
             .issuers
             .iter()
-            .map(|settings| issuer(settings, kept.as_ref()).map(keep))
+            .map(|settings| issuer(settings, kept.as_ref(), claims).map(keep))
             .collect::<Result<Box<[_]>, _>>()?;
-        let api_keys = book.api_keys.as_ref().map(|settings| api_keys(settings, kept.as_ref()));
+        let api_keys = book.api_keys.as_ref().map(|settings| api_keys(settings, kept.as_ref(), claims));
         // Nobody needs a subscription with an API key: it only says how much its application may use.
         let api_keys = api_keys.map(|keys| Issuer { subscriptions: book.tiers.is_some(), ..keys });
         for (index, issuer) in access_tokens.iter().enumerate() {
@@ -138,13 +140,19 @@ impl Realm {
         );
         settings
             .update(book.backend_jwt.as_ref().map(prost::Message::encode_length_delimited_to_vec).unwrap_or_default());
+        for name in claims.iter() {
+            settings.update(u32::try_from(name.len()).unwrap_or(u32::MAX).to_le_bytes());
+            settings.update(name.as_bytes());
+        }
         let settings = settings.finalize();
         // One full block, already compressed.
         let hash = |kind| Sha256::new().chain_update(settings).chain_update([kind as u8; 32]);
         let dpop = Dpop::load(&book.dpop.clone().unwrap_or_default());
         let certificate_header = book.certificate_header.as_ref().map(CertificateHeader::load).transpose()?;
-        let introspection =
-            book.introspection.as_ref().map(|settings| Arc::new(Introspection::load(settings).keeping(kept.clone())));
+        let introspection = book
+            .introspection
+            .as_ref()
+            .map(|settings| Arc::new(Introspection::load(settings).keeping(kept.clone(), claims)));
         let identity_headers = book.identity_headers.iter().map(IdentityHeader::load).collect::<Result<_, _>>()?;
         Ok(Realm {
             access_tokens,
@@ -195,7 +203,7 @@ impl Realm {
     }
 }
 
-fn issuer(issuer: &proto::Issuer, kept: Option<&Arc<Kept>>) -> Result<Issuer, LoadError> {
+fn issuer(issuer: &proto::Issuer, kept: Option<&Arc<Kept>>, limiting: &Arc<[Box<str>]>) -> Result<Issuer, LoadError> {
     let name: Arc<str> = issuer.issuer.as_str().into();
     let algorithms = issuer
         .algorithms
@@ -218,6 +226,7 @@ fn issuer(issuer: &proto::Issuer, kept: Option<&Arc<Kept>>) -> Result<Issuer, Lo
         allow_unlimited: false,
         require_allowed_apis: false,
         kept: kept.cloned(),
+        limiting: Arc::clone(limiting),
         user_claims: issuer.user_claims,
         subscriptions: false,
         strict_subscriptions: false,
@@ -225,7 +234,7 @@ fn issuer(issuer: &proto::Issuer, kept: Option<&Arc<Kept>>) -> Result<Issuer, Lo
     })
 }
 
-fn api_keys(keys: &proto::ApiKeys, kept: Option<&Arc<Kept>>) -> Issuer {
+fn api_keys(keys: &proto::ApiKeys, kept: Option<&Arc<Kept>>, limiting: &Arc<[Box<str>]>) -> Issuer {
     Issuer {
         source: KeySource::ApiKeys,
         name: keys.issuer.as_str().into(),
@@ -240,6 +249,7 @@ fn api_keys(keys: &proto::ApiKeys, kept: Option<&Arc<Kept>>) -> Issuer {
         allow_unlimited: keys.allow_unlimited,
         require_allowed_apis: keys.require_allowed_apis,
         kept: kept.cloned(),
+        limiting: Arc::clone(limiting),
         user_claims: false,
         subscriptions: false,
         strict_subscriptions: false,

@@ -8,7 +8,7 @@ use microgw_proto::rules::v1 as proto;
 
 use crate::answers::Answers;
 use crate::backend_jwt::Terms;
-use crate::limits::{Plan, Tiers};
+use crate::limits::{Loader, Plan};
 use crate::policy::Policy;
 use crate::realm::Realm;
 
@@ -71,6 +71,10 @@ pub enum LoadError {
     AddressRange,
     #[error("a limit is malformed, or of a kind that this version does not know")]
     Limit,
+    #[error("a condition, a key or a cost is malformed: {0}")]
+    Condition(String),
+    #[error("a deny policy names nothing, or an application without its owner")]
+    Denial,
 }
 
 // === impl RuleId ===
@@ -109,7 +113,8 @@ impl fmt::Debug for RuleId {
 impl Rule {
     /// Reads a book. All or nothing.
     pub fn load(book: &proto::RuleBook) -> Result<Rules, LoadError> {
-        let realm = Arc::new(Realm::load(book)?);
+        let limits = Loader::load(book)?;
+        let realm = Arc::new(Realm::load(book, &limits.claims())?);
         let answers = Arc::new(Answers::load(book));
         let apis: Vec<Arc<Api>> = book.apis.iter().map(|api| Arc::new(Api::from(api))).collect();
         let policies = book
@@ -122,25 +127,18 @@ impl Rule {
             _ => Ok(None),
         };
         let terms = apis.iter().map(terms).collect::<Result<Vec<_>, _>>()?;
-        let tiers = book.tiers.as_ref().map(|tiers| Tiers::load(tiers).map(Arc::new)).transpose()?;
-        let limit = |index: u32| match index.checked_sub(1) {
-            None => Ok(None),
-            Some(index) => book.limits.get(index as usize).map(Some).ok_or(LoadError::Limit),
-        };
         let rule = |rule: &proto::Rule| {
             let id = <[u8; 16]>::try_from(rule.id.as_slice()).map_err(|_| LoadError::RuleId(rule.id.len()))?;
             let id = RuleId(u128::from_be_bytes(id));
             let api = apis.get(rule.api as usize).ok_or(LoadError::UnknownApi(id))?;
             let policy = policies.get(rule.policy as usize).ok_or(LoadError::UnknownPolicy(id))?;
-            let limits = (limit(rule.api_limit)?, limit(rule.operation_limit)?);
-            let limits = Plan::load(api, (&rule.method, &rule.path), limits, rule.cost.as_ref(), tiers.as_ref())?;
             let loaded = Rule {
                 api: Arc::clone(api),
                 policy: Arc::clone(policy),
                 realm: Arc::clone(&realm),
                 answers: Arc::clone(&answers),
                 backend_jwt: terms.get(rule.api as usize).cloned().flatten(),
-                limits,
+                limits: limits.plan(api, rule)?,
                 operation: format!("{} {}", rule.method, rule.path).into(),
             };
             Ok((id, Arc::new(loaded)))

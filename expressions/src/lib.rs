@@ -10,6 +10,7 @@
 mod check;
 mod evaluate;
 mod pattern;
+mod template;
 mod variable;
 
 use std::fmt;
@@ -19,6 +20,7 @@ use cel::IdedExpr;
 use self::check::Kind;
 use self::pattern::Pattern;
 pub use self::pattern::{MAX_PATTERN_LENGTH, PatternError, pattern};
+pub use self::template::{MAX_TEMPLATE_LENGTH, Template, TemplateError};
 pub use self::variable::{Value, Variable, Variables};
 
 /// Bytes of an expression.

@@ -17,9 +17,14 @@ pub enum Variable {
     /// Its values, by the parameter's name.
     Query(Box<str>),
     Address,
+    /// The address, or all that a host of IPv6 has. Of keys alone.
+    Network,
     Subject,
     Client,
+    /// By its name.
     Application,
+    /// Of keys alone.
+    ApplicationId,
     Tier,
     Scopes,
     KeyType,

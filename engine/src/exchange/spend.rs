@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use super::{Balance, Balances, Decision, Deny, Exchange, NOBODY, Step};
-use crate::client_address::client_address;
 use crate::identity::Identity;
-use crate::limits::{Caller, Charge, Charges, Micros, OwnedCharge, Spending, Usage};
+use crate::limits::{Caller, Charge, Charges, Micros, OwnedCharge, Request, Spending, Usage};
 use crate::reason::Reason;
 use crate::subscription::Subscription;
 use crate::{Answer, Lookup};
@@ -36,13 +35,14 @@ impl<'a> Exchange<'a> {
     /// `None`: limits let it pass.
     pub(super) fn spend(&mut self, identity: &Arc<Identity>, subscription: Option<&Subscription>) -> Option<Step<'a>> {
         let limits = self.rule.limits.as_deref()?;
+        let request = self.request(Some(identity), subscription);
+        if limits.denies(&request, true) {
+            return Some(blocked(Some(identity)));
+        }
         if matches!(self.spent, Spent::Done(_)) {
             return None;
         }
-        let known = !Arc::ptr_eq(identity, &NOBODY);
-        let caller = Caller { identity: known.then_some(&**identity), subscription, address: self.address() };
-        let facts = self.facts;
-        let charges = limits.charges(caller, &mut |level, tier| facts.unknown_tier(level, tier));
+        let charges = limits.charges(&request);
         if charges.is_empty() {
             self.spent = Spent::Done(Balances::new());
             return None;
@@ -95,9 +95,38 @@ impl<'a> Exchange<'a> {
         Some(Step::Done(Decision::Deny(deny)))
     }
 
-    /// Of the client.
-    fn address(&self) -> Option<std::net::IpAddr> {
-        let forwarded = self.head.and_then(|head| head.headers.get("x-forwarded-for"));
-        client_address(forwarded.into_iter(), self.rule.realm.trusted_hops)
+    /// `None`: nothing refuses it already, whoever calls.
+    pub(super) fn refuse(&self) -> Option<Step<'a>> {
+        let limits = self.rule.limits.as_deref()?;
+        limits.denies(&self.request(None, None), false).then(|| blocked(None))
     }
+
+    fn request<'r>(&self, identity: Option<&'r Arc<Identity>>, subscription: Option<&'r Subscription>) -> Request<'r>
+    where
+        'a: 'r,
+    {
+        let known = identity.filter(|identity| !Arc::ptr_eq(identity, &NOBODY));
+        Request {
+            rule: self.rule,
+            facts: self.facts,
+            head: self.head,
+            caller: Caller { identity: known.map(|identity| &**identity), subscription },
+            key_type: self.key_type,
+        }
+    }
+}
+
+/// Whatever is left of any limit.
+fn blocked<'a>(identity: Option<&Arc<Identity>>) -> Step<'a> {
+    let identity = identity.filter(|identity| !Arc::ptr_eq(identity, &NOBODY)).cloned();
+    let (reason, limits) = (Reason::Blocked, Balances::new());
+    Step::Done(Decision::Deny(Deny {
+        reason,
+        cause: None,
+        challenges: &[],
+        identity,
+        retry_after: None,
+        limit: None,
+        limits,
+    }))
 }

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::TokenError;
 use crate::facts::UnixTime;
-use crate::identity::{ApiGrant, Application, Confirmation, Identity, KeyType};
+use crate::identity::{ApiGrant, Application, ClaimKind, ClaimText, ClaimValue, Confirmation, Identity, KeyType};
 use crate::json::{Json, Object};
 use crate::realm::{CredentialKind, Issuer};
 use crate::subscription::Membership;
@@ -45,6 +45,7 @@ pub(super) fn read(claims: &Object, kind: CredentialKind, issuer: &Issuer) -> Re
         allowed_apis,
         confirmation,
         application: application(claims),
+        claims: limiting(claims, &issuer.limiting),
         passed_on: issuer.kept.as_ref().map(|kept| kept.text(claims)).transpose()?,
         user_claims: issuer.user_claims,
         membership: membership(claims, issuer)?,
@@ -139,6 +140,34 @@ pub(crate) fn confirmation(claims: &Object) -> Result<Confirmation, TokenError> 
     };
     let confirmation = Confirmation { certificate: hash("x5t#S256")?, key: hash("jkt")? };
     if confirmation == Confirmation::default() { Err(ERROR) } else { Ok(confirmation) }
+}
+
+/// Those of `names` that are texts, numbers or truth values, or lists of them. What else they are is no matter of limits.
+pub(crate) fn limiting(claims: &Object, names: &[Box<str>]) -> Box<[(Box<str>, ClaimValue)]> {
+    let value = |name: &str| match claims.get(name)? {
+        Json::Array(items) => Some(ClaimValue::Several(items.iter().filter_map(claim_text).collect())),
+        item => claim_text(item).map(ClaimValue::One),
+    };
+    names.iter().filter_map(|name| Some((name.clone(), value(name)?))).collect()
+}
+
+fn claim_text(item: &Json) -> Option<ClaimText> {
+    #[allow(clippy::cast_possible_truncation)] // Whole, and less than 2^53.
+    let kind = match item {
+        Json::String(_) => ClaimKind::Text,
+        Json::Bool(value) => ClaimKind::Boolean(*value),
+        Json::Number(number) if number.fract() == 0.0 && number.abs() < 9_007_199_254_740_992.0 => {
+            ClaimKind::Integer(*number as i64)
+        }
+        Json::Number(number) => ClaimKind::Number(*number),
+        Json::Large(number) => i64::try_from(*number).map_or(ClaimKind::Text, ClaimKind::Integer),
+        Json::Null | Json::Array(_) | Json::Object(_) => return None,
+    };
+    let text = match item {
+        Json::String(text) => text.as_str().into(),
+        other => serde_json::to_string(other).ok()?.into(),
+    };
+    Some(ClaimText { text, kind })
 }
 
 /// What the token says of subscriptions, where that is looked at.

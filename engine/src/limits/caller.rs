@@ -16,7 +16,6 @@ pub(crate) struct Caller<'a> {
     pub(crate) identity: Option<&'a Identity>,
     /// To the API, as the credential says or a store knows.
     pub(crate) subscription: Option<&'a Subscription>,
-    pub(crate) address: Option<IpAddr>,
 }
 
 /// What an application is told from others by: what kind of name it is, whose it is, the name.
@@ -58,11 +57,15 @@ impl<'a> Caller<'a> {
         self.identity.and_then(Identity::subject).unwrap_or("")
     }
 
+    /// That the caller is subscribed with.
+    pub(super) fn tier(&self) -> Option<&'a str> {
+        let of_key = self.identity.and_then(Identity::tier);
+        self.subscription.and_then(|subscription| subscription.tier.as_deref()).or(of_key)
+    }
+
     /// `Default`, where nothing is known of a subscription. A tier that is not declared is told of.
     pub(super) fn subscription_tier<'t>(&self, tiers: &'t Tiers, unknown: &mut UnknownTier<'_>) -> Option<&'t Tier> {
-        let of_key = self.identity.and_then(Identity::tier);
-        let tier = self.subscription.and_then(|subscription| subscription.tier.as_deref()).or(of_key);
-        match tier {
+        match self.tier() {
             Some(name) => tiers.subscription(name, |name| unknown(Level::Subscription, name)),
             None => tiers.default.as_ref(),
         }
@@ -72,16 +75,6 @@ impl<'a> Caller<'a> {
     pub(super) fn application_tier<'t>(&self, tiers: &'t Tiers, unknown: &mut UnknownTier<'_>) -> Option<&'t Tier> {
         let name = self.application()?.tier.as_deref()?;
         tiers.application(name, |name| unknown(Level::Application, name))
-    }
-
-    /// Where requests come from that say nothing of a caller.
-    pub(super) fn network(&self) -> NetworkName {
-        let mut name = NetworkName::default();
-        let _ = match self.address {
-            Some(address) => write!(name, "{}", network(address)),
-            None => name.write_str(ANONYMOUS),
-        };
-        name
     }
 }
 
@@ -96,6 +89,16 @@ pub(super) struct NetworkName {
 // === impl NetworkName ===
 
 impl NetworkName {
+    /// Where requests come from that say nothing of a caller.
+    pub(super) fn of(address: Option<IpAddr>) -> NetworkName {
+        let mut name = NetworkName::default();
+        let _ = match address {
+            Some(address) => write!(name, "{}", network(address)),
+            None => name.write_str(ANONYMOUS),
+        };
+        name
+    }
+
     pub(super) fn as_str(&self) -> &str {
         let bytes = self.bytes.as_flattened().get(..self.length).unwrap_or_default();
         str::from_utf8(bytes).unwrap_or_default()

@@ -32,10 +32,12 @@ impl fmt::Debug for CounterKey {
 
 impl KeyStem {
     /// Of `limit`. `index`: how many of the same windows and unit come before it in its policy.
-    pub(crate) fn new(limit: &Limit, index: usize) -> KeyStem {
+    /// `more`: what else tells its counters from others.
+    pub(crate) fn new(limit: &Limit, index: usize, more: &[&str]) -> KeyStem {
         // Policies of one level that tell callers apart by other things are told apart by name.
         let policy = if limit.level == Level::Custom { &*limit.policy } else { "" };
-        let names = [limit.level.as_str(), policy, &limit.window_name(), &index.to_string()];
+        let (window, index) = (limit.window_name(), index.to_string());
+        let names = [&[limit.level.as_str(), policy, &window, &index], more].concat();
         KeyStem::of_block(write(Sha256::new_with_prefix("microgw counter 1"), &names))
     }
 

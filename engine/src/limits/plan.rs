@@ -2,22 +2,29 @@
 
 use std::sync::Arc;
 
-use microgw_proto::limits::v1 as proto;
 use smallvec::SmallVec;
 
+use super::caller::NetworkName;
+use super::choice::Choice;
+use super::cost::Cost;
+use super::denial::Denial;
 use super::tiers::{Tier, Tiers};
-use super::{Caller, Charge, CounterKey, Level, Limit, Unit, UnknownTier};
-use crate::rules::{Api, LoadError};
+use super::{Charge, CounterKey, Limit, Request, Unit};
+use crate::rules::Api;
 
 /// The limits of an operation and of its API, with the names of their counters; and how those of callers are named here.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Plan {
-    fixed: Box<[(Arc<Limit>, CounterKey)]>,
-    cost: u64,
+    fixed: Box<[Choice<Keyed>]>,
+    cost: Cost,
     /// `context:version`.
     api: Box<str>,
     tiers: Option<Arc<Tiers>>,
+    /// That concern the API.
+    denials: Box<[Arc<Denial>]>,
 }
+
+type Keyed = Box<[(Arc<Limit>, CounterKey)]>;
 
 /// What one request draws on.
 pub(crate) type Charges<'a> = SmallVec<[Charge<'a>; 4]>;
@@ -25,62 +32,84 @@ pub(crate) type Charges<'a> = SmallVec<[Charge<'a>; 4]>;
 // === impl Plan ===
 
 impl Plan {
-    /// `path` is the operation's, with its API's base path. `None`: nothing limits any request.
-    pub(crate) fn load(
+    /// `path` is the operation's, with its API's base path.
+    pub(super) fn new(
         api: &Api,
         (method, path): (&str, &str),
-        (of_api, of_operation): (Option<&proto::Policy>, Option<&proto::Policy>),
-        cost: Option<&proto::Cost>,
+        (of_api, of_operation): (Option<&Tier>, Option<&Tier>),
+        cost: Cost,
         tiers: Option<&Arc<Tiers>>,
-    ) -> Result<Option<Box<Plan>>, LoadError> {
-        if tiers.is_none() && of_api.is_none() && of_operation.is_none() {
-            return Ok(None);
-        }
+        denials: Box<[Arc<Denial>]>,
+    ) -> Plan {
         let name = format!("{}:{}", api.base_path, api.version);
-        let mut fixed = Vec::new();
-        let levels = [(of_api, Level::Api), (of_operation, Level::Resource)];
-        for (policy, level) in levels.into_iter().filter_map(|(policy, level)| Some((policy?, level))) {
-            for (limit, stem) in Tier::load(policy, level)?.0.iter() {
-                let key = match level {
-                    Level::Api => stem.finish(&[&name]),
-                    _ => stem.finish(&[&name, method, path]),
-                };
-                fixed.push((Arc::clone(limit), key));
-            }
-        }
-        let cost = match cost.and_then(|cost| cost.kind.as_ref()) {
-            None => 1,
-            Some(proto::cost::Kind::Constant(cost)) => *cost,
-            Some(proto::cost::Kind::Expression(_)) => return Err(LoadError::Limit),
+        let keyed = |tier: &Tier, names: &[&str]| {
+            tier.choice().map(|limits| {
+                limits.iter().map(|(limit, stem)| (Arc::clone(limit), stem.finish(names))).collect::<Keyed>()
+            })
         };
-        Ok(Some(Box::new(Plan { fixed: fixed.into(), cost, api: name.into(), tiers: tiers.cloned() })))
+        let of_api = of_api.map(|tier| keyed(tier, &[&name]));
+        let of_operation = of_operation.map(|tier| keyed(tier, &[&name, method, path]));
+        let fixed = of_api.into_iter().chain(of_operation).collect();
+        Plan { fixed, cost, api: name.into(), tiers: tiers.cloned(), denials }
     }
 
-    /// What a request of that caller draws on, in the order of levels. `unknown` is told of tiers that are not declared.
-    pub(crate) fn charges(&self, caller: Caller<'_>, unknown: &mut UnknownTier<'_>) -> Charges<'_> {
-        let fixed = self.fixed.iter();
-        let mut charges: Charges<'_> = fixed.map(|(limit, key)| self.charge(limit, *key)).collect();
-        let Some(tiers) = &self.tiers else { return charges };
-        if caller.identity.is_none() {
-            self.draw(&mut charges, tiers.unauthenticated.as_ref(), &[caller.network().as_str(), &self.api]);
-            return charges;
+    /// Whether the request is refused, however much is left: by what is known before it is known who calls, or after.
+    pub(crate) fn denies(&self, request: &Request<'_>, with_caller: bool) -> bool {
+        let mut due = self.denials.iter().filter(|denial| denial.needs_caller() == with_caller);
+        due.any(|denial| denial.refuses(request))
+    }
+
+    /// What a request draws on, in the order of levels.
+    pub(crate) fn charges(&self, request: &Request<'_>) -> Charges<'_> {
+        let mut charges = Charges::new();
+        for choice in &self.fixed {
+            choice.each(request, |limits| {
+                charges.extend(limits.iter().map(|(limit, key)| Charge { key: *key, limit, cost: 0 }));
+            });
         }
-        let [kind, owner, name] = caller.application_name();
-        let subscription = caller.subscription_tier(tiers, unknown);
-        self.draw(&mut charges, subscription, &[kind, owner, name, &self.api]);
-        let application = caller.application_tier(tiers, unknown);
-        self.draw(&mut charges, application, &[kind, owner, name, caller.user()]);
+        if let Some(tiers) = &self.tiers {
+            self.of_caller(&mut charges, tiers, request);
+            for custom in tiers.custom.iter().filter(|custom| custom.applies(request)) {
+                let values = custom.values(request);
+                custom.tier.choice().each(request, |limits| {
+                    charges.extend(limits.iter().map(|(limit, stem)| Charge {
+                        key: values.finish(stem),
+                        limit,
+                        cost: 0,
+                    }));
+                });
+            }
+        }
+        if charges.iter().any(|charge| charge.limit.unit == Unit::Requests) {
+            let price = self.cost.of(request);
+            for charge in charges.iter_mut().filter(|charge| charge.limit.unit == Unit::Requests) {
+                charge.cost = price.at(charge.limit);
+            }
+        }
         charges
     }
 
-    fn draw<'a, N: AsRef<[u8]>>(&self, charges: &mut Charges<'a>, tier: Option<&'a Tier>, names: &[N]) {
-        for (limit, stem) in tier.into_iter().flat_map(|tier| tier.0.iter()) {
-            charges.push(self.charge(limit, stem.finish(names)));
+    fn of_caller<'a>(&'a self, charges: &mut Charges<'a>, tiers: &'a Tiers, request: &Request<'_>) {
+        let caller = request.caller;
+        if caller.identity.is_none() {
+            if tiers.unauthenticated.is_some() {
+                let network = NetworkName::of(request.address());
+                draw(charges, tiers.unauthenticated.as_ref(), request, &[network.as_str(), &self.api]);
+            }
+            return;
         }
+        let mut unknown = |level, name: &str| request.facts.unknown_tier(level, name);
+        let [kind, owner, name] = caller.application_name();
+        let subscription = caller.subscription_tier(tiers, &mut unknown);
+        draw(charges, subscription, request, &[kind, owner, name, &self.api]);
+        let application = caller.application_tier(tiers, &mut unknown);
+        draw(charges, application, request, &[kind, owner, name, caller.user()]);
     }
+}
 
-    fn charge<'a>(&self, limit: &'a Arc<Limit>, key: CounterKey) -> Charge<'a> {
-        let cost = if limit.unit == Unit::Requests { self.cost } else { 0 };
-        Charge { key, limit, cost }
-    }
+fn draw<'a, N: AsRef<[u8]>>(charges: &mut Charges<'a>, tier: Option<&'a Tier>, request: &Request<'_>, names: &[N]) {
+    let Some(tier) = tier else { return };
+    tier.choice().each(request, |limits| {
+        charges.extend(limits.iter().map(|(limit, stem)| Charge { key: stem.finish(names), limit, cost: 0 }));
+    });
 }

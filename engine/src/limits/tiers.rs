@@ -1,10 +1,13 @@
 //! Which policies callers get, by what is known of them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use microgw_proto::limits::v1 as proto;
 
+use super::choice::Choice;
+use super::condition::Condition;
+use super::custom::Custom;
 use super::key::KeyStem;
 use super::{Level, Limit};
 use crate::rules::LoadError;
@@ -25,11 +28,15 @@ pub(crate) struct Tiers {
     unknown_subscription: Option<Tier>,
     pub(super) default: Option<Tier>,
     pub(super) unauthenticated: Option<Tier>,
+    /// Of every request.
+    pub(super) custom: Box<[Custom]>,
 }
 
 /// The limits of one policy, with the stems of their counters' names.
 #[derive(Clone, Debug)]
-pub(crate) struct Tier(pub(super) Arc<[(Arc<Limit>, KeyStem)]>);
+pub(crate) struct Tier(Arc<Choice<Stems>>);
+
+type Stems = Box<[(Arc<Limit>, KeyStem)]>;
 
 // === impl Tiers ===
 
@@ -49,7 +56,19 @@ impl Tiers {
             unauthenticated: unauthenticated.map(|policy| Tier::load(policy, Level::Unauthenticated)).transpose()?,
             applications,
             subscriptions,
+            custom: tiers.custom.iter().map(Custom::load).collect::<Result<_, _>>()?,
         })
+    }
+
+    /// They limit nobody.
+    pub(super) fn is_empty(&self) -> bool {
+        self.applications.is_empty() && self.subscriptions.is_empty() && self.custom.is_empty()
+    }
+
+    /// Adds the names of the claims that something looks at.
+    pub(super) fn claims(&self, names: &mut BTreeSet<Box<str>>) {
+        self.applications.values().chain(self.subscriptions.values()).for_each(|tier| tier.claims(names));
+        self.custom.iter().for_each(|custom| custom.claims(names));
     }
 
     /// `unknown` is told of a name that is not declared; the tier is then the one that counts for such.
@@ -82,17 +101,38 @@ fn find<'a>(
 
 impl Tier {
     pub(super) fn load(policy: &proto::Policy, level: Level) -> Result<Tier, LoadError> {
-        let mut names: Vec<String> = Vec::new();
-        let mut limits = Vec::new();
-        for limit in &policy.limits {
-            let mut limit = Limit::load(policy, level, limit)?;
-            let name = limit.window_name();
-            // Limits are told apart by their windows: one that comes or goes resets no other.
-            let stem = KeyStem::new(&limit, names.iter().filter(|other| **other == name).count());
-            limit.overflow = stem.finish(&["overflow", &limit.policy]);
-            names.push(name);
-            limits.push((Arc::new(limit), stem));
-        }
-        Ok(Tier(limits.into()))
+        Tier::load_with(policy, level, &[])
+    }
+
+    /// With more names for all its counters. Those of a group have the group's, too.
+    pub(super) fn load_with(policy: &proto::Policy, level: Level, names: &[&str]) -> Result<Tier, LoadError> {
+        let stems = |limits: &[proto::Limit], names: &[&str]| -> Result<Stems, LoadError> {
+            let mut windows: Vec<String> = Vec::new();
+            let mut stems = Vec::new();
+            for limit in limits {
+                let mut limit = Limit::load(policy, level, limit)?;
+                let window = limit.window_name();
+                // Limits are told apart by their windows: one that comes or goes resets no other.
+                let stem = KeyStem::new(&limit, windows.iter().filter(|other| **other == window).count(), names);
+                limit.overflow = stem.finish(&["overflow", &limit.policy]);
+                windows.push(window);
+                stems.push((Arc::new(limit), stem));
+            }
+            Ok(stems.into())
+        };
+        let group = |group: &proto::Group| {
+            let when = Condition::load(group.when.as_ref().ok_or(LoadError::Limit)?)?;
+            Ok((Arc::new(when), stems(&group.limits, &[&[group.name.as_str()], names].concat())?))
+        };
+        let groups = policy.groups.iter().map(group).collect::<Result<_, _>>()?;
+        Ok(Tier(Arc::new(Choice { groups, otherwise: stems(&policy.limits, names)? })))
+    }
+
+    pub(super) fn choice(&self) -> &Choice<Stems> {
+        &self.0
+    }
+
+    pub(super) fn claims(&self, names: &mut BTreeSet<Box<str>>) {
+        self.0.groups.iter().for_each(|(when, _)| when.claims(names));
     }
 }
