@@ -118,3 +118,6 @@ fn first_second(months: i64) -> i64 {
     let date = month.and_then(|month| Date::from_calendar_date(year, month, 1).ok()).unwrap_or(Date::MAX);
     i64::from(date.to_julian_day() - EPOCH.to_julian_day()) * DAY
 }
+
+#[cfg(test)]
+mod tests;

@@ -101,7 +101,8 @@ fn windows(numbers: &mut Numbers) -> Vec<Window> {
     ]
 }
 
-fn limit(window: Window, quota: u64, unit: Unit, sharing: Sharing) -> Limit {
+/// A limit of such windows, as a rule book would have it.
+pub fn limit(window: Window, quota: u64, unit: Unit, sharing: Sharing) -> Limit {
     let policy = proto::Policy { name: "Some".to_owned(), ..proto::Policy::default() };
     let limit = proto::Limit { quota, unit: unit.into(), window: Some(window), ..proto::Limit::default() };
     let limit = Limit::load(&policy, Level::Api, &limit).unwrap_or_else(|error| panic!("{error}"));

@@ -111,3 +111,6 @@ impl Counter {
         if let Algorithm::Sliding { buckets, .. } = limit.algorithm { Sliding::weight_of(buckets) } else { 1 }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -58,18 +58,26 @@ impl KeyStem {
 
 /// How many names there are, and the length of each but the last before it: no two lists of names are one text.
 fn write<N: AsRef<[u8]>>(mut hash: Sha256, names: &[N]) -> Sha256 {
-    hash.update([u8::try_from(names.len()).unwrap_or(u8::MAX)]);
+    length(&mut hash, names.len());
     for (index, name) in names.iter().map(AsRef::as_ref).enumerate() {
         if index + 1 < names.len() {
-            match u8::try_from(name.len()) {
-                Ok(length) if length < u8::MAX => hash.update([length]),
-                _ => {
-                    hash.update([u8::MAX]);
-                    hash.update((name.len() as u64).to_le_bytes());
-                }
-            }
+            length(&mut hash, name.len());
         }
         hash.update(name);
     }
     hash
 }
+
+/// One byte, usually.
+fn length(hash: &mut Sha256, length: usize) {
+    match u8::try_from(length) {
+        Ok(length) if length < u8::MAX => hash.update([length]),
+        _ => {
+            hash.update([u8::MAX]);
+            hash.update((length as u64).to_le_bytes());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

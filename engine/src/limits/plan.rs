@@ -113,3 +113,6 @@ fn draw<'a, N: AsRef<[u8]>>(charges: &mut Charges<'a>, tier: Option<&'a Tier>, r
         charges.extend(limits.iter().map(|(limit, stem)| Charge { key: stem.finish(names), limit, cost: 0 }));
     });
 }
+
+#[cfg(test)]
+mod tests;

@@ -152,3 +152,6 @@ fn position(held: &Held<'_>, number: usize) -> usize {
 fn counter<'a>(held: &'a mut Held<'_>, (shard, slot): Place) -> Option<&'a mut Counter> {
     held.get_mut(shard)?.1.get_mut(slot)
 }
+
+#[cfg(test)]
+mod tests;

@@ -23,6 +23,8 @@ pub(super) struct Shard {
     vacant: Vec<u32>,
     weight: usize,
     room: usize,
+    #[cfg(test)]
+    pub(super) looked_at: usize,
 }
 
 #[derive(Debug)]
@@ -49,6 +51,8 @@ impl Shard {
             vacant: Vec::new(),
             weight: 0,
             room,
+            #[cfg(test)]
+            looked_at: 0,
         }
     }
 
@@ -94,6 +98,10 @@ impl Shard {
         let Reverse((time, number)) = *next;
         if time >= now {
             return false;
+        }
+        #[cfg(test)]
+        {
+            self.looked_at += 1;
         }
         let Some(slot) = self.slots.get_mut(number as usize) else { return false };
         match &slot.counter {
