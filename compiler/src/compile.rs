@@ -52,8 +52,12 @@ pub fn compile(files: &dyn Files, project: &str, options: &Options) -> Compilati
     policies.report_unused(&mut report);
 
     definitions.sort_by(|a, b| (&a.api.base_path, a.api.source).cmp(&(&b.api.base_path, b.api.source)));
-    let (limits, tiers) = policies.into_limits();
     let files = library.into_names();
+    // What could not be read would be missed.
+    if !report.has_errors() {
+        policies.report_idle(&definitions, &files, &mut report);
+    }
+    let (limits, tiers) = policies.into_limits();
     checks::check(&definitions, &files, &mut report);
 
     let (mut diagnostics, unenforced) = report.finish();

@@ -86,8 +86,8 @@ pub(crate) fn read(
     features::check_api(report, root);
     let mutual_tls = mutual_tls::read(report, root);
     features::check(report, root);
-    let limit = limits::tier(report, policies, root);
-    let cost = limits::cost(report, root);
+    let limit = limits::tier(report, policies, root, source);
+    let cost = limits::cost(report, policies, root, source);
     let guard = Guard::new(report, root, schemes, empty, mutual_tls);
     let mut transports = transports(report, root);
     // As in 3.2.

@@ -52,7 +52,11 @@ fn everything_that_can_be_said() {
         [&model.limits, &tiers.applications, &tiers.subscriptions].into_iter().flatten().flat_map(outline).collect();
     for custom in &tiers.custom {
         lines.extend(outline(custom.policy.as_ref().unwrap()));
-        lines.push(format!("  by {}, when {}", custom.key, custom.when.as_ref().map_or("".into(), condition_in_words)));
+        lines.push(format!(
+            "  by {}, when {}",
+            custom.key,
+            custom.when.as_ref().map_or_else(String::new, condition_in_words)
+        ));
     }
     for deny in &tiers.deny {
         let when = deny.when.as_ref().map(condition_in_words);
@@ -125,4 +129,24 @@ fn unknown_tiers_count_as_the_strictest() {
     assert_eq!(unknown(&with_default), (String::new(), "Default".to_owned()));
     assert_eq!(unknown(&format!("{with_default}unknownTier: {{subscription: Minute}}\n")).1, "Minute");
     assert_eq!(unknown(&format!("{with_default}unknownTier: {{subscription: Unlimited}}\n")).1, "");
+}
+
+#[test]
+fn what_has_no_effect() {
+    let mut lines = Vec::new();
+    for case in include_str!("data/idle.txt").split("=== ").skip(1) {
+        let (title, content) = case.split_once('\n').unwrap();
+        let (policies, apis) = content.split_once("--- ").unwrap();
+        let mut files = MemoryFiles::new().with("policies.yaml", policies);
+        for (index, api) in apis.split("\n--- ").enumerate() {
+            let (_, body) = api.split_once('\n').unwrap();
+            let head = format!(
+                "openapi: 3.0.0\ninfo: {{title: T{index}, version: '1'}}\nservers: [{{url: http://b/t{index}}}]\n"
+            );
+            files.insert(format!("api_definitions/{index}.yaml"), format!("{head}{body}\n"));
+        }
+        lines.push(format!("=== {title}"));
+        lines.extend(compile(&files, "project", &Options::default()).diagnostics.iter().map(line));
+    }
+    insta::assert_snapshot!(lines.join("\n"));
 }

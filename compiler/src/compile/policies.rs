@@ -2,10 +2,11 @@
 
 mod callers;
 mod condition;
+mod idle;
 mod limit;
 mod policy;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use microgw_proto::limits::v1::{Policy, Tiers};
 
@@ -14,7 +15,7 @@ use super::Report;
 use crate::definition::{Library, object, suggest};
 use crate::diagnostic::{Code, Diagnostic, Place};
 use crate::files::Files;
-use crate::model::LimitId;
+use crate::model::{LimitId, Position};
 use crate::source::{Content, Value};
 
 const PATH: &str = "policies.yaml";
@@ -38,10 +39,13 @@ pub(crate) struct Policies {
     custom: Vec<DeclaredCustom>,
     deny: Vec<DeclaredDeny>,
     unknown: Unknown,
+    /// Where an API or operation names its tier, by where it is itself.
+    tiers: HashMap<Position, Place>,
+    /// Where it says what its requests cost.
+    costs: HashMap<Position, Place>,
 }
 
 /// A policy, and where its parts are.
-#[allow(dead_code)] // until limits that never trigger are found
 struct Declared {
     policy: Policy,
     /// Its name.
@@ -54,7 +58,6 @@ struct Declared {
     id: Option<LimitId>,
 }
 
-#[allow(dead_code)]
 struct DeclaredGroup {
     when: Place,
     limits: Vec<Place>,
@@ -92,15 +95,21 @@ impl Policies {
         policies
     }
 
-    /// Marks a resource policy as used, if there is one of that name.
-    pub(crate) fn use_resource_policy(&mut self, name: &str) -> Option<LimitId> {
+    /// Marks a resource policy as used by what is at `owner`, if there is one of that name.
+    pub(crate) fn use_resource_policy(&mut self, name: &str, at: Place, owner: Position) -> Option<LimitId> {
         let declared = self.resource.get_mut(name)?;
         let next = LimitId(u32::try_from(self.used.len()).unwrap_or(u32::MAX));
         let id = *declared.id.get_or_insert(next);
         if id == next {
             self.used.push(declared.policy.clone());
         }
+        self.tiers.insert(owner, at);
         Some(id)
+    }
+
+    /// Remembers where what is at `owner` says what its requests cost.
+    pub(crate) fn cost_of(&mut self, owner: Position, at: Place) {
+        self.costs.insert(owner, at);
     }
 
     /// Those that definitions name, and those of callers.

@@ -34,6 +34,10 @@ impl Report {
         self.put(at, Diagnostic::new(code, at.place(), message).help(help));
     }
 
+    pub(crate) fn has_errors(&self) -> bool {
+        self.diagnostics.iter().any(Diagnostic::is_error)
+    }
+
     /// What was reported, and what is not enforced by order of position.
     pub(crate) fn finish(self) -> (Vec<Diagnostic>, Vec<Unenforced>) {
         let Report { diagnostics, mut unenforced, .. } = self;

@@ -85,8 +85,8 @@ impl<'d> Paths<'_, 'd> {
                     access,
                     production,
                     sandbox,
-                    limit: limits::tier(self.report, self.policies, value),
-                    cost: limits::cost(self.report, value).or_else(|| self.cost.clone()),
+                    limit: limits::tier(self.report, self.policies, value, source),
+                    cost: limits::cost(self.report, self.policies, value, source).or_else(|| self.cost.clone()),
                     source,
                 });
             }

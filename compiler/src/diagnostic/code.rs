@@ -110,6 +110,10 @@ codes! {
     UnknownPolicy "0604" Error "unknown-policy" "A throttling tier is not declared in `policies.yaml`."
     BadCondition "0606" Error "bad-condition" "A condition of `policies.yaml` cannot be used."
     BadCost "0607" Error "bad-cost" "What an operation costs is not valid."
+    IdleLimit "0608" Warning "idle-limit" "A limit can never be reached, because another one is reached first."
+    TooCostly "0609" Error "too-costly" "A request costs more than a limit ever admits at once."
+    IdlePolicy "0610" Warning "idle-policy" "A policy, or a part of it, has no effect."
+    UnusedTier "0611" Note "unused-tier" "`Default` or `Unauthenticated` is declared, and no request can have it."
 
     Cors "0702" Unenforced "cors" "CORS is not enforced yet."
     Interceptor "0703" Unenforced "interceptor" "Interceptors are not run yet."

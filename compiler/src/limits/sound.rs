@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use microgw_expressions::{Expression, Template};
 use microgw_proto::limits::v1::{
     AddressRange, Condition, CustomPolicy, DenyPolicy, Group, Limit, Policy, Text, calendar, condition::Kind,
     limit::Unit, limit::Window, sharing, text,
@@ -9,7 +10,7 @@ use microgw_proto::limits::v1::{
 
 use super::{
     MAX_BUCKETS, MAX_BURST, MAX_CALENDAR_UNITS, MAX_CONDITIONS, MAX_DEPTH, MAX_GROUPS, MAX_LIMITS, MAX_QUOTA,
-    MAX_RANGES, MAX_SECONDS, MAX_TEXT, MINUTES_OF_DAY, address, check_pattern, inside, key_variables,
+    MAX_RANGES, MAX_SECONDS, MAX_TEXT, MINUTES_OF_DAY, address, inside,
 };
 use crate::names;
 
@@ -34,9 +35,8 @@ pub(crate) fn policy_is_sound(policy: &Policy) -> bool {
 
 pub(crate) fn custom_is_sound(custom: &CustomPolicy) -> bool {
     let CustomPolicy { policy, key, when } = custom;
-    policy.as_ref().is_some_and(|policy| policy_is_sound(policy) && policy.groups.is_empty())
-        && key.len() <= MAX_TEXT
-        && key_variables(key).is_ok()
+    policy.as_ref().is_some_and(policy_is_sound)
+        && Template::read(key).is_ok()
         && when.as_ref().is_none_or(condition_is_sound)
 }
 
@@ -44,7 +44,8 @@ pub(crate) fn deny_is_sound(deny: &DenyPolicy) -> bool {
     let DenyPolicy { name, when, api, application, user } = deny;
     let something = when.is_some() || [api, application, user].into_iter().any(|text| !text.is_empty());
     let short = [api, application, user].into_iter().all(|text| text.len() <= MAX_TEXT);
-    is_name(name) && something && short && when.as_ref().is_none_or(condition_is_sound)
+    let owned = application.is_empty() || application.contains(':');
+    is_name(name) && something && short && owned && when.as_ref().is_none_or(condition_is_sound)
 }
 
 pub(crate) fn condition_is_sound(condition: &Condition) -> bool {
@@ -78,9 +79,8 @@ fn limit_is_sound(limit: &Limit) -> bool {
     let direction = match Unit::try_from(limit.unit) {
         Ok(Unit::Requests) => !limit.requests_only && !limit.responses_only,
         // What bodies take is known when they are over: too late to spread them evenly.
-        Ok(Unit::Bytes) => {
-            !(limit.requests_only && limit.responses_only) && !matches!(limit.window, Some(Window::Burst(_)))
-        }
+        Ok(Unit::Bytes) if matches!(limit.window, Some(Window::Burst(_))) => false,
+        Ok(Unit::Bytes) => !(limit.requests_only && limit.responses_only),
         Err(_) => false,
     };
     window && direction && (1..=MAX_QUOTA).contains(&limit.quota)
@@ -106,7 +106,7 @@ fn is_sound(condition: &Condition) -> bool {
         Some(Kind::Versions(names)) => {
             (1..=MAX_CONDITIONS).contains(&names.names.len()) && names.names.iter().all(|name| is_name(name))
         }
-        Some(Kind::Expression(expression)) => !expression.is_empty() && expression.len() <= MAX_TEXT,
+        Some(Kind::Expression(expression)) => Expression::condition(expression).is_ok(),
         // A kind that a later version added: whether it is met nobody here knows.
         None => false,
     }
@@ -116,7 +116,7 @@ fn is_test(text: &Text) -> bool {
     match &text.value {
         Some(text::Value::Present(present)) => *present,
         Some(text::Value::Equals(value)) => value.len() <= MAX_TEXT,
-        Some(text::Value::Matches(pattern)) => check_pattern(pattern).is_ok(),
+        Some(text::Value::Matches(pattern)) => microgw_expressions::pattern(pattern).is_ok(),
         None => false,
     }
 }

@@ -2,10 +2,11 @@
 
 use std::collections::HashSet;
 
+use microgw_expressions::Expression;
 use microgw_proto::limits::v1::{Cost, DenyPolicy, Policy, Tiers, cost::Kind};
 
 use super::{Result, invalid};
-use crate::limits::{MAX_COST, MAX_TEXT, custom_is_sound, deny_is_sound, policy_is_sound};
+use crate::limits::{MAX_COST, custom_is_sound, deny_is_sound, policy_is_sound};
 
 pub(super) fn check(limits: &[Policy], tiers: &Tiers) -> Result<()> {
     let Tiers { applications, subscriptions, unknown_application, unknown_subscription, custom, deny } = tiers;
@@ -22,9 +23,6 @@ pub(super) fn check(limits: &[Policy], tiers: &Tiers) -> Result<()> {
     }
     if let Some(DenyPolicy { name, .. }) = deny.iter().find(|deny| !deny_is_sound(deny)) {
         return invalid(format!("the deny policy `{name}` is malformed"));
-    }
-    fn names(policies: &[Policy]) -> Vec<&str> {
-        policies.iter().map(|policy| policy.name.as_str()).collect()
     }
     let customs = custom.iter().filter_map(|custom| custom.policy.as_ref()).map(|policy| policy.name.as_str());
     let denials = deny.iter().map(|deny| deny.name.as_str());
@@ -43,10 +41,14 @@ pub(super) fn check(limits: &[Policy], tiers: &Tiers) -> Result<()> {
     Ok(())
 }
 
+fn names(policies: &[Policy]) -> Vec<&str> {
+    policies.iter().map(|policy| policy.name.as_str()).collect()
+}
+
 pub(super) fn cost(cost: Option<Cost>) -> Result<Option<Cost>> {
     let sound = cost.as_ref().is_none_or(|cost| match &cost.kind {
         Some(Kind::Constant(constant)) => (1..=MAX_COST).contains(constant),
-        Some(Kind::Expression(expression)) => !expression.is_empty() && expression.len() <= MAX_TEXT,
+        Some(Kind::Expression(expression)) => Expression::cost(expression).is_ok(),
         None => false,
     });
     if sound { Ok(cost) } else { invalid("what an operation costs is malformed") }

@@ -1,12 +1,13 @@
 //! What is said of callers whatever they call: custom policies, deny policies, and what unknown tiers count as.
 
+use microgw_expressions::Template;
 use microgw_proto::limits::v1::{CustomPolicy, DenyPolicy, Limit, Policy, limit::Unit, limit::Window};
 
 use super::{Declared, bad, condition, known_keys, limit, policy};
 use crate::compile::Report;
-use crate::definition::{did_you_mean, object, scalar, suggest, text};
+use crate::definition::{object, scalar, suggest, text};
 use crate::diagnostic::{Code, Place};
-use crate::limits::{BadKey, DEFAULT, KEY_VARIABLES, MAX_TEXT, UNAUTHENTICATED, UNLIMITED, key_variables};
+use crate::limits::{DEFAULT, MAX_TEXT, UNAUTHENTICATED, UNLIMITED};
 use crate::source::Value;
 
 const CUSTOM: &[&str] = &["key", "when"];
@@ -14,14 +15,12 @@ const DENY: &[&str] = &["when", "api", "application", "user"];
 const UNKNOWN: &[&str] = &["application", "subscription"];
 
 /// A custom policy as it was declared.
-#[allow(dead_code)]
 pub(super) struct DeclaredCustom {
     pub(super) declared: Declared,
     pub(super) custom: CustomPolicy,
 }
 
 /// A deny policy as it was declared.
-#[allow(dead_code)]
 pub(super) struct DeclaredDeny {
     pub(super) at: Place,
     pub(super) deny: DenyPolicy,
@@ -38,7 +37,7 @@ pub(super) struct Unknown {
 
 pub(super) fn custom(report: &mut Report, key: Value<'_>, at: Value<'_>) -> Option<DeclaredCustom> {
     let name = key.text();
-    known_keys(report, name, at, &[CUSTOM, policy::KEYS, limit::KEYS]);
+    known_keys(report, name, at, &[CUSTOM, policy::KEYS, policy::GROUPS, limit::KEYS]);
     let declared = policy::read(report, key, at);
     let when = at.get("when").map(|when| condition::when(report, when));
     let Some(template_at) = at.get("key") else {
@@ -46,29 +45,9 @@ pub(super) fn custom(report: &mut Report, key: Value<'_>, at: Value<'_>) -> Opti
         return None;
     };
     let template = text(report, "key", template_at)?;
-    if template.len() > MAX_TEXT {
-        bad(report, template_at, format!("`key` is longer than {MAX_TEXT} bytes"));
+    if let Err(error) = Template::read(template) {
+        bad(report, template_at, format!("`{template}` cannot be used: {error}"));
         return None;
-    }
-    match key_variables(template) {
-        Ok(_) => {}
-        Err(BadKey::Constant) => {
-            let help = format!("use some of {}", KEY_VARIABLES.join(", "));
-            report.advise(Code::BadPolicy, template_at, format!("`{template}` tells no requests apart"), help);
-            return None;
-        }
-        Err(BadKey::Unknown(variable)) => {
-            let known = KEY_VARIABLES.join(", ");
-            let help = did_you_mean(variable, KEY_VARIABLES.iter().copied());
-            let help = help.unwrap_or_else(|| format!("use some of {known}"));
-            report.advise(
-                Code::BadPolicy,
-                template_at,
-                format!("`{variable}` is nothing that is known of requests"),
-                help,
-            );
-            return None;
-        }
     }
     let when = match when {
         None => None,
@@ -94,7 +73,7 @@ pub(super) fn deny(report: &mut Report, key: Value<'_>, at: Value<'_>) -> Option
             return None;
         }
         match key {
-            "api" if !written.starts_with('/') || !written.trim_start_matches('/').contains('/') => {
+            "api" if !written.starts_with('/') => {
                 bad(report, value, format!("`api` must be `/context/version`, not `{written}`"));
                 None
             }

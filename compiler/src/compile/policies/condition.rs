@@ -2,14 +2,13 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use microgw_expressions::Expression;
 use microgw_proto::limits::v1::{AddressRange, Addresses, Condition, Conditions, Names, Text, condition::Kind, text};
 
 use crate::compile::Report;
 use crate::definition::{boolean, list, object, scalar, suggest, text as text_of};
 use crate::diagnostic::Code;
-use crate::limits::{
-    MAX_CONDITIONS, MAX_DEPTH, MAX_RANGES, MAX_TEXT, address_bytes, check_pattern, condition_is_sound,
-};
+use crate::limits::{MAX_CONDITIONS, MAX_DEPTH, MAX_RANGES, MAX_TEXT, address_bytes, condition_is_sound};
 use crate::names;
 use crate::source::{Content, Value};
 
@@ -118,8 +117,8 @@ impl Reader<'_> {
             "equals" => text::Value::Equals(self.short(test, value)?.to_owned()),
             "matches" => {
                 let pattern = self.short(test, value)?;
-                if let Err(error) = check_pattern(pattern) {
-                    return self.bad(value, format!("`{pattern}` is no regular expression that can be used: {error}"));
+                if let Err(error) = microgw_expressions::pattern(pattern) {
+                    return self.bad(value, format!("`{pattern}` cannot be used: {error}"));
                 }
                 text::Value::Matches(pattern.to_owned())
             }
@@ -168,8 +167,8 @@ impl Reader<'_> {
 
     fn expression(&mut self, at: Value<'_>) -> Option<Condition> {
         let expression = self.or_fail(|report| text_of(report, "expression", at))?;
-        if expression.trim().is_empty() || expression.len() > MAX_TEXT {
-            return self.bad(at, format!("`expression` is empty or longer than {MAX_TEXT} bytes"));
+        if let Err(error) = Expression::condition(expression) {
+            return self.bad(at, format!("the expression `{expression}` cannot be used: {error}"));
         }
         Some(of(Kind::Expression(expression.to_owned())))
     }
@@ -234,12 +233,17 @@ fn range(written: &str) -> Result<(IpAddr, IpAddr), &'static str> {
                 (IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & mask)), last)
             }
         };
-        return if first == address(network)? { Ok((first, last)) } else { Err("it has bits beyond its length") };
+        return if first == address(network)? { in_order(first, last) } else { Err("it has bits beyond its length") };
     }
-    let (first, last) = match written.split_once('-') {
-        Some((first, last)) => (address(first)?, address(last)?),
-        None => (address(written)?, address(written)?),
-    };
+    match written.split_once('-') {
+        Some((first, last)) => in_order(address(first)?, address(last)?),
+        None => address(written).and_then(|only| in_order(only, only)),
+    }
+}
+
+/// An address of IPv4 is the same however it is written.
+fn in_order(first: IpAddr, last: IpAddr) -> Result<(IpAddr, IpAddr), &'static str> {
+    let (first, last) = (first.to_canonical(), last.to_canonical());
     if first.is_ipv4() != last.is_ipv4() {
         return Err("its ends are of two kinds");
     }
