@@ -19,10 +19,11 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use microgw_compiler::settings::{Settings, TlsIdentity, TrustStore};
 use microgw_engine::{KeySet, KeySource};
+use microgw_extproc::limits::store::Credentials;
 use microgw_extproc::redis::Redis;
 use rustls::pki_types::CertificateDer;
 
-use crate::config::{self, Config, Material, Store, VerifyingKey};
+use crate::config::{self, Config, Material, SharedLimits, Store, VerifyingKey};
 pub use backend_signer::BackendSigner;
 use clients::Clients;
 pub use clients::settings as client_certificates;
@@ -187,6 +188,19 @@ impl Certificates {
     /// What a Redis is verified by from now on.
     pub fn trust_for(&self, redis: &Redis) -> anyhow::Result<()> {
         redis.trust(self.services().map(bundle).as_deref()).context("cannot connect to Redis")
+    }
+
+    /// What secures connections to where limits are counted that gateways share.
+    pub fn shared_limits(&self, shared: &SharedLimits) -> anyhow::Result<Credentials> {
+        let read =
+            |path: &Path| std::fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()));
+        let trust = match &shared.authorities {
+            Some(path) => Some(read(path)?),
+            None => self.services().map(bundle),
+        };
+        let identity =
+            shared.identity.as_ref().map(|(chain, key)| anyhow::Ok((read(chain)?, read(key)?))).transpose()?;
+        Ok(Credentials { trust, identity })
     }
 
     /// What Envoys on other hosts are met with.

@@ -27,6 +27,7 @@ mod resolve;
 mod revocation;
 mod search;
 mod server;
+mod shared_limits;
 mod subscriptions;
 mod telemetry;
 mod tls;
@@ -56,6 +57,7 @@ pub use redis::Redis;
 pub use remote::{MutualTls, Remote};
 pub use revocation::Revocation;
 pub use server::ServerHeaders;
+pub use shared_limits::SharedLimits;
 pub use subscriptions::{SubscriptionSource, Subscriptions};
 pub use telemetry::LogFormat;
 pub use tls::{IdentityFiles, KeyEntry, SHIPPED, SigningKeyFile, Store, Trust, VerifyingKey};
@@ -113,6 +115,8 @@ pub struct Config {
     pub gateway: Gateway,
     /// `None`: there is none, and nothing that needs one.
     pub redis: Option<Redis>,
+    /// Where limits are counted that gateways share. `None`: nowhere.
+    pub shared_limits: Option<SharedLimits>,
     pub remote: Remote,
     pub log_level: LevelFilter,
     pub log_format: LogFormat,
@@ -334,7 +338,10 @@ impl Config {
             },
             client_certificates: material.client_certificates,
             user_agent: self.headers.user_agent.clone(),
-            limits: settings::LimitSettings::default(),
+            limits: settings::LimitSettings {
+                shared_store: self.shared_limits.is_some(),
+                ..settings::LimitSettings::default()
+            },
         }
     }
 

@@ -231,7 +231,8 @@ impl Gateway {
         services.settle().await;
         services.serve_decisions(paths)?;
         let observer = Observer::new(publisher.clone(), last_live.clone(), certificates.clone(), config)
-            .with_opaque_keys(services.opaque_keys());
+            .with_opaque_keys(services.opaque_keys())
+            .with_limits(services.limits());
         services.serve_admin(config, observer.clone()).await?;
         let listener = tokio::net::UnixListener::from_std(sockets::bind(&paths.xds)?)?;
         let (stop, stopped) = oneshot::channel::<()>();
@@ -298,6 +299,7 @@ impl Gateway {
             }
         }
         announcer.abort();
+        self.services.leave().await;
         Ok(())
     }
 

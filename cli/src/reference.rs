@@ -29,23 +29,17 @@ pub fn configuration() -> String {
          everybody on the machine can read is a warning. Values are read once, at the start: certificates are read again, passwords are not.\n\n\
          In 3.2 no value could be kept elsewhere, and encrypted ones (`@encrypted:{..}`) did not work: they are refused here.\n",
     );
-    let supported = || config::keys().filter(|key| matches!(key.status, Status::Supported));
-    let section_of = |path: &'static str| path.split(['.', '[']).next().unwrap_or_default();
-    // Keys stand where what they are about is: a section is one here all the same.
-    let mut sections: Vec<&str> = Vec::new();
-    for section in supported().map(|key| section_of(key.path)) {
-        if !sections.contains(&section) {
-            sections.push(section);
-        }
-    }
-    for section in sections {
+    let mut section = "";
+    for key in config::keys().filter(|key| matches!(key.status, Status::Supported)) {
+        let name = key.path.split(['.', '[']).next().unwrap_or_default();
         // Writing to a string does not fail.
-        let about = about(section);
-        let _ = write!(page, "\n## `{section}`\n\n{about}\n\n| key | takes | default | |\n|---|---|---|---|\n");
-        for key in supported().filter(|key| section_of(key.path) == section) {
-            let default = if key.default.is_empty() { String::new() } else { format!("`{}`", key.default) };
-            let _ = writeln!(page, "| `{}` | {} | {default} | {} |", key.path, kind(key.kind), key.doc);
+        if name != section {
+            section = name;
+            let _ =
+                write!(page, "\n## `{name}`\n\n{}\n\n| key | takes | default | |\n|---|---|---|---|\n", about(name));
         }
+        let default = if key.default.is_empty() { String::new() } else { format!("`{}`", key.default) };
+        let _ = writeln!(page, "| `{}` | {} | {default} | {} |", key.path, kind(key.kind), key.doc);
     }
     page.push_str(
         "\n## Known and without effect\n\n\
@@ -94,6 +88,9 @@ fn about(section: &str) -> &'static str {
             "Whose application may call what, which [subscriptions.md](subscriptions.md) is about."
         }
         "revocation" => "What was revoked, which [revocation.md](revocation.md) is about.",
+        "throttlingConfig" => {
+            "Limits: [limits.md](limits.md), and [shared-limits.md](shared-limits.md) for those that gateways share."
+        }
         "remoteConfig" => "Envoys on other hosts, which [remote.md](remote.md) is about.",
         "gateway" => "The gateway's own process.",
         "telemetry" => "What is measured and traced.",

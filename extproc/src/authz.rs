@@ -64,6 +64,7 @@ impl Decider {
         deadline: Duration,
     ) -> Decider {
         metrics.show(&facts, &rules);
+        metrics.show_limits(&lookups.limits);
         let facts = Known::new(facts, Arc::clone(&lookups.limits));
         let (description, unknown_rules) = (Description::default(), Seldom::default());
         Decider { rules, facts, lookups, metrics, deadline, description, traced: false, trusted_hops: 0, unknown_rules }

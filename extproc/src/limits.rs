@@ -1,45 +1,228 @@
 //! Counters of limits: this gateway's own, and those that it shares.
 
+mod alone;
+mod exact;
+mod owed;
 mod shown;
 pub mod store;
 
-use microgw_engine::limits::{Charge, Draft, Spending, Table};
+use std::sync::Arc;
 
+use microgw_engine::limits::{Charge, Draft, Micros, Mode, OnFailure, OwnedCharge, Spending, Table, Usage, Usages};
+use microgw_proto::limits::v1::sharing;
+use microgw_proto::rules::v1::RuleBook;
+use smallvec::SmallVec;
+
+use self::alone::{Alone, Fallbacks};
+use self::owed::Owed;
 use crate::clock;
-pub(crate) use shown::Shown;
+pub use exact::{Debit, Exact, Fate};
+pub use shown::SharedStatus;
+pub(crate) use shown::{Shown, StoreShown};
 pub use store::Store;
 
 /// What was used of every limit.
 #[derive(Debug)]
 pub struct Limits {
     table: Table,
+    /// `None`: gateways share nothing.
+    shared: Option<Shared>,
+    fallbacks: Fallbacks,
+}
+
+/// What gateways count together.
+#[derive(Debug)]
+struct Shared {
+    store: Arc<Store>,
+    exact: Arc<Exact>,
+    owed: Arc<Owed>,
 }
 
 /// Counters that there is room for, unless said otherwise.
 pub const ROOM: usize = 100_000;
+/// How long whoever has no part of a limit is asked to wait: the store may be back.
+const AGAIN: Micros = Micros(5 * Micros::SECOND.0);
 
 // === impl Limits ===
 
 impl Limits {
     /// With room for that many counters.
     pub fn new(room: usize) -> Limits {
-        Limits { table: Table::new(room) }
+        Limits { table: Table::new(room), shared: None, fallbacks: Fallbacks::default() }
+    }
+
+    /// Shares what is to be shared there. On a runtime.
+    #[must_use]
+    pub fn sharing(self, store: Arc<Store>, room: usize) -> Limits {
+        let (exact, owed) = (Arc::new(Exact::new(Arc::clone(&store))), Owed::new(room));
+        tokio::spawn(owed::tell(Arc::downgrade(&owed), Arc::downgrade(&exact)));
+        Limits { shared: Some(Shared { store, exact, owed }), ..self }
+    }
+
+    /// Gets ready for what these rules share.
+    pub fn prepare(&self, book: &RuleBook) {
+        if let Some(shared) = self.shared.as_ref().filter(|_| shares(book)) {
+            shared.store.want();
+        }
+    }
+
+    pub fn store(&self) -> Option<&Arc<Store>> {
+        self.shared.as_ref().map(|shared| &shared.store)
     }
 
     /// What can be debited here and now.
     pub(crate) fn spend(&self, charges: &[Charge<'_>]) -> Spending {
-        self.table.spend(charges, clock::micros())
+        if charges.iter().all(|charge| charge.limit.sharing.mode != Mode::Exact) {
+            return self.table.spend(charges, clock::micros());
+        }
+        if self.shared.as_ref().is_some_and(|shared| shared.store.is_reachable()) {
+            return Spending::Ask;
+        }
+        // Nobody waits for who is not there.
+        let charges: Vec<OwnedCharge> = charges.iter().map(|charge| charge.owned()).collect();
+        let lost = |charge: &OwnedCharge| (charge.limit.sharing.mode == Mode::Exact).then_some(Fate::Lost);
+        let fates: Vec<Option<Fate>> = charges.iter().map(lost).collect();
+        self.conclude(&charges, &fates)
     }
 
     /// Debits where somebody has to be asked.
     pub(crate) async fn ask(&self, draft: &Draft) -> Spending {
-        let charges: Vec<Charge<'_>> = draft.iter().map(|charge| charge.as_charge()).collect();
-        self.spend(&charges)
+        let fates = match &self.shared {
+            Some(shared) => shared.exact.spend(draft, None).await,
+            None => {
+                draft.iter().map(|charge| (charge.limit.sharing.mode == Mode::Exact).then_some(Fate::Lost)).collect()
+            }
+        };
+        self.conclude(draft, &fates)
+    }
+
+    /// Counts what was used without having been asked for.
+    pub fn add(&self, charge: &OwnedCharge) {
+        // Here, too: without the store it is known how much was used by this gateway.
+        self.table.add(&charge.as_charge(), clock::micros());
+        if let Some(shared) = self.shared.as_ref().filter(|_| charge.limit.sharing.mode == Mode::Exact) {
+            shared.owed.owe(charge, shared.store.now());
+        }
+    }
+
+    /// Debits what is counted here, after what is counted in the store (`fates`) was; or gives that back.
+    fn conclude(&self, charges: &[OwnedCharge], fates: &[Option<Fate>]) -> Spending {
+        let now = clock::micros();
+        let gateways = self.store().map_or((1, 0), |store| store.gateways());
+        let mut here: SmallVec<[(usize, OwnedCharge); 4]> = SmallVec::new();
+        let mut refused = Refusal::default();
+        for (index, (charge, fate)) in charges.iter().zip(fates).enumerate() {
+            match fate {
+                None => here.push((index, charge.clone())),
+                Some(Fate::Has { .. }) => {}
+                Some(Fate::Lacks { wait, .. }) => refused.add(index, *wait),
+                Some(Fate::Lost) => {
+                    self.fallbacks.count(charge.limit.sharing.on_failure);
+                    match Alone::of(charge, gateways) {
+                        Alone::Counted(charge) => here.push((index, charge)),
+                        Alone::NoPart => refused.add(index, AGAIN),
+                        Alone::Denied => {
+                            self.give_back(charges, fates);
+                            return Spending::Unavailable;
+                        }
+                    }
+                }
+            }
+        }
+        if refused.is_any() {
+            // How the others are, without debiting them.
+            for (_, charge) in &mut here {
+                charge.cost = 0;
+            }
+        }
+        let drawn: SmallVec<[Charge<'_>; 4]> = here.iter().map(|(_, charge)| charge.as_charge()).collect();
+        let spending = if drawn.is_empty() { Spending::Granted(Usages::new()) } else { self.table.spend(&drawn, now) };
+        let found = match spending {
+            Spending::Granted(found) => found,
+            Spending::Refused { by, wait, usages } => {
+                if let Some((index, _)) = here.get(by) {
+                    refused.add(*index, wait);
+                }
+                usages
+            }
+            Spending::Ask | Spending::Unavailable => Usages::new(),
+        };
+        let mut usages: Usages = fates
+            .iter()
+            .zip(charges)
+            .map(|(fate, charge)| fate_usage(fate.as_ref(), charge, refused.is_any()))
+            .collect();
+        for ((index, charge), usage) in here.iter().zip(found) {
+            if let Some(place) = usages.get_mut(*index) {
+                // Allowed since nobody knows, which is not what `beyond` is about.
+                let known = charges.get(*index).is_none_or(|own| own.limit.stops == charge.limit.stops);
+                *place = Usage { beyond: usage.beyond && known, ..usage };
+            }
+        }
+        if let Some((by, wait)) = refused.0 {
+            self.give_back(charges, fates);
+            return Spending::Refused { by, wait, usages };
+        }
+        self.remember(charges, fates, now);
+        Spending::Granted(usages)
+    }
+
+    fn give_back(&self, charges: &[OwnedCharge], fates: &[Option<Fate>]) {
+        if let Some(shared) = &self.shared {
+            shared.exact.refund(charges, fates, None);
+        }
+    }
+
+    /// What was debited in the store is known here, in case it is lost; what was not, because it is, will be told when it is back.
+    fn remember(&self, charges: &[OwnedCharge], fates: &[Option<Fate>], now: Micros) {
+        let Some(shared) = &self.shared else { return };
+        for (charge, fate) in charges.iter().zip(fates) {
+            match fate {
+                Some(Fate::Has { debit: Some(_), .. }) if charge.limit.sharing.on_failure == OnFailure::Part => {
+                    self.table.add(&charge.as_charge(), now);
+                }
+                Some(Fate::Lost) => shared.owed.owe(charge, shared.store.now()),
+                _ => {}
+            }
+        }
     }
 }
 
 impl Default for Limits {
     fn default() -> Limits {
         Limits::new(ROOM)
+    }
+}
+
+fn shares(book: &RuleBook) -> bool {
+    let tiers = book.tiers.as_ref();
+    let custom = tiers.into_iter().flat_map(|tiers| &tiers.custom).filter_map(|custom| custom.policy.as_ref());
+    let tiers = tiers.into_iter().flat_map(|tiers| tiers.applications.iter().chain(&tiers.subscriptions));
+    let modes = book.limits.iter().chain(tiers).chain(custom).filter_map(|policy| policy.sharing.as_ref());
+    modes.into_iter().any(|sharing| sharing.mode() != sharing::Mode::Local)
+}
+
+/// The first that has not enough, and until when.
+#[derive(Default)]
+struct Refusal(Option<(usize, Micros)>);
+
+impl Refusal {
+    fn add(&mut self, index: usize, wait: Micros) {
+        self.0 = Some(self.0.map_or((index, wait), |(first, longest)| (first.min(index), longest.max(wait))));
+    }
+
+    fn is_any(&self) -> bool {
+        self.0.is_some()
+    }
+}
+
+/// How a counter of the store is, what was debited given back if the request was refused.
+fn fate_usage(fate: Option<&Fate>, charge: &OwnedCharge, refused: bool) -> Usage {
+    match fate {
+        Some(Fate::Has { usage, debit: Some(_) }) if refused => {
+            Usage { remaining: usage.remaining.saturating_add(charge.cost), ..*usage }
+        }
+        Some(Fate::Has { usage, .. } | Fate::Lacks { usage, .. }) => *usage,
+        Some(Fate::Lost) | None => Usage::default(),
     }
 }

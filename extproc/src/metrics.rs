@@ -18,7 +18,7 @@ use prometheus_client::registry::{Metric, Registry};
 
 use crate::fact_cache::FactCache;
 use crate::introspection::{Circuit, Watch};
-use crate::limits::{self, Store};
+use crate::limits::{self, Limits, Store};
 use crate::revocations::{Revocations, Shown};
 use crate::rule_store::RuleStore;
 use crate::subscriptions::{self, Subscriptions};
@@ -204,7 +204,12 @@ impl Metrics {
 
     /// Shows how things stand with the store of counters, for as long as there is one.
     pub(crate) fn show_store(&self, store: &Arc<Store>) {
-        self.lock().register_collector(Box::new(limits::Shown(Arc::downgrade(store))));
+        self.lock().register_collector(Box::new(limits::StoreShown(Arc::downgrade(store))));
+    }
+
+    /// Shows what became of limits that are shared.
+    pub(crate) fn show_limits(&self, limits: &Arc<Limits>) {
+        self.lock().register_collector(Box::new(limits::Shown(Arc::downgrade(limits))));
     }
 
     pub(crate) fn stored(&self, outcome: StoreOutcome, duration: Duration) {

@@ -1,4 +1,5 @@
-//! `[redis]`: where it is. What it is used for is set elsewhere.
+//! `[redis]`: where it is. What it is used for is set elsewhere; limits that gateways share are kept there, too, unless
+//! `[throttlingConfig.redis]` says where else.
 
 use std::time::Duration;
 
@@ -25,9 +26,7 @@ pub struct Redis {
 
 const URL: &str = "redis.url";
 const PREFIX: &str = "redis.keyPrefix";
-const PORT: u16 = 6379;
-/// What can be kept there.
-const USERS: [&str; 3] = ["apikey.store.redis", "revocation.redis", "subscriptions.redis"];
+pub const PORT: u16 = 6379;
 
 /// `None` also where a problem leaves nothing to go on with.
 pub fn read(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Option<Redis> {
@@ -40,14 +39,8 @@ pub fn read(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Option<Red
         }
         return None;
     }
-    if !USERS.iter().any(|path| values.bool(path)) {
-        let message = format!("`{URL}` has no effect: nothing is kept there");
-        let help = format!("{} say what is", USERS.map(|path| format!("`{path}`")).join(" and "));
-        problems.push(ConfigDiagnostic::warning(Code::NoEffect, &values.origin(URL), message).help(help));
-    }
     let prefix = values.text(PREFIX);
-    // A brace would make it a hash tag of Redis Cluster, and the rest is for people to type.
-    if prefix.is_empty() || !prefix.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte)) {
+    if !is_prefix(&prefix) {
         let message = format!("`{PREFIX}` must be of letters, digits, `-`, `_`, `.` and `:`");
         problems.push(ConfigDiagnostic::error(Code::BadValue, &values.origin(PREFIX), message));
     }
@@ -57,7 +50,7 @@ pub fn read(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Option<Red
         let message = "`redis.username` needs `redis.password`";
         problems.push(ConfigDiagnostic::error(Code::Conflict, &values.origin("redis.username"), message));
     }
-    match place(&url, values.bool("redis.allowInsecure")) {
+    match place(&url, values.bool("redis.allowInsecure"), PORT) {
         Ok((host, port, tls, database)) => {
             let timeout = Duration::from_millis(values.number("redis.timeout"));
             Some(Redis { host, port, tls, database, user, password, timeout, prefix })
@@ -70,7 +63,13 @@ pub fn read(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Option<Red
     }
 }
 
-fn place(text: &str, allow_insecure: bool) -> Result<(String, u16, bool, u32), &'static str> {
+/// A brace would make it a hash tag of Redis Cluster, and the rest is for people to type.
+pub fn is_prefix(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte))
+}
+
+/// Host, port, whether by TLS, and database. `port`: where the URL has none.
+pub fn place(text: &str, allow_insecure: bool, port: u16) -> Result<(String, u16, bool, u32), &'static str> {
     let url = Url::parse(text).map_err(|_| "is not a URL")?;
     let tls = match url.scheme() {
         "rediss" => true,
@@ -96,7 +95,7 @@ fn place(text: &str, allow_insecure: bool) -> Result<(String, u16, bool, u32), &
         "" => 0,
         number => number.parse().map_err(|_| "ends in what is not the number of a database")?,
     };
-    Ok((host, url.port().unwrap_or(PORT), tls, database))
+    Ok((host, url.port().unwrap_or(port), tls, database))
 }
 
 // === impl Redis ===

@@ -14,8 +14,8 @@ use super::users::{HashKind, Secret, User, hash_kind, is_well_known};
 use super::values::Values;
 use super::{
     ApiKeyIssuer, Config, Envoy, Gateway, GrantedApi, Listeners, TokenCache, api_keys as key_stores, backend_jwt,
-    backends, ciphers, dpop, issuers, key_manager, mutual_tls, redis, remote, revocation, server, subscriptions,
-    telemetry, tls,
+    backends, ciphers, dpop, issuers, key_manager, mutual_tls, redis, remote, revocation, server, shared_limits,
+    subscriptions, telemetry, tls,
 };
 
 /// Seconds, as [`settings::Issuer`] counts, of clock skew in the old single `[jwtTokenConfig]`.
@@ -66,6 +66,7 @@ pub fn resolve(
         trusted_hops: values.number("gateway.trustedHops"),
         probe: probes(values, problems),
     };
+    let redis = redis::read(values, problems);
     Some(Config {
         listeners: listeners?,
         credentials,
@@ -100,7 +101,8 @@ pub fn resolve(
         admin: admin?,
         envoy: envoy(values),
         gateway,
-        redis: redis::read(values, problems),
+        shared_limits: shared_limits::read(values, redis.as_ref(), problems),
+        redis,
         remote: remote?,
         log_level: telemetry::log_level(values),
         log_format: telemetry::log_format(values),

@@ -104,6 +104,7 @@ fn the_defaults() {
                 probe: Vec::new(),
             },
             redis: None,
+            shared_limits: None,
             remote: Remote { host: None, xds_port: 9191, authz_port: 9192, issuer_port: 9193, tls: None },
             log_level: LevelFilter::INFO,
             log_format: LogFormat::Human,

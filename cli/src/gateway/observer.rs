@@ -10,6 +10,7 @@ use microgw_compiler::model::Model;
 use microgw_compiler::snapshot::ResourceType;
 use microgw_envoy::Admin;
 use microgw_extproc::admin::Status;
+use microgw_extproc::limits::Limits;
 use microgw_extproc::metrics::{Reading, Value, families};
 use microgw_extproc::opaque_keys::OpaqueKeys;
 use microgw_xds::{Dialect, Metrics, Publisher, TypeCounts};
@@ -27,6 +28,7 @@ pub struct Observer {
     last_live: Arc<LastLive>,
     certificates: Arc<Mutex<Certificates>>,
     opaque_keys: Option<Arc<OpaqueKeys>>,
+    limits: Arc<Limits>,
     insecure: Arc<[String]>,
     unenforced: Arc<ArcSwap<Vec<serde_json::Value>>>,
 }
@@ -41,13 +43,27 @@ impl Observer {
         config: &Config,
     ) -> Observer {
         let insecure = config.insecure.as_slice().into();
-        Observer { publisher, last_live, certificates, opaque_keys: None, insecure, unenforced: Arc::default() }
+        Observer {
+            publisher,
+            last_live,
+            certificates,
+            opaque_keys: None,
+            limits: Arc::default(),
+            insecure,
+            unenforced: Arc::default(),
+        }
     }
 
     /// Tells of opaque API keys, too.
     #[must_use]
     pub fn with_opaque_keys(self, opaque_keys: Option<Arc<OpaqueKeys>>) -> Observer {
         Observer { opaque_keys, ..self }
+    }
+
+    /// Tells of limits that are shared, too.
+    #[must_use]
+    pub fn with_limits(self, limits: &Arc<Limits>) -> Observer {
+        Observer { limits: Arc::clone(limits), ..self }
     }
 
     fn certificates(&self) -> Vec<PartStatus> {
@@ -129,6 +145,9 @@ impl Status for Observer {
             fields.insert("certificates".to_owned(), serde_json::to_value(self.certificates()).unwrap_or_default());
             if let Some(keys) = &self.opaque_keys {
                 fields.insert("apiKeys".to_owned(), serde_json::to_value(keys.status()).unwrap_or_default());
+            }
+            if let Some(shared) = self.limits.status() {
+                fields.insert("sharedLimits".to_owned(), serde_json::to_value(shared).unwrap_or_default());
             }
             fields.insert("insecure".to_owned(), self.insecure.as_ref().into());
             fields.insert("unenforced".to_owned(), self.unenforced.load().as_ref().clone().into());

@@ -16,6 +16,7 @@ use microgw_extproc::apikey::{self, ApiKeyIssuer};
 use microgw_extproc::authz::{AuthzServer, Decider, Description};
 use microgw_extproc::backend_jwt::{AssertionCache, BackendJwts, BackendKey};
 use microgw_extproc::fact_cache::FactCache;
+use microgw_extproc::limits::{self, Limits, Store};
 use microgw_extproc::login::Login;
 use microgw_extproc::lookups::Lookups;
 use microgw_extproc::metrics::Metrics;
@@ -33,7 +34,7 @@ use microgw_xds::RuleSink;
 
 use super::lookups;
 use super::observer::Observer;
-use crate::config::{self, Config, ServicesProxy, SubscriptionSource};
+use crate::config::{self, Config, ServicesProxy, SharedLimits, SubscriptionSource};
 use micro_gw::certificates::{self, BackendSigner, Certificates};
 
 /// Rules of a generation are kept for this long after Envoys have moved on.
@@ -52,13 +53,14 @@ pub struct Services {
     key: Arc<SigningKey>,
     proxy: Option<ServicesProxy>,
     redis: Option<Arc<Redis>>,
+    shared_limits: Option<SharedLimits>,
     opaque_keys: Option<Arc<OpaqueKeys>>,
     authz: Option<AuthzServer>,
     issuer: Router,
 }
 
 /// The rule store as the publisher sees it.
-struct Rules(Arc<RuleStore>);
+struct Rules(Arc<RuleStore>, Arc<Limits>);
 
 // === impl Services ===
 
@@ -72,8 +74,11 @@ impl Services {
         let key = Arc::new(certificates::signing_key(config.api_key_file.as_ref(), data)?);
         let assertions = AssertionCache::new(config.backend_jwt.as_ref().map_or(0, |jwt| jwt.capacity));
         let backend_jwts = backend_jwts(config, certificates, &key, &assertions)?;
-        let lookups =
-            Lookups { backend_jwts: backend_jwts.clone(), ..lookups::start(config, certificates, &key, &metrics)? };
+        let lookups = Lookups {
+            backend_jwts: backend_jwts.clone(),
+            limits: limits(config, certificates, &metrics)?,
+            ..lookups::start(config, certificates, &key, &metrics)?
+        };
         let login = lookups.login.clone().context("nobody can log in")?;
         let redis = certificates.redis(config)?;
         let opaque_keys = lookups::opaque_keys(config, redis.as_ref())?;
@@ -115,6 +120,7 @@ impl Services {
             key,
             proxy,
             redis,
+            shared_limits: config.shared_limits.clone(),
             opaque_keys,
             authz: None,
             issuer,
@@ -129,6 +135,16 @@ impl Services {
         }
         if let Some(subscriptions) = &self.decider.facts.subscriptions {
             subscriptions.settle(SETTLING).await;
+        }
+        if let Some(store) = self.limits().store().filter(|store| store.is_wanted()) {
+            store.settle(SETTLING).await;
+        }
+    }
+
+    /// Gateways that share limits no longer count on this one.
+    pub async fn leave(&self) {
+        if let Some(store) = self.limits().store().filter(|store| store.is_wanted()) {
+            store.leave().await;
         }
     }
 
@@ -159,6 +175,12 @@ impl Services {
         {
             tracing::error!("Redis is trusted as before: {error:#}");
         }
+        if let (Some(store), Some(shared)) = (self.limits().store(), &self.shared_limits) {
+            match certificates.shared_limits(shared) {
+                Ok(credentials) => store.secure_by(credentials),
+                Err(error) => tracing::error!("the Redis of shared limits is trusted as before: {error:#}"),
+            }
+        }
     }
 
     /// Tokens of `source` are verified by what `certificates` have from now on.
@@ -182,7 +204,7 @@ impl Services {
     }
 
     pub fn rules(&self) -> Arc<dyn RuleSink> {
-        Arc::new(Rules(self.rules.clone()))
+        Arc::new(Rules(self.rules.clone(), self.limits().clone()))
     }
 
     /// Arms the rules that an Envoy that outlived the gateway still refers to, until it has had time to move on.
@@ -223,6 +245,11 @@ impl Services {
         self.opaque_keys.clone()
     }
 
+    /// What was used of limits.
+    pub fn limits(&self) -> &Arc<Limits> {
+        &self.decider.lookups.limits
+    }
+
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
     }
@@ -230,6 +257,15 @@ impl Services {
     pub fn admin_address(&self) -> Option<SocketAddr> {
         self.admin
     }
+}
+
+/// Counted here, and where gateways share them.
+fn limits(config: &Config, certificates: &Certificates, metrics: &Arc<Metrics>) -> anyhow::Result<Arc<Limits>> {
+    let limits = Limits::new(limits::ROOM);
+    let Some(shared) = &config.shared_limits else { return Ok(Arc::new(limits)) };
+    let credentials = certificates.shared_limits(shared).context("cannot share limits (throttlingConfig.redis)")?;
+    let store = Store::start(shared.place.clone(), credentials, metrics);
+    Ok(Arc::new(limits.sharing(store, limits::ROOM)))
 }
 
 /// What was revoked, from now on.
@@ -321,6 +357,7 @@ fn spawn(server: impl Future<Output = std::io::Result<()>> + Send + 'static, nam
 
 impl RuleSink for Rules {
     fn load(&self, snapshot: &Snapshot) -> Result<(), String> {
+        self.1.prepare(&snapshot.rules);
         self.0.load(&snapshot.rules).map_err(|error| error.to_string())
     }
 

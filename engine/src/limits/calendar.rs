@@ -82,7 +82,7 @@ impl Calendar {
     }
 
     /// No window is longer.
-    pub(crate) fn longest(self) -> Micros {
+    pub fn longest(self) -> Micros {
         let seconds = match self.unit {
             CalendarUnit::Even { seconds, .. } => seconds,
             CalendarUnit::Month => 31 * DAY,

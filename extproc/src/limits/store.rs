@@ -14,9 +14,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ::redis::{Cmd, ErrorKind, RedisError, ServerErrorKind, Value};
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use microgw_engine::limits::Micros;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout_at};
 
 use self::place::Connection;
@@ -29,8 +29,9 @@ use crate::metrics::{Metrics, StoreOutcome};
 /// What gateways share. Kept connected by a task of its own for as long as anybody has it.
 pub struct Store {
     place: Place,
-    /// Whom to trust instead of the system's authorities, PEM.
-    trust: ArcSwapOption<String>,
+    credentials: ArcSwap<Credentials>,
+    /// Somebody needs it.
+    wanted: watch::Sender<bool>,
     /// `None`: it cannot be reached.
     connection: ArcSwapOption<Connection>,
     /// Of ranges of slots; of a single server there is one.
@@ -48,6 +49,15 @@ pub struct Store {
     losses: AtomicU64,
     complaint: Mutex<Option<String>>,
     metrics: Arc<Metrics>,
+}
+
+/// What connections are secured by, PEM.
+#[derive(Clone, Default)]
+pub struct Credentials {
+    /// Whom to trust instead of the system's authorities.
+    pub trust: Option<String>,
+    /// Presented to who asks for it: chain and key.
+    pub identity: Option<(String, String)>,
 }
 
 /// How things stand.
@@ -87,12 +97,13 @@ const RANGES: usize = 64;
 // === impl Store ===
 
 impl Store {
-    /// Connects on the current runtime, from now on. `trust`: certificates, PEM, that are trusted instead of the system's.
-    pub fn start(place: Place, trust: Option<String>, metrics: &Arc<Metrics>) -> Arc<Store> {
+    /// Connects on the current runtime, from the time on that it is wanted.
+    pub fn start(place: Place, credentials: Credentials, metrics: &Arc<Metrics>) -> Arc<Store> {
         let ranges = if place.is_cluster() { RANGES } else { 1 };
         let store = Arc::new(Store {
             place,
-            trust: ArcSwapOption::from_pointee(trust),
+            credentials: ArcSwap::from_pointee(credentials),
+            wanted: watch::Sender::new(false),
             connection: ArcSwapOption::empty(),
             trouble: std::iter::repeat_with(Trouble::default).take(ranges).collect(),
             lost: Notify::new(),
@@ -110,9 +121,18 @@ impl Store {
         store
     }
 
-    /// Connections that are made from now on trust these.
-    pub fn trust(&self, trust: Option<String>) {
-        self.trust.store(trust.map(Arc::new));
+    /// Connections that are made from now on are secured by these.
+    pub fn secure_by(&self, credentials: Credentials) {
+        self.credentials.store(Arc::new(credentials));
+    }
+
+    /// Limits are shared from now on. Nothing connects before that.
+    pub fn want(&self) {
+        self.wanted.send_if_modified(|wanted| !std::mem::replace(wanted, true));
+    }
+
+    pub fn is_wanted(&self) -> bool {
+        *self.wanted.borrow()
     }
 
     /// How something of ours is called there. What has the same `tag` is in one slot of a cluster.
@@ -163,6 +183,11 @@ impl Store {
             (Ok(_), None) => {}
         }
         answer
+    }
+
+    /// Keys of several slots take several scripts.
+    pub fn is_cluster(&self) -> bool {
+        self.place.is_cluster()
     }
 
     /// Whether there is any use in asking.
@@ -236,15 +261,17 @@ impl Store {
                     ServerErrorKind::ReadOnly
                     | ServerErrorKind::MasterDown
                     | ServerErrorKind::BusyLoading
-                    | ServerErrorKind::NoPerm,
+                    | ServerErrorKind::NoPerm
+                    | ServerErrorKind::ClusterDown,
                 ) => true,
-                ErrorKind::Server(ServerErrorKind::ClusterDown) => true,
                 ErrorKind::Server(_) => false,
                 _ => !error.is_timeout(),
             },
             _ => false,
         };
-        let given_up = range.is_none_or(|range| range.failed(Instant::now()));
+        let now = Instant::now();
+        let suspect = self.trouble.iter().any(|other| other.is_left_alone(now));
+        let given_up = range.is_none_or(|range| range.failed(now, suspect));
         // A cluster's other nodes may be well: its connection finds out by itself.
         if !self.place.is_cluster() && (broken || given_up) {
             self.give_up(connection, &error.to_string());
@@ -308,11 +335,10 @@ mod tests {
             tls: false,
             database: 0,
             login: login(),
-            identity: Some(("chain".into(), "sesame".into())),
             prefix: "microgw".into(),
             timeout: Duration::from_millis(40),
         };
-        let store = Store::start(place, None, &Metrics::new());
+        let store = Store::start(place, Credentials::default(), &Metrics::new());
         let shown = format!("{store:?}");
         assert!(shown.contains("mymaster") && !shown.contains("sesame") && !shown.contains("gateway"), "{shown}");
         assert_eq!(store.key("limits", &"x"), "microgw:limits:{x}");

@@ -122,6 +122,16 @@ pub static LIMIT_STORE_DURATION: Family =
     family("microgw_limit_store_duration_seconds", Histogram, &[], "Time that such a question took");
 pub static LIMIT_GATEWAYS: Family =
     family("microgw_limit_gateways", Gauge, &[], "Gateways that share limits, as far as was last known");
+pub static LIMIT_FALLBACKS: Family = family(
+    "microgw_limit_fallbacks",
+    Counter,
+    &["policy"],
+    "Draws on shared limits that were decided without the store, as `onStoreFailure` says: local, deny or allow",
+);
+pub static LIMIT_DEBTS: Family =
+    family("microgw_limit_debts", Gauge, &[], "Counters of shared limits that the store is yet to be told about");
+pub static LIMIT_DEBTS_FORGOTTEN: Family =
+    family("microgw_limit_debts_forgotten", Counter, &[], "What the store will not be told about, for want of room");
 pub static LOGINS: Family = family(
     "microgw_logins",
     Counter,
@@ -207,6 +217,9 @@ pub static ALL: &[&Family] = &[
     &LIMIT_STORE_OPERATIONS,
     &LIMIT_STORE_DURATION,
     &LIMIT_GATEWAYS,
+    &LIMIT_FALLBACKS,
+    &LIMIT_DEBTS,
+    &LIMIT_DEBTS_FORGOTTEN,
     &LOGINS,
     &ISSUED_KEYS,
     &PANICS,

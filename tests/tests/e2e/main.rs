@@ -25,6 +25,7 @@ mod resilience;
 mod revocation;
 mod routing;
 mod secrets;
+mod shared_limits;
 mod subscriptions;
 mod telemetry;
 mod token_faults;

@@ -44,6 +44,12 @@ static LEAVE: LazyLock<Script> = LazyLock::new(|| Script::new("return redis.call
 /// Until nobody has the store any more.
 pub(super) async fn keep(store: Weak<Store>) {
     let mut backoff = Backoff::default();
+    let Some(mut wanted) = store.upgrade().map(|store| store.wanted.subscribe()) else { return };
+    // An error: there is no store any more.
+    if wanted.wait_for(|wanted| *wanted).await.is_err() {
+        return;
+    }
+    drop(wanted);
     loop {
         let Some(strong) = store.upgrade() else { return };
         if let Err(error) = connect(&strong).await {
@@ -69,8 +75,7 @@ pub(super) async fn keep(store: Weak<Store>) {
 
 /// Connects, and asks once: whoever accepts a connection may still be frozen.
 async fn connect(store: &Store) -> Result<(), StoreError> {
-    let trust = store.trust.load_full();
-    let connection = Arc::new(store.place.connect(trust.as_deref().map(String::as_str)).await?);
+    let connection = Arc::new(store.place.connect(&store.credentials.load_full()).await?);
     let keys = [store.key(GATEWAYS, &TAG)];
     let asked = Instant::now();
     let arguments = |command: &mut ::redis::Cmd| {

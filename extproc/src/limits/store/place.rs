@@ -3,14 +3,16 @@
 use std::fmt;
 use std::time::Duration;
 
-use ::redis::aio::{ConnectionLike, MultiplexedConnection};
+use ::redis::aio::MultiplexedConnection;
 use ::redis::cluster::ClusterClientBuilder;
 use ::redis::cluster_async::ClusterConnection;
 use ::redis::sentinel::{SentinelClientBuilder, SentinelServerType};
 use ::redis::{
     AsyncConnectionConfig, Client, ClientTlsConfig, Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _,
-    RedisConnectionInfo, RedisError, RedisFuture, TlsCertificates, TlsMode, Value,
+    RedisConnectionInfo, RedisError, TlsCertificates, TlsMode, Value,
 };
+
+use super::Credentials;
 
 /// For connecting, which no request waits for.
 const CONNECTING: Duration = Duration::from_secs(1);
@@ -22,8 +24,6 @@ pub struct Place {
     pub tls: bool,
     pub database: u32,
     pub login: Login,
-    /// Presented to who asks for it: chain and key, PEM.
-    pub identity: Option<(String, String)>,
     /// What all names of ours begin with, a colon after it.
     pub prefix: String,
     /// For all that one decision asks.
@@ -63,10 +63,10 @@ pub(super) enum Connection {
 
 impl Place {
     /// A new connection. It is not renewed, except to nodes of a cluster.
-    pub(super) async fn connect(&self, trust: Option<&str>) -> Result<Connection, RedisError> {
+    pub(super) async fn connect(&self, secrets: &Credentials) -> Result<Connection, RedisError> {
         match &self.servers {
             Servers::One(address) => {
-                let client = match self.certificates(trust) {
+                let client = match self.certificates(secrets) {
                     Some(certificates) => Client::build_with_tls(self.info(address)?, certificates)?,
                     None => Client::open(self.info(address)?)?,
                 };
@@ -77,7 +77,7 @@ impl Place {
                 let addresses = addresses.iter().map(|address| self.address(address));
                 let mut builder = SentinelClientBuilder::new(addresses, master, SentinelServerType::Master)?
                     .set_client_to_redis_db(self.database.into());
-                if let Some(certificates) = self.certificates(trust) {
+                if let Some(certificates) = self.certificates(secrets) {
                     builder = builder
                         .set_client_to_redis_tls_mode(TlsMode::Secure)
                         .set_client_to_redis_certificates(certificates.clone())
@@ -107,7 +107,7 @@ impl Place {
                     .retries(2)
                     .min_retry_wait(1)
                     .max_retry_wait(20);
-                if let Some(certificates) = self.certificates(trust) {
+                if let Some(certificates) = self.certificates(secrets) {
                     builder = builder.certs(certificates);
                 }
                 Ok(Connection::Cluster(builder.build()?.get_async_connection().await?))
@@ -139,9 +139,9 @@ impl Place {
         }
     }
 
-    fn certificates(&self, trust: Option<&str>) -> Option<TlsCertificates> {
-        let root_cert = trust.map(|pem| pem.as_bytes().to_vec());
-        let client_tls = self.identity.as_ref().map(|(chain, key)| ClientTlsConfig {
+    fn certificates(&self, Credentials { trust, identity }: &Credentials) -> Option<TlsCertificates> {
+        let root_cert = trust.as_ref().map(|pem| pem.as_bytes().to_vec());
+        let client_tls = identity.as_ref().map(|(chain, key)| ClientTlsConfig {
             client_cert: chain.as_bytes().to_vec(),
             client_key: key.as_bytes().to_vec(),
         });
@@ -186,12 +186,8 @@ impl fmt::Debug for Login {
 impl Connection {
     pub(super) async fn query(&self, command: &Cmd) -> Result<Value, RedisError> {
         match self.clone() {
-            Connection::One(mut connection) => send(&mut connection, command).await,
-            Connection::Cluster(mut connection) => send(&mut connection, command).await,
+            Connection::One(mut connection) => command.query_async(&mut connection).await,
+            Connection::Cluster(mut connection) => command.query_async(&mut connection).await,
         }
     }
-}
-
-fn send<'a>(connection: &'a mut impl ConnectionLike, command: &'a Cmd) -> RedisFuture<'a, Value> {
-    connection.req_packed_command(command)
 }

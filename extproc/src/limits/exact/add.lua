@@ -1,0 +1,13 @@
+-- Counts what was used without having been asked for, however much that is. `need` says in which window or bucket that was, 0: now.
+
+for i = 1, #KEYS do
+  local c = counter(i)
+  if not c.does.open(c) then return {2, now} end
+  local at = c.need > 0 and c.need or nil
+  if c.does == sliding then
+    sliding.debit(c, c.cost, at)
+  elseif c.does == burst or not at or at == c.finish then
+    c.does.debit(c, c.cost)
+  end
+end
+return {0, now}
