@@ -29,17 +29,23 @@ pub fn configuration() -> String {
          everybody on the machine can read is a warning. Values are read once, at the start: certificates are read again, passwords are not.\n\n\
          In 3.2 no value could be kept elsewhere, and encrypted ones (`@encrypted:{..}`) did not work: they are refused here.\n",
     );
-    let mut section = "";
-    for key in config::keys().filter(|key| matches!(key.status, Status::Supported)) {
-        let name = key.path.split(['.', '[']).next().unwrap_or_default();
-        // Writing to a string does not fail.
-        if name != section {
-            section = name;
-            let _ =
-                write!(page, "\n## `{name}`\n\n{}\n\n| key | takes | default | |\n|---|---|---|---|\n", about(name));
+    let supported = || config::keys().filter(|key| matches!(key.status, Status::Supported));
+    let section_of = |path: &'static str| path.split(['.', '[']).next().unwrap_or_default();
+    // Keys stand where what they are about is: a section is one here all the same.
+    let mut sections: Vec<&str> = Vec::new();
+    for section in supported().map(|key| section_of(key.path)) {
+        if !sections.contains(&section) {
+            sections.push(section);
         }
-        let default = if key.default.is_empty() { String::new() } else { format!("`{}`", key.default) };
-        let _ = writeln!(page, "| `{}` | {} | {default} | {} |", key.path, kind(key.kind), key.doc);
+    }
+    for section in sections {
+        // Writing to a string does not fail.
+        let about = about(section);
+        let _ = write!(page, "\n## `{section}`\n\n{about}\n\n| key | takes | default | |\n|---|---|---|---|\n");
+        for key in supported().filter(|key| section_of(key.path) == section) {
+            let default = if key.default.is_empty() { String::new() } else { format!("`{}`", key.default) };
+            let _ = writeln!(page, "| `{}` | {} | {default} | {} |", key.path, kind(key.kind), key.doc);
+        }
     }
     page.push_str(
         "\n## Known and without effect\n\n\

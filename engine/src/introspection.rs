@@ -85,7 +85,7 @@ impl Introspection {
             expires: expires.map(|expires| UnixTime(expires.0.saturating_add(self.skew_seconds))),
             subject: subject.map(Box::from),
             client: claims::text(&answer, "client_id")?.map(Box::from),
-            id: claims::id(&answer),
+            id: claims::id(&answer)?,
             key_type: claims::key_type(&answer)?,
             scopes: claims::scopes(&answer)?,
             confirmation: claims::confirmation(&answer)?,

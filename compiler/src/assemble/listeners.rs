@@ -46,11 +46,24 @@ const CONNECTION_WINDOW: u32 = 1024 * 1024;
 const OVERRIDES: [&str; 5] =
     ["x-original-url", "x-rewrite-url", "x-http-method", "x-http-method-override", "x-method-override"];
 
+/// Room for a JWT that says who calls: claims of the caller's and of what another server knows, each with a bound.
+const ASSERTION_KB: u32 = 32;
+/// For each plain header that says so, which has a bound as well.
+const IDENTITY_HEADER_KB: u32 = 4;
+
 const USER_AGENT: &str = "user-agent";
 /// Envoy would trace a request for the sake of these.
 const FORCED_TRACES: [&str; 2] = ["x-client-trace-id", "x-envoy-force-trace"];
 /// W3C Trace Context.
 const TRACE_CONTEXT: [&str; 2] = ["traceparent", "tracestate"];
+
+/// What the service adds to a request counts towards Envoy's limit of what clients send, before credentials are taken out: without
+/// room for it a token could be too long for its backend, and not for the gateway.
+fn told_kb(settings: &Settings) -> u32 {
+    let assertion = settings.backend_jwt.as_ref().map_or(0, |_| ASSERTION_KB);
+    let headers = u32::try_from(settings.identity_headers.len()).unwrap_or(u32::MAX);
+    headers.saturating_mul(IDENTITY_HEADER_KB).saturating_add(assertion)
+}
 
 /// The listener without TLS.
 pub fn http(settings: &Settings, answers: &Answers) -> Resource {
@@ -162,7 +175,7 @@ fn connection_manager(settings: &Settings, answers: &Answers, scheme: &str) -> H
         normalize_path: yes(),
         merge_slashes: true,
         path_with_escaped_slashes_action: PathWithEscapedSlashesAction::RejectRequest.into(),
-        max_request_headers_kb: number(listeners.max_header_size.div_ceil(1024).max(1)),
+        max_request_headers_kb: number(listeners.max_header_size.div_ceil(1024).max(1) + told_kb(settings)),
         request_headers_timeout: seconds(10),
         stream_idle_timeout: seconds(300),
         common_http_protocol_options: Some(HttpProtocolOptions {

@@ -14,7 +14,7 @@ use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::{
 };
 use envoy_types::pb::envoy::r#type::matcher::v3::{StringMatcher, string_matcher::MatchPattern};
 
-use super::wire::{any, yes};
+use super::wire::{any, no, yes};
 use super::{ads, names};
 use crate::settings::{Backends, CertificateRequest, Listeners, TlsRange, TlsVersion, Verification};
 
@@ -29,7 +29,12 @@ pub fn presented(listeners: &Listeners, request: &CertificateRequest) -> Transpo
             validation_context_type: of_clients(request),
             ..Default::default()
         }),
-        require_client_certificate: matches!(request, CertificateRequest::Required(_)).then(yes).flatten(),
+        // In words wherever clients are asked: what Envoy does without them is to change.
+        require_client_certificate: match request {
+            CertificateRequest::None => None,
+            CertificateRequest::Optional => no(),
+            CertificateRequest::Required(_) => yes(),
+        },
         ..Default::default()
     };
     TransportSocket {

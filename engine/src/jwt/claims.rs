@@ -39,7 +39,7 @@ pub(super) fn read(claims: &Object, kind: CredentialKind, issuer: &Issuer) -> Re
         expires: expires.map(|expires| UnixTime(expires.0.saturating_add(issuer.skew_seconds))),
         subject: text(claims, "sub")?.map(Box::from),
         client: client(claims, &audiences, &issuer.client_claim)?,
-        id: id(claims),
+        id: id(claims)?,
         key_type: key_type(claims)?,
         scopes,
         allowed_apis,
@@ -117,8 +117,9 @@ fn client(claims: &Object, audiences: &[&str], configured: &str) -> Result<Optio
 }
 
 /// Of an access token it is kept no longer than it takes to name it (`Exchange::named`).
-pub(crate) fn id(claims: &Object) -> Option<Box<str>> {
-    claims.get("jti")?.as_str().map(Box::from)
+/// One that is no text would be a token that nobody can revoke by it.
+pub(crate) fn id(claims: &Object) -> Result<Option<Box<str>>, TokenError> {
+    Ok(text(claims, "jti")?.map(Box::from))
 }
 
 pub(crate) fn key_type(claims: &Object) -> Result<KeyType, TokenError> {

@@ -145,6 +145,8 @@ fn claims_of_access_tokens() {
         (json!({"nbf": "now"}), TokenError::Claim("nbf")),
         (json!({"iat": true}), TokenError::Claim("iat")),
         (json!({"sub": 42}), TokenError::Claim("sub")),
+        (json!({"jti": 42}), TokenError::Claim("jti")),
+        (json!({"jti": ["a"]}), TokenError::Claim("jti")),
         (json!({"scope": 1}), TokenError::Claim("scope")),
         (json!({"scope": [["read"]]}), TokenError::Claim("scope")),
         (json!({"keytype": "ADMIN"}), TokenError::Claim("keytype")),

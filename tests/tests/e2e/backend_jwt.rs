@@ -189,6 +189,24 @@ async fn every_kind_of_caller_is_vouched_for() {
     assert!(admin.body.contains("\"alg\":\"RS256\"") && !admin.body.contains("\"d\""));
 }
 
+/// A token that fits into a request's head fits with what is made of it, while its own header is still there.
+#[tokio::test]
+async fn a_long_token_has_room_for_what_is_made_of_it() {
+    if !envoy_is_here() {
+        return;
+    }
+    let setting =
+        Setting::start("[jwtGeneratorConfig]\njwtGeneratorEnabled = true\n[identityHeaders]\nuser = \"x-user\"\n")
+            .await;
+    let (name, more) = ("n".repeat(1500), "m".repeat(3000));
+    let bearer = setting.bearer(&json!({ "sub": name, "more": more }));
+    assert!((6000..8000).contains(&bearer.len()), "{}", bearer.len());
+    let seen = setting.seen("/shop/token", &[("authorization", &bearer)]).await;
+    assert_eq!(seen["x-user"], *name);
+    let claims = verified(seen["x-jwt-assertion"].as_str().unwrap(), &setting.keys().await).unwrap();
+    assert_eq!((&claims["sub"], &claims["more"]), (&json!(name), &json!(more)));
+}
+
 #[tokio::test]
 async fn the_key_is_replaced_without_a_gap() {
     if !envoy_is_here() {

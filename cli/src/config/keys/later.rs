@@ -84,7 +84,7 @@ pub const KEYS: &[Key] = &[
     Key::later("b7a.http.tracelog.path", Path, "", "Wire log.").instead(WIRE_LOG),
 
     Key::later("jwtGeneratorConfig.certificateAlias", Text, "", "Certificate of the key that signs backend JWTs.").instead("the certificate that `privateKeyAlias` has in its store is named in the JWT"),
-    Key::later("jwtGeneratorConfig.claimRetrieval.configuration.*", Secret, "", "Where users' claims are fetched."),
+    Key::later("jwtGeneratorConfig.claimRetrieval.configuration.*", Secret, "", "What a retriever of your own was told.").instead("`serverUrl`, `username` and `password` are all that is asked for"),
     Key::later("jwtGeneratorConfig.jwtGeneratorCaching.tokenCacheEvictionFactor", Number, "0.25", "Share that is evicted when the cache is full."),
 
     Key::later("apim.eventHub.enable", Bool, "false", "Subscriptions from the event hub.").danger(WHEN_TRUE).instead("`[subscriptions]` takes what the event hub lists, from a file or from Redis"),

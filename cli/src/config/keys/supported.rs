@@ -18,7 +18,7 @@ pub const KEYS: &[Key] = &[
     Key::new("listenerConfig.certificateAlias", Text, "", "Alias of the key, if the store has several."),
     Key::new("listenerConfig.trustStorePath", Path, "", "PKCS#12 store, or PEM file, of trusted certificates: for backends, key sets, and signers by alias. Without one the system's authorities are trusted."),
     Key::new("listenerConfig.trustStorePassword", Secret, "ballerina", "Its password."),
-    Key::new("listenerConfig.maxHeaderSize", Integer(1024, 262_144), "8192", "Bytes of a request's head, rounded up to 1024; a longer one is answered 431."),
+    Key::new("listenerConfig.maxHeaderSize", Integer(1024, 262_144), "8192", "Bytes of a request's head, rounded up to 1024; a longer one is answered 431. Where backends are told who calls there is room for that besides: 32 KiB for the JWT, 4 KiB for each plain header."),
     Key::new("listenerConfig.keepAlive", OneOf(&["AUTO", "ALWAYS", "NEVER"]), "AUTO", "`NEVER`: a connection is closed after its first request."),
     Key::new("listenerConfig.maxEntityBodySize", Integer(-1, 4_294_967_295), "-1", "Bytes of a request's body; a longer one is answered 413. -1: no limit."),
 
