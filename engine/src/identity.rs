@@ -246,6 +246,12 @@ impl Identity {
         &self.metadata
     }
 
+    /// Whether somebody vouches for it. Of certificates it is remembered, too, what was read of them and that they are no
+    /// proxy's: anybody can make as many as he likes, so that a cache keeps those where they displace nothing else.
+    pub fn is_vouched_for(&self) -> bool {
+        self.kind != CredentialKind::Certificate || !self.names.is_empty()
+    }
+
     /// How long a cache may keep it at most, its end apart. `None`: as long as any.
     pub fn remembered(&self) -> Option<Duration> {
         self.remembered
