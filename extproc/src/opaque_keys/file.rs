@@ -6,14 +6,13 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 
 use nix::fcntl::{Flock, FlockArg};
 
 use super::record::{Record, RecordError};
 use super::{OpaqueKeys, StoreError, table};
+use crate::polled::{INTERVAL, Print};
 
-const INTERVAL: Duration = Duration::from_millis(250);
 /// Bytes: some hundred thousand keys.
 const MAX_FILE: u64 = 256 << 20;
 
@@ -36,10 +35,6 @@ pub enum FileError {
     #[error("`{}`, line {line}: the key `{id}` is there twice", .path.display())]
     Repeated { path: PathBuf, line: usize, id: String },
 }
-
-/// What tells one state of a file from another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Print(u64, u64, u64, i64, i64);
 
 // === impl KeyFile ===
 
@@ -117,8 +112,7 @@ impl KeyFile {
     }
 
     fn print(&self) -> Option<Print> {
-        let file = fs::metadata(&self.0).ok()?;
-        Some(Print(file.dev(), file.ino(), file.len(), file.mtime(), file.mtime_nsec()))
+        Some(Print::of(&fs::metadata(&self.0).ok()?))
     }
 
     fn failed(&self, doing: &'static str, error: io::Error) -> FileError {
@@ -164,6 +158,8 @@ fn chain(error: &dyn std::error::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use microgw_engine::OpaqueKey;
     use microgw_engine::opaque;
 

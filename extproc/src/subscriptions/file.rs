@@ -18,7 +18,7 @@ const MAX_FILE: u64 = 1 << 30;
 pub struct FromFile(pub PathBuf);
 
 #[derive(Debug, thiserror::Error)]
-enum FileError {
+pub(super) enum FileError {
     #[error(transparent)]
     Io(#[from] io::Error),
     #[error("it has more than {MAX_FILE} bytes")]
@@ -58,7 +58,7 @@ impl Loader for FromFile {
     }
 }
 
-fn look(path: &Path, seen: Option<Print>, store: &Subscriptions) -> Result<Print, FileError> {
+pub(super) fn look(path: &Path, seen: Option<Print>, store: &Subscriptions) -> Result<Print, FileError> {
     let print = Print::of(&fs::metadata(path)?);
     if seen != Some(print) {
         let mut text = Vec::new();

@@ -163,7 +163,9 @@ async fn a_file_says_everything_and_is_followed() {
     write(json!([subscription("UNBLOCKED", 10)]));
     becomes(State::Unblocked).await;
     std::fs::write(&path, "{\"subscription\":[]}").unwrap();
-    tokio::time::sleep(crate::polled::INTERVAL * 2).await;
+    let seen = crate::polled::Print::of(&std::fs::metadata(&path).unwrap());
+    assert!(super::file::look(&path, None, &store).is_err());
+    assert!(super::file::look(&path, Some(seen), &store).is_ok(), "it is looked at when it is another");
     assert_eq!(state(&store), State::Unblocked, "what cannot be read changes nothing");
     write(json!([]));
     becomes(State::None).await;
