@@ -6,10 +6,12 @@ use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{DecodingKey, Validation};
 use microgw_extproc::backend_jwt::{BackendKey, SigningAlgorithm};
 use microgw_extproc::users::hash_password;
+use microgw_tests::authorization_server::AuthorizationServer;
 use microgw_tests::backend::Backend;
 use microgw_tests::gateway::{Answer, Gateway, replace};
 use microgw_tests::issuer::{TokenKey, now};
 use microgw_tests::project::{Project, definition, get};
+use microgw_tests::tls::Identity;
 use microgw_tests::{envoy_is_here, eventually};
 use serde_json::{Value, json};
 
@@ -187,6 +189,54 @@ async fn every_kind_of_caller_is_vouched_for() {
     assert_eq!(serde_json::from_str::<JwkSet>(&admin.body).unwrap(), keys);
     assert_eq!(setting.ask(KEYS, &[]).await.status, 404);
     assert!(admin.body.contains("\"alg\":\"RS256\"") && !admin.body.contains("\"d\""));
+}
+
+#[tokio::test]
+async fn callers_with_opaque_tokens_and_certificates_are_vouched_for() {
+    if !envoy_is_here() {
+        return;
+    }
+    let (backend, server, shop) =
+        (Backend::start("shop").await, AuthorizationServer::start().await, Identity::client("shop", None, |_| {}));
+    server.knows(
+        "opaque",
+        &json!({ "sub": "carol", "client_id": "app", "scope": "read", "exp": now() + 60, "email": "carol@example.com" }),
+    );
+    let project = Project::new();
+    let mut api = definition(
+        "Shop",
+        "/shop",
+        backend.address,
+        &json!({ "/token": get(&json!([{ "oauth": [] }])), "/certificate": get(&json!([{ "certificate": [] }])) }),
+    );
+    api["openapi"] = "3.1.0".into();
+    api["components"]["securitySchemes"]["certificate"] = json!({ "type": "mutualTLS" });
+    project.define("shop", &api);
+    project.build().await;
+    replace(&project.directory().join("shop.pem"), shop.certificate_pem().as_bytes());
+    let config = project.config(&format!(
+        "{}\n[jwtGeneratorConfig]\njwtGeneratorEnabled = true\n\n[[mutualSSLConfig.api.certificates]]\n\
+         name = \"Shop\"\nversion = \"*\"\ncertificatePath = \"shop.pem\"\n",
+        server.settings()
+    ));
+    let gateway = Gateway::run(project.directory(), "shop/target/shop.mgw", &[&config]).await;
+    let keys = gateway.get(&gateway.https(KEYS), &[]).await;
+    let keys: JwkSet = serde_json::from_str(&keys.body).unwrap();
+
+    let by_token = gateway.get(&gateway.http("/shop/token"), &[("authorization", "Bearer opaque")]).await;
+    let by_certificate = Answer::of(shop.https(&[], true).get(gateway.https("/shop/certificate"))).await;
+    let [token, certificate] = [by_token, by_certificate].map(|answer| {
+        assert_eq!(answer.status, 200, "{answer:?}");
+        verified(answer.json()["headers"]["x-jwt-assertion"].as_str().expect("there is a JWT"), &keys).unwrap()
+    });
+    assert_eq!(
+        (&token["sub"], &token["scopes"], &token["email"]),
+        (&json!("carol"), &json!("read"), &json!("carol@example.com"))
+    );
+    assert_eq!(own(&token, "credential"), "access_token");
+    assert!(token["exp"].as_u64().unwrap() <= now() + 65, "no longer than the token, and the clocks' tolerance");
+    assert_eq!((&certificate["sub"], own(&certificate, "credential")), (&json!("shop"), json!("certificate")));
+    assert_eq!(certificate.get("scopes"), None, "{certificate}");
 }
 
 /// A token that fits into a request's head fits with what is made of it, while its own header is still there.

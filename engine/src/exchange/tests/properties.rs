@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::possession::proof;
 use super::*;
-use crate::fixtures::{basic, cookie_key};
+use crate::fixtures::{basic, cookie_key, introspection};
 use crate::identity::KeyTerms;
 use crate::{OpaqueKey, opaque as opaque_keys};
 
@@ -33,9 +33,19 @@ fn wanted() -> impl Strategy<Value = Wanted> {
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Header {
     Nothing,
-    BadToken,
-    Token { scope: bool, bound: Bound },
-    User { right: bool, scope: bool },
+    BadToken {
+        opaque: bool,
+    },
+    /// A JWT, or one that the authorization server is asked about.
+    Token {
+        scope: bool,
+        bound: Bound,
+        opaque: bool,
+    },
+    User {
+        right: bool,
+        scope: bool,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -65,8 +75,9 @@ fn bound() -> impl Strategy<Value = Bound> {
 fn header() -> impl Strategy<Value = Header> {
     prop_oneof![
         1 => Just(Header::Nothing),
-        1 => Just(Header::BadToken),
-        6 => (any::<bool>(), bound()).prop_map(|(scope, bound)| Header::Token { scope, bound }),
+        1 => any::<bool>().prop_map(|opaque| Header::BadToken { opaque }),
+        6 => (any::<bool>(), bound(), any::<bool>())
+            .prop_map(|(scope, bound, opaque)| Header::Token { scope, bound, opaque }),
         3 => (prop::bool::weighted(0.7), any::<bool>()).prop_map(|(right, scope)| Header::User { right, scope }),
     ]
 }
@@ -98,13 +109,18 @@ static CERTIFICATES: std::sync::LazyLock<[([u8; 32], String); 2]> = std::sync::L
 });
 
 /// A token: with the scope or not, free, bound to the key of [`proof`], or to the good certificate.
-static TOKENS: std::sync::LazyLock<[[String; 3]; 2]> = std::sync::LazyLock::new(|| {
+static TOKENS: std::sync::LazyLock<[[String; 3]; 2]> =
+    std::sync::LazyLock::new(|| CLAIMS.clone().map(|bindings| bindings.map(token)));
+/// What they say beside what every token does. Of an opaque one the authorization server says so.
+static CLAIMS: std::sync::LazyLock<[[Value; 3]; 2]> = std::sync::LazyLock::new(|| {
     [json!({}), json!({"scope": "better"})].map(|scope| {
         let bindings =
             [json!({}), json!({"cnf": {"jkt": possession::thumbprint(&P256)}}), bound::bound_to(CERTIFICATES[0].0)];
-        bindings.map(|binding| token(with(scope.clone(), binding)))
+        bindings.map(|binding| with(scope.clone(), binding))
     })
 });
+/// Their opaque counterparts.
+const OPAQUE: [[&str; 3]; 2] = [["plain", "keyed", "certified"], ["better-plain", "better-keyed", "better-certified"]];
 static KEY: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| key(json!({})));
 
 /// The reading that the engine must agree with.
@@ -116,7 +132,7 @@ fn holds(wanted: Wanted, header: Header, keys: [Given; 4], shown: Option<bool>) 
         Bound::Pretended => false,
     };
     match (wanted, header) {
-        (Wanted::Token { scope: asked }, Header::Token { scope, bound }) => possession(bound) && (scope || !asked),
+        (Wanted::Token { scope: asked }, Header::Token { scope, bound, .. }) => possession(bound) && (scope || !asked),
         (Wanted::User { scope: asked }, Header::User { right, scope }) => right && (scope || !asked),
         (Wanted::Key(place), _) => matches!(keys[place], Given::Signed | Given::Opaque),
         (Wanted::Certificate { optional }, _) => shown.unwrap_or(optional),
@@ -129,21 +145,24 @@ fn presented(header: Header, keys: [Given; 4], number: u32) -> Request {
     let mut request = request();
     match header {
         Header::Nothing => {}
-        Header::BadToken => request = request.header("authorization", "Bearer bad"),
+        Header::BadToken { opaque } => {
+            request = request.header("authorization", if opaque { "Bearer bad" } else { "Bearer bad.bad.bad" });
+        }
         Header::User { right, scope } => {
             let login =
                 format!("{}:{}", if scope { "better" } else { "alice" }, if right { "secret" } else { "wrong" });
             let login = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, login);
             request = request.header("authorization", format!("Basic {login}"));
         }
-        Header::Token { scope, bound } => {
+        Header::Token { scope, bound, opaque } => {
             let (binding, dpop, right) = match bound {
                 Bound::Free => (0, false, None),
                 Bound::Pretended => (0, true, Some(true)),
                 Bound::Key { scheme, proof } => (1, scheme, proof),
                 Bound::Certificate => (2, false, None),
             };
-            let token = &TOKENS[usize::from(scope)][binding];
+            let scope = usize::from(scope);
+            let token = if opaque { OPAQUE[scope][binding] } else { &TOKENS[scope][binding] };
             request = request.header("authorization", format!("{} {token}", if dpop { "DPoP" } else { "Bearer" }));
             if let Some(right) = right {
                 request = request.header("dpop", proof(if right { token } else { "other" }, &number.to_string()));
@@ -172,6 +191,15 @@ fn answer_all(lookup: &Lookup) -> Answer {
         Lookup::Password { user, password, .. } if &*user.0 == "better" && &*password.0 == "secret" => {
             Answer::Identity(Arc::new(Identity::user("better", ["better"])))
         }
+        Lookup::Introspection { token, reader, .. } => {
+            let find = |scope: usize| Some((scope, OPAQUE[scope].iter().position(|name| *name == &*token.0)?));
+            let said = match (0..OPAQUE.len()).find_map(find) {
+                Some((scope, binding)) => with(json!({"active": true, "sub": "alice"}), CLAIMS[scope][binding].clone()),
+                None => json!({"active": false}),
+            };
+            let read = reader.read(said.to_string().as_bytes());
+            read.map_or_else(Answer::Refused, |identity| Answer::Identity(Arc::new(identity)))
+        }
         other => answer(other),
     }
 }
@@ -196,10 +224,12 @@ proptest! {
             Wanted::Unenforceable => proto::requirement::Kind::Unenforceable("x".into()),
         };
         let pins = proto::CertificateRule { pins: vec![CERTIFICATES[0].0.to_vec()], ..Default::default() };
-        let rule = rule(proto::Policy {
+        let mut book = book(proto::Policy {
             client_trust: Some(proto::ClientTrust { rules: vec![pins] }),
             ..policy(alternatives.iter().map(|all| all.iter().map(kind).collect()).collect())
         });
+        book.introspection = Some(introspection());
+        let rule = Arc::clone(&Rule::load(&book).unwrap()[0].1);
         let certificate = shown.map(|good| {
             let (thumbprint, chain) = &CERTIFICATES[usize::from(!good)];
             ClientCertificate { thumbprint: *thumbprint, chain }

@@ -4,6 +4,7 @@ use microgw_tests::PATIENCE;
 use microgw_tests::issuer::TokenKey;
 use microgw_tests::tls::Connection;
 use rustls::version::{TLS12, TLS13};
+use sha2::{Digest as _, Sha256};
 use tokio::time::timeout;
 
 use super::*;
@@ -182,4 +183,42 @@ async fn what_cannot_arrive_is_an_error_at_the_start() {
         log.contains("mutualSSLConfig.sslVerifyClient") && log.contains("Pins 1.0 (api_definitions/Pins.json:"),
         "{log}"
     );
+}
+
+/// By the fingerprint as openssl prints it. The certificate is remembered as good, and its connection stays open.
+#[tokio::test]
+async fn a_certificate_is_revoked() {
+    if !envoy_is_here() {
+        return;
+    }
+    let backend = Backend::start("shop").await;
+    let (project, people) = (Project::new(), People::new());
+    project.define("Pins", &api("Pins", &backend, Some("mandatory"), &json!({ "/alone": guarded(&json!([]), None) })));
+    project.build().await;
+    let pems = [&people.pinned, &people.stranger].map(Identity::certificate_pem).concat();
+    replace(&project.directory().join("pinned.pem"), pems.as_bytes());
+    let revoked = project.directory().join("revoked.jsonl");
+    std::fs::write(&revoked, "").unwrap();
+    let config = project.config(&format!(
+        "[[mutualSSLConfig.api.certificates]]\nname = \"*\"\nversion = \"*\"\ncertificatePath = \"pinned.pem\"\n\
+         [revocation]\nfile = \"{}\"\n",
+        revoked.display()
+    ));
+    let gateway = Gateway::run(project.directory(), ARTIFACT, &[&config]).await;
+    let (client, other) = (people.pinned.https(&[], true), people.stranger.https(&[], true));
+    let url = gateway.https("/pins/alone");
+    assert_eq!(ask(&client, &url).await.status, 200);
+
+    let digest = Sha256::digest(people.pinned.der());
+    let fingerprint = digest.iter().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().join(":");
+    let output = tokio::process::Command::new(microgw_tests::gateway::micro_gw())
+        .current_dir(project.directory())
+        .args(["revoke", &config, "--certificate", &fingerprint])
+        .output()
+        .await
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let refused = async || Some(ask(&client, &url).await).filter(|answer| answer.status != 200);
+    is(&eventually("the certificate is refused", refused).await, Err(900_901), "revoked");
+    assert_eq!(ask(&other, &url).await.status, 200);
 }
