@@ -1,5 +1,6 @@
 mod backend_jwt;
 mod bound;
+mod conditions;
 mod keys;
 mod limited;
 mod opaque;
