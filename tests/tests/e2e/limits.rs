@@ -1,5 +1,7 @@
 //! Quotas of APIs and operations, of subscriptions and applications, and of those who say nothing of themselves.
 
+mod conditions;
+
 use microgw_tests::backend::Backend;
 use microgw_tests::envoy_is_here;
 use microgw_tests::gateway::Gateway;
