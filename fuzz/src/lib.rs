@@ -9,6 +9,7 @@ pub mod check;
 pub mod check_bytes;
 pub mod claims;
 pub mod client_address;
+pub mod conditions;
 pub mod credentials;
 pub mod envoy_log;
 pub mod issuer;
@@ -43,12 +44,13 @@ pub struct Target {
 pub type Reached = &'static str;
 
 /// By the name of the thing that is tested.
-pub const TARGETS: [Target; 16] = [
+pub const TARGETS: [Target; 17] = [
     artifact::TARGET,
     check::TARGET,
     check_bytes::TARGET,
     claims::TARGET,
     client_address::TARGET,
+    conditions::TARGET,
     envoy_log::TARGET,
     issuer::TARGET,
     key_record::TARGET,
