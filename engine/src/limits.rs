@@ -25,6 +25,7 @@ pub(crate) use caller::Caller;
 pub use key::CounterKey;
 pub use limit::{Algorithm, Directions, Level, Limit, Mode, OnFailure, Sharing, Unit};
 pub(crate) use loader::Loader;
+pub use microgw_expressions::Expression;
 pub(crate) use plan::{Charges, Plan};
 pub(crate) use request::Request;
 pub use spending::{Charge, Draft, OwnedCharge, Spending, Usage, Usages};

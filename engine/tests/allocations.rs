@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use microgw_engine::backend_jwt::{Assertion, Order};
+use microgw_engine::limits::{Charge, Micros, Spending, Table};
 use microgw_engine::opaque::{self, KeyHash};
 use microgw_engine::subscription::State;
 use microgw_engine::{
@@ -17,6 +18,7 @@ use microgw_engine::{
     Lookup, Novelty, OpaqueKey, ProofId, RequestHead, RevocationName, Rule, Standing, Step, Subscribed, Subscription,
     UnixTime,
 };
+use microgw_proto::limits::v1 as limits;
 use microgw_proto::rules::v1 as proto;
 use sha2::{Digest as _, Sha256};
 
@@ -539,4 +541,85 @@ fn a_known_certificate_costs_no_allocation() {
         assert!(decide() > 0, "the counter counts");
         assert_eq!(decide(), 0);
     }
+}
+
+/// Counters, and nothing else.
+struct Counters(Table);
+
+impl Facts for Counters {
+    fn get(&self, _: &CredentialDigest) -> Option<Arc<Identity>> {
+        None
+    }
+
+    fn put(&self, _: CredentialDigest, _: Arc<Identity>) {}
+
+    fn spend(&self, charges: &[Charge<'_>]) -> Spending {
+        self.0.spend(charges, Micros::of_seconds(NOW.0))
+    }
+}
+
+#[test]
+fn conditions_groups_and_custom_keys_cost_no_allocation_and_an_expression_a_few() {
+    use limits::condition::Kind;
+    let text = |name: &str, value| limits::Text { name: name.into(), value: Some(value) };
+    let equals = |name: &str, value: &str| text(name, limits::text::Value::Equals(value.into()));
+    let of = |kind| limits::Condition { kind: Some(kind) };
+    let both = |first, second| of(Kind::All(limits::Conditions { conditions: vec![first, second] }));
+    let limit = || limits::Limit {
+        quota: 1000,
+        window: Some(limits::limit::Window::Fixed(limits::Fixed { seconds: 60 })),
+        ..Default::default()
+    };
+    let range = limits::AddressRange { first: vec![10, 0, 0, 0], last: vec![10, 255, 255, 255] };
+    let deny = |when| limits::DenyPolicy { name: "Deny".into(), when: Some(when), ..Default::default() };
+    let group = limits::Group {
+        name: "partners".into(),
+        when: Some(both(
+            of(Kind::Header(text("x-partner", limits::text::Value::Matches("^acme".into())))),
+            of(Kind::Query(equals("a", "b"))),
+        )),
+        limits: vec![limit()],
+    };
+    let policy = || limits::Policy { name: "Shop".into(), limits: vec![limit()], ..Default::default() };
+    let custom =
+        limits::CustomPolicy { policy: Some(policy()), key: "$header.x-partner:$apiContext".into(), when: None };
+    let load = |expressions: Vec<limits::DenyPolicy>| {
+        let denials = vec![deny(of(Kind::Addresses(limits::Addresses { ranges: vec![range.clone()] })))];
+        let book = proto::RuleBook {
+            policies: vec![proto::Policy { public: true, ..book().policies.remove(0) }],
+            rules: vec![proto::Rule { id: vec![1; 16], api_limit: 1, ..Default::default() }],
+            limits: vec![limits::Policy { groups: vec![group.clone()], ..policy() }],
+            tiers: Some(limits::Tiers {
+                custom: vec![custom.clone()],
+                deny: [denials, expressions].concat(),
+                ..Default::default()
+            }),
+            ..book()
+        };
+        Arc::clone(&Rule::load(&book).unwrap().first().unwrap().1)
+    };
+    let headers = HashMap::from([
+        ("x-partner".to_owned(), "acme-1".to_owned()),
+        ("x-forwarded-for".to_owned(), "192.0.2.1".to_owned()),
+    ]);
+    let head = RequestHead { path: "/v2/pet/1?x=1&a=b", ..with_header(&headers) };
+    let measure = |rule: &Rule| {
+        let facts = Counters(Table::new(1000));
+        let decide = || {
+            let before = ALLOCATIONS.with(Cell::get);
+            let mut exchange = Exchange::new(rule, &facts, NOW);
+            let step = exchange.on_request_head(head);
+            let Step::Done(Decision::Allow(allow)) = &step else { panic!("{step:?}") };
+            assert_eq!(allow.limits.len(), 2, "of the group and of the key");
+            drop(step);
+            drop(exchange);
+            ALLOCATIONS.with(Cell::get) - before
+        };
+        assert!(decide() > 0);
+        decide()
+    };
+    assert_eq!(measure(&load(vec![])), 0);
+    let expression = "request.headers['x-partner'].startsWith('evil') || 'evil' in request.query.a";
+    let allocations = measure(&load(vec![deny(of(Kind::Expression(expression.into())))]));
+    assert!((1..=40).contains(&allocations), "{allocations}");
 }

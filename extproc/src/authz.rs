@@ -65,7 +65,8 @@ impl Decider {
     ) -> Decider {
         metrics.show(&facts, &rules);
         metrics.show_limits(&lookups.limits);
-        let facts = Known::new(facts, Arc::clone(&lookups.limits));
+        let mut facts = Known::new(facts, Arc::clone(&lookups.limits));
+        facts.failed_expressions = metrics.failed_expressions();
         let (description, unknown_rules) = (Description::default(), Seldom::default());
         Decider { rules, facts, lookups, metrics, deadline, description, traced: false, trusted_hops: 0, unknown_rules }
     }

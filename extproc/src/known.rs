@@ -3,16 +3,20 @@
 use std::sync::Arc;
 
 use microgw_engine::backend_jwt::{Assertion, Order};
+use microgw_engine::limits::Expression;
 use microgw_engine::limits::{Charge, Spending};
 use microgw_engine::opaque::KeyHash;
 use microgw_engine::{
     Api, CredentialDigest, Facts, Identity, Novelty, OpaqueKey, ProofId, RevocationName, Standing, Subscribed, UnixTime,
 };
 
+use prometheus_client::metrics::counter::Counter;
+
 use crate::fact_cache::FactCache;
 use crate::limits::Limits;
 use crate::opaque_keys::OpaqueKeys;
 use crate::revocations::Revocations;
+use crate::seldom::Seldom;
 use crate::subscriptions::Subscriptions;
 
 /// Everything that is kept at hand.
@@ -26,13 +30,24 @@ pub struct Known {
     pub subscriptions: Option<Arc<Subscriptions>>,
     /// What was used of limits.
     pub limits: Arc<Limits>,
+    /// Expressions that had no result.
+    pub failed_expressions: Counter,
+    complaints: Seldom,
 }
 
 // === impl Known ===
 
 impl Known {
     pub fn new(cache: FactCache, limits: Arc<Limits>) -> Known {
-        Known { cache, opaque_keys: None, revocations: None, subscriptions: None, limits }
+        Known {
+            cache,
+            opaque_keys: None,
+            revocations: None,
+            subscriptions: None,
+            limits,
+            failed_expressions: Counter::default(),
+            complaints: Seldom::default(),
+        }
     }
 }
 
@@ -63,6 +78,13 @@ impl Facts for Known {
 
     fn subscription(&self, client: &str, api: &Api) -> Subscribed {
         self.subscriptions.as_deref().map_or(Subscribed::Unknown, |subscriptions| subscriptions.of(client, api))
+    }
+
+    fn failed(&self, expression: &Expression) {
+        self.failed_expressions.inc();
+        if self.complaints.now() {
+            tracing::warn!(expression = expression.text(), "an expression has no result for a request");
+        }
     }
 
     fn spend(&self, charges: &[Charge<'_>]) -> Spending {

@@ -44,6 +44,7 @@ pub struct Metrics {
     introspections: By<1, Counter>,
     issued_keys: Counter,
     panics: Counter,
+    failed_expressions: Counter,
     publishes: By<1, Counter>,
     publish: Histogram,
     store_operations: By<1, Counter>,
@@ -151,6 +152,7 @@ impl Default for Metrics {
             introspections: By::new_with_constructor(counter),
             issued_keys: Counter::default(),
             panics: Counter::default(),
+            failed_expressions: Counter::default(),
             publishes: By::new_with_constructor(counter),
             publish: Histogram::new(&histogram::PUBLISH),
             store_operations: By::new_with_constructor(counter),
@@ -166,6 +168,7 @@ impl Default for Metrics {
         register(&mut registry, &families::LOGINS, metrics.logins.clone());
         register(&mut registry, &families::ISSUED_KEYS, metrics.issued_keys.clone());
         register(&mut registry, &families::PANICS, metrics.panics.clone());
+        register(&mut registry, &families::FAILED_EXPRESSIONS, metrics.failed_expressions.clone());
         register(&mut registry, &families::PUBLISHES, metrics.publishes.clone());
         register(&mut registry, &families::PUBLISH_DURATION, metrics.publish.clone());
         register(&mut registry, &families::LIMIT_STORE_OPERATIONS, metrics.store_operations.clone());
@@ -225,6 +228,11 @@ impl Metrics {
     /// Shows what became of spans.
     pub fn show_spans(&self, counts: &SpanCounts) {
         self.lock().register_collector(Box::new(counts.clone()));
+    }
+
+    /// Expressions without a result: shared by whoever meets some.
+    pub(crate) fn failed_expressions(&self) -> Counter {
+        self.failed_expressions.clone()
     }
 
     pub(crate) fn allowed(&self) {

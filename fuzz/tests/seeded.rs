@@ -74,7 +74,8 @@ macro_rules! targets {
 }
 
 targets! {
-    artifact check check_bytes claims client_address envoy_log issuer key_record keys openapi project_files query routes settings token xds
+    artifact check check_bytes claims client_address conditions envoy_log issuer key_record keys openapi project_files query routes settings token
+    xds
 }
 
 #[test]

@@ -139,6 +139,12 @@ pub static LOGINS: Family = family(
     "Logins to operations, the API-key issuer and the admin interface, unless they are cached: accepted, refused, slowed or busy",
 );
 pub static ISSUED_KEYS: Family = family("microgw_issued_keys", Counter, &[], "API keys issued");
+pub static FAILED_EXPRESSIONS: Family = family(
+    "microgw_expression_failures",
+    Counter,
+    &[],
+    "Expressions of conditions and costs that had no result for a request: the condition counts as what lets less through, the cost as all that a limit has",
+);
 pub static PANICS: Family =
     family("microgw_panics", Counter, &[], "Requests that ended in a panic and were answered 500");
 pub static RULES: Family = family("microgw_rules", Gauge, &[], "Rules that are armed, of all generations in use");
@@ -222,6 +228,7 @@ pub static ALL: &[&Family] = &[
     &LIMIT_DEBTS_FORGOTTEN,
     &LOGINS,
     &ISSUED_KEYS,
+    &FAILED_EXPRESSIONS,
     &PANICS,
     &RULES,
     &RULE_GENERATIONS,

@@ -190,4 +190,6 @@ async fn a_heavy_operation_costs_more_and_a_denied_request_nothing() {
     assert_eq!(site.ask("/shop/computed?id=1", &[]).await, (429, 900_802));
     assert_eq!(site.ask("/shop/failing", &[]).await, ALLOWED, "all that there is");
     assert_eq!(site.ask("/shop/failing?id=1", &[]).await, (429, 900_802));
+    let metrics = site.gateway.get(&site.gateway.admin("/metrics"), &[]).await.body;
+    assert!(metrics.contains("microgw_expression_failures_total 1\n"), "{metrics}");
 }
