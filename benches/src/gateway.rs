@@ -39,6 +39,16 @@ pub fn free_port() -> io::Result<u16> {
 impl Gateway {
     /// Starts it on `cores`, without waiting. `data` is its data directory; 0 is any port.
     pub fn start(bench: &Bench, cores: &str, artifact: &Path, data: &Path, port: u16) -> io::Result<Gateway> {
+        Gateway::start_with(bench, cores, artifact, data, (port, &[]))
+    }
+
+    fn start_with(
+        bench: &Bench,
+        cores: &str,
+        artifact: &Path,
+        data: &Path,
+        (port, settings): (u16, &[String]),
+    ) -> io::Result<Gateway> {
         fs::create_dir_all(data)?;
         let log = data.join("gateway.log");
         let arguments = [
@@ -54,6 +64,7 @@ impl Gateway {
             "--envoyConfig.drainTimeout=0".to_owned(),
             format!("--b7a.http.accesslog.path={}", crate::bare::ACCESS_LOG),
         ];
+        let arguments = arguments.iter().chain(settings);
         let mut process = Process::start(cores, &bench.gateway, arguments, &log)?;
         let stdout = process.stdout().ok_or_else(|| io::Error::other("no stdout"))?;
         let (sender, lines) = channel();
@@ -69,7 +80,12 @@ impl Gateway {
 
     /// Starts it, waits until it is live, and gives Envoy its processor.
     pub fn run(bench: &Bench, artifact: &Path, data: &Path) -> io::Result<(Gateway, Live)> {
-        let gateway = Gateway::start(bench, SERVICE_CORE, artifact, data, 0)?;
+        Gateway::run_with(bench, artifact, data, &[])
+    }
+
+    /// The same with more settings.
+    pub fn run_with(bench: &Bench, artifact: &Path, data: &Path, settings: &[String]) -> io::Result<(Gateway, Live)> {
+        let gateway = Gateway::start_with(bench, SERVICE_CORE, artifact, data, (0, settings))?;
         let live = gateway.wait_until_live()?;
         pin(gateway.envoy()?, ENVOY_CORE)?;
         Ok((gateway, live))

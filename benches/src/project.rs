@@ -133,6 +133,11 @@ impl Project {
         fs::write(path, serde_json::to_vec(definition)?)
     }
 
+    /// What `policies.yaml` says.
+    pub fn policies(&self, text: &str) -> io::Result<()> {
+        fs::write(self.directory.join("policies.yaml"), text)
+    }
+
     /// Builds it to `artifact`, in a process of its own.
     pub fn build(&self, gateway: &Path, artifact: &Path) -> io::Result<Built> {
         let log = self.directory.join("build.log");

@@ -2,6 +2,7 @@
 
 mod build;
 mod guarded;
+mod limits_shared;
 mod lookup;
 mod memory;
 mod publish;
@@ -28,6 +29,8 @@ pub enum Scenario {
     Lookup,
     /// What a rule costs, and what its absence does.
     Guarded,
+    /// What a limit costs that gateways share, by how they do.
+    LimitsShared,
     /// Memory of the service with a thousand APIs.
     Memory,
     /// One change among ten thousand operations.
@@ -53,8 +56,15 @@ const ROUND: Duration = Duration::from_millis(1200);
 // === impl Scenario ===
 
 impl Scenario {
-    pub const ALL: [Scenario; 6] =
-        [Scenario::Start, Scenario::Build, Scenario::Lookup, Scenario::Guarded, Scenario::Memory, Scenario::Publish];
+    pub const ALL: [Scenario; 7] = [
+        Scenario::Start,
+        Scenario::Build,
+        Scenario::Lookup,
+        Scenario::Guarded,
+        Scenario::LimitsShared,
+        Scenario::Memory,
+        Scenario::Publish,
+    ];
 
     pub fn measure(self, bench: &Bench, report: &mut Report) -> io::Result<()> {
         match self {
@@ -62,6 +72,7 @@ impl Scenario {
             Scenario::Build => build::measure(bench, report),
             Scenario::Lookup => lookup::measure(bench, report),
             Scenario::Guarded => guarded::measure(bench, report),
+            Scenario::LimitsShared => limits_shared::measure(bench, report),
             Scenario::Memory => memory::measure(bench, report),
             Scenario::Publish => publish::measure(bench, report),
         }

@@ -11,6 +11,7 @@ mod counter;
 mod custom;
 mod denial;
 mod key;
+pub mod lease;
 mod limit;
 mod loader;
 mod plan;

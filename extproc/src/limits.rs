@@ -2,18 +2,24 @@
 
 mod alone;
 mod exact;
+mod here;
+mod leased;
 mod owed;
 mod shown;
 pub mod store;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use microgw_engine::limits::{Charge, Draft, Micros, Mode, OnFailure, OwnedCharge, Spending, Table, Usage, Usages};
 use microgw_proto::limits::v1::sharing;
 use microgw_proto::rules::v1::RuleBook;
 use smallvec::SmallVec;
+use tokio::time::Instant;
 
 use self::alone::{Alone, Fallbacks};
+use self::here::Waits;
+use self::leased::{Grant, Leased};
 use self::owed::Owed;
 use crate::clock;
 pub use exact::{Debit, Exact, Fate};
@@ -35,6 +41,7 @@ pub struct Limits {
 struct Shared {
     store: Arc<Store>,
     exact: Arc<Exact>,
+    leased: Arc<Leased>,
     owed: Arc<Owed>,
 }
 
@@ -56,7 +63,8 @@ impl Limits {
     pub fn sharing(self, store: Arc<Store>, room: usize) -> Limits {
         let (exact, owed) = (Arc::new(Exact::new(Arc::clone(&store))), Owed::new(room));
         tokio::spawn(owed::tell(Arc::downgrade(&owed), Arc::downgrade(&exact)));
-        Limits { shared: Some(Shared { store, exact, owed }), ..self }
+        let leased = Leased::start(Arc::clone(&store), room);
+        Limits { shared: Some(Shared { store, exact, leased, owed }), ..self }
     }
 
     /// Gets ready for what these rules share.
@@ -72,32 +80,68 @@ impl Limits {
 
     /// What can be debited here and now.
     pub(crate) fn spend(&self, charges: &[Charge<'_>]) -> Spending {
-        if charges.iter().all(|charge| charge.limit.sharing.mode != Mode::Exact) {
+        if charges.iter().all(|charge| charge.limit.sharing.mode == Mode::Local) {
             return self.table.spend(charges, clock::micros());
         }
-        if self.shared.as_ref().is_some_and(|shared| shared.store.is_reachable()) {
-            return Spending::Ask;
+        let asks = charges.iter().any(|charge| charge.limit.sharing.mode == Mode::Exact);
+        match &self.shared {
+            Some(shared) if asks && shared.store.is_reachable() => Spending::Ask,
+            Some(_) if !asks => self.draw(charges, &mut [], false).unwrap_or(Spending::Ask),
+            // Nobody waits for who is not there.
+            _ => {
+                let charges: Vec<OwnedCharge> = charges.iter().map(|charge| charge.owned()).collect();
+                let fates = self.nobody_asked(&charges);
+                self.conclude(&charges, &fates, &mut [], true).unwrap_or(Spending::Ask)
+            }
         }
-        // Nobody waits for who is not there.
-        let charges: Vec<OwnedCharge> = charges.iter().map(|charge| charge.owned()).collect();
-        let lost = |charge: &OwnedCharge| (charge.limit.sharing.mode == Mode::Exact).then_some(Fate::Lost);
-        let fates: Vec<Option<Fate>> = charges.iter().map(lost).collect();
-        self.conclude(&charges, &fates)
     }
 
     /// Debits where somebody has to be asked.
     pub(crate) async fn ask(&self, draft: &Draft) -> Spending {
-        let fates = match &self.shared {
-            Some(shared) => shared.exact.spend(draft, None).await,
-            None => {
-                draft.iter().map(|charge| (charge.limit.sharing.mode == Mode::Exact).then_some(Fate::Lost)).collect()
-            }
+        let (mut grants, mut lost) = (Vec::new(), false);
+        let Some(shared) = &self.shared else {
+            let fates = self.nobody_asked(draft);
+            return self.conclude(draft, &fates, &mut grants, true).unwrap_or(Spending::Unavailable);
         };
-        self.conclude(draft, &fates)
+        let deadline = shared.store.deadline();
+        let fates = shared.exact.spend(draft, None).await;
+        loop {
+            match self.conclude(draft, &fates, &mut grants, lost) {
+                Ok(spending) => return spending,
+                // Once more, without waiting.
+                Err(_) if lost => return Spending::Unavailable,
+                Err(waits) => {
+                    let (more, none) = shared.leased.wait(draft, &waits, deadline).await;
+                    grants.extend(more);
+                    lost = none || Instant::now() >= deadline;
+                }
+            }
+        }
+    }
+
+    /// What becomes of charges where there is no store.
+    fn nobody_asked(&self, charges: &[OwnedCharge]) -> Vec<Option<Fate>> {
+        let lost = |charge: &OwnedCharge| match charge.limit.sharing.mode {
+            Mode::Exact => Some(Fate::Lost),
+            // What was leased is still there.
+            Mode::Leased if self.shared.is_none() => Some(Fate::Lost),
+            Mode::Leased | Mode::Local => None,
+        };
+        charges.iter().map(lost).collect()
+    }
+
+    /// Gives back what was leased and is not spent, as far as the store can be told within that time, and leaves it.
+    pub async fn close(&self, patience: Duration) {
+        if let Some(shared) = &self.shared {
+            shared.leased.close(patience).await;
+        }
     }
 
     /// Counts what was used without having been asked for.
     pub fn add(&self, charge: &OwnedCharge) {
+        if let Some(shared) = self.shared.as_ref().filter(|_| charge.limit.sharing.mode == Mode::Leased) {
+            return shared.leased.add(&charge.as_charge());
+        }
         // Here, too: without the store it is known how much was used by this gateway.
         self.table.add(&charge.as_charge(), clock::micros());
         if let Some(shared) = self.shared.as_ref().filter(|_| charge.limit.sharing.mode == Mode::Exact) {
@@ -105,8 +149,15 @@ impl Limits {
         }
     }
 
-    /// Debits what is counted here, after what is counted in the store (`fates`) was; or gives that back.
-    fn conclude(&self, charges: &[OwnedCharge], fates: &[Option<Fate>]) -> Spending {
+    /// Debits what is counted here, after what is counted in the store (`fates`) was; or gives that back. `Err`: leases have to be waited
+    /// for first. `lost`: there is nobody to wait for.
+    fn conclude(
+        &self,
+        charges: &[OwnedCharge],
+        fates: &[Option<Fate>],
+        grants: &mut [Grant],
+        lost: bool,
+    ) -> Result<Spending, Waits> {
         let now = clock::micros();
         let gateways = self.store().map_or((1, 0), |store| store.gateways());
         let mut here: SmallVec<[(usize, OwnedCharge); 4]> = SmallVec::new();
@@ -123,7 +174,7 @@ impl Limits {
                         Alone::NoPart => refused.add(index, AGAIN),
                         Alone::Denied => {
                             self.give_back(charges, fates);
-                            return Spending::Unavailable;
+                            return Ok(Spending::Unavailable);
                         }
                     }
                 }
@@ -136,7 +187,23 @@ impl Limits {
             }
         }
         let drawn: SmallVec<[Charge<'_>; 4]> = here.iter().map(|(_, charge)| charge.as_charge()).collect();
-        let spending = if drawn.is_empty() { Spending::Granted(Usages::new()) } else { self.table.spend(&drawn, now) };
+        // Charges are counted anew, those that are counted here.
+        let place = |index: usize| here.iter().position(|(own, _)| *own == index);
+        for grant in grants.iter_mut() {
+            grant.counted(place);
+        }
+        let spending = self.draw(&drawn, grants, lost);
+        for grant in grants.iter_mut() {
+            grant.counted(|place| here.get(place).map(|(index, _)| *index));
+        }
+        let spending = match spending {
+            Ok(spending) => spending,
+            Err(_) if refused.is_any() => Spending::Unavailable,
+            Err(waits) => {
+                let index = |(place, cost): (usize, u64)| Some((here.get(place)?.0, cost));
+                return Err(waits.into_iter().filter_map(index).collect());
+            }
+        };
         let found = match spending {
             Spending::Granted(found) => found,
             Spending::Refused { by, wait, usages } => {
@@ -161,10 +228,10 @@ impl Limits {
         }
         if let Some((by, wait)) = refused.0 {
             self.give_back(charges, fates);
-            return Spending::Refused { by, wait, usages };
+            return Ok(Spending::Refused { by, wait, usages });
         }
         self.remember(charges, fates, now);
-        Spending::Granted(usages)
+        Ok(Spending::Granted(usages))
     }
 
     fn give_back(&self, charges: &[OwnedCharge], fates: &[Option<Fate>]) {

@@ -43,6 +43,9 @@ const BRIDGE: Duration = Duration::from_secs(60);
 /// What is revoked is usually known by then.
 const SETTLING: Duration = Duration::from_secs(1);
 
+/// What is leased is given back by then, or not.
+const LEAVING: Duration = Duration::from_millis(500);
+
 pub struct Services {
     rules: Arc<RuleStore>,
     metrics: Arc<Metrics>,
@@ -144,6 +147,7 @@ impl Services {
     /// Gateways that share limits no longer count on this one.
     pub async fn leave(&self) {
         if let Some(store) = self.limits().store().filter(|store| store.is_wanted()) {
+            self.limits().close(LEAVING).await;
             store.leave().await;
         }
     }

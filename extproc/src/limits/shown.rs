@@ -6,6 +6,7 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 use serde::Serialize;
 
+use super::leased::Leased;
 use super::{Limits, Store};
 use crate::metrics::{Reading, Value, families};
 
@@ -30,6 +31,7 @@ pub struct SharedStatus {
     gateways: u32,
     /// Counters that the store is yet to be told about.
     debts: usize,
+    leases: LeaseStatus,
     /// What went wrong last, while it cannot be reached.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
@@ -38,6 +40,21 @@ pub struct SharedStatus {
 #[allow(clippy::trivially_copy_pass_by_ref)] // as serde wants it
 fn is_zero(number: &usize) -> bool {
     *number == 0
+}
+
+/// What this gateway has debited in advance.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct LeaseStatus {
+    limits: usize,
+    /// Units that are spare now.
+    spare: u64,
+    /// Units in all since the start: debited, given back, and neither given back nor spent in time.
+    taken: u64,
+    returned: u64,
+    stranded: u64,
+    /// The largest part of a quota that was stranded in one window.
+    undershoot: f64,
 }
 
 // === impl Limits ===
@@ -55,8 +72,37 @@ impl Limits {
             troubled_ranges: state.troubled,
             gateways: state.gateways,
             debts: shared.owed.len(),
+            leases: LeaseStatus::of(&shared.leased),
             error: state.error.filter(|_| !state.reachable || state.troubled > 0),
         })
+    }
+}
+
+// === impl LeaseStatus ===
+
+impl LeaseStatus {
+    fn of(leased: &Leased) -> LeaseStatus {
+        let (leases, units) = (leased.leases(), leased.leases().units());
+        LeaseStatus {
+            limits: leases.len(),
+            spare: leases.spare(),
+            taken: units.all(),
+            returned: units.back(),
+            stranded: units.lost(),
+            undershoot: units.worst(),
+        }
+    }
+
+    fn readings(&self, leased: &Leased) -> [Reading; 5] {
+        let outcomes = [("taken", self.taken), ("returned", self.returned), ("stranded", self.stranded)];
+        let samples = outcomes.map(|(outcome, units)| (vec![outcome.to_owned()], Value::Integer(units)));
+        [
+            Reading { family: &families::LIMIT_LEASE_UNITS, samples: samples.into() },
+            Reading::of(&families::LIMIT_LEASES, Value::Integer(self.limits as u64)),
+            Reading::of(&families::LIMIT_LEASE_SPARE, Value::Integer(self.spare)),
+            Reading::of(&families::LIMIT_LEASE_UNDERSHOOT, Value::Float(self.undershoot)),
+            Reading::of(&families::LIMIT_LEASE_WAITS, Value::Integer(leased.waited())),
+        ]
     }
 }
 
@@ -81,10 +127,14 @@ impl Collector for StoreShown {
 impl Collector for Shown {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), std::fmt::Error> {
         let Some(limits) = self.0.upgrade() else { return Ok(()) };
-        let fallbacks =
-            limits.fallbacks.counts().map(|(policy, count)| (vec![policy.to_owned()], Value::Integer(count)));
-        Reading { family: &families::LIMIT_FALLBACKS, samples: fallbacks.into() }.encode(&mut encoder)?;
+        let leased = limits.shared.as_ref().map(|shared| shared.leased.leases().alone()).unwrap_or_default();
+        let counts = limits.fallbacks.counts().into_iter().zip(leased);
+        let fallbacks: Vec<_> =
+            counts.map(|((policy, exact), leased)| (vec![policy.to_owned()], Value::Integer(exact + leased))).collect();
+        Reading { family: &families::LIMIT_FALLBACKS, samples: fallbacks }.encode(&mut encoder)?;
         let Some(shared) = &limits.shared else { return Ok(()) };
+        let leases = LeaseStatus::of(&shared.leased).readings(&shared.leased);
+        leases.iter().try_for_each(|reading| reading.encode(&mut encoder))?;
         Reading::of(&families::LIMIT_DEBTS, Value::Integer(shared.owed.len() as u64)).encode(&mut encoder)?;
         Reading::of(&families::LIMIT_DEBTS_FORGOTTEN, Value::Integer(shared.owed.forgotten())).encode(&mut encoder)
     }

@@ -132,6 +132,28 @@ pub static LIMIT_DEBTS: Family =
     family("microgw_limit_debts", Gauge, &[], "Counters of shared limits that the store is yet to be told about");
 pub static LIMIT_DEBTS_FORGOTTEN: Family =
     family("microgw_limit_debts_forgotten", Counter, &[], "What the store will not be told about, for want of room");
+pub static LIMIT_LEASE_UNITS: Family = family(
+    "microgw_limit_lease_units",
+    Counter,
+    &["outcome"],
+    "Units of leased limits: taken from the store in advance, returned to it, or stranded (neither spent nor returned in their time)",
+);
+pub static LIMIT_LEASES: Family =
+    family("microgw_limit_leases", Gauge, &[], "Counters of leased limits that this gateway has to do with");
+pub static LIMIT_LEASE_SPARE: Family = family(
+    "microgw_limit_lease_spare_units",
+    Gauge,
+    &[],
+    "Units that this gateway has leased and not spent: what it keeps from others now",
+);
+pub static LIMIT_LEASE_UNDERSHOOT: Family = family(
+    "microgw_limit_lease_undershoot_ratio",
+    Gauge,
+    &[],
+    "The largest part of a quota that this gateway had stranded at the end of a window, since its start; `maxUndershoot` bounds the sum over gateways",
+);
+pub static LIMIT_LEASE_WAITS: Family =
+    family("microgw_limit_lease_waits", Counter, &[], "Draws on leased limits that had to wait for the store");
 pub static LOGINS: Family = family(
     "microgw_logins",
     Counter,
@@ -226,6 +248,11 @@ pub static ALL: &[&Family] = &[
     &LIMIT_FALLBACKS,
     &LIMIT_DEBTS,
     &LIMIT_DEBTS_FORGOTTEN,
+    &LIMIT_LEASE_UNITS,
+    &LIMIT_LEASES,
+    &LIMIT_LEASE_SPARE,
+    &LIMIT_LEASE_UNDERSHOOT,
+    &LIMIT_LEASE_WAITS,
     &LOGINS,
     &ISSUED_KEYS,
     &FAILED_EXPRESSIONS,

@@ -8,6 +8,7 @@ mod demo;
 mod drain;
 mod environments;
 mod errors;
+mod leases;
 mod limits;
 mod local_replies;
 mod mutual_tls;
