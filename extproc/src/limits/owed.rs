@@ -153,20 +153,17 @@ fn bucket(period: Micros, buckets: u32, now: Micros) -> u64 {
 
 impl Debt {
     fn add(&mut self, part: Part, now: Micros) {
-        match self.limit.algorithm {
+        if let Algorithm::Burst { .. } = self.limit.algorithm {
             // One part: how far what was used is ahead of its time.
-            Algorithm::Burst { .. } => {
-                let before = self.parts.pop_front().map_or(0, |before| self.left(before, now));
-                self.parts.push_back(Part { mark: now.0, cost: before.saturating_add(part.cost) });
-            }
-            _ => {
-                self.forget(now);
-                if let Some(same) = self.parts.iter_mut().find(|own| own.mark == part.mark) {
-                    same.cost = same.cost.saturating_add(part.cost);
-                } else {
-                    self.parts.push_back(part);
-                }
-            }
+            let before = self.parts.pop_front().map_or(0, |before| self.left(before, now));
+            self.parts.push_back(Part { mark: now.0, cost: before.saturating_add(part.cost) });
+            return;
+        }
+        self.forget(now);
+        if let Some(same) = self.parts.iter_mut().find(|own| own.mark == part.mark) {
+            same.cost = same.cost.saturating_add(part.cost);
+        } else {
+            self.parts.push_back(part);
         }
     }
 

@@ -22,7 +22,7 @@ use tokio::time::{Instant, timeout_at};
 use self::place::Connection;
 pub use self::place::{Address, Login, Place, Servers};
 pub use self::script::Script;
-use self::trouble::Trouble;
+use self::trouble::{Gate, Trouble};
 use crate::clock;
 use crate::metrics::{Metrics, StoreOutcome};
 
@@ -36,6 +36,7 @@ pub struct Store {
     connection: ArcSwapOption<Connection>,
     /// Of ranges of slots; of a single server there is one.
     trouble: Box<[Trouble]>,
+    gate: Gate,
     /// The connection was given up.
     lost: Notify,
     /// Unlike that of every other process.
@@ -106,6 +107,7 @@ impl Store {
             wanted: watch::Sender::new(false),
             connection: ArcSwapOption::empty(),
             trouble: std::iter::repeat_with(Trouble::default).take(ranges).collect(),
+            gate: Gate::default(),
             lost: Notify::new(),
             gateway: keeper::name(),
             gateways: AtomicU32::new(1),
@@ -166,7 +168,8 @@ impl Store {
     ) -> Result<Value, StoreError> {
         let started = Instant::now();
         let trouble = self.trouble(keys);
-        let connection = self.connection.load_full().filter(|_| trouble.is_none_or(|range| range.admits(started)));
+        let connection =
+            self.connection.load_full().filter(|_| trouble.is_none_or(|range| range.admits(started, &self.gate)));
         let Some(connection) = connection else {
             return Err(StoreError::Unreachable);
         };
@@ -178,7 +181,7 @@ impl Store {
         };
         self.metrics.stored(outcome, started.elapsed());
         match (&answer, trouble) {
-            (Ok(_), Some(range)) => range.answered(),
+            (Ok(_), Some(range)) => range.answered(&self.gate),
             (Err(error), range) => self.failed(&connection, error, range),
             (Ok(_), None) => {}
         }

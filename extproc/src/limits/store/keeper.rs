@@ -5,9 +5,11 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, LazyLock, Weak};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use microgw_engine::limits::Micros;
 use tokio::time::{Instant, timeout};
 
+use super::place::Connection;
 use super::{Script, Store, StoreError};
 use crate::clock;
 use crate::redis::Backoff;
@@ -20,6 +22,7 @@ const SILENCE: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_millis(500);
 const GATEWAYS: &str = "gateways";
 const TAG: &str = "all";
+const KEYS: usize = 12;
 
 /// Its clock, how many gateways there are, and which of them asks.
 static ANNOUNCE: LazyLock<Script> = LazyLock::new(|| {
@@ -38,6 +41,8 @@ end
 return {now, #all, place}",
     )
 });
+
+static PING: LazyLock<Script> = LazyLock::new(|| Script::new("return redis.call('EXISTS', KEYS[1])"));
 
 static LEAVE: LazyLock<Script> = LazyLock::new(|| Script::new("return redis.call('ZREM', KEYS[1], ARGV[1])"));
 
@@ -65,9 +70,13 @@ pub(super) async fn keep(store: Weak<Store>) {
             if beat && Arc::strong_count(&strong) == 1 {
                 return;
             }
-            if strong.is_reachable() {
-                // Who does not answer this is found out by it, too.
-                let _ = announce(&strong).await;
+            // Who does not answer this is found out by it, too. Of a cluster it may be one node.
+            if strong.is_reachable()
+                && let Err(error) = announce(&strong).await
+                && let Some(connection) = strong.connection.load_full().filter(|_| strong.is_cluster())
+                && !answers(&strong, &connection).await
+            {
+                strong.give_up(&connection, &error.to_string());
             }
         }
     }
@@ -82,15 +91,28 @@ async fn connect(store: &Store) -> Result<(), StoreError> {
         command.arg(store.gateway()).arg(SILENCE.as_micros().to_string());
     };
     let answer = timeout(PATIENCE, ANNOUNCE.run(&connection, &keys, arguments)).await;
-    take_in(store, answer.map_err(|_| StoreError::Timeout)??, asked)?;
+    let answer = answer.map_err(|_| StoreError::Timeout).and_then(|answer| Ok(answer?));
+    match answer.and_then(|answer| take_in(store, answer, asked)) {
+        Err(error) if !(store.is_cluster() && answers(store, &connection).await) => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
     for range in &store.trouble {
-        range.answered();
+        range.answered(&store.gate);
     }
     store.connection.store(Some(connection));
     store.since.store(clock::now().0, Ordering::Relaxed);
     *store.complaint.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = None;
     tracing::info!("limits: connected to Redis");
     Ok(())
+}
+
+/// Whether any node of a cluster does: of so many keys some are elsewhere.
+async fn answers(store: &Store, connection: &Connection) -> bool {
+    let ask = |number: usize| async move {
+        let key = [store.key(GATEWAYS, &number)];
+        matches!(timeout(PATIENCE, PING.run(connection, &key, |_| {})).await, Ok(Ok(_)))
+    };
+    join_all((0..KEYS).map(ask)).await.contains(&true)
 }
 
 async fn announce(store: &Store) -> Result<(), StoreError> {

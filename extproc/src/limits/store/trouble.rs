@@ -15,6 +15,10 @@ pub(super) struct Trouble {
     until: AtomicU64,
 }
 
+/// What several that are left alone share: they are tried one after the other, since they may well be of one server.
+#[derive(Debug, Default)]
+pub(super) struct Gate(AtomicU64);
+
 /// Failures in a row that are enough.
 const FAILURES: u32 = 3;
 const PAUSE: Duration = Duration::from_millis(500);
@@ -25,20 +29,16 @@ static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 impl Trouble {
     /// Whether a question may be asked. Of those that come after a pause one may, and the others when it was answered.
-    pub(super) fn admits(&self, now: Instant) -> bool {
+    pub(super) fn admits(&self, now: Instant, gate: &Gate) -> bool {
         let until = self.until.load(Ordering::Relaxed);
-        if until == 0 {
-            return true;
-        }
-        let now = micros(now);
-        let next = now + micros_of(PAUSE);
-        now >= until && self.until.compare_exchange(until, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        until == 0 || (micros(now) >= until && gate.passes(now))
     }
 
-    pub(super) fn answered(&self) {
+    pub(super) fn answered(&self, gate: &Gate) {
         if self.failures.load(Ordering::Relaxed) != 0 {
             self.failures.store(0, Ordering::Relaxed);
             self.until.store(0, Ordering::Relaxed);
+            gate.0.store(0, Ordering::Relaxed);
         }
     }
 
@@ -57,6 +57,17 @@ impl Trouble {
     }
 }
 
+// === impl Gate ===
+
+impl Gate {
+    /// Once in a pause, and at once after an answer.
+    fn passes(&self, now: Instant) -> bool {
+        let (now, next) = (micros(now), self.0.load(Ordering::Relaxed));
+        let after = now + micros_of(PAUSE);
+        now >= next && self.0.compare_exchange(next, after, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+}
+
 fn micros(at: Instant) -> u64 {
     micros_of(at.saturating_duration_since(*START)).max(1)
 }
@@ -71,16 +82,18 @@ mod tests {
 
     #[test]
     fn one_question_a_pause_until_it_is_answered() {
-        let (range, now) = (Trouble::default(), Instant::now());
+        let (range, other, gate, now) = (Trouble::default(), Trouble::default(), Gate::default(), Instant::now());
         assert!(!range.failed(now, false) && !range.failed(now, false));
-        range.answered();
-        assert!(!range.failed(now, false) && !range.failed(now, false) && range.admits(now));
-        assert!(range.failed(now, false) && range.is_left_alone(now) && !range.admits(now));
+        range.answered(&gate);
+        assert!(!range.failed(now, false) && !range.failed(now, false) && range.admits(now, &gate));
+        assert!(range.failed(now, false) && range.is_left_alone(now) && !range.admits(now, &gate));
+        assert!(other.admits(now, &gate) && other.failed(now, true), "with others one is enough");
         let later = now + PAUSE + Duration::from_millis(1);
-        assert!(range.admits(later), "one");
-        assert!(!range.admits(later), "and no other");
-        range.answered();
-        assert!(range.admits(later) && range.admits(later) && !range.is_left_alone(later));
-        assert!(range.failed(later, true) && range.is_left_alone(later), "with others one is enough");
+        assert!(range.admits(later, &gate), "one");
+        assert!(!range.admits(later, &gate) && !other.admits(later, &gate), "and no other");
+        range.answered(&gate);
+        assert!(range.admits(later, &gate) && range.admits(later, &gate) && !range.is_left_alone(later));
+        assert!(other.admits(later, &gate), "at once");
+        assert!(!other.admits(later, &gate));
     }
 }

@@ -53,8 +53,10 @@ async fn sentinels_say_where_the_master_is_now() {
         return;
     }
     let directory = tempfile::tempdir().unwrap();
-    let mut master = RedisServer::start().await;
-    let replica = RedisServer::start_with(&["--replicaof", "127.0.0.1", &master.port.to_string()]).await;
+    let elsewhere = directory.path().display().to_string();
+    let mut master = RedisServer::start_with(&["--dir", &elsewhere]).await;
+    let own = directory.path().display().to_string();
+    let replica = RedisServer::start_with(&["--replicaof", "127.0.0.1", &master.port.to_string(), "--dir", &own]).await;
     let sentinel = Sentinel::start(directory.path(), master.port).await;
     let servers = Servers::Sentinels {
         master: "mymaster".to_owned(),
