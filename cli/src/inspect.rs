@@ -1,5 +1,7 @@
 //! `inspect`: what an artifact contains, and the snapshot it becomes.
 
+mod limits;
+
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -122,6 +124,7 @@ fn as_text(model: &Model, id: &str, snapshot: Option<&Snapshot>) -> String {
     for api in &model.apis {
         // Writing to a string does not fail.
         let _ = writeln!(text, "\n{} {}  {}  ({})", api.name, api.version, base(api), model.locate(api.source));
+        limits::of_api(&mut text, model, api);
         for operation in &api.operations {
             let _ = writeln!(
                 text,
@@ -131,8 +134,10 @@ fn as_text(model: &Model, id: &str, snapshot: Option<&Snapshot>) -> String {
                 rule(operation),
                 endpoints(model, operation)
             );
+            limits::of_operation(&mut text, model, operation);
         }
     }
+    limits::of_callers(&mut text, model);
     for unenforced in &model.unenforced {
         let _ = writeln!(
             text,
@@ -157,7 +162,7 @@ fn as_text(model: &Model, id: &str, snapshot: Option<&Snapshot>) -> String {
 }
 
 fn as_json(model: &Model, id: &str, snapshot: Option<&Snapshot>) -> Value {
-    let operation = |operation: &Operation| {
+    let operation = |api: &Api, operation: &Operation| {
         json!({
             "method": operation.method.as_str(),
             "path": operation.path.as_str(),
@@ -165,6 +170,8 @@ fn as_json(model: &Model, id: &str, snapshot: Option<&Snapshot>) -> Value {
             "rule": rule(operation),
             "production": operation.production.map(|id| urls(model, id)),
             "sandbox": operation.sandbox.map(|id| urls(model, id)),
+            "limits": limits::of_operation_as_json(model, api, operation),
+            "cost": limits::cost_as_json(operation),
             "source": model.locate(operation.source),
         })
     };
@@ -174,7 +181,7 @@ fn as_json(model: &Model, id: &str, snapshot: Option<&Snapshot>) -> Value {
             "version": api.version,
             "basePath": base(api),
             "source": model.locate(api.source),
-            "operations": api.operations.iter().map(operation).collect::<Vec<_>>(),
+            "operations": api.operations.iter().map(|own| operation(api, own)).collect::<Vec<_>>(),
         })
     });
     let unenforced = model.unenforced.iter().map(|unenforced| {
@@ -200,6 +207,7 @@ fn as_json(model: &Model, id: &str, snapshot: Option<&Snapshot>) -> Value {
         "project": model.project,
         "artifact": id,
         "apis": apis.collect::<Vec<_>>(),
+        "limitsOfCallers": limits::of_callers_as_json(model),
         "unenforced": unenforced.collect::<Vec<_>>(),
         "snapshot": snapshot,
     })

@@ -2,8 +2,10 @@
 
 use std::fmt::Write;
 
+use microgw_proto::limits::v1::Tiers;
 use serde::Serialize;
 
+use crate::limits::UNAUTHENTICATED;
 use crate::model::{Access, Api, Model, Operation, Requirement};
 
 /// How every operation of a project is guarded.
@@ -12,8 +14,20 @@ use crate::model::{Access, Api, Model, Operation, Requirement};
 pub struct Coverage {
     pub apis: Vec<ApiCoverage>,
     pub total: Counts,
+    /// `None`: the project limits nothing.
+    pub limits: Option<LimitCoverage>,
     /// What was declared and is not enforced, `file:line:column: message`.
     pub unenforced: Vec<String>,
+}
+
+/// How many operations have a limit, whoever calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LimitCoverage {
+    /// Limited by themselves, or by their API.
+    pub operations: usize,
+    /// Public ones that nothing limits.
+    pub unlimited_public: usize,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -61,7 +75,7 @@ impl Coverage {
         let total = apis.iter().fold(Counts::default(), |sum, api| sum.plus(api.counts));
         let unenforced =
             model.unenforced.iter().map(|entry| format!("{}: {}", model.locate(entry.source), entry.message));
-        Coverage { apis, total, unenforced: unenforced.collect() }
+        Coverage { apis, total, limits: LimitCoverage::of(model), unenforced: unenforced.collect() }
     }
 
     /// A table for people, and the public operations by name. Ends with a newline.
@@ -83,6 +97,12 @@ impl Coverage {
                 "{label:width$}  {operations:>10}  {oauth2:>6}  {scoped:>11}  {basic:>5}  {api_key:>7}  {client_certificate:>11}  {unenforceable:>13}  {public:>6}",
             );
         }
+        if let Some(LimitCoverage { operations, unlimited_public }) = self.limits {
+            let _ = writeln!(text, "\nlimited by operation or API: {operations} of {}", self.total.operations);
+            if unlimited_public > 0 {
+                let _ = writeln!(text, "public and not limited: {unlimited_public}");
+            }
+        }
         let public: Vec<&PublicOperation> = self.apis.iter().flat_map(|api| &api.public).collect();
         if !public.is_empty() {
             text.push_str("\npublic operations:\n");
@@ -97,6 +117,24 @@ impl Coverage {
             }
         }
         text
+    }
+}
+
+// === impl LimitCoverage ===
+
+impl LimitCoverage {
+    fn of(model: &Model) -> Option<LimitCoverage> {
+        if model.limits.is_empty() && model.tiers == Tiers::default() {
+            return None;
+        }
+        let all = || model.apis.iter().flat_map(|api| api.operations.iter().map(move |operation| (api, operation)));
+        let limited = |(api, operation): &(&Api, &Operation)| api.limit.is_some() || operation.limit.is_some();
+        let public = |(_, operation): &(&Api, &Operation)| operation.access == Access::Public;
+        let unauthenticated = model.tiers.subscriptions.iter().any(|policy| policy.name == UNAUTHENTICATED);
+        Some(LimitCoverage {
+            operations: all().filter(limited).count(),
+            unlimited_public: all().filter(|one| !unauthenticated && public(one) && !limited(one)).count(),
+        })
     }
 }
 

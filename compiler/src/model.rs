@@ -5,6 +5,7 @@ use std::fmt;
 use microgw_proto::limits::v1::{Cost, Policy, Tiers};
 
 use crate::error_template::ErrorTemplate;
+use crate::limits::UNAUTHENTICATED;
 use crate::path::PathTemplate;
 
 /// A compiled project.
@@ -214,7 +215,7 @@ impl Model {
     /// Something limits whoever calls, credentials or not.
     pub fn limits_everybody(&self) -> bool {
         let Tiers { subscriptions, custom, deny, .. } = &self.tiers;
-        let unauthenticated = subscriptions.iter().any(|policy| policy.name == "Unauthenticated");
+        let unauthenticated = subscriptions.iter().any(|policy| policy.name == UNAUTHENTICATED);
         unauthenticated || !custom.is_empty() || !deny.is_empty()
     }
 

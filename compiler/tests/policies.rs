@@ -1,12 +1,18 @@
 //! `policies.yaml`: what can be said in it, and what is said of what cannot.
 
-use microgw_compiler::artifact;
+use microgw_compiler::artifact::{self, ArtifactError};
 use microgw_compiler::compile::{Compilation, Options, compile};
 use microgw_compiler::diagnostic::Diagnostic;
 use microgw_compiler::files::MemoryFiles;
 use microgw_compiler::limits::{condition_in_words, limit_in_words, sharing_in_words};
 use microgw_compiler::model::Model;
-use microgw_proto::limits::v1::Policy;
+use microgw_proto::limits::v1::{
+    AddressRange, Addresses, Burst, Calendar, Condition, Conditions, Cost, Fixed, Limit, Policy, Sliding, Text,
+    condition::Kind,
+    cost,
+    limit::{Unit, Window},
+    text,
+};
 
 /// `{LIMITS}` names every policy that definitions can name.
 const API: &str = "openapi: 3.0.0\ninfo: {title: T, version: '1'}\nservers: [{url: http://b/t}]\n\
@@ -149,4 +155,100 @@ fn what_has_no_effect() {
         lines.extend(compile(&files, "project", &Options::default()).diagnostics.iter().map(line));
     }
     insta::assert_snapshot!(lines.join("\n"));
+}
+
+fn limit(model: &mut Model) -> &mut Limit {
+    &mut model.limits[0].limits[0]
+}
+
+fn when(model: &mut Model) -> &mut Condition {
+    model.tiers.deny[0].when.as_mut().unwrap()
+}
+
+fn of(kind: Kind) -> Condition {
+    Condition { kind: Some(kind) }
+}
+
+fn header(name: &str, value: text::Value) -> Condition {
+    of(Kind::Header(Text { name: name.to_owned(), value: Some(value) }))
+}
+
+fn addresses(first: &[u8], last: &[u8]) -> Condition {
+    let ranges = vec![AddressRange { first: first.to_vec(), last: last.to_vec() }];
+    of(Kind::Addresses(Addresses { ranges }))
+}
+
+/// An artifact may come from anywhere: what no project can say is refused, before the engine meets it.
+#[test]
+fn an_artifact_says_no_more_than_a_project_can() {
+    let model = model(include_str!("data/policies.yaml"), API);
+    let refused = |name: &str, change: fn(&mut Model)| {
+        let mut changed = model.clone();
+        change(&mut changed);
+        assert_ne!(changed, model, "{name}");
+        let decoded = artifact::decode(&artifact::encode(&changed));
+        assert!(matches!(decoded, Err(ArtifactError::Invalid(_))), "{name}: {decoded:?}");
+    };
+    refused("quota", |model| limit(model).quota = 0);
+    refused("large quota", |model| limit(model).quota = (1 << 52) + 1);
+    refused("unit", |model| limit(model).unit = 7);
+    refused("direction of requests", |model| limit(model).requests_only = true);
+    refused("no window", |model| limit(model).window = None);
+    refused("window", |model| limit(model).window = Some(Window::Fixed(Fixed { seconds: 0 })));
+    refused("long window", |model| limit(model).window = Some(Window::Fixed(Fixed { seconds: 1 << 32 })));
+    refused("buckets", |model| limit(model).window = Some(Window::Sliding(Sliding { seconds: 1, buckets: 1001 })));
+    refused("burst", |model| limit(model).window = Some(Window::Burst(Burst { seconds: 1, burst: 0 })));
+    refused("burst of bytes", |model| {
+        *limit(model) = Limit { unit: Unit::Bytes.into(), ..*limit(model) };
+        limit(model).window = Some(Window::Burst(Burst { seconds: 1, burst: 1 }));
+    });
+    refused("calendar", |model| {
+        limit(model).window = Some(Window::Calendar(Calendar { unit: 0, count: 1, offset_minutes: 0 }));
+    });
+    refused("calendar of a later version", |model| {
+        limit(model).window = Some(Window::Calendar(Calendar { unit: 9, count: 1, offset_minutes: 0 }));
+    });
+    refused("time zone", |model| {
+        limit(model).window = Some(Window::Calendar(Calendar { unit: 1, count: 1, offset_minutes: 1440 }));
+    });
+    refused("nothing", |model| model.limits[0].limits.clear());
+    refused("many", |model| model.limits[0].limits = vec![*limit(model); 17]);
+    refused("no name", |model| model.limits[0].name.clear());
+    refused("sharing", |model| model.limits[1].sharing.as_mut().unwrap().mode = 3);
+    refused("failure", |model| model.limits[1].sharing.as_mut().unwrap().on_failure = 3);
+    refused("group without condition", |model| model.limits[1].groups[0].when = None);
+    refused("group without limit", |model| model.limits[1].groups[0].limits.clear());
+    refused("group twice", |model| model.limits[1].groups[1].name = "partners".to_owned());
+    refused("name twice", |model| model.tiers.applications[1].name = "50PerMin".to_owned());
+    refused("denial twice", |model| model.tiers.deny[1].name = "Abuser".to_owned());
+    refused("unknown tier", |model| model.tiers.unknown_subscription = "Silver".to_owned());
+    refused("key", |model| model.tiers.custom[0].key = "$who".to_owned());
+    refused("no policy", |model| model.tiers.custom[0].policy = None);
+    refused("denial of all", |model| model.tiers.deny[0].when = None);
+    refused("application", |model| model.tiers.deny[1].application = "shop".to_owned());
+    refused("condition of a later version", |model| when(model).kind = None);
+    refused("pattern", |model| *when(model) = header("a", text::Value::Matches("(".to_owned())));
+    refused("case of a header", |model| *when(model) = header("A", text::Value::Present(true)));
+    refused("not present", |model| *when(model) = header("a", text::Value::Present(false)));
+    refused("expression", |model| *when(model) = of(Kind::Expression("1".to_owned())));
+    refused("empty", |model| *when(model) = of(Kind::Any(Conditions::default())));
+    refused("no address", |model| *when(model) = of(Kind::Addresses(Addresses::default())));
+    refused("order", |model| *when(model) = addresses(&[10, 0, 0, 2], &[10, 0, 0, 1]));
+    refused("kinds of addresses", |model| *when(model) = addresses(&[10, 0, 0, 1], &[255; 16]));
+    refused("length of addresses", |model| *when(model) = addresses(&[10, 0, 0], &[10, 0, 0]));
+    refused("depth", |model| {
+        for _ in 0..16 {
+            *when(model) = of(Kind::Not(Box::new(when(model).clone())));
+        }
+    });
+    refused("count", |model| {
+        *when(model) = of(Kind::Any(Conditions { conditions: vec![when(model).clone(); 100] }));
+    });
+    refused("cost", |model| {
+        model.apis[0].operations[0].cost = Some(Cost { kind: Some(cost::Kind::Constant(0)) });
+    });
+    refused("cost that is text", |model| {
+        model.apis[0].operations[0].cost = Some(Cost { kind: Some(cost::Kind::Expression("'a'".to_owned())) });
+    });
+    refused("cost of a later version", |model| model.apis[0].operations[0].cost = Some(Cost { kind: None }));
 }

@@ -39,6 +39,34 @@ pub const TARGET: Target = Target {
         "count: 100",
         "unitTime: 1",
         "timeUnit: min",
+        "window: sliding",
+        "window: calendar",
+        "window: burst, burst: 2",
+        "buckets: 5",
+        "timeZone: \"+02:00\"",
+        "bandwidth: 10 MB",
+        "direction: request",
+        "shared: leased",
+        "maxUndershoot: 1 %",
+        "onStoreFailure: deny",
+        "stopOnQuota: false",
+        "limits: [",
+        "conditions: [{name: a, when: {",
+        "ip: [10.0.0.0/8, ::1-::2]",
+        "header: {name: a, matches: b}",
+        "query: {name: a, present: true}",
+        "claim: {name: a, equals: b}",
+        "not: {",
+        "any: [",
+        "version: 1",
+        "expression: \"request.method == 'GET'\"",
+        "customPolicies:",
+        "key: $userId",
+        "denyPolicies:",
+        "user: bob",
+        "api: /t/1",
+        "application: a:b",
+        "unknownTier: {application: 10kPerMin}",
         ": ",
         "- ",
         "&a ",
@@ -72,7 +100,8 @@ const LIMITED: &str = "\
 openapi: 3.0.0
 info: {title: T, version: '1'}
 servers: [{url: http://b/t}]
-paths: {/a: {get: {x-wso2-throttling-tier: 10kPerMin}}}
+x-wso2-throttling-tier: 10kPerMin
+paths: {/a: {get: {x-wso2-throttling-tier: 10kPerMin, x-microgw-cost: 3}, put: {x-wso2-disable-security: true}}}
 ";
 /// Builds whatever the other files are.
 const PLAIN: &str = "\

@@ -11,7 +11,8 @@ pub fn conflict(model: &Model, settings: &Settings) -> Option<String> {
     if let Some(policy) = policies(model).find(|policy| shared(policy)).filter(|_| !settings.limits.shared_store) {
         return Some(format!(
             "the policy `{}` counts together with other gateways (`shared` in `policies.yaml`), and \
-             `[throttlingConfig.redis]` does not say where: set `throttlingConfig.redis.url`, or leave `shared` out",
+             neither `[throttlingConfig.redis]` nor `[redis]` says where: set `throttlingConfig.redis.url`, or leave \
+             `shared` out",
             policy.name
         ));
     }

@@ -552,3 +552,33 @@ fn paths_of_the_gateway_are_no_apis() {
         assert_eq!(conflict(base, path, &settings), None, "{base} {path}");
     }
 }
+
+#[test]
+fn limits_that_these_settings_cannot_count_are_refused() {
+    use microgw_proto::limits::v1::{Group, Limit, Policy, Sharing, limit::Unit, sharing::Mode};
+    let policy = |mode: Mode, unit: Unit| Policy {
+        name: "Gold".to_owned(),
+        limits: vec![Limit::default()],
+        groups: vec![Group { limits: vec![Limit { unit: unit.into(), ..Limit::default() }], ..Group::default() }],
+        sharing: Some(Sharing { mode: mode.into(), ..Sharing::default() }),
+        ..Policy::default()
+    };
+    let refused = |policy: Policy, limits: LimitSettings| {
+        let settings = Settings { limits, ..settings() };
+        let mut by_tier = Model { limits: vec![policy.clone()], ..Model::default() };
+        let first = super::conflict(&by_tier, &settings);
+        by_tier.limits.clear();
+        by_tier.tiers.applications.push(policy);
+        assert_eq!(super::conflict(&by_tier, &settings), first);
+        first
+    };
+    let none = LimitSettings::default();
+    assert_eq!(refused(policy(Mode::Local, Unit::Requests), none), None);
+    for mode in [Mode::Leased, Mode::Exact] {
+        assert!(refused(policy(mode, Unit::Requests), none).unwrap().contains("`throttlingConfig.redis.url`"));
+        assert_eq!(refused(policy(mode, Unit::Requests), LimitSettings { shared_store: true, ..none }), None);
+    }
+    let hint = refused(policy(Mode::Local, Unit::Bytes), none).unwrap();
+    assert!(hint.contains("`Gold`") && hint.contains("`throttlingConfig.bandwidth = true`"), "{hint}");
+    assert_eq!(refused(policy(Mode::Local, Unit::Bytes), LimitSettings { bandwidth: true, ..none }), None);
+}

@@ -14,6 +14,7 @@ const TRACES: &str = "spans are sent by OTLP, which Jaeger takes too: name the c
 const WIRE_LOG: &str =
     "`envoyConfig.logLevel = \"debug\"` shows requests with their headers, credentials included: for debugging only";
 const REVOCATION: &str = "there is no JMS, and nothing is fetched once at the start: `[revocation]` takes a file (API Manager's `/revokedjwt` list as it is) or Redis";
+const CONDITIONS: &str = "conditions in `policies.yaml` always count: there is nothing to switch on";
 const LEGACY: &str =
     "API Manager 3.2 and later introspect (RFC 7662): switch this off, and `keyManager.serverUrl` is asked";
 const EXTERNAL: &str = "switch this off, and name the server's endpoint in `keyManager.introspectionUrl`: any that speaks RFC 7662 will do";
@@ -53,9 +54,9 @@ pub const KEYS: &[Key] = &[
     Key::later("mutualSSLConfig.protocolName", Text, "TLS", "Protocol of the listener.").instead("`mutualSSLConfig.protocolVersions` decides"),
 
     Key::later("throttlingConfig.enabledGlobalTMEventPublishing", Bool, "false", "Throttle with a Traffic Manager.").danger(WHEN_TRUE),
-    Key::later("throttlingConfig.enableHeaderConditions", Bool, "false", "Throttle by header.").danger(WHEN_TRUE),
-    Key::later("throttlingConfig.enableQueryParamConditions", Bool, "false", "Throttle by query.").danger(WHEN_TRUE),
-    Key::later("throttlingConfig.enableJwtClaimConditions", Bool, "false", "Throttle by claim.").danger(WHEN_TRUE),
+    Key::later("throttlingConfig.enableHeaderConditions", Bool, "false", "Throttle by header.").instead(CONDITIONS),
+    Key::later("throttlingConfig.enableQueryParamConditions", Bool, "false", "Throttle by query.").instead(CONDITIONS),
+    Key::later("throttlingConfig.enableJwtClaimConditions", Bool, "false", "Throttle by claim.").instead(CONDITIONS),
     Key::later("throttlingConfig.{jmsConnectioninitialContextFactory,jmsConnectionProviderUrl,jmsConnectionUsername,jmsConnectionPassword,throttleEndpointUrl,throttleEndpointbase64Header}", Secret, "", "The Traffic Manager."),
     Key::later("throttlingConfig.dataRetriever.{serverUrl,username,password}", Secret, "", "The Traffic Manager's data."),
     Key::later("throttlingConfig.nodeLocal.{processThreadPoolCoreSize,processThreadPoolMaximumSize,processThreadPoolKeepAliveTime,cleanUpFrequency}", Number, "", "Threads of local throttling."),
