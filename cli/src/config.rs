@@ -19,6 +19,7 @@ mod issuers;
 mod key_manager;
 mod keys;
 mod layers;
+mod limits;
 mod mutual_tls;
 mod redis;
 mod references;
@@ -52,6 +53,7 @@ pub use diagnostic::ConfigDiagnostic;
 pub use issuers::{Issuer, KeySource};
 pub use key_manager::Introspection;
 pub use keys::{Danger, Key, Kind, Status, all as keys};
+pub use limits::Limits;
 pub use mutual_tls::{ApiCertificates, ClientCertificates, Good, Proxies, Request as CertificateRequest};
 pub use redis::Redis;
 pub use remote::{MutualTls, Remote};
@@ -81,6 +83,7 @@ pub struct Config {
     pub proofs: usize,
     /// `None`: what tokens say themselves is all there is.
     pub subscriptions: Option<Subscriptions>,
+    pub limits: Limits,
     pub api_keys: settings::ApiKeys,
     /// `None`: backends are sent no JWT of the gateway's own.
     pub backend_jwt: Option<BackendJwt>,
@@ -340,7 +343,8 @@ impl Config {
             user_agent: self.headers.user_agent.clone(),
             limits: settings::LimitSettings {
                 shared_store: self.shared_limits.is_some(),
-                ..settings::LimitSettings::default()
+                headers: self.limits.headers,
+                bandwidth: self.limits.bandwidth,
             },
         }
     }

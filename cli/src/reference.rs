@@ -171,7 +171,9 @@ pub fn errors() -> String {
          ```json\n{}\n```\n\n\
          gRPC calls get the status that belongs to the fault, with the description as `grpc-message`. 401 carries\n\
          `WWW-Authenticate` (RFC 6750 section 3 for access tokens, `ApiKey` for keys, one challenge for each way in), and so does 403\n\
-         where scopes are missing; 405 carries `Allow`, 503 `Retry-After`, and all `Cache-Control: no-store`.\n\n\
+         where scopes are missing; 405 carries `Allow`, 429 and 503 `Retry-After`, and all `Cache-Control: no-store`. Where\n\
+         a quota is used up, the fault has the policy's name as `policy`, and problem details have `violated-policies`:\n\
+         [bandwidth.md](bandwidth.md) says what else clients are told of limits.\n\n\
          | status | code | name (`type` is `{}` and the name) | when |\n|---|---|---|---|\n",
         example.body(Form::Fault),
         example.body(Form::Problem),
@@ -192,11 +194,11 @@ pub fn errors() -> String {
          | `default.json` | every code that has no template of its own |\n\
          | `900902.problem.json`, `default.problem.json` | the same, for clients that ask for problem details |\n\n\
          In place of the first `.json` there can be `.xml`, `.html` or `.txt`, which decides the content type and what is escaped.\n\
-         The templates are Jinja's (minijinja); values are `code`, `status`, `name`, `message`, `description` and `type`. In JSON\n\
-         they bring their own quotes:\n\n\
+         The templates are Jinja's (minijinja); values are `code`, `status`, `name`, `message`, `description`, `type` and\n\
+         `policy` (the one that is used up; else none, and it can only be written as it is). In JSON they bring their own quotes:\n\n\
          ```json\n{\"error\": {{ message }}, \"code\": {{ code }}}\n```\n\n\
          Templates become part of the artifact, and are rendered once per snapshot, never per request: what a client sends cannot\n\
-         get into them. One that does not render is a build error. Status and headers stay as they are. Changing the\n\
+         get into them, and the policy's name is put in where it belongs. One that does not render is a build error. Status and headers stay as they are. Changing the\n\
          template of an answer that Envoy makes (404, 405, 5xx of backends and so on) changes the listeners: Envoy drains open\n\
          connections, as after a change of settings. An answer that belongs to no rule (a fault of the gateway itself) keeps the\n\
          words above.\n",

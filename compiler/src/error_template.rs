@@ -31,6 +31,17 @@ pub enum Syntax {
     Text,
 }
 
+/// What a template says of a fault.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rendered {
+    pub text: String,
+    /// Bytes from the start at which the name of a policy is to be put in, ascending: it is known when a request is refused.
+    pub policy_at: Vec<u32>,
+}
+
+/// Stand for a policy's name while a template is rendered. No filter that changes letters changes them.
+const STAND_INS: [&str; 2] = ["\u{f0b1}\u{f0b2}", "\u{f0b3}\u{f0b4}\u{f0b3}"];
+
 /// Why a template cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
@@ -65,9 +76,25 @@ impl ErrorTemplate {
     /// What it says for `fault`.
     ///
     /// # Errors
-    /// When it is not well-formed, asks for what there is not, takes too long, or renders to something too long or,
-    /// as JSON, not well-formed.
-    pub fn render(&self, fault: Fault) -> Result<String, TemplateError> {
+    /// When it is not well-formed, asks for what there is not, takes too long, renders to something too long or,
+    /// as JSON, not well-formed, or does with a policy's name what can only be done once it is known.
+    pub fn render(&self, fault: Fault) -> Result<Rendered, TemplateError> {
+        if !fault.names_policy() {
+            return Ok(Rendered { text: self.render_with(fault, None)?, policy_at: Vec::new() });
+        }
+        let [one, other] = STAND_INS;
+        let with = |stand_in| Ok(missing(&self.render_with(fault, Some(stand_in))?, stand_in));
+        let (rendered, same) = (with(one)?, with(other)?);
+        if rendered == same {
+            Ok(rendered)
+        } else {
+            let message =
+                "`policy` can only be written as it is: its value is known when a request is refused".to_owned();
+            Err(TemplateError { line: 1, message })
+        }
+    }
+
+    fn render_with(&self, fault: Fault, policy: Option<&str>) -> Result<String, TemplateError> {
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         environment.set_fuel(Some(FUEL));
@@ -85,6 +112,7 @@ impl ErrorTemplate {
             message => fault.message(),
             description => fault.description(),
             type => Value::from(fault.type_uri()),
+            policy => policy,
         };
         let text = template.render(values).map_err(|error| failed(&error))?;
         let wrong = |message: String| TemplateError { line: 1, message };
@@ -100,6 +128,18 @@ impl ErrorTemplate {
         }
         Ok(text)
     }
+}
+
+/// The text without the stand-in, and where that was.
+fn missing(text: &str, stand_in: &str) -> Rendered {
+    let mut rendered = Rendered { text: String::with_capacity(text.len()), policy_at: Vec::new() };
+    for (index, part) in text.split(stand_in).enumerate() {
+        if index > 0 {
+            rendered.policy_at.push(u32::try_from(rendered.text.len()).unwrap_or(u32::MAX));
+        }
+        rendered.text.push_str(part);
+    }
+    rendered
 }
 
 /// Better ones are greater.

@@ -7,6 +7,8 @@ mod client_certificates;
 use std::fmt;
 use std::net::IpAddr;
 
+use microgw_faults::RateLimitHeaders;
+
 use crate::model::BackendUrl;
 
 pub use backends::{Backends, Proxy, Verification};
@@ -49,13 +51,15 @@ pub struct Settings {
     pub limits: LimitSettings,
 }
 
-/// Which limits can be enforced.
+/// Which limits can be enforced, and what clients are told of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LimitSettings {
     /// Gateways can count together.
     pub shared_store: bool,
     /// What bodies take is measured.
     pub bandwidth: bool,
+    /// In which headers clients are told of limits.
+    pub headers: RateLimitHeaders,
 }
 
 /// CA certificates, PEM.

@@ -3,6 +3,7 @@
 mod answer;
 mod certificate;
 mod description;
+mod rate_limit;
 mod server;
 
 use std::net::IpAddr;
@@ -13,14 +14,17 @@ use std::time::Duration;
 use envoy_types::pb::envoy::service::auth::v3::attribute_context::HttpRequest;
 use envoy_types::pb::envoy::service::auth::v3::authorization_server::Authorization;
 use envoy_types::pb::envoy::service::auth::v3::{CheckRequest, CheckResponse};
+use envoy_types::pb::google::protobuf::value::Kind;
+use envoy_types::pb::google::protobuf::{Struct, Value};
 use futures_util::FutureExt as _;
 use microgw_engine::client_address::client_address;
 use microgw_engine::{Answer, Balances, Decision, Deny, Exchange, Lookup, Reason, RequestHead, Rule, Step};
-use microgw_faults::Form;
+use microgw_faults::{Form, RateLimitHeaders};
 use tokio::time::{Instant, timeout_at};
 use tonic::{Request, Response, Status};
 use tracing::{Instrument as _, Span, field};
 
+use crate::bandwidth::{Bandwidth, OWED};
 use crate::clock::now;
 use crate::fact_cache::FactCache;
 use crate::known::Known;
@@ -49,6 +53,10 @@ pub struct Decider {
     pub traced: bool,
     /// Proxies in front of Envoy that append to `x-forwarded-for`.
     pub trusted_hops: u32,
+    /// Charges what bodies take. `None`: nobody measures that.
+    pub bandwidth: Option<Arc<Bandwidth>>,
+    /// In which headers clients are told of limits.
+    pub rate_limits: RateLimitHeaders,
     unknown_rules: Seldom,
 }
 
@@ -65,10 +73,23 @@ impl Decider {
     ) -> Decider {
         metrics.show(&facts, &rules);
         metrics.show_limits(&lookups.limits);
+        lookups.limits.show_marks(&metrics);
         let mut facts = Known::new(facts, Arc::clone(&lookups.limits));
         facts.failed_expressions = metrics.failed_expressions();
         let (description, unknown_rules) = (Description::default(), Seldom::default());
-        Decider { rules, facts, lookups, metrics, deadline, description, traced: false, trusted_hops: 0, unknown_rules }
+        Decider {
+            rules,
+            facts,
+            lookups,
+            metrics,
+            deadline,
+            description,
+            traced: false,
+            trusted_hops: 0,
+            bandwidth: None,
+            rate_limits: RateLimitHeaders::default(),
+            unknown_rules,
+        }
     }
 
     /// Answers one question. Does not fail: what goes wrong is a fault in the answer.
@@ -87,6 +108,7 @@ impl Decider {
             microgw.version = field::Empty,
             microgw.operation = field::Empty,
             microgw.reason = field::Empty,
+            microgw.exceeded = field::Empty,
             microgw.cached = field::Empty,
         );
         traces::continues(&span, parent);
@@ -136,10 +158,10 @@ impl Decider {
                 Step::Done(decision) => {
                     self.count(&armed, &decision, started);
                     tell(span, &decision, deadline.is_none());
-                    let dynamic_metadata = self.description.of(&decision);
+                    let dynamic_metadata = self.describe(&decision);
                     let answer = match decision {
-                        Decision::Allow(allow) => answer::allowed(allow),
-                        Decision::Deny(deny) => answer::denied(&deny, form(&http), Some(rule)),
+                        Decision::Allow(allow) => answer::allowed(allow, self.rate_limits),
+                        Decision::Deny(deny) => answer::denied(&deny, form(&http), Some(rule), self.rate_limits),
                     };
                     return CheckResponse { dynamic_metadata, ..answer };
                 }
@@ -166,6 +188,16 @@ impl Decider {
         }
     }
 
+    /// What Envoy is told beside the answer: for logs, and of what it has to measure.
+    fn describe(&self, decision: &Decision<'_>) -> Option<Struct> {
+        let description = self.description.of(decision);
+        let (Some(bandwidth), Decision::Allow(allow)) = (&self.bandwidth, decision) else { return description };
+        let Some(owed) = bandwidth.owed(&allow.limits) else { return description };
+        let mut description = description.unwrap_or_default();
+        description.fields.insert(OWED.to_owned(), Value { kind: Some(Kind::StringValue(owed)) });
+        Some(description)
+    }
+
     async fn look_up(&self, lookup: &Lookup, address: Option<IpAddr>, deadline: Instant, span: &Span) -> Answer {
         let started = Instant::now();
         let answer = timeout_at(deadline, self.lookups.answer(lookup, address)).await;
@@ -182,6 +214,7 @@ impl Decider {
     }
 
     fn count(&self, Armed { rule, place }: &Armed, decision: &Decision<'_>, started: Instant) {
+        self.facts.limits.decided(decision);
         let outcome = match decision {
             Decision::Allow(_) => {
                 self.metrics.allowed();
@@ -214,7 +247,7 @@ impl Decider {
             limit: None,
             limits: Balances::new(),
         };
-        let answer = answer::denied(&deny, form, rule);
+        let answer = answer::denied(&deny, form, rule, self.rate_limits);
         CheckResponse { dynamic_metadata: self.description.of(&Decision::Deny(deny)), ..answer }
     }
 }
@@ -227,6 +260,9 @@ fn form(http: &HttpRequest) -> Form {
 
 /// What a decision's span says at its end; `cached` only where a credential was genuine.
 fn tell(span: &Span, decision: &Decision<'_>, cached: bool) {
+    if let Some(limit) = decision.exceeded() {
+        span.record("microgw.exceeded", &*limit.policy);
+    }
     let genuine = match decision {
         Decision::Allow(_) => true,
         Decision::Deny(deny) => {

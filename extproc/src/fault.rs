@@ -64,9 +64,9 @@ pub async fn in_asked_form(State(rules): State<Arc<RuleStore>>, request: Request
     let mut response = next.run(request).await;
     let Some(fault) = response.extensions_mut().remove::<HttpFault>() else { return response };
     let answers = rules.answers();
-    let own = answers.own(fault.fault, form);
+    let own = answers.own(fault.fault, form, "");
     let (kind, body) =
-        own.map_or_else(|| (form.content_type(), fault.body(form)), |own| (own.content_type, own.body.to_owned()));
+        own.map_or_else(|| (form.content_type(), fault.body(form)), |own| (own.content_type, own.body.into_owned()));
     if let Ok(kind) = HeaderValue::from_str(kind) {
         response.headers_mut().insert(header::CONTENT_TYPE, kind);
     }

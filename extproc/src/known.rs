@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use microgw_engine::backend_jwt::{Assertion, Order};
 use microgw_engine::limits::Expression;
-use microgw_engine::limits::{Charge, Spending};
+use microgw_engine::limits::{Charge, Level, Spending};
 use microgw_engine::opaque::KeyHash;
 use microgw_engine::{
     Api, CredentialDigest, Facts, Identity, Novelty, OpaqueKey, ProofId, RevocationName, Standing, Subscribed, UnixTime,
@@ -89,6 +89,10 @@ impl Facts for Known {
 
     fn spend(&self, charges: &[Charge<'_>]) -> Spending {
         self.limits.spend(charges)
+    }
+
+    fn unknown_tier(&self, level: Level, tier: &str) {
+        self.limits.unknown_tier(level, tier);
     }
 
     fn standing(&self, names: &[RevocationName]) -> Standing {

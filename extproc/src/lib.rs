@@ -12,6 +12,7 @@ pub mod admin;
 pub mod apikey;
 pub mod authz;
 pub mod backend_jwt;
+pub mod bandwidth;
 mod clock;
 pub mod fact_cache;
 pub mod fault;

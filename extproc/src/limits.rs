@@ -4,6 +4,7 @@ mod alone;
 mod exact;
 mod here;
 mod leased;
+mod marks;
 mod owed;
 mod shown;
 pub mod store;
@@ -11,7 +12,10 @@ pub mod store;
 use std::sync::Arc;
 use std::time::Duration;
 
-use microgw_engine::limits::{Charge, Draft, Micros, Mode, OnFailure, OwnedCharge, Spending, Table, Usage, Usages};
+use microgw_engine::Decision;
+use microgw_engine::limits::{
+    Charge, Draft, Level, Micros, Mode, OnFailure, OwnedCharge, Spending, Table, Usage, Usages,
+};
 use microgw_proto::limits::v1::sharing;
 use microgw_proto::rules::v1::RuleBook;
 use smallvec::SmallVec;
@@ -22,7 +26,9 @@ use self::here::Waits;
 use self::leased::{Grant, Leased};
 use self::owed::Owed;
 use crate::clock;
+use crate::metrics::Metrics;
 pub use exact::{Debit, Exact, Fate};
+use marks::Marks;
 pub use shown::SharedStatus;
 pub(crate) use shown::{Shown, StoreShown};
 pub use store::Store;
@@ -31,6 +37,7 @@ pub use store::Store;
 #[derive(Debug)]
 pub struct Limits {
     table: Table,
+    marks: Arc<Marks>,
     /// `None`: gateways share nothing.
     shared: Option<Shared>,
     fallbacks: Fallbacks,
@@ -55,7 +62,7 @@ const AGAIN: Micros = Micros(5 * Micros::SECOND.0);
 impl Limits {
     /// With room for that many counters.
     pub fn new(room: usize) -> Limits {
-        Limits { table: Table::new(room), shared: None, fallbacks: Fallbacks::default() }
+        Limits { table: Table::new(room), marks: Arc::default(), shared: None, fallbacks: Fallbacks::default() }
     }
 
     /// Shares what is to be shared there. On a runtime.
@@ -94,6 +101,19 @@ impl Limits {
                 self.conclude(&charges, &fates, &mut [], true).unwrap_or(Spending::Ask)
             }
         }
+    }
+
+    /// Shows what is beyond quotas, and what nobody has declared.
+    pub(crate) fn show_marks(&self, metrics: &Metrics) {
+        metrics.show_marks(Arc::clone(&self.marks));
+    }
+
+    pub(crate) fn decided(&self, decision: &Decision<'_>) {
+        self.marks.decided(decision);
+    }
+
+    pub(crate) fn unknown_tier(&self, level: Level, tier: &str) {
+        self.marks.unknown_tier(level, tier);
     }
 
     /// Debits where somebody has to be asked.

@@ -225,6 +225,11 @@ impl Metrics {
         self.store.observe(duration);
     }
 
+    /// Shows what is beyond quotas.
+    pub(crate) fn show_marks(&self, marks: impl Collector) {
+        self.lock().register_collector(Box::new(marks));
+    }
+
     /// Shows what became of spans.
     pub fn show_spans(&self, counts: &SpanCounts) {
         self.lock().register_collector(Box::new(counts.clone()));

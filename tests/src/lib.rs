@@ -3,6 +3,7 @@
 
 pub mod authorization_server;
 pub mod backend;
+pub mod bodies;
 pub mod collector;
 pub mod container;
 pub mod dpop;

@@ -61,6 +61,7 @@ fn the_defaults() {
             backend_jwt: None,
             identity_headers: Vec::new(),
             subscriptions: None,
+            limits: Limits { room: 100_000, headers: microgw_faults::RateLimitHeaders::Standard, bandwidth: false },
             api_keys: settings::ApiKeys {
                 issuer: issuer.clone(),
                 skew_seconds: 5,

@@ -15,8 +15,9 @@ use microgw_extproc::admin::{self, Admin};
 use microgw_extproc::apikey::{self, ApiKeyIssuer};
 use microgw_extproc::authz::{AuthzServer, Decider, Description};
 use microgw_extproc::backend_jwt::{AssertionCache, BackendJwts, BackendKey};
+use microgw_extproc::bandwidth::Bandwidth;
 use microgw_extproc::fact_cache::FactCache;
-use microgw_extproc::limits::{self, Limits, Store};
+use microgw_extproc::limits::{Limits, Store};
 use microgw_extproc::login::Login;
 use microgw_extproc::lookups::Lookups;
 use microgw_extproc::metrics::Metrics;
@@ -95,6 +96,9 @@ impl Services {
             Some(_) | None => Description::Outcome,
         };
         decider.trusted_hops = config.gateway.trusted_hops;
+        decider.rate_limits = config.limits.headers;
+        let limits = &decider.lookups.limits;
+        decider.bandwidth = config.limits.bandwidth.then(|| Arc::new(Bandwidth::new(Arc::clone(limits))));
         decider.facts.opaque_keys.clone_from(&opaque_keys);
         decider.traced = config.tracing.is_some();
         decider.facts.subscriptions =
@@ -265,11 +269,11 @@ impl Services {
 
 /// Counted here, and where gateways share them.
 fn limits(config: &Config, certificates: &Certificates, metrics: &Arc<Metrics>) -> anyhow::Result<Arc<Limits>> {
-    let limits = Limits::new(limits::ROOM);
+    let limits = Limits::new(config.limits.room);
     let Some(shared) = &config.shared_limits else { return Ok(Arc::new(limits)) };
     let credentials = certificates.shared_limits(shared).context("cannot share limits (throttlingConfig.redis)")?;
     let store = Store::start(shared.place.clone(), credentials, metrics);
-    Ok(Arc::new(limits.sharing(store, limits::ROOM)))
+    Ok(Arc::new(limits.sharing(store, config.limits.room)))
 }
 
 /// What was revoked, from now on.

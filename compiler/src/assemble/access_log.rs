@@ -1,12 +1,23 @@
 //! What Envoy writes about each request.
 
-use envoy_types::pb::envoy::config::accesslog::v3::{AccessLog, access_log};
+use envoy_types::pb::envoy::config::accesslog::v3::access_log_filter::FilterSpecifier;
+use envoy_types::pb::envoy::config::accesslog::v3::{
+    AccessLog, AccessLogFilter, LogTypeFilter, MetadataFilter, access_log,
+};
+use envoy_types::pb::envoy::config::core::v3::grpc_service::{EnvoyGrpc, TargetSpecifier};
+use envoy_types::pb::envoy::config::core::v3::{ApiVersion, GrpcService};
+use envoy_types::pb::envoy::data::accesslog::v3::AccessLogType;
 use envoy_types::pb::envoy::extensions::access_loggers::file::v3::FileAccessLog;
+use envoy_types::pb::envoy::extensions::access_loggers::grpc::v3::{
+    CommonGrpcAccessLogConfig, HttpGrpcAccessLogConfig,
+};
+use envoy_types::pb::envoy::r#type::matcher::v3::metadata_matcher::{PathSegment, path_segment};
+use envoy_types::pb::envoy::r#type::matcher::v3::{MetadataMatcher, ValueMatcher, value_matcher};
 use envoy_types::pb::google::protobuf::Any;
 use prost::{Message as _, Name as _};
 
 use super::names;
-use super::wire::{append, append_text_entry};
+use super::wire::{any, append, append_text_entry, no, number};
 use crate::settings;
 
 // Field numbers of what is encoded by hand.
@@ -36,7 +47,7 @@ pub fn file(log: &settings::AccessLog, traced: bool, certificates: bool) -> Acce
     .map(|(name, value)| (name, value.to_owned()))
     .into();
     fields.extend([names::API_KEY, names::VERSION_KEY].map(|key| (key, route(key))));
-    fields.extend([names::REASON, names::KEY_TYPE].map(|key| (key, decision(key))));
+    fields.extend([names::REASON, names::EXCEEDED, names::KEY_TYPE].map(|key| (key, decision(key))));
     if log.caller {
         fields.extend([names::CALLER, names::CLIENT_ID, names::KEY_ID].map(|key| (key, decision(key))));
         if certificates {
@@ -64,4 +75,45 @@ pub fn file(log: &settings::AccessLog, traced: bool, certificates: bool) -> Acce
         })),
         ..Default::default()
     }
+}
+
+/// What bodies took, told to the service that decides, of requests whose decision says that they owe something for it. Each at
+/// once: what has not arrived has not been counted.
+pub fn bandwidth() -> AccessLog {
+    let service = GrpcService {
+        target_specifier: Some(TargetSpecifier::EnvoyGrpc(EnvoyGrpc {
+            cluster_name: names::AUTHZ_CLUSTER.to_owned(),
+            ..Default::default()
+        })),
+        ..Default::default()
+    };
+    let config = HttpGrpcAccessLogConfig {
+        common_config: Some(CommonGrpcAccessLogConfig {
+            log_name: names::GATEWAY.to_owned(),
+            grpc_service: Some(service),
+            transport_api_version: ApiVersion::V3.into(),
+            buffer_size_bytes: number(0),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    let key = PathSegment { segment: Some(path_segment::Segment::Key(names::OWED.to_owned())) };
+    let owed = MetadataMatcher {
+        filter: names::EXT_AUTHZ.to_owned(),
+        path: vec![key],
+        value: Some(ValueMatcher { match_pattern: Some(value_matcher::MatchPattern::PresentMatch(true)) }),
+        invert: false,
+    };
+    let owing = MetadataFilter { matcher: Some(owed), match_if_key_not_found: no() };
+    AccessLog {
+        name: "envoy.access_loggers.http_grpc".to_owned(),
+        config_type: Some(access_log::ConfigType::TypedConfig(any(&config))),
+        filter: Some(AccessLogFilter { filter_specifier: Some(FilterSpecifier::MetadataFilter(owing)) }),
+    }
+}
+
+/// One line for each request, though Envoy reports on the way, too.
+pub fn at_the_end_only(log: &mut AccessLog) {
+    let end = LogTypeFilter { types: vec![AccessLogType::DownstreamEnd.into()], exclude: false };
+    log.filter = Some(AccessLogFilter { filter_specifier: Some(FilterSpecifier::LogTypeFilter(end)) });
 }

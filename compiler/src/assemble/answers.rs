@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use microgw_faults::{Fault, Form};
 use microgw_proto::rules::v1 as pb;
 
-use crate::error_template::ErrorTemplate;
+use crate::error_template::{ErrorTemplate, Rendered, Syntax};
 
 /// The bodies of faults, rendered.
 #[derive(Default)]
@@ -14,7 +14,8 @@ pub struct Answers(BTreeMap<(Fault, Form), Own>);
 
 struct Own {
     content_type: &'static str,
-    body: String,
+    body: Rendered,
+    syntax: Syntax,
 }
 
 // === impl Answers ===
@@ -27,7 +28,8 @@ impl Answers {
             let fitting = templates.iter().filter_map(|template| Some((template.fits(fault, form)?, template)));
             let Some((_, template)) = fitting.max_by_key(|(fit, _)| *fit) else { continue };
             if let Ok(body) = template.render(fault) {
-                answers.insert((fault, form), Own { content_type: template.content_type(), body });
+                let own = Own { content_type: template.content_type(), body, syntax: template.syntax };
+                answers.insert((fault, form), own);
             }
         }
         Answers(answers)
@@ -37,13 +39,13 @@ impl Answers {
     pub fn body(&self, fault: Fault, form: Form) -> (&'static str, Cow<'_, str>) {
         self.0.get(&(fault, form)).map_or_else(
             || (form.content_type(), Cow::Borrowed(fault.body(form))),
-            |own| (own.content_type, Cow::Borrowed(&own.body)),
+            |own| (own.content_type, Cow::Borrowed(&own.body.text)),
         )
     }
 
     /// For the rule book: only what differs from the gateway's own.
     pub fn own(&self) -> Vec<pb::FaultBody> {
-        use pb::fault_body::Form as Written;
+        use pb::fault_body::{Escape, Form as Written};
         let body = |(&(fault, form), own): (&(Fault, Form), &Own)| pb::FaultBody {
             fault: fault.name().to_owned(),
             form: match form {
@@ -53,7 +55,15 @@ impl Answers {
             }
             .into(),
             content_type: own.content_type.to_owned(),
-            body: own.body.clone(),
+            body: own.body.text.clone(),
+            policy_at: own.body.policy_at.clone(),
+            escape: match own.syntax {
+                _ if own.body.policy_at.is_empty() => Escape::Plain,
+                Syntax::Json => Escape::Json,
+                Syntax::Xml | Syntax::Html => Escape::Markup,
+                Syntax::Text => Escape::Plain,
+            }
+            .into(),
         };
         self.0.iter().map(body).collect()
     }

@@ -17,7 +17,8 @@ use envoy_types::pb::envoy::extensions::filters::http::buffer::v3::Buffer;
 use envoy_types::pb::envoy::extensions::filters::http::ext_authz::v3::{ExtAuthz, ext_authz::Services};
 use envoy_types::pb::envoy::extensions::filters::http::router::v3::Router;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::{
-    CodecType, ForwardClientCertDetails, PathWithEscapedSlashesAction, RouteSpecifier, ServerHeaderTransformation,
+    CodecType, ForwardClientCertDetails, HcmAccessLogOptions, PathWithEscapedSlashesAction, RouteSpecifier,
+    ServerHeaderTransformation,
 };
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::{
     HttpConnectionManager, HttpFilter, Rds, http_filter,
@@ -135,14 +136,21 @@ fn listener(
 
 /// With the table of routes, and a decision before each that is guarded.
 fn guarded_manager(settings: &Settings, answers: &Answers, scheme: &str) -> HttpConnectionManager {
-    HttpConnectionManager {
+    let mut manager = HttpConnectionManager {
         route_specifier: Some(RouteSpecifier::Rds(Rds {
             config_source: Some(ads()),
             route_config_name: names::GATEWAY.to_owned(),
         })),
         http_filters: filters(settings),
         ..connection_manager(settings, answers, scheme)
+    };
+    if settings.limits.bandwidth {
+        manager.access_log.iter_mut().for_each(access_log::at_the_end_only);
+        manager.access_log.push(access_log::bandwidth());
+        manager.access_log_options =
+            Some(HcmAccessLogOptions { access_log_flush_interval: seconds(1), ..Default::default() });
     }
+    manager
 }
 
 /// Without routes and filters.

@@ -43,6 +43,10 @@ pub const API_KEY: &str = "api";
 pub const VERSION_KEY: &str = "version";
 /// Keys of what the service says about a decision, beside ext_authz's answer.
 pub const REASON: &str = "reason";
+/// What a request will owe to limits of bytes.
+pub const OWED: &str = "owed";
+/// The policy whose quota is exceeded: it refuses, or lets through and marks.
+pub const EXCEEDED: &str = "exceeded";
 pub const CALLER: &str = "caller";
 pub const CLIENT_ID: &str = "client_id";
 pub const KEY_ID: &str = "key_id";

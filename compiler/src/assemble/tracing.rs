@@ -78,6 +78,7 @@ fn tags() -> Vec<CustomTag> {
         ("microgw.api", route(names::API_KEY)),
         ("microgw.version", route(names::VERSION_KEY)),
         ("microgw.reason", decision(names::REASON)),
+        ("microgw.exceeded", decision(names::EXCEEDED)),
     ]
     .map(|(tag, value)| CustomTag { tag: tag.to_owned(), r#type: Some(custom_tag::Type::Value(value)) })
     .into()

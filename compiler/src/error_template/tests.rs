@@ -6,7 +6,7 @@ fn template(syntax: Syntax, source: &str) -> ErrorTemplate {
 
 #[test]
 fn values_are_escaped_by_what_the_template_is() {
-    let render = |syntax, source| template(syntax, source).render(Fault::MalformedLogin).unwrap();
+    let render = |syntax, source| template(syntax, source).render(Fault::MalformedLogin).unwrap().text;
     assert_eq!(
         render(Syntax::Json, r#"{"c": {{ code }}, "m": {{ description }}}"#),
         r#"{"c": 900912, "m": "Invalid Format. Make sure you have given the credentials in correct format with \":\" character"}"#
@@ -45,4 +45,29 @@ fn a_code_fits_better_than_the_default() {
     assert_eq!(one.fits(Fault::Internal, Form::Fault), None);
     assert_eq!(all.fits(Fault::NotFound, Form::Problem), None);
     assert_eq!(all.fits(Fault::NotFound, Form::Text), None);
+}
+
+#[test]
+fn the_policy_of_throttled_requests_is_left_to_be_put_in() {
+    let limited = |syntax, source| template(syntax, source).render(Fault::ApiLimit);
+    let at = |text: &str, policy_at: &[u32]| Ok(Rendered { text: text.into(), policy_at: policy_at.into() });
+    assert_eq!(
+        limited(Syntax::Json, r#"{"p": {{ policy }}, "é": {{ policy }}}"#),
+        at(r#"{"p": "", "é": ""}"#, &[7, 17])
+    );
+    assert_eq!(limited(Syntax::Html, "<b>{{ policy }}</b>"), at("<b></b>", &[3]));
+    assert_eq!(limited(Syntax::Text, "{% if policy %}over {{ policy|upper }}{% endif %}"), at("over ", &[5]));
+    assert_eq!(limited(Syntax::Text, "no policy"), at("no policy", &[]));
+    // It is not there yet.
+    for source in [
+        "{{ policy|length }}",
+        "{{ policy|first }}",
+        "{% if policy == 'Gold' %}x{% endif %}{{ policy|replace('\u{f0b1}', 'x') }}",
+        "\u{f0b1}\u{f0b2}",
+    ] {
+        let error = limited(Syntax::Text, source).unwrap_err();
+        assert!(error.message.starts_with("`policy` can only be written as it is"), "{source}: {error}");
+    }
+    let other = template(Syntax::Json, r#"{"p": {{ policy }}}"#).render(Fault::NotFound).unwrap();
+    assert_eq!((&*other.text, other.policy_at), (r#"{"p": null}"#, vec![]));
 }

@@ -160,6 +160,9 @@ impl Limit {
 // === impl Level ===
 
 impl Level {
+    pub const ALL: [Level; 6] =
+        [Level::Api, Level::Resource, Level::Subscription, Level::Application, Level::Unauthenticated, Level::Custom];
+
     pub(crate) fn reason(self) -> Reason {
         match self {
             Level::Api => Reason::ApiLimit,

@@ -1,33 +1,37 @@
-//! What clients are told a limit is called: made once, when the rules are loaded.
+//! What others are told of a limit: clients, what it is called; Envoy, what it is. Made once, when the rules are loaded.
 
 use std::fmt::Write as _;
 
 use microgw_proto::limits::v1 as proto;
 
-use super::{Algorithm, Level, Micros, Unit};
+use super::{Algorithm, Level, Micros, Unit, owed};
 
 /// As structured fields (RFC 9651): strings with their quotes, and parameters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Told {
-    /// `"Gold"`; of a policy with several limits `"Gold#1"`.
+    /// `Gold`; of a policy with several limits `Gold#1`.
+    label: Box<str>,
+    /// The same as a structured field.
     name: Box<str>,
     /// The same with its level, for answers in which two limits have one name.
     with_level: Box<str>,
     /// `;q=5000;w=60`, draft-ietf-httpapi-ratelimit-headers-11 section 3.1.
     terms: Box<str>,
+    /// Of bytes: itself, for when they are counted.
+    debt: Box<str>,
 }
 
 // === impl Told ===
 
 impl Told {
-    pub(super) fn new(
-        policy: &proto::Policy,
-        limit: &proto::Limit,
-        level: Level,
-        (unit, algorithm): (Unit, &Algorithm),
-    ) -> Told {
-        let name = label(policy, limit);
-        let mut terms = format!(";q={}", limit.quota);
+    pub(super) fn new(policy: &proto::Policy, limit: &proto::Limit, level: Level, kind: (Unit, &Algorithm)) -> Told {
+        let debt = if let Unit::Bytes(_) = kind.0 { owed::debt(policy, limit, level) } else { Box::default() };
+        Told { debt, ..Told::of(&label(policy, limit), level, limit.quota, kind) }
+    }
+
+    /// Of a limit that is called so.
+    pub fn of(name: &str, level: Level, quota: u64, (unit, algorithm): (Unit, &Algorithm)) -> Told {
+        let mut terms = format!(";q={quota}");
         if let Unit::Bytes(_) = unit {
             terms.push_str(";qu=\"content-bytes\"");
         }
@@ -41,12 +45,28 @@ impl Told {
             let _ = write!(terms, ";w={}", Micros(window).whole_seconds());
         }
         let with_level = format!("{name} ({})", level.as_str());
-        Told { name: string(&name), with_level: string(&with_level), terms: terms.into() }
+        Told {
+            label: name.into(),
+            name: string(name),
+            with_level: string(&with_level),
+            terms: terms.into(),
+            debt: Box::default(),
+        }
     }
 
     /// With its quotes. `again`: another limit of the answer has the name.
     pub fn name(&self, again: bool) -> &str {
         if again { &self.with_level } else { &self.name }
+    }
+
+    /// Without quotes.
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+
+    /// As [`super::Owed`] has it.
+    pub(super) fn debt(&self) -> &str {
+        &self.debt
     }
 
     /// What it is limited to.

@@ -8,10 +8,15 @@ use envoy_types::pb::envoy::service::auth::v3::{CheckResponse, DeniedHttpRespons
 use envoy_types::pb::envoy::r#type::v3::HttpStatus;
 use envoy_types::pb::google::rpc;
 use microgw_engine::{Allow, Answers, Deny, ENVIRONMENT_HEADER, Rule};
-use microgw_faults::Form;
+use microgw_faults::{Form, RateLimitHeaders};
 use tonic::Code;
 
-pub(super) fn allowed(allow: Allow<'_>) -> CheckResponse {
+use super::rate_limit;
+
+pub(super) fn allowed(allow: Allow<'_>, told: RateLimitHeaders) -> CheckResponse {
+    // A backend's own are replaced: to it all clients are this gateway.
+    let limits = rate_limit::headers(told, &allow.limits, None).map(|(name, value)| header(name, value));
+    let response_headers_to_add = limits.collect();
     let path = allow.path.map(|path| header(":path", path));
     let environment = allow.environment.map(|environment| header(ENVIRONMENT_HEADER, environment.to_owned()));
     let (no_cookie, cookie) = match allow.cookie {
@@ -27,6 +32,7 @@ pub(super) fn allowed(allow: Allow<'_>) -> CheckResponse {
     let ok = OkHttpResponse {
         headers: path.into_iter().chain(environment).chain(cookie).chain(assertion).chain(told).collect(),
         headers_to_remove: allow.remove_headers.iter().map(ToString::to_string).chain(no_cookie).collect(),
+        response_headers_to_add,
         ..OkHttpResponse::default()
     };
     CheckResponse {
@@ -36,10 +42,10 @@ pub(super) fn allowed(allow: Allow<'_>) -> CheckResponse {
     }
 }
 
-pub(super) fn denied(deny: &Deny<'_>, form: Form, rule: Option<&Rule>) -> CheckResponse {
+pub(super) fn denied(deny: &Deny<'_>, form: Form, rule: Option<&Rule>, told: RateLimitHeaders) -> CheckResponse {
     let fault = deny.reason.fault();
     let usual = Answers::default();
-    let words = rule.map_or(&usual, |rule| rule.answers()).body(fault, form);
+    let words = rule.map_or(&usual, |rule| rule.answers()).body(fault, form, deny.limit);
     let code = match fault.status() {
         401 => Code::Unauthenticated,
         403 => Code::PermissionDenied,
@@ -53,10 +59,12 @@ pub(super) fn denied(deny: &Deny<'_>, form: Form, rule: Option<&Rule>) -> CheckR
     let retry_after = deny.retry_after.map(|seconds| seconds.to_string());
     let retry_after = retry_after.or_else(|| fault.retry_after().map(str::to_owned));
     headers.extend(retry_after.map(|seconds| header("retry-after", seconds)));
+    let refused = deny.limit.zip(deny.retry_after);
+    headers.extend(rate_limit::headers(told, &deny.limits, refused).map(|(name, value)| header(name, value)));
     let response = DeniedHttpResponse {
         status: Some(HttpStatus { code: i32::from(fault.status()) }),
         headers,
-        body: words.body.to_owned(),
+        body: words.body.into_owned(),
     };
     CheckResponse {
         status: Some(rpc::Status { code: code as i32, ..rpc::Status::default() }),

@@ -16,7 +16,7 @@ const MAX_TEXT: usize = 256;
 pub enum Description {
     #[default]
     Nothing,
-    /// The reason of a denial, and the type of the caller's key.
+    /// The reason of a denial, the policy whose quota is exceeded, and the type of the caller's key.
     Outcome,
     /// Also who called. Never the credential.
     Caller,
@@ -40,6 +40,9 @@ impl Description {
         };
         if let Some(reason) = reason {
             put("reason", reason);
+        }
+        if let Some(limit) = decision.exceeded() {
+            put("exceeded", &limit.policy);
         }
         if let Some(identity) = identity {
             put("key_type", identity.key_type().as_str());

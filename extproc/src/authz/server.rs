@@ -1,13 +1,17 @@
 //! Serving connections: one accept loop deals them round robin to threads, each with a runtime of its own. A connection
 //! never changes its thread, so no decision crosses a core or waits for a lock of the runtime.
 
+use std::convert::Infallible;
 use std::io;
 use std::os::unix::net::UnixStream as StdStream;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::thread;
 
 use axum::serve::Listener as _;
+use envoy_types::pb::envoy::service::accesslog::v3::access_log_service_server::AccessLogServiceServer;
 use envoy_types::pb::envoy::service::auth::v3::authorization_server::AuthorizationServer;
+use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::service::TowerToHyperService;
@@ -15,8 +19,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::task::JoinHandle;
+use tonic::codegen::{BoxFuture, Service, http};
 
 use super::{Authz, Decider};
+use crate::bandwidth::Reports;
 use crate::remote::{Arrival, Guest, RemoteListener, attentive};
 use crate::socket::PrivateListener;
 
@@ -24,6 +30,8 @@ use crate::socket::PrivateListener;
 const MAX_STREAMS: u32 = 4096;
 /// Bytes of headers of one question, which are Envoy's own few: those of the request are in the message.
 const MAX_HEADERS: u32 = 16 * 1024;
+/// The service of reports, as paths name it.
+const REPORTS: &str = "/envoy.service.accesslog.v3.AccessLogService/";
 /// Bytes of one question. Envoy's own limit on request heads is below a quarter of that.
 const MAX_QUESTION: usize = 1024 * 1024;
 
@@ -109,7 +117,7 @@ fn worker<S: Source>(name: String, decider: Arc<Decider>) -> io::Result<Unbounde
 }
 
 async fn serve<S: Source>(mut arrivals: UnboundedReceiver<S::Arrival>, decider: Arc<Decider>) {
-    let service = AuthorizationServer::new(Authz(decider)).max_decoding_message_size(MAX_QUESTION);
+    let service = Services::new(decider);
     let mut server = S::server();
     server.max_concurrent_streams(MAX_STREAMS).max_header_list_size(MAX_HEADERS);
     while let Some(arrival) = arrivals.recv().await {
@@ -120,6 +128,44 @@ async fn serve<S: Source>(mut arrivals: UnboundedReceiver<S::Arrival>, decider: 
                 tracing::debug!(%error, "a connection ended");
             }
         });
+    }
+}
+
+/// Decisions, and reports of what bodies took.
+#[derive(Clone)]
+struct Services {
+    decisions: AuthorizationServer<Authz>,
+    /// `None`: nobody is to report.
+    reports: Option<AccessLogServiceServer<Reports>>,
+}
+
+// === impl Services ===
+
+impl Services {
+    fn new(decider: Arc<Decider>) -> Services {
+        let bandwidth = decider.bandwidth.clone();
+        let reports = bandwidth.map(|bandwidth| AccessLogServiceServer::new(Reports(bandwidth)));
+        Services {
+            decisions: AuthorizationServer::new(Authz(decider)).max_decoding_message_size(MAX_QUESTION),
+            reports: reports.map(|reports| reports.max_decoding_message_size(MAX_QUESTION)),
+        }
+    }
+}
+
+impl Service<http::Request<Incoming>> for Services {
+    type Response = http::Response<tonic::body::Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<Self::Response, Infallible>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Incoming>) -> Self::Future {
+        match &mut self.reports {
+            Some(reports) if request.uri().path().starts_with(REPORTS) => reports.call(request),
+            _ => self.decisions.call(request),
+        }
     }
 }
 

@@ -154,6 +154,18 @@ pub static LIMIT_LEASE_UNDERSHOOT: Family = family(
 );
 pub static LIMIT_LEASE_WAITS: Family =
     family("microgw_limit_lease_waits", Counter, &[], "Draws on leased limits that had to wait for the store");
+pub static LIMITS_EXCEEDED: Family = family(
+    "microgw_limits_exceeded",
+    Counter,
+    &["level", "outcome"],
+    "Requests beyond a quota, by level: refused, or passed, as the policy has `stopOnQuota: false`",
+);
+pub static UNKNOWN_TIERS: Family = family(
+    "microgw_unknown_tiers",
+    Counter,
+    &["level"],
+    "Requests whose token, key or store names a tier that `policies.yaml` does not have: `unknownTier` counts for them",
+);
 pub static LOGINS: Family = family(
     "microgw_logins",
     Counter,
@@ -253,6 +265,8 @@ pub static ALL: &[&Family] = &[
     &LIMIT_LEASE_SPARE,
     &LIMIT_LEASE_UNDERSHOOT,
     &LIMIT_LEASE_WAITS,
+    &LIMITS_EXCEEDED,
+    &UNKNOWN_TIERS,
     &LOGINS,
     &ISSUED_KEYS,
     &FAILED_EXPRESSIONS,

@@ -100,6 +100,7 @@ async fn a_refusal_is_in_the_words_of_the_rules_own_generation() {
         form: fault_body::Form::Fault.into(),
         content_type: "text/html".into(),
         body: "<p>no key".into(),
+        ..FaultBody::default()
     });
     service.decider.rules.load(&worded).unwrap();
     let own = service.ask_as("00000000000000000000000000000002", "/v2/pet/1", &[]).await;

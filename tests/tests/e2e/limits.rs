@@ -1,6 +1,8 @@
 //! Quotas of APIs and operations, of subscriptions and applications, and of those who say nothing of themselves.
 
+mod bandwidth;
 mod conditions;
+mod levels;
 
 use microgw_tests::backend::Backend;
 use microgw_tests::envoy_is_here;
