@@ -161,6 +161,10 @@ impl Leases {
         let spendable = lease.spendable(now.steady).min(charge.cost);
         lease.spend(spendable, now.steady);
         lease.owe(charge.cost - spendable, now);
+        if let Some(part) = &mut lease.part {
+            part.counter.advance(&part.limit, now.wall);
+            part.counter.debit(&part.limit, charge.cost - spendable, now.wall);
+        }
         if (lease.debt > 0 && !lease.wanted && !lease.flying) || lease.is_low(lease.spendable(now.steady), now.steady) {
             lease.wanted = true;
             low(key);

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::simulated::Simulated;
 use super::*;
-use crate::limits::{Charge, Level, Mode, OnFailure, Sharing, Spending, Told, Unit, Usages};
+use crate::limits::{Charge, Directions, Level, Mode, OnFailure, Sharing, Spending, Told, Unit, Usages};
 
 const KEY: CounterKey = CounterKey(7);
 /// Of the store's clock: in the middle of a day.
@@ -355,6 +355,37 @@ fn what_was_admitted_without_a_store_counts_when_it_is_back() {
     // A part of it is what was not known of others in the first of the two tenths of a second.
     let whole: Vec<u64> = windows.values().copied().take(4).collect();
     assert!(whole.iter().all(|admitted| (891..=1500).contains(admitted)), "{windows:?}");
+}
+
+#[test]
+fn bytes_are_owed_until_the_store_is_told_and_count_without_it() {
+    for lost in [None, Some(2)] {
+        let unit = Unit::Bytes(Directions { requests: true, responses: true });
+        let bytes = Limit { unit, ..(*limit(1000, Algorithm::Fixed(Micros(3600 * SECOND)), 10)).clone() };
+        let mut world = World::new(Arc::new(bytes), 1, 1);
+        world.lost = lost;
+        let mut passed = 0;
+        for _ in 0..20 {
+            // Those that wait are let in by the answer, which comes in between.
+            let before = world.admitted.len();
+            let at = world.time;
+            world.request(0, 0, None, at);
+            world.pass(5000, 0);
+            if world.admitted.len() > before {
+                passed += 1;
+                let (limit, now) = (Arc::clone(&world.limit), world.clocks(0));
+                let charge = Charge { key: KEY, limit: &limit, cost: 100 };
+                world.gateways[0].leases.add(&charge, now, |_| {});
+                if lost.is_none() {
+                    world.ask(0);
+                }
+                world.pass(5000, 0);
+            }
+        }
+        // Each begins while there is a byte left: ten with the store, five of a half without it.
+        let most = if lost.is_none() { 10 } else { 5 };
+        assert!((most - 2..=most).contains(&passed), "{passed} with {lost:?}");
+    }
 }
 
 fn algorithms() -> impl Strategy<Value = Algorithm> {
