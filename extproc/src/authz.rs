@@ -222,6 +222,9 @@ impl Decider {
             }
             Decision::Deny(deny) => {
                 self.metrics.denied(deny.reason);
+                if let Some(limit) = deny.limit {
+                    self.facts.limits.refused(limit);
+                }
                 tracing::debug!(
                     api = %rule.api().name,
                     operation = rule.operation(),

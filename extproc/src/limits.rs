@@ -6,6 +6,7 @@ mod here;
 mod leased;
 mod marks;
 mod owed;
+mod refusals;
 mod shown;
 pub mod store;
 
@@ -14,7 +15,7 @@ use std::time::Duration;
 
 use microgw_engine::Decision;
 use microgw_engine::limits::{
-    Charge, Draft, Level, Micros, Mode, OnFailure, OwnedCharge, Spending, Table, Usage, Usages,
+    Charge, Draft, Level, Limit, Micros, Mode, OnFailure, OwnedCharge, Spending, Table, Usage, Usages,
 };
 use microgw_proto::limits::v1::sharing;
 use microgw_proto::rules::v1::RuleBook;
@@ -25,6 +26,7 @@ use self::alone::{Alone, Fallbacks};
 use self::here::Waits;
 use self::leased::{Grant, Leased};
 use self::owed::Owed;
+use self::refusals::Refusals;
 use crate::clock;
 use crate::metrics::Metrics;
 pub use exact::{Debit, Exact, Fate};
@@ -41,6 +43,7 @@ pub struct Limits {
     /// `None`: gateways share nothing.
     shared: Option<Shared>,
     fallbacks: Fallbacks,
+    refusals: Refusals,
 }
 
 /// What gateways count together.
@@ -62,7 +65,13 @@ const AGAIN: Micros = Micros(5 * Micros::SECOND.0);
 impl Limits {
     /// With room for that many counters.
     pub fn new(room: usize) -> Limits {
-        Limits { table: Table::new(room), marks: Arc::default(), shared: None, fallbacks: Fallbacks::default() }
+        Limits {
+            table: Table::new(room),
+            marks: Arc::default(),
+            shared: None,
+            fallbacks: Fallbacks::default(),
+            refusals: Refusals::default(),
+        }
     }
 
     /// Shares what is to be shared there. On a runtime.
@@ -83,6 +92,21 @@ impl Limits {
 
     pub fn store(&self) -> Option<&Arc<Store>> {
         self.shared.as_ref().map(|shared| &shared.store)
+    }
+
+    /// Counters that are held, those that have expired and were not dropped yet included.
+    pub fn counters(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Draws that were counted with those of other callers, for want of room.
+    pub fn overflows(&self) -> u64 {
+        self.table.overflowed()
+    }
+
+    /// A request was answered so.
+    pub(crate) fn refused(&self, limit: &Limit) {
+        self.refusals.count(limit);
     }
 
     /// What can be debited here and now.

@@ -27,6 +27,7 @@ use microgw_extproc::rule_store::RuleStore;
 use microgw_extproc::signing::SigningKey;
 use microgw_extproc::transport::Transport;
 use microgw_extproc::users::{UserConfig, Users};
+use microgw_proto::limits::v1 as limits;
 use microgw_proto::rules::v1 as proto;
 use prost::Message as _;
 use serde_json::{Value, json};
@@ -47,6 +48,8 @@ pub struct Scenario {
     pub allocations: u64,
     host: Host,
     credential: Credential,
+    /// Limits of its API and of its subscription that a request draws on.
+    limits: usize,
 }
 
 /// Who decides.
@@ -77,7 +80,7 @@ enum Credential {
 // === impl Scenario ===
 
 impl Scenario {
-    pub const ALL: [Scenario; 16] = [
+    pub const ALL: [Scenario; 20] = [
         Scenario::new("engine-header-key", Host::Engine, Credential::HeaderKey, 0),
         Scenario::new("engine-query-key", Host::Engine, Credential::QueryKey, 1),
         Scenario::new("engine-sandbox-key", Host::Engine, Credential::SandboxKey, 0),
@@ -88,16 +91,45 @@ impl Scenario {
         Scenario::new("engine-opaque-key", Host::Engine, Credential::OpaqueKey, 0),
         Scenario::new("engine-cookie-key", Host::Engine, Credential::CookieKey, 1),
         Scenario::new("engine-login", Host::Engine, Credential::Login, 0),
+        Scenario::new("engine-one-limit", Host::Engine, Credential::OpaqueKey, 0).limited(1),
+        Scenario::new("engine-two-limits", Host::Engine, Credential::OpaqueKey, 0).limited(2),
+        Scenario::new("engine-four-limits", Host::Engine, Credential::OpaqueKey, 0).limited(4),
         Scenario::new("service-header-key", Host::Service, Credential::HeaderKey, 38),
         Scenario::new("service-query-key", Host::Service, Credential::QueryKey, 38),
         Scenario::new("service-token", Host::Service, Credential::Token, 38),
         Scenario::new("service-opaque-key", Host::Service, Credential::OpaqueKey, 38),
         Scenario::new("service-login", Host::Service, Credential::Login, 38),
+        Scenario::new("service-four-limits", Host::Service, Credential::OpaqueKey, 60).limited(4),
         Scenario::new("service-nothing", Host::Service, Credential::Nothing, 45),
     ];
 
     const fn new(name: &'static str, host: Host, credential: Credential, allocations: u64) -> Scenario {
-        Scenario { name, allocations, host, credential }
+        Scenario { name, allocations, host, credential, limits: 0 }
+    }
+
+    fn book(&self) -> proto::RuleBook {
+        let mut book = book(self.credential);
+        let window = |index| limits::limit::Window::Fixed(limits::Fixed { seconds: 60 * index });
+        let limit = |index| limits::Limit { quota: 1 << 40, window: Some(window(index)), ..limits::Limit::default() };
+        let policy = |name: &str, count: usize| limits::Policy {
+            name: name.to_owned(),
+            limits: (1..).take(count).map(limit).collect(),
+            ..limits::Policy::default()
+        };
+        // The caller's are named for each request: at least half of them.
+        if self.limits > 0 {
+            let subscriptions = vec![policy("Default", self.limits.div_ceil(2))];
+            book.tiers = Some(limits::Tiers { subscriptions, ..limits::Tiers::default() });
+        }
+        if self.limits > 1 {
+            book.limits = vec![policy("Api", self.limits / 2)];
+            book.rules.iter_mut().for_each(|rule| rule.api_limit = 1);
+        }
+        book
+    }
+
+    const fn limited(self, limits: usize) -> Scenario {
+        Scenario { limits, ..self }
     }
 }
 
@@ -109,7 +141,7 @@ pub fn run(scenario: &Scenario, count: u32) -> anyhow::Result<u64> {
     let expected = !matches!(scenario.credential, Credential::Nothing | Credential::OtherScope);
     match scenario.host {
         Host::Engine => {
-            let rules = Rule::load(&book(scenario.credential))?;
+            let rules = Rule::load(&scenario.book())?;
             let rule = &rules.first().context("no rule")?.1;
             let facts = known();
             let now = UnixTime(now());
@@ -141,7 +173,7 @@ pub fn run(scenario: &Scenario, count: u32) -> anyhow::Result<u64> {
         }
         Host::Service => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            let decider = runtime.block_on(async { issuers.decider(scenario.credential) })?;
+            let decider = runtime.block_on(async { issuers.decider(scenario) })?;
             let question = question(path, headers).encode_to_vec();
             let decide = async || {
                 let Ok(question) = CheckRequest::decode(question.as_slice()) else { return false };
@@ -304,12 +336,12 @@ impl Issuers {
         Ok((path, headers))
     }
 
-    fn decider(&self, credential: Credential) -> anyhow::Result<Decider> {
+    fn decider(&self, scenario: &Scenario) -> anyhow::Result<Decider> {
         let metrics = Metrics::new();
         let pinned = |source| IssuerKeys { source, location: None, pinned: self.public.clone() };
         let issuers = [pinned(KeySource::Issuer(IDP.into())), pinned(KeySource::ApiKeys)];
         let rules = Arc::new(RuleStore::default());
-        rules.load(&book(credential))?;
+        rules.load(&scenario.book())?;
         let keys = KeyStore::start(issuers, KeyTiming::default(), &Transport::default(), &metrics)?;
         let facts = FactCache::new(1000, Duration::from_hours(1));
         let alice = UserConfig { name: "alice".to_owned(), password: SHA1.to_owned(), scopes: vec!["read".to_owned()] };

@@ -149,7 +149,7 @@ fn limitador(count: u64) -> impl Fn(u64) -> bool + Sync {
     let namespace = "pets".into();
     move |caller| {
         let context = &contexts[usize::try_from(caller).unwrap_or(0)];
-        let result = limiter.check_rate_limited_and_update(&namespace, context, 1, false);
+        let result = limiter.check_rate_limited_and_update(&namespace, context, 1);
         result.is_ok_and(|result| !black_box(result).limited)
     }
 }

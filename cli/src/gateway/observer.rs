@@ -149,6 +149,8 @@ impl Status for Observer {
             if let Some(shared) = self.limits.status() {
                 fields.insert("sharedLimits".to_owned(), serde_json::to_value(shared).unwrap_or_default());
             }
+            let counters = serde_json::json!({ "held": self.limits.counters(), "overflows": self.limits.overflows() });
+            fields.insert("limitCounters".to_owned(), counters);
             fields.insert("insecure".to_owned(), self.insecure.as_ref().into());
             fields.insert("unenforced".to_owned(), self.unenforced.load().as_ref().clone().into());
         }

@@ -127,6 +127,14 @@ impl Collector for StoreShown {
 impl Collector for Shown {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), std::fmt::Error> {
         let Some(limits) = self.0.upgrade() else { return Ok(()) };
+        let refusals = limits.refusals.read().into_iter();
+        let refusals = refusals.map(|(level, policy, count)| (vec![level.to_owned(), policy], Value::Integer(count)));
+        let own = [
+            Reading::of(&families::LIMIT_COUNTERS, Value::Integer(limits.counters() as u64)),
+            Reading::of(&families::LIMIT_OVERFLOWS, Value::Integer(limits.overflows())),
+            Reading { family: &families::LIMIT_REFUSALS, samples: refusals.collect() },
+        ];
+        own.iter().try_for_each(|reading| reading.encode(&mut encoder))?;
         let leased = limits.shared.as_ref().map(|shared| shared.leased.leases().alone()).unwrap_or_default();
         let counts = limits.fallbacks.counts().into_iter().zip(leased);
         let fallbacks: Vec<_> =

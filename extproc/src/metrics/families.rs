@@ -108,6 +108,24 @@ pub static SUBSCRIPTION_RECORDS: Family = family(
     &[],
     "Applications, keys, APIs and subscriptions that are remembered",
 );
+pub static LIMIT_COUNTERS: Family = family(
+    "microgw_limit_counters",
+    Gauge,
+    &[],
+    "Counters of limits that this gateway holds; those that have expired go as others come",
+);
+pub static LIMIT_OVERFLOWS: Family = family(
+    "microgw_limit_overflows",
+    Counter,
+    &[],
+    "Draws that were counted with those of other callers, for want of room: `throttlingConfig.maxCounters` is too small, or somebody makes up names",
+);
+pub static LIMIT_REFUSALS: Family = family(
+    "microgw_limit_refusals",
+    Counter,
+    &["level", "policy"],
+    "Requests that a limit refused; policies beyond 1,000 count together as `other`",
+);
 pub static LIMIT_STORE_REACHABLE: Family =
     family("microgw_limit_store_reachable", Gauge, &[], "1 while the Redis of shared limits can be reached");
 pub static LIMIT_STORE_LOSSES: Family =
@@ -252,6 +270,9 @@ pub static ALL: &[&Family] = &[
     &INTROSPECTION_REFUSED,
     &SUBSCRIPTIONS_LOADED,
     &SUBSCRIPTION_RECORDS,
+    &LIMIT_COUNTERS,
+    &LIMIT_OVERFLOWS,
+    &LIMIT_REFUSALS,
     &LIMIT_STORE_REACHABLE,
     &LIMIT_STORE_LOSSES,
     &LIMIT_STORE_OPERATIONS,
