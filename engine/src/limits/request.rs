@@ -27,7 +27,8 @@ pub(crate) struct Request<'a> {
 
 impl<'a> Request<'a> {
     pub(crate) fn header(&self, name: &str) -> Option<&'a str> {
-        self.head.and_then(|head| head.headers.get(name))
+        // `Host` is what HTTP/2 has no header for.
+        self.head.and_then(|head| head.headers.get(name).or_else(|| (name == "host").then_some(head.authority)))
     }
 
     /// All values of a parameter, as backends decode them.

@@ -170,6 +170,7 @@ fn headers_are_compared_and_matched() {
     assert!(denied(&there, &request().header("x-partner", "")) && !denied(&there, &request()));
     assert!(denied(&not(there.clone()), &request()) && !denied(&not(there), &request().header("x-partner", "")));
     assert!(denied(&not(equal), &request()), "what is not there is nothing in particular");
+    assert!(denied(&of(Kind::Header(equals("host", "api.example"))), &request()));
 }
 
 #[test]
@@ -287,6 +288,20 @@ fn opaque_tokens_and_keys_have_claims() {
         host.memory.1.insert(crate::opaque::hash(&key).unwrap(), OpaqueKey::Known(identity));
         assert_eq!(spent(&rule, &host, &request().header("x-key", key)), outcome, "{dept}");
     }
+}
+
+#[test]
+fn what_introspection_says_is_a_claim() {
+    let rule =
+        load(&book_of(policy(vec![vec![oauth2(&[], false)]]), denying(of(Kind::Claim(equals("dept", "sales"))))));
+    let (host, request) = (Host::default(), request().header("authorization", "Bearer opaque"));
+    let mut exchange = Exchange::new(&rule, &host, UnixTime(NOW));
+    let step = exchange.on_request_head(head("/v2/pet/1", &request.headers));
+    let Step::Ask(Lookup::Introspection { reader, .. }) = step else { panic!("{step:?}") };
+    let identity = reader.read(br#"{"active": true, "sub": "alice", "dept": ["it", "sales"]}"#).unwrap();
+    let step = exchange.resume(Answer::Identity(Arc::new(identity)), UnixTime(NOW));
+    assert!(matches!(step, Step::Done(Decision::Deny(Deny { reason: Reason::Blocked, .. }))), "{step:?}");
+    assert_eq!(spent(&rule, &host, &request), Err(Reason::Blocked), "what is remembered, too");
 }
 
 #[test]
