@@ -109,7 +109,7 @@ impl Scenario {
 
     fn book(&self) -> proto::RuleBook {
         let mut book = book(self.credential);
-        let window = |index| limits::limit::Window::Fixed(limits::Fixed { seconds: 60 * index });
+        let window = |index: u64| limits::limit::Window::Fixed(limits::Fixed { seconds: 60 * index });
         let limit = |index| limits::Limit { quota: 1 << 40, window: Some(window(index)), ..limits::Limit::default() };
         let policy = |name: &str, count: usize| limits::Policy {
             name: name.to_owned(),
