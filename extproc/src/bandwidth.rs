@@ -81,8 +81,9 @@ impl Bandwidth {
             request: entry.request.as_ref().map_or(0, |request| request.request_body_bytes),
             response: entry.response.as_ref().map_or(0, |response| response.response_body_bytes),
         };
-        let kind = entry.common_properties.as_ref().map_or(AccessLogType::NotSet, |common| common.access_log_type());
-        let more = self.since(owed.request, bytes, kind == AccessLogType::DownstreamEnd, Instant::now());
+        let end = AccessLogType::DownstreamEnd;
+        let over = entry.common_properties.as_ref().is_some_and(|common| common.access_log_type() == end);
+        let more = self.since(owed.request, bytes, over, Instant::now());
         for charge in &owed.charges {
             let Unit::Bytes(directions) = charge.limit.unit else { continue };
             let request = if directions.requests { more.request } else { 0 };

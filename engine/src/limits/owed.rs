@@ -66,7 +66,7 @@ fn read_charge(text: &str) -> Option<OwnedCharge> {
 
 /// A limit by itself, as [`read_charge`] takes it.
 pub(super) fn debt(policy: &proto::Policy, limit: &proto::Limit, level: Level) -> Box<str> {
-    let alone = proto::Policy { limits: vec![limit.clone()], groups: Vec::new(), ..policy.clone() };
+    let alone = proto::Policy { limits: vec![*limit], groups: Vec::new(), ..policy.clone() };
     let debt = proto::Debt { level: level as u32, policy: Some(alone) };
     STANDARD_NO_PAD.encode(debt.encode_to_vec()).into()
 }

@@ -66,7 +66,7 @@ impl Site {
         project.build().await;
         let users = format!("[b7a.users.bob]\npassword = \"{}\"\n\n", hash_password("secret").unwrap());
         let issuer = format!("[[jwtTokenConfig]]\nissuer = \"{ISSUER}\"\njwksURL = \"{}\"\n\n", server.url());
-        let keys = "[apikey.store]\nfile = \"keys.toml\"\n\n[gateway]\ntrustedHops = 1\n\n";
+        let keys = "[apikey.store]\npath = \"keys.json\"\n\n[gateway]\ntrustedHops = 1\n\n";
         let config = project.config(&[&*users, &issuer, keys, more].concat());
         let gateway = Gateway::run(project.directory(), "shop/target/shop.mgw", &[&config]).await;
         Site { project, gateway, key, _server: server, _backend: backend, config }
@@ -111,8 +111,8 @@ async fn every_level_and_every_kind_of_caller() {
     });
     replace(&site.project.directory().join("subscriptions.json"), store.to_string().as_bytes());
 
-    // The API's tier and the operation's, both, and of nobody. `Unauthenticated` has two for each address.
-    let from = |number: u8| format!("198.51.100.{number}, 10.0.0.1");
+    // The API's tier and the operation's, both, and of nobody. `Unauthenticated` has two for each address that the proxy saw.
+    let from = |number: u8| format!("203.0.113.7, 198.51.100.{number}");
     let open = async |path: &str, number: u8| site.ask(path, &[("x-forwarded-for", &from(number))]).await;
     let (one, two) = ("/limited/one", "/limited/two");
     assert_eq!(open(one, 1).await.status, 200);
