@@ -44,11 +44,17 @@ pub static API_PEM: LazyLock<String> = LazyLock::new(|| {
 });
 
 pub static ACCESS_KEYS: LazyLock<Arc<KeySet>> = LazyLock::new(|| {
-    let x = URL_SAFE_NO_PAD.encode(ACCESS.public_key());
-    key_set(&json!({ "keys": [{ "kty": "OKP", "crv": "Ed25519", "kid": "ed", "x": x }] }))
+    let mut jwk = access_jwk();
+    jwk["kid"] = "ed".into();
+    key_set(&json!({ "keys": [jwk] }))
 });
 pub static API_KEYS: LazyLock<Arc<KeySet>> =
     LazyLock::new(|| key_set(&json!({ "keys": [Jwk::from_encoding_key(&API, Algorithm::ES256).unwrap()] })));
+
+/// The public half of the key that signs access tokens, with what its thumbprint is of.
+pub fn access_jwk() -> Value {
+    json!({ "crv": "Ed25519", "kty": "OKP", "x": URL_SAFE_NO_PAD.encode(ACCESS.public_key()) })
+}
 
 /// Of a private key.
 fn pem(der: &[u8]) -> String {
@@ -127,7 +133,7 @@ pub fn rule(book: &proto::RuleBook) -> Arc<Rule> {
 }
 
 /// A cache that keeps nothing.
-struct Forgetful;
+pub struct Forgetful;
 
 impl Facts for Forgetful {
     fn get(&self, _: &CredentialDigest) -> Option<Arc<Identity>> {

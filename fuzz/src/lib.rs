@@ -5,6 +5,7 @@
 //! the seeded tests of `make test`, which replay `corpus/` and a fixed number of mutations of it.
 
 pub mod artifact;
+pub mod certificate;
 pub mod check;
 pub mod check_bytes;
 pub mod claims;
@@ -12,13 +13,16 @@ pub mod client_address;
 pub mod conditions;
 pub mod credentials;
 pub mod envoy_log;
+pub mod introspection;
 pub mod issuer;
 pub mod key_record;
+pub mod key_store;
 pub mod keys;
 pub mod mutate;
 pub mod openapi;
 pub mod project;
 pub mod project_files;
+pub mod proof;
 pub mod query;
 pub mod routes;
 pub mod settings;
@@ -44,19 +48,23 @@ pub struct Target {
 pub type Reached = &'static str;
 
 /// By the name of the thing that is tested.
-pub const TARGETS: [Target; 17] = [
+pub const TARGETS: [Target; 21] = [
     artifact::TARGET,
+    certificate::TARGET,
     check::TARGET,
     check_bytes::TARGET,
     claims::TARGET,
     client_address::TARGET,
     conditions::TARGET,
     envoy_log::TARGET,
+    introspection::TARGET,
     issuer::TARGET,
     key_record::TARGET,
+    key_store::TARGET,
     keys::TARGET,
     openapi::TARGET,
     project_files::TARGET,
+    proof::TARGET,
     query::TARGET,
     routes::TARGET,
     settings::TARGET,

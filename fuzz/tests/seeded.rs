@@ -74,8 +74,8 @@ macro_rules! targets {
 }
 
 targets! {
-    artifact check check_bytes claims client_address conditions envoy_log issuer key_record keys openapi project_files query routes settings token
-    xds
+    artifact certificate check check_bytes claims client_address conditions envoy_log introspection issuer key_record key_store keys
+    openapi project_files proof query routes settings token xds
 }
 
 #[test]
