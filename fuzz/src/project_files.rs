@@ -8,7 +8,7 @@ use crate::{Reached, Target};
 pub const TARGET: Target = Target {
     name: "project_files",
     run,
-    reaches: &["refused", "built", "built without what is not enforced", "worded"],
+    reaches: &["refused", "built", "worded"],
     dictionary: &[
         "[project]",
         "openapiSecurity",
@@ -120,9 +120,6 @@ pub fn run(data: &[u8]) -> Reached {
         ]);
         if check(&contents, Options::default()).is_some() {
             return "built";
-        }
-        if check(&contents, Options { allow_unenforced: true }).is_some() {
-            reached = "built without what is not enforced";
         }
     }
     // Most texts are templates of a text, which says little.

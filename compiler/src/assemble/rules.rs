@@ -91,12 +91,17 @@ impl<'a> Rules<'a> {
         });
     }
 
+    /// Whether something limits those who call a public operation. Without a production endpoint nobody can.
+    fn is_limited(&self, operation: &Operation, limits: [Option<LimitId>; 2]) -> bool {
+        operation.production.is_some() && (self.model.limits_everybody() || limits.iter().any(Option::is_some))
+    }
+
     /// The rule of an operation of the last [`Self::api`]; `None` where it is public and nothing limits it.
     pub fn operation(&mut self, api: &Api, operation: &Operation) -> Option<RuleId> {
         let limits = [api.limit, operation.limit];
         let alternatives = match &operation.access {
             Access::Guarded(alternatives) => alternatives.as_slice(),
-            Access::Public if self.model.limits_everybody() || limits.iter().any(Option::is_some) => &[],
+            Access::Public if self.is_limited(operation, limits) => &[],
             Access::Public => return None,
         };
         let mut requirements = alternatives.iter().flat_map(|alternative| &alternative.0);
