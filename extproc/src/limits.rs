@@ -153,7 +153,10 @@ impl Limits {
             match self.conclude(draft, &fates, &mut grants, lost) {
                 Ok(spending) => return spending,
                 // Once more, without waiting.
-                Err(_) if lost => return Spending::Unavailable,
+                Err(_) if lost => {
+                    self.give_back(draft, &fates);
+                    return Spending::Unavailable;
+                }
                 Err(waits) => {
                     let (more, none) = shared.leased.wait(draft, &waits, deadline).await;
                     grants.extend(more);
@@ -255,6 +258,11 @@ impl Limits {
                     refused.add(*index, wait);
                 }
                 usages
+            }
+            // Nothing was debited here, and nobody is let in because of it.
+            Spending::Ask | Spending::Unavailable if !refused.is_any() => {
+                self.give_back(charges, fates);
+                return Ok(Spending::Unavailable);
             }
             Spending::Ask | Spending::Unavailable => Usages::new(),
         };

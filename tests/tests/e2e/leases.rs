@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use microgw_tests::backend::Backend;
 use microgw_tests::gateway::Gateway;
 use microgw_tests::project::{Project, definition, get};
-use microgw_tests::redis::{RedisServer, redis_is_here};
+use microgw_tests::redis::{Cluster, RedisServer, redis_is_here};
 use microgw_tests::{envoy_is_here, eventually};
 use serde_json::json;
 use tempfile::TempDir;
@@ -331,5 +331,83 @@ async fn sliding_windows_and_bursts_are_leased_too() {
         let alone = page.lines().filter(|line| line.starts_with("microgw_limit_fallbacks_total"));
         assert!(alone.clone().count() > 0 && alone.clone().all(|line| line.ends_with(" 0")), "{page}");
         println!("leases: {}", leases(gateway).await);
+    }
+}
+
+/// From the first request on: not only once the gateway knows that there is no store.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_to_be_denied_without_redis_is_and_draws_on_nothing_else() {
+    if !envoy_is_here() || !redis_is_here() {
+        return;
+    }
+    let (redis, backend, project) = (RedisServer::start().await, Backend::start("shop").await, Project::new());
+    let (mut paths, mut here) = (json!({}), get(&json!([])));
+    // Nothing of it is spare: each request asks.
+    here["get"]["x-wso2-throttling-tier"] = json!("Denies");
+    paths["/limited"] = here;
+    paths["/free"] = get(&json!([]));
+    let mut shop = definition("Shop", "/shop", backend.address, &paths);
+    shop["x-wso2-throttling-tier"] = json!("Here");
+    project.define("shop", &shop);
+    let denies = "{count: 50, unitTime: 1, timeUnit: day, shared: leased, onStoreFailure: deny}";
+    let here = "{count: 3, unitTime: 1, timeUnit: day}";
+    project.write("policies.yaml", &format!("resourcePolicies:\n  - Denies: {denies}\n  - Here: {here}\n"));
+    project.build().await;
+    let setting = Setting { redis, project, _backend: backend };
+    let home = TempDir::new().unwrap();
+    let gateway = setting.gateway(home.path(), &[]).await;
+    let status = async |path: &str| gateway.get(&gateway.http(path), &[]).await.status;
+    gateway.status_where("Redis is there", |status| status["sharedLimits"]["reachable"] == true).await;
+    setting.redis.freeze();
+    for _ in 0..10 {
+        assert_eq!(status("/shop/limited").await, 503);
+    }
+    let lost = gateway.status().await["sharedLimits"]["losses"].clone();
+    assert_eq!(lost, 1, "the first were asked about, and the others were not");
+    setting.redis.thaw();
+    gateway.status_where("Redis is back", |status| status["sharedLimits"]["reachable"] == true).await;
+    // What is counted here was left alone.
+    for wanted in [200, 200, 200, 429] {
+        assert_eq!(status("/shop/limited").await, wanted);
+    }
+    assert_eq!(status("/shop/free").await, 429);
+}
+
+/// Of a cluster it is one node that is missing, and nobody knows before somebody asks.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_to_be_denied_without_its_node_of_a_cluster_is() {
+    if !envoy_is_here() || !redis_is_here() {
+        return;
+    }
+    let directory = TempDir::new().unwrap();
+    let cluster = Cluster::start(directory.path()).await;
+    let denies = "count: 50, unitTime: 1, timeUnit: day, shared: leased, onStoreFailure: deny";
+    let names: Vec<String> = (0..6).map(|number| format!("limited{number}")).collect();
+    let operations: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), denies)).collect();
+    let setting = Setting::of(&operations).await;
+    let home = TempDir::new().unwrap();
+    let nodes: Vec<String> = cluster.nodes.iter().map(|node| format!("\"redis://127.0.0.1:{}\"", node.port)).collect();
+    let text = format!(
+        "[throttlingConfig.redis]\ntimeout = 1000\n\n[throttlingConfig.redis.cluster]\nnodes = [{}]\n",
+        nodes.join(", ")
+    );
+    let config = setting.project.config(&text);
+    let artifact = setting.project.artifact().display().to_string();
+    let gateway = Gateway::run(home.path(), &artifact, &[&config]).await;
+    gateway.status_where("Redis is there", |status| status["sharedLimits"]["reachable"] == true).await;
+    let all = async || {
+        let mut seen = Vec::new();
+        for name in &names {
+            seen.push(gateway.get(&gateway.http(&format!("/shop/{name}")), &[]).await.status);
+        }
+        seen
+    };
+    assert_eq!(all().await, [200; 6]);
+    for node in &cluster.nodes {
+        node.freeze();
+    }
+    assert_eq!(all().await, [503; 6], "of each the first that is asked about");
+    for node in &cluster.nodes {
+        node.thaw();
     }
 }
