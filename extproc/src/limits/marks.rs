@@ -16,7 +16,6 @@ const MAX_NAME: usize = 64;
 
 #[derive(Debug, Default)]
 pub(crate) struct Marks {
-    refused: ByLevel,
     passed: ByLevel,
     unknown: ByLevel,
     told: Seldom,
@@ -30,16 +29,9 @@ struct ByLevel([AtomicU64; Level::ALL.len()]);
 
 impl Marks {
     pub(crate) fn decided(&self, decision: &Decision<'_>) {
-        match decision {
-            Decision::Allow(allow) => {
-                for balance in allow.limits.iter().filter(|balance| balance.usage.beyond) {
-                    self.passed.count(balance.limit.level);
-                }
-            }
-            Decision::Deny(deny) => {
-                if let Some(limit) = deny.limit {
-                    self.refused.count(limit.level);
-                }
+        if let Decision::Allow(allow) = decision {
+            for balance in allow.limits.iter().filter(|balance| balance.usage.beyond) {
+                self.passed.count(balance.limit.level);
             }
         }
     }
@@ -55,10 +47,7 @@ impl Marks {
 
 impl Collector for Marks {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), std::fmt::Error> {
-        let exceeded = [(&self.refused, "refused"), (&self.passed, "passed")];
-        let exceeded = exceeded.into_iter().flat_map(|(counts, outcome)| {
-            counts.samples(&Level::ALL).map(move |(level, count)| (vec![level, outcome.to_owned()], count))
-        });
+        let exceeded = self.passed.samples(&Level::ALL).map(|(level, count)| (vec![level], count));
         reading(&families::LIMITS_EXCEEDED, exceeded).encode(&mut encoder)?;
         let unknown = self.unknown.samples(&[Level::Subscription, Level::Application]);
         let unknown = unknown.map(|(level, count)| (vec![level], count));

@@ -175,8 +175,8 @@ pub static LIMIT_LEASE_WAITS: Family =
 pub static LIMITS_EXCEEDED: Family = family(
     "microgw_limits_exceeded",
     Counter,
-    &["level", "outcome"],
-    "Requests beyond a quota, by level: refused, or passed, as the policy has `stopOnQuota: false`",
+    &["level"],
+    "Requests beyond a quota that passed, as the policy has `stopOnQuota: false`",
 );
 pub static UNKNOWN_TIERS: Family = family(
     "microgw_unknown_tiers",
