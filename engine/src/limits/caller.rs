@@ -1,6 +1,5 @@
 //! Who calls, as far as limits tell callers apart, and under which tiers.
 
-use std::fmt::{self, Write as _};
 use std::net::IpAddr;
 
 use super::tiers::{Tier, Tiers};
@@ -78,39 +77,31 @@ impl<'a> Caller<'a> {
     }
 }
 
-/// An address, written without a heap.
-#[derive(Clone, Copy, Default)]
-pub(super) struct NetworkName {
-    // The longest address has 45 characters.
-    bytes: [[u8; 16]; 3],
-    length: usize,
+/// Where requests come from that say nothing of a caller: the bytes of a network's address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NetworkName {
+    V4([u8; 4]),
+    V6([u8; 16]),
+    Unknown,
 }
 
 // === impl NetworkName ===
 
 impl NetworkName {
-    /// Where requests come from that say nothing of a caller.
     pub(super) fn of(address: Option<IpAddr>) -> NetworkName {
-        let mut name = NetworkName::default();
-        let _ = match address {
-            Some(address) => write!(name, "{}", network(address)),
-            None => name.write_str(ANONYMOUS),
-        };
-        name
+        match address.map(network) {
+            Some(IpAddr::V4(address)) => NetworkName::V4(address.octets()),
+            Some(IpAddr::V6(address)) => NetworkName::V6(address.octets()),
+            None => NetworkName::Unknown,
+        }
     }
 
-    pub(super) fn as_str(&self) -> &str {
-        let bytes = self.bytes.as_flattened().get(..self.length).unwrap_or_default();
-        str::from_utf8(bytes).unwrap_or_default()
-    }
-}
-
-impl fmt::Write for NetworkName {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        let place = self.bytes.as_flattened_mut().get_mut(self.length..self.length + text.len()).ok_or(fmt::Error)?;
-        place.copy_from_slice(text.as_bytes());
-        self.length += text.len();
-        Ok(())
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        match self {
+            NetworkName::V4(octets) => octets,
+            NetworkName::V6(octets) => octets,
+            NetworkName::Unknown => ANONYMOUS.as_bytes(),
+        }
     }
 }
 

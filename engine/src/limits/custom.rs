@@ -7,9 +7,9 @@ use microgw_proto::limits::v1 as proto;
 use smallvec::SmallVec;
 
 use super::condition::{self, Condition};
-use super::key::KeyStem;
+use super::key::Counted;
 use super::tiers::Tier;
-use super::{CounterKey, Level, Request};
+use super::{Level, Request};
 use crate::rules::LoadError;
 
 #[derive(Debug)]
@@ -18,9 +18,6 @@ pub(crate) struct Custom {
     key: Template,
     pub(super) tier: Tier,
 }
-
-/// What a request has for the variables of a key.
-pub(super) struct Values<'r>(SmallVec<[Value<'r>; 4]>);
 
 /// A part of a counter's name.
 enum Name<'n> {
@@ -52,24 +49,12 @@ impl Custom {
         self.when.as_ref().is_none_or(|when| when.may_hold(request))
     }
 
-    pub(super) fn values<'r>(&self, request: &'r Request<'_>) -> Values<'r> {
-        Values(self.key.variables().iter().map(|variable| request.get(variable)).collect())
-    }
-
-    pub(super) fn claims(&self, names: &mut BTreeSet<Box<str>>) {
-        self.when.iter().for_each(|when| when.claims(names));
-        names.extend(self.key.variables().iter().filter_map(condition::claim));
-        self.tier.claims(names);
-    }
-}
-
-// === impl Values ===
-
-impl Values<'_> {
     /// No two requests have one counter whose values differ, whatever they have in them.
-    pub(super) fn finish(&self, stem: &KeyStem) -> CounterKey {
+    pub(super) fn counted(&self, request: &Request<'_>) -> Counted {
+        let values: SmallVec<[Value<'_>; 4]> =
+            self.key.variables().iter().map(|variable| request.get(variable)).collect();
         let mut names: SmallVec<[Name<'_>; 8]> = SmallVec::new();
-        for value in &self.0 {
+        for value in &values {
             match value {
                 Value::Absent => names.push(Name::Bytes(b"absent")),
                 Value::Text(text) => names.extend([Name::Bytes(b"text"), Name::Bytes(text.as_bytes())]),
@@ -84,6 +69,12 @@ impl Values<'_> {
                 Value::Boolean(value) => names.push(Name::Bytes(if *value { b"true" } else { b"false" })),
             }
         }
-        stem.finish(&names)
+        Counted::by(&names)
+    }
+
+    pub(super) fn claims(&self, names: &mut BTreeSet<Box<str>>) {
+        self.when.iter().for_each(|when| when.claims(names));
+        names.extend(self.key.variables().iter().filter_map(condition::claim));
+        self.tier.claims(names);
     }
 }

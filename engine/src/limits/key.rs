@@ -3,16 +3,24 @@
 use std::fmt;
 
 use sha2::{Digest, Sha256};
+use smallvec::SmallVec;
 
 use super::{Level, Limit};
 
-/// A hash of level, names and window. Nobody can find two callers with one counter.
+/// Hashes of level and window, and of names. Nobody can find two callers with one counter.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CounterKey(pub u128);
 
-/// A key of which the last names are still to come: those of one request, usually in one block of the hash.
-#[derive(Clone, Debug)]
-pub(crate) struct KeyStem(Sha256);
+/// What the names of one limit's counters have in common: its half of them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct KeyStem(u128);
+
+/// The other half: who or what is counted. Hashed once for all limits that count it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Counted(u128);
+
+/// Names that are no longer are hashed at one go.
+const SHORT: usize = 128;
 
 // === impl CounterKey ===
 
@@ -37,44 +45,47 @@ impl KeyStem {
         // Policies of one level that tell callers apart by other things are told apart by name.
         let policy = if limit.level == Level::Custom { &*limit.policy } else { "" };
         let (window, index) = (limit.window_name(), index.to_string());
-        let names = [&[limit.level.as_str(), policy, &window, &index], more].concat();
-        KeyStem::of_block(write(Sha256::new_with_prefix("microgw counter 1"), &names))
+        let names = [&["microgw counter 1", limit.level.as_str(), policy, &window, &index], more].concat();
+        KeyStem(hash(&names))
     }
 
-    pub(crate) fn finish<N: AsRef<[u8]>>(&self, names: &[N]) -> CounterKey {
-        let hash: [u8; 32] = write(self.0.clone(), names).finalize().into();
-        CounterKey(hash.iter().take(16).fold(0, |sum, byte| sum << 8 | u128::from(*byte)))
-    }
-
-    /// A whole block, so that the names that follow begin one.
-    fn of_block(names: Sha256) -> KeyStem {
-        let mut block = [0; 64];
-        for (byte, hashed) in block.iter_mut().zip(names.finalize()) {
-            *byte = hashed;
-        }
-        KeyStem(Sha256::new_with_prefix(block))
+    /// One key for two pairs of halves is as hard to find as two names with one hash.
+    pub(crate) fn of(self, counted: Counted) -> CounterKey {
+        CounterKey(self.0 ^ counted.0)
     }
 }
 
-/// How many names there are, and the length of each but the last before it: no two lists of names are one text.
-fn write<N: AsRef<[u8]>>(mut hash: Sha256, names: &[N]) -> Sha256 {
-    length(&mut hash, names.len());
+// === impl Counted ===
+
+impl Counted {
+    pub(crate) fn by<N: AsRef<[u8]>>(names: &[N]) -> Counted {
+        Counted(hash(names))
+    }
+}
+
+/// Of how many names there are, and of each, with its length before it unless it is the last: no two lists of names are one text.
+fn hash<N: AsRef<[u8]>>(names: &[N]) -> u128 {
+    // Short lists are written down first: the hash's own buffer is dear to fill by the piece.
+    let mut text: SmallVec<[u8; SHORT]> = SmallVec::new();
+    length(&mut text, names.len());
     for (index, name) in names.iter().map(AsRef::as_ref).enumerate() {
         if index + 1 < names.len() {
-            length(&mut hash, name.len());
+            length(&mut text, name.len());
         }
-        hash.update(name);
+        text.extend_from_slice(name);
     }
-    hash
+    let hash: [u8; 32] = Sha256::digest(&text).into();
+    let (half, _) = hash.split_first_chunk().unwrap_or((&[0; 16], &[]));
+    u128::from_be_bytes(*half)
 }
 
 /// One byte, usually.
-fn length(hash: &mut Sha256, length: usize) {
+fn length(text: &mut SmallVec<[u8; SHORT]>, length: usize) {
     match u8::try_from(length) {
-        Ok(length) if length < u8::MAX => hash.update([length]),
+        Ok(length) if length < u8::MAX => text.push(length),
         _ => {
-            hash.update([u8::MAX]);
-            hash.update((length as u64).to_le_bytes());
+            text.push(u8::MAX);
+            text.extend_from_slice(&(length as u64).to_le_bytes());
         }
     }
 }

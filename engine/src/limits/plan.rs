@@ -8,6 +8,7 @@ use super::caller::NetworkName;
 use super::choice::Choice;
 use super::cost::Cost;
 use super::denial::Denial;
+use super::key::Counted;
 use super::tiers::{Tier, Tiers};
 use super::{Charge, CounterKey, Limit, Request, Unit};
 use crate::rules::Api;
@@ -44,7 +45,7 @@ impl Plan {
         let name = format!("{}:{}", api.base_path, api.version);
         let keyed = |tier: &Tier, names: &[&str]| {
             tier.choice().map(|limits| {
-                limits.iter().map(|(limit, stem)| (Arc::clone(limit), stem.finish(names))).collect::<Keyed>()
+                limits.iter().map(|(limit, stem)| (Arc::clone(limit), stem.of(Counted::by(names)))).collect::<Keyed>()
             })
         };
         let of_api = of_api.map(|tier| keyed(tier, &[&name]));
@@ -70,13 +71,9 @@ impl Plan {
         if let Some(tiers) = &self.tiers {
             self.of_caller(&mut charges, tiers, request);
             for custom in tiers.custom.iter().filter(|custom| custom.applies(request)) {
-                let values = custom.values(request);
+                let counted = custom.counted(request);
                 custom.tier.choice().each(request, |limits| {
-                    charges.extend(limits.iter().map(|(limit, stem)| Charge {
-                        key: values.finish(stem),
-                        limit,
-                        cost: 0,
-                    }));
+                    charges.extend(limits.iter().map(|(limit, stem)| Charge { key: stem.of(counted), limit, cost: 0 }));
                 });
             }
         }
@@ -94,7 +91,7 @@ impl Plan {
         if caller.identity.is_none() {
             if tiers.unauthenticated.is_some() {
                 let network = NetworkName::of(request.address());
-                draw(charges, tiers.unauthenticated.as_ref(), request, &[network.as_str(), &self.api]);
+                draw(charges, tiers.unauthenticated.as_ref(), request, &[network.as_bytes(), self.api.as_bytes()]);
             }
             return;
         }
@@ -109,8 +106,9 @@ impl Plan {
 
 fn draw<'a, N: AsRef<[u8]>>(charges: &mut Charges<'a>, tier: Option<&'a Tier>, request: &Request<'_>, names: &[N]) {
     let Some(tier) = tier else { return };
+    let counted = Counted::by(names);
     tier.choice().each(request, |limits| {
-        charges.extend(limits.iter().map(|(limit, stem)| Charge { key: stem.finish(names), limit, cost: 0 }));
+        charges.extend(limits.iter().map(|(limit, stem)| Charge { key: stem.of(counted), limit, cost: 0 }));
     });
 }
 

@@ -8,7 +8,7 @@ use microgw_proto::limits::v1 as proto;
 use super::choice::Choice;
 use super::condition::Condition;
 use super::custom::Custom;
-use super::key::KeyStem;
+use super::key::{Counted, KeyStem};
 use super::{Level, Limit};
 use crate::rules::LoadError;
 
@@ -114,7 +114,7 @@ impl Tier {
                 let window = limit.window_name();
                 // Limits are told apart by their windows: one that comes or goes resets no other.
                 let stem = KeyStem::new(&limit, windows.iter().filter(|other| **other == window).count(), names);
-                limit.overflow = stem.finish(&["overflow", &limit.policy]);
+                limit.overflow = stem.of(Counted::by(&["overflow", &limit.policy]));
                 windows.push(window);
                 stems.push((Arc::new(limit), stem));
             }

@@ -1,11 +1,12 @@
 use super::*;
 
 #[test]
-fn addresses_are_written_without_a_heap() {
-    for address in ["::ffff:1.2.3.4", "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff", "255.255.255.255"] {
-        let address: IpAddr = address.parse().unwrap();
-        assert_eq!(NetworkName::of(Some(address)).as_str(), network(address).to_string());
-    }
+fn networks_are_called_by_their_addresses() {
+    let name = |address: &str| NetworkName::of(Some(address.parse().unwrap())).as_bytes().to_vec();
+    assert_eq!(name("::ffff:1.2.3.4"), [1, 2, 3, 4]);
+    assert_eq!(name("1.2.3.4"), [1, 2, 3, 4]);
+    assert_eq!(name("2001:db8:ffff:ffff:ffff::1"), [0x20, 1, 0xd, 0xb8, 255, 255, 255, 255, 0, 0, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(NetworkName::of(None).as_bytes(), b"anonymous");
 }
 
 #[test]
