@@ -604,7 +604,7 @@ fn conditions_groups_and_custom_keys_cost_no_allocation_and_an_expression_a_few(
     ]);
     let head = RequestHead { path: "/v2/pet/1?x=1&a=b", ..with_header(&headers) };
     let measure = |rule: &Rule| {
-        let facts = Counters(Table::new(1000));
+        let facts = Counters(Table::new(1000, [1, 2]));
         let decide = || {
             let before = ALLOCATIONS.with(Cell::get);
             let mut exchange = Exchange::new(rule, &facts, NOW);
@@ -671,7 +671,7 @@ fn four_limits_cost_no_allocation() {
         book.tiers = Some(limits::Tiers { subscriptions, ..Default::default() });
         book.policies[0].public = public;
         let rule = Arc::clone(&Rule::load(&book).unwrap().first().unwrap().1);
-        let facts = Counted(Memory::default(), Table::new(1000));
+        let facts = Counted(Memory::default(), Table::new(1000, [1, 2]));
         let headers = HashMap::from([
             ("authorization".to_owned(), "Basic YWxpY2U6c2VjcmV0".to_owned()),
             ("x-forwarded-for".to_owned(), "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff".to_owned()),
@@ -714,7 +714,7 @@ fn a_hundred_thousand_counters_cost_ten_megabytes() {
     for window in windows {
         let limit = Arc::new(limit(window, 10, limits::limit::Unit::Requests, Sharing::default()));
         let (before, mut numbers) = (HELD.with(Cell::get), Numbers::new(1));
-        let table = Table::new(100_000);
+        let table = Table::new(100_000, [1, 2]);
         for _ in 0..100_000 {
             let key = CounterKey(u128::from(numbers.draw()) << 64 | u128::from(numbers.draw()));
             table.spend(&[Charge { key, limit: &limit, cost: 5 }], Micros::of_seconds(NOW.0));

@@ -31,7 +31,7 @@ fn finish<T>(future: impl Future<Output = T>) -> T {
 
 #[test]
 fn every_algorithm_has_its_edges() {
-    let store = Local(Table::new(1000));
+    let store = Local(Table::new(1000, [1, 2]));
     for seed in 0..50 {
         finish(has_edges(&store, seed));
     }
@@ -42,13 +42,13 @@ proptest! {
 
     #[test]
     fn the_table_conforms(seed: u64) {
-        finish(conforms(&Local(Table::new(1000)), seed));
+        finish(conforms(&Local(Table::new(1000, [1, 2])), seed));
     }
 
     /// In a table that others have filled, too: what has expired makes room.
     #[test]
     fn the_table_conforms_beside_others(seeds: [u64; 4]) {
-        let store = Local(Table::new(10_000));
+        let store = Local(Table::new(10_000, [1, 2]));
         for seed in seeds {
             finish(conforms(&store, seed));
         }

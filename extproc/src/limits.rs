@@ -10,6 +10,7 @@ mod refusals;
 mod shown;
 pub mod store;
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -66,7 +67,7 @@ impl Limits {
     /// With room for that many counters.
     pub fn new(room: usize) -> Limits {
         Limits {
-            table: Table::new(room),
+            table: Table::new(room, secret()),
             marks: Arc::default(),
             shared: None,
             fallbacks: Fallbacks::default(),
@@ -311,6 +312,11 @@ impl Default for Limits {
     fn default() -> Limits {
         Limits::new(ROOM)
     }
+}
+
+/// Of this process.
+fn secret() -> [u64; 2] {
+    [0, 1].map(|number: u64| RandomState::new().hash_one(number))
 }
 
 fn shares(book: &RuleBook) -> bool {

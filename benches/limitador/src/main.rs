@@ -117,7 +117,7 @@ impl Engine {
         let request = |caller| HashMap::from([("x-forwarded-for".to_owned(), address(caller))]);
         Engine {
             rule: rule(kind, own, shared),
-            facts: Here(Table::new(100_000)),
+            facts: Here(Table::new(100_000, [1, 2])),
             requests: (0..CALLERS).map(request).collect(),
         }
     }

@@ -102,6 +102,19 @@ impl Counter {
         }
     }
 
+    /// In seconds, rounded up: how long what was used counts; with a clock that was put back, twice that at most.
+    pub(crate) fn period(limit: &Limit) -> u32 {
+        let period = match limit.algorithm {
+            Algorithm::Fixed(length) => length,
+            Algorithm::Calendar(calendar) => calendar.longest(),
+            Algorithm::Sliding { period, buckets } => {
+                period.saturating_add(Micros(period.0.div_ceil(u64::from(buckets.max(1)))))
+            }
+            Algorithm::Burst { period, burst } => return Pace::new(limit.quota, period, burst).patience(),
+        };
+        u32::try_from(period.whole_seconds()).unwrap_or(u32::MAX)
+    }
+
     /// Of how many counters of other kinds it takes the room.
     pub(crate) fn weight(&self) -> usize {
         if let Counter::Sliding(sliding) = self { sliding.weight() } else { 1 }

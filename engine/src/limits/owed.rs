@@ -3,8 +3,8 @@
 //! nothing.
 //!
 //! ```text
-//! 1f ; 0123456789abcdef0123456789abcdef:CAISFgoE... ; ...
-//! request, then for each limit its counter and itself, a `Debt` in base64
+//! 1f ; 0123456789abcdef0123456789abcdef:fedcba9876543210fedcba9876543210:CAISFgoE... ; ...
+//! request, then for each limit its counter, the one for want of room, and itself, a `Debt` in base64
 //! ```
 
 use std::fmt::Write as _;
@@ -40,7 +40,7 @@ impl Owed {
         // Writing to a string does not fail.
         let _ = write!(text, "{request:x}");
         for balance in bytes {
-            let _ = write!(text, ";{}:{}", balance.key, balance.limit.told.debt());
+            let _ = write!(text, ";{}:{}:{}", balance.key, balance.limit.overflow, balance.limit.told.debt());
         }
         Some(text)
     }
@@ -55,12 +55,14 @@ impl Owed {
 }
 
 fn read_charge(text: &str) -> Option<OwnedCharge> {
-    let (key, debt) = text.split_once(':')?;
-    let key = CounterKey(u128::from_str_radix(key, 16).ok()?);
+    let (key, text) = text.split_once(':')?;
+    let (overflow, debt) = text.split_once(':')?;
+    let read = |key| Some(CounterKey(u128::from_str_radix(key, 16).ok()?));
+    let (key, overflow) = (read(key)?, read(overflow)?);
     let debt = proto::Debt::decode(&*STANDARD_NO_PAD.decode(debt).ok()?).ok()?;
     let level = *Level::ALL.get(usize::try_from(debt.level).ok()?)?;
     let policy = debt.policy?;
-    let limit = Limit::load(&policy, level, policy.limits.first()?).ok()?;
+    let limit = Limit { overflow, ..Limit::load(&policy, level, policy.limits.first()?).ok()? };
     Some(OwnedCharge { key, limit: Arc::new(limit), cost: 0 })
 }
 
@@ -74,7 +76,7 @@ pub(super) fn debt(policy: &proto::Policy, limit: &proto::Limit, level: Level) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limits::{Directions, Usage};
+    use crate::limits::{Charge, Directions, Micros, Spending, Table, Usage};
 
     fn limit(unit: proto::limit::Unit) -> Limit {
         let window = proto::limit::Window::Fixed(proto::Fixed { seconds: 60 });
@@ -86,7 +88,23 @@ mod tests {
             ..Default::default()
         };
         let policy = proto::Policy { name: "a;b:c".into(), limits: vec![limit], ..Default::default() };
-        Limit::load(&policy, Level::Application, &policy.limits[0]).unwrap()
+        let limit = Limit::load(&policy, Level::Application, &policy.limits[0]).unwrap();
+        Limit { overflow: CounterKey(77), ..limit }
+    }
+
+    /// What has no room of its own is refused once the bytes of all who have none are used up, and those are counted there.
+    #[test]
+    fn bytes_for_which_there_is_no_room_count_where_requests_look() {
+        let (table, now) = (Table::new(1, [1, 2]), Micros::of_seconds(1_700_000_000));
+        let bytes = Arc::new(limit(proto::limit::Unit::Bytes));
+        let draw = |key| table.spend(&[Charge { key: CounterKey(key), limit: &bytes, cost: 0 }], now);
+        let is_granted = |spending: &Spending| matches!(spending, Spending::Granted(_));
+        assert!(is_granted(&draw(1)) && is_granted(&draw(2)), "the second has no room");
+        let balance = Balance { limit: &bytes, key: CounterKey(2), usage: Usage::default() };
+        let owed = Owed::read(&Owed::write(1, &[balance]).unwrap()).unwrap();
+        let charge = OwnedCharge { cost: 7, ..owed.charges[0].clone() };
+        table.add(&charge.as_charge(), now);
+        assert!(!is_granted(&draw(2)) && !is_granted(&draw(3)) && is_granted(&draw(1)));
     }
 
     #[test]
@@ -101,7 +119,7 @@ mod tests {
             assert_eq!((charge.key, &*charge.limit, charge.cost), (CounterKey(key), &bytes, 0));
         }
         assert_eq!(bytes.unit, Unit::Bytes(Directions { requests: true, responses: false }));
-        for wrong in ["", "x", "1;", "1;5", "1;5:", "1;5:!", &text[..text.len() - 3]] {
+        for wrong in ["", "x", "1;", "1;5", "1;5:", "1;5:7", "1;5:7:!", "1;5:x:", &text[..text.len() - 3]] {
             assert_eq!(Owed::read(wrong), None, "{wrong}");
         }
         assert_eq!(Owed::read("1").unwrap().charges, []);

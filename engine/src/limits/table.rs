@@ -1,5 +1,6 @@
 //! The counters of one gateway. Bounded, and shared by all its threads.
 
+mod secret;
 mod shard;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,15 +8,17 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use smallvec::SmallVec;
 
+use self::secret::{Name, Secret};
 use self::shard::Shard;
 use super::counter::{Counter, Time};
-use super::{Charge, CounterKey, Micros, Spending, Usages};
+use super::{Charge, Micros, Spending, Usages};
 
 /// One request debits all its counters or none: it holds the locks of all of them, taken in the order of the shards.
 #[derive(Debug)]
 pub struct Table {
     /// The last one is for what has no room elsewhere.
     shards: Box<[Mutex<Shard>]>,
+    secret: Secret,
     overflowed: AtomicU64,
 }
 
@@ -36,22 +39,26 @@ pub(super) const SIZE: usize = shard::SLOT;
 // === impl Table ===
 
 impl Table {
-    /// Room for about that many counters; of sliding windows for fewer, by their size.
-    pub fn new(counters: usize) -> Table {
+    /// Room for about that many counters; of sliding windows for fewer, by their size. `secret`: random numbers of the process, without
+    /// which anybody could find names that fill one shard.
+    pub fn new(counters: usize, secret: [u64; 2]) -> Table {
         let shards = (counters / LEAST_ROOM).clamp(1, SHARDS);
         let room = counters.div_ceil(shards).max(1);
-        let own = (0..shards).map(|_| Shard::with_room(room));
+        let secret = Secret(secret);
+        let own = (0..shards).map(|_| Shard::new(room, secret));
         // As many as there are policies.
-        let overflow = Shard::with_room(usize::MAX);
+        let overflow = Shard::new(usize::MAX, secret);
         let shards = own.chain(std::iter::once(overflow)).map(Mutex::new).collect();
-        Table { shards, overflowed: AtomicU64::new(0) }
+        Table { shards, secret, overflowed: AtomicU64::new(0) }
     }
 
     /// Debits all charges, or none.
     pub fn spend(&self, charges: &[Charge<'_>], now: Micros) -> Spending {
         let now = now.min(Micros::LATEST);
-        let mut held = self.hold(charges);
-        let places: SmallVec<[Place; 4]> = charges.iter().map(|charge| self.find(&mut held, charge, now)).collect();
+        let names: SmallVec<[Name; 4]> = charges.iter().map(|charge| self.secret.name(charge.key)).collect();
+        let mut held = self.hold(&names);
+        let found = charges.iter().zip(&names).map(|(charge, name)| self.find(&mut held, charge, *name, now));
+        let places: SmallVec<[Place; 4]> = found.collect();
         let mut refused: Option<(usize, Micros)> = None;
         let mut beyond: SmallVec<[bool; 4]> = SmallVec::new();
         for (index, (charge, place)) in charges.iter().zip(&places).enumerate() {
@@ -89,8 +96,9 @@ impl Table {
     /// Counts what was used without having been asked for, however much that is.
     pub fn add(&self, charge: &Charge<'_>, now: Micros) {
         let now = now.min(Micros::LATEST);
-        let mut held = self.hold(std::slice::from_ref(charge));
-        let place = self.find(&mut held, charge, now);
+        let name = self.secret.name(charge.key);
+        let mut held = self.hold(&[name]);
+        let place = self.find(&mut held, charge, name, now);
         if let Some(counter) = counter(&mut held, place) {
             counter.debit(charge.limit, charge.cost, now);
         }
@@ -110,8 +118,8 @@ impl Table {
         self.len() == 0
     }
 
-    fn hold(&self, charges: &[Charge<'_>]) -> Held<'_> {
-        let mut numbers: SmallVec<[usize; 4]> = charges.iter().map(|charge| self.number(charge.key)).collect();
+    fn hold(&self, names: &[Name]) -> Held<'_> {
+        let mut numbers: SmallVec<[usize; 4]> = names.iter().map(|name| self.number(*name)).collect();
         numbers.sort_unstable();
         numbers.dedup();
         numbers.into_iter().filter_map(|number| self.lock(number)).collect()
@@ -121,27 +129,47 @@ impl Table {
         Some((number, self.shards.get(number)?.lock().unwrap_or_else(PoisonError::into_inner)))
     }
 
-    fn number(&self, key: CounterKey) -> usize {
-        usize::try_from(key.0 % (self.shards.len() as u128 - 1).max(1)).unwrap_or(0)
+    fn number(&self, name: Name) -> usize {
+        name.shard(self.shards.len() - 1)
     }
 
     /// The counter of a charge, as it is now; made if there is room: its own, or that of all who have none.
-    fn find<'a>(&'a self, held: &mut Held<'a>, charge: &Charge<'_>, now: Micros) -> Place {
-        let own = position(held, self.number(charge.key));
+    fn find<'a>(&'a self, held: &mut Held<'a>, charge: &Charge<'_>, name: Name, now: Micros) -> Place {
+        let own = position(held, self.number(name));
         if let Some((_, shard)) = held.get_mut(own)
-            && let Some(slot) = shard.find(charge.key, charge.limit, now)
+            && let Some(slot) = shard.find(name, charge.limit, now)
+        {
+            return (own, slot);
+        }
+        // Whoever used it up together with others does not get all of it once more: a counter begins where that of all who have none
+        // is. Nobody asks before there is one.
+        let shared = (self.overflowed() > 0).then(|| self.shared(held, charge));
+        let known = shared.and_then(|(place, name)| {
+            let (_, shard) = held.get_mut(place)?;
+            let slot = shard.find(name, charge.limit, now)?;
+            shard.get_mut(slot).cloned()
+        });
+        if let Some((_, shard)) = held.get_mut(own)
+            && let Some(slot) = shard.make(name, charge.limit, known, now)
         {
             return (own, slot);
         }
         self.overflowed.fetch_add(1, Ordering::Relaxed);
+        let (place, name) = shared.unwrap_or_else(|| self.shared(held, charge));
+        let slot = held.get_mut(place).and_then(|(_, shard)| {
+            shard.find(name, charge.limit, now).or_else(|| shard.make(name, charge.limit, None, now))
+        });
+        (place, slot.unwrap_or(u32::MAX))
+    }
+
+    /// Where all count for whom there is no room.
+    fn shared<'a>(&'a self, held: &mut Held<'a>, charge: &Charge<'_>) -> (usize, Name) {
         // The last in order, so whoever waits for it holds nothing that its holder wants.
         let last = self.shards.len() - 1;
         if position(held, last) == held.len() {
             held.extend(self.lock(last));
         }
-        let shared = position(held, last);
-        let slot = held.get_mut(shared).and_then(|(_, shard)| shard.find(charge.limit.overflow, charge.limit, now));
-        (shared, slot.unwrap_or(u32::MAX))
+        (position(held, last), self.secret.name(charge.limit.overflow))
     }
 }
 

@@ -20,7 +20,7 @@ struct Host {
 
 impl Default for Host {
     fn default() -> Host {
-        Host { memory: Memory::default(), table: Table::new(1000), failed: AtomicUsize::new(0) }
+        Host { memory: Memory::default(), table: Table::new(1000, [1, 2]), failed: AtomicUsize::new(0) }
     }
 }
 

@@ -23,7 +23,7 @@ struct Host {
 
 impl Default for Host {
     fn default() -> Host {
-        let (memory, table) = (Memory::default(), Table::new(1000));
+        let (memory, table) = (Memory::default(), Table::new(1000, [1, 2]));
         Host { memory, table, store: Subscribed::Unknown, unknown: Mutex::default() }
     }
 }

@@ -39,6 +39,11 @@ impl Pace {
         let patience = seconds(tolerance.max(u128::from(period.0) << PARTS)).saturating_add(1);
         Pace { interval, tolerance, burst, patience }
     }
+
+    /// In seconds, longer than what was let through can be ahead of its time.
+    pub(super) fn patience(self) -> u32 {
+        self.patience
+    }
 }
 
 // === impl Burst ===

@@ -85,7 +85,7 @@ fn tiers(subscriptions: Vec<limits::Policy>) -> limits::Tiers {
 
 #[test]
 fn a_publish_resets_nothing_that_it_does_not_name() {
-    let table = Table::new(1000);
+    let table = Table::new(1000, [1, 2]);
     let default = |name: &str, quota| vec![policy("Default", &[(quota, 60)]), policy(name, &[(1, 60)])];
     let policies = [policy("Gold", &[(100, 60)]), policy("Silver", &[(50, 60), (500, 3600)])];
     let before = book(&[("GET", "/pet")], policies, tiers(default("Unused", 10)));
@@ -111,7 +111,7 @@ fn a_publish_resets_nothing_that_it_does_not_name() {
 
 #[test]
 fn callers_of_whom_nothing_is_known_are_told_apart_by_their_networks() {
-    let table = Table::new(1000);
+    let table = Table::new(1000, [1, 2]);
     let policies = [policy("Gold", &[(100, 60)]), policy("Silver", &[(50, 60)])];
     let book = book(&[("GET", "/pet")], policies, tiers(vec![policy("Unauthenticated", &[(10, 60)])]));
     let left = |address| spend(&book, "GET /pet", Err(address), &table).last().copied();

@@ -7,7 +7,8 @@ use std::collections::binary_heap::PeekMut;
 use hashbrown::HashTable;
 
 use super::super::counter::Counter;
-use super::super::{CounterKey, Limit, Micros};
+use super::super::{Limit, Micros};
+use super::secret::{Name, Secret};
 
 /// Counters by their names, and in the order in which they may expire.
 ///
@@ -19,12 +20,24 @@ pub(super) struct Shard {
     index: HashTable<u32>,
     slots: Vec<Slot>,
     /// Each slot in use once, with a time before which its counter does not expire.
-    expiry: BinaryHeap<Reverse<(Micros, u32)>>,
+    expiry: BinaryHeap<Reverse<Expiry>>,
+    /// The latest time of all, unless the clock was put back.
+    latest: Micros,
     vacant: Vec<u32>,
     weight: usize,
     room: usize,
+    secret: Secret,
     #[cfg(test)]
     pub(super) looked_at: usize,
+}
+
+/// When a counter has to be looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Expiry {
+    time: Micros,
+    slot: u32,
+    /// Of its windows, in seconds.
+    period: u32,
 }
 
 #[derive(Debug)]
@@ -39,18 +52,22 @@ pub(super) const SLOT: usize = size_of::<Slot>();
 
 /// How many expired counters a new one takes with it.
 const SWEPT: usize = 2;
+/// Of a clock that is only corrected.
+const CORRECTION: Micros = Micros::SECOND;
 
 // === impl Shard ===
 
 impl Shard {
-    pub(super) fn with_room(room: usize) -> Shard {
+    pub(super) fn new(room: usize, secret: Secret) -> Shard {
         Shard {
             index: HashTable::new(),
             slots: Vec::new(),
             expiry: BinaryHeap::new(),
+            latest: Micros(0),
             vacant: Vec::new(),
             weight: 0,
             room,
+            secret,
             #[cfg(test)]
             looked_at: 0,
         }
@@ -64,15 +81,18 @@ impl Shard {
         self.slots.get_mut(slot as usize)?.counter.as_mut()
     }
 
-    /// The counter of that name, as it is now; made if there is room. What was found at the same time stays where it is: it does
-    /// not expire before.
-    pub(super) fn find(&mut self, key: CounterKey, limit: &Limit, now: Micros) -> Option<u32> {
-        let key = halves(key);
-        let known = self.index.find(key[0], |slot| self.slots.get(*slot as usize).is_some_and(|slot| slot.key == key));
-        if let Some(&slot) = known {
-            self.get_mut(slot)?.advance(limit, now);
-            return Some(slot);
-        }
+    /// The counter of that name, as it is now. What was found at the same time stays where it is: it does not expire before.
+    pub(super) fn find(&mut self, name: Name, limit: &Limit, now: Micros) -> Option<u32> {
+        let slots = &self.slots;
+        let is_it = |slot: &u32| slots.get(*slot as usize).is_some_and(|slot| slot.key == name.key);
+        let slot = *self.index.find(name.hash, is_it)?;
+        self.get_mut(slot)?.advance(limit, now);
+        Some(slot)
+    }
+
+    /// A counter of that name, which has none, if there is room. `known`: what is known of it.
+    pub(super) fn make(&mut self, name: Name, limit: &Limit, known: Option<Counter>, now: Micros) -> Option<u32> {
+        self.notice(now);
         let weight = Counter::weight_of(limit);
         for _ in 0..SWEPT {
             self.sweep(now);
@@ -82,40 +102,59 @@ impl Shard {
                 return None;
             }
         }
-        let counter = Counter::new(limit, now);
-        let expires = counter.expires();
+        let counter = known.unwrap_or_else(|| Counter::new(limit, now));
+        let (time, period) = (counter.expires(), Counter::period(limit));
         self.weight += weight;
-        let number = self.put(Slot { key, counter: Some(counter) })?;
-        self.expiry.push(Reverse((expires, number)));
-        let slots = &self.slots;
-        self.index.insert_unique(key[0], number, |slot| slots.get(*slot as usize).map_or(0, |slot| slot.key[0]));
-        Some(number)
+        let slot = self.put(Slot { key: name.key, counter: Some(counter) })?;
+        self.expiry.push(Reverse(Expiry { time, slot, period }));
+        let (slots, secret) = (&self.slots, self.secret);
+        let hash = |slot: &u32| slots.get(*slot as usize).map_or(0, |slot| secret.hash(slot.key));
+        self.index.insert_unique(name.hash, slot, hash);
+        Some(slot)
     }
 
     /// Looks at the counter that may expire next: drops it, or finds out when it will. `false`: none expires by now.
     fn sweep(&mut self, now: Micros) -> bool {
         let Some(mut next) = self.expiry.peek_mut() else { return false };
-        let Reverse((time, number)) = *next;
-        if time >= now {
+        let Reverse(expiry) = *next;
+        if expiry.time >= now {
             return false;
         }
         #[cfg(test)]
         {
             self.looked_at += 1;
         }
-        let Some(slot) = self.slots.get_mut(number as usize) else { return false };
+        let Some(slot) = self.slots.get_mut(expiry.slot as usize) else { return false };
         match &slot.counter {
-            Some(counter) if counter.expires() >= now => *next = Reverse((counter.expires(), number)),
+            Some(counter) if counter.expires() >= now && counter.expires() <= expiry.farthest(now) => {
+                *next = Reverse(Expiry { time: counter.expires(), ..expiry });
+            }
             _ => {
                 PeekMut::pop(next);
                 self.weight -= slot.counter.take().map_or(0, |counter| counter.weight());
-                if let Ok(entry) = self.index.find_entry(slot.key[0], |other| *other == number) {
+                if let Ok(entry) = self.index.find_entry(self.secret.hash(slot.key), |other| *other == expiry.slot) {
                     entry.remove();
                 }
-                self.vacant.push(number);
+                self.vacant.push(expiry.slot);
             }
         }
         true
+    }
+
+    /// A clock that was put back leaves times behind that are farther off than any of their counters' windows. They are looked at after
+    /// a window: those that were used meanwhile have gone along with the clock ([`Counter::advance`]), the others go.
+    fn notice(&mut self, now: Micros) {
+        if now.saturating_add(CORRECTION) >= self.latest {
+            self.latest = self.latest.max(now);
+            return;
+        }
+        self.latest = now;
+        let nearer = |Reverse(expiry): Reverse<Expiry>| {
+            let is_far = expiry.time > expiry.farthest(now);
+            let time = if is_far { now.saturating_add(expiry.length()) } else { expiry.time };
+            Reverse(Expiry { time, ..expiry })
+        };
+        self.expiry = std::mem::take(&mut self.expiry).into_iter().map(nearer).collect();
     }
 
     fn put(&mut self, slot: Slot) -> Option<u32> {
@@ -134,8 +173,15 @@ impl Shard {
     }
 }
 
-fn halves(CounterKey(key): CounterKey) -> [u64; 2] {
-    // The low bits choose the shard: what finds a counter in it is the other half.
-    let low = u64::try_from(key & u128::from(u64::MAX)).unwrap_or(0);
-    [u64::try_from(key >> 64).unwrap_or(0), low]
+// === impl Expiry ===
+
+impl Expiry {
+    fn length(self) -> Micros {
+        Micros::of_seconds(self.period.into())
+    }
+
+    /// No counter that was used with this clock expires later.
+    fn farthest(self, now: Micros) -> Micros {
+        now.saturating_add(self.length()).saturating_add(self.length())
+    }
 }

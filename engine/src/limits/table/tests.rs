@@ -4,7 +4,7 @@ use microgw_proto::limits::v1 as proto;
 use proto::limit::{Unit, Window};
 
 use super::super::conformance::{Numbers, limit};
-use super::super::{Limit, Sharing};
+use super::super::{CounterKey, Limit, Sharing};
 use super::*;
 
 const NOW: Micros = Micros(1_700_000_000_000_000);
@@ -38,7 +38,7 @@ fn is_granted(spending: &Spending) -> bool {
 #[test]
 fn eight_threads_get_exactly_the_quota() {
     for limit in [lasting(1000), requests(Window::Sliding(proto::Sliding { seconds: 60, buckets: 6 }), 1000)] {
-        let table = Table::new(1000);
+        let table = Table::new(1000, [1, 2]);
         let granted: usize = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..8)
                 .map(|_| scope.spawn(|| (0..500).filter(|_| is_granted(&draw(&table, &limit, 1, NOW))).count()))
@@ -52,7 +52,7 @@ fn eight_threads_get_exactly_the_quota() {
 /// Half of the threads name the limits in the other order.
 #[test]
 fn of_two_limits_both_are_debited_or_neither_by_eight_threads() {
-    let table = Table::new(100_000);
+    let table = Table::new(100_000, [1, 2]);
     let (more, less) = (lasting(1000), lasting(300));
     let charges = [Charge { key: key(1), limit: &more, cost: 1 }, Charge { key: key(2), limit: &less, cost: 1 }];
     let granted: usize = std::thread::scope(|scope| {
@@ -74,7 +74,7 @@ fn of_two_limits_both_are_debited_or_neither_by_eight_threads() {
 
 #[test]
 fn a_request_may_draw_on_one_counter_twice() {
-    let (table, limit) = (Table::new(1000), lasting(3));
+    let (table, limit) = (Table::new(1000, [1, 2]), lasting(3));
     let charge = Charge { key: key(1), limit: &limit, cost: 1 };
     assert!(is_granted(&table.spend(&[charge, charge], NOW)));
     let Spending::Refused { by, usages, .. } = table.spend(&[charge, charge], NOW) else { panic!() };
@@ -84,7 +84,7 @@ fn a_request_may_draw_on_one_counter_twice() {
 
 #[test]
 fn what_costs_more_than_there_is_never_waits() {
-    let (table, limit) = (Table::new(1000), lasting(3));
+    let (table, limit) = (Table::new(1000, [1, 2]), lasting(3));
     let Spending::Refused { wait, .. } = table.spend(&[Charge { key: key(1), limit: &limit, cost: 4 }], NOW) else {
         panic!()
     };
@@ -93,7 +93,7 @@ fn what_costs_more_than_there_is_never_waits() {
 
 /// A table of one shard, full of counters that live.
 fn full(limit: &Arc<Limit>) -> Table {
-    let table = Table::new(LEAST_ROOM);
+    let table = Table::new(LEAST_ROOM, [1, 2]);
     for number in 0..LEAST_ROOM as u64 {
         assert!(is_granted(&draw(&table, limit, number, NOW)));
     }
@@ -131,7 +131,7 @@ fn one_request_may_overflow_twice() {
 #[test]
 fn the_one_that_has_expired_goes_first() {
     let (limit, short) = (lasting(2), fixed(1, 2));
-    let table = Table::new(LEAST_ROOM);
+    let table = Table::new(LEAST_ROOM, [1, 2]);
     for number in 0..LEAST_ROOM as u64 {
         draw(&table, if number == 300 { &short } else { &limit }, number, NOW);
     }
@@ -146,7 +146,7 @@ fn the_one_that_has_expired_goes_first() {
 #[test]
 fn a_flood_of_new_names_looks_at_few_counters_each() {
     let pace = requests(Window::Burst(proto::Burst { seconds: 1, burst: 100 }), 100);
-    let (table, mut now) = (Table::new(LEAST_ROOM), NOW);
+    let (table, mut now) = (Table::new(LEAST_ROOM, [1, 2]), NOW);
     for number in 0..LEAST_ROOM as u64 {
         (0..50).for_each(|_| drop(draw(&table, &pace, number, now)));
     }
@@ -167,7 +167,7 @@ fn a_flood_of_new_names_looks_at_few_counters_each() {
 
 #[test]
 fn what_has_expired_is_dropped_as_others_come() {
-    let (table, limit) = (Table::new(100_000), fixed(1, 2));
+    let (table, limit) = (Table::new(100_000, [1, 2]), fixed(1, 2));
     for number in 0..50_000 {
         // A thousand of them in a second.
         draw(&table, &limit, number, NOW.saturating_add(Micros(number * 1000)));
@@ -179,7 +179,7 @@ fn what_has_expired_is_dropped_as_others_come() {
 #[test]
 fn large_counters_take_the_room_of_many() {
     let limit = requests(Window::Sliding(proto::Sliding { seconds: 86_400, buckets: 1000 }), 2);
-    let table = Table::new(LEAST_ROOM);
+    let table = Table::new(LEAST_ROOM, [1, 2]);
     for number in 0..10 {
         draw(&table, &limit, number, NOW);
     }
@@ -192,7 +192,7 @@ fn large_counters_take_the_room_of_many() {
 fn what_is_beyond_is_marked_and_not_debited() {
     let sliding = requests(Window::Sliding(proto::Sliding { seconds: 60, buckets: 6 }), 2);
     let marking = Arc::new(Limit { stops: false, ..Arc::unwrap_or_clone(sliding) });
-    let (table, stopping) = (Table::new(1000), lasting(7));
+    let (table, stopping) = (Table::new(1000, [1, 2]), lasting(7));
     let charges = [Charge { key: key(1), limit: &marking, cost: 1 }, Charge { key: key(2), limit: &stopping, cost: 1 }];
     let beyond = |seconds| {
         let Spending::Granted(usages) = table.spend(&charges, NOW.saturating_add(Micros::of_seconds(seconds))) else {
@@ -204,4 +204,66 @@ fn what_is_beyond_is_marked_and_not_debited() {
     assert_eq!(marks, [false, false, true, true, true, false, false], "two in a minute and a bucket");
     let Spending::Refused { by: 1, usages, .. } = table.spend(&charges, NOW) else { panic!() };
     assert_eq!(usages[1].remaining, 0);
+}
+
+/// What was used together with others counts where there is room again, too: nobody has a quota twice in one window.
+#[test]
+fn who_had_no_room_begins_where_the_others_are() {
+    for window in [
+        Window::Fixed(proto::Fixed { seconds: 3600 }),
+        Window::Sliding(proto::Sliding { seconds: 3600, buckets: 6 }),
+        Window::Burst(proto::Burst { seconds: 3600, burst: 3 }),
+    ] {
+        let (limit, short) = (requests(window, 3), fixed(1, 1));
+        let table = full(&short);
+        assert!((0..3).all(|_| is_granted(&draw(&table, &limit, 1000, NOW))), "of all who have no room");
+        assert!(!is_granted(&draw(&table, &limit, 1000, NOW)));
+        let later = NOW.saturating_add(Micros::of_seconds(5));
+        assert!(!is_granted(&draw(&table, &limit, 1000, later)), "in a counter of its own");
+        assert_eq!(table.overflowed(), 4);
+        let far = NOW.saturating_add(Micros::of_seconds(2 * 3600));
+        assert!((0..3).all(|_| is_granted(&draw(&table, &limit, 1000, far))), "in the next window");
+    }
+}
+
+#[test]
+fn which_names_share_a_shard_is_known_to_nobody() {
+    let numbers = |secret: u64| {
+        let table = Table::new(100_000, [secret, secret.rotate_left(21)]);
+        let mut counts = vec![0; table.shards.len() - 1];
+        // By their names alone these would all be in one.
+        (0..6400_u128).for_each(|name| counts[table.number(table.secret.name(CounterKey(name << 64 | 5)))] += 1);
+        counts
+    };
+    let (one, other) = (numbers(0x9e37_79b9_7f4a_7c15), numbers(0x1234_5678_9abc_def1));
+    assert_ne!(one, other);
+    for counts in [one, other] {
+        assert!(counts.iter().all(|count| (50..200).contains(count)), "{counts:?}");
+    }
+    assert_eq!(format!("{:?}", Table::new(1, [4242, 4343]).secret), "Secret");
+}
+
+/// Counters of a clock that was ten years ahead are no burden for ten years.
+#[test]
+fn a_clock_that_is_put_back_leaves_room() {
+    let (limit, ahead) = (fixed(60, 2), NOW.saturating_add(Micros::of_seconds(10 * 365 * 86_400)));
+    let table = Table::new(LEAST_ROOM, [1, 2]);
+    for number in 0..LEAST_ROOM as u64 {
+        draw(&table, &limit, number, ahead);
+    }
+    // One goes along with the clock, and so does what was used of it.
+    assert!(is_granted(&draw(&table, &limit, 0, NOW)) && !is_granted(&draw(&table, &limit, 0, NOW)));
+    draw(&table, &limit, 1000, NOW);
+    assert_eq!(table.overflowed(), 1, "they may be in use");
+    // In the next window.
+    assert!(is_granted(&draw(&table, &limit, 0, NOW.saturating_add(Micros::of_seconds(50)))));
+    let later = NOW.saturating_add(Micros::of_seconds(61));
+    for number in 1001..1301 {
+        draw(&table, &limit, number, later);
+    }
+    assert_eq!(table.overflowed(), 1);
+    assert!(
+        is_granted(&draw(&table, &limit, 0, later)) && !is_granted(&draw(&table, &limit, 0, later)),
+        "one was left"
+    );
 }
