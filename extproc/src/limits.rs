@@ -102,7 +102,8 @@ impl Limits {
 
     /// Draws that were counted with those of other callers, for want of room.
     pub fn overflows(&self) -> u64 {
-        self.table.overflowed()
+        let leases = self.shared.as_ref().map_or(0, |shared| shared.leased.leases().overflowed());
+        self.table.overflowed().saturating_add(leases)
     }
 
     /// A request was answered so.

@@ -28,8 +28,10 @@
 //! Nothing here waits or asks: [`Leases::begin`] makes a question, [`Leases::finish`] takes its answer.
 
 mod clock;
+mod debt;
 mod demand;
 mod leases;
+mod part;
 mod pot;
 mod slots;
 mod span;
@@ -44,12 +46,13 @@ mod tests;
 use std::sync::Arc;
 
 use self::clock::StoreClock;
+use self::debt::Debt;
 use self::demand::Demand;
 pub use self::leases::{Held, Leases, Spent, Verdict, Waiting};
+use self::part::Part;
 use self::pot::Pot;
 use self::slots::Slots;
 pub use self::units::LeaseUnits;
-use super::counter::Counter;
 use super::{Algorithm, CounterKey, Limit, Micros};
 
 /// A lease that was not renewed for so long is not spent any more: the store's clock may have been set.
@@ -79,9 +82,8 @@ struct Lease {
     wanted: bool,
     /// While there is no store.
     part: Option<Box<Part>>,
-    /// Used without having been taken before: bytes, and what was let through without a store. And when.
-    debt: u64,
-    owed: Micros,
+    /// Used without having been taken before.
+    debt: Debt,
 }
 
 #[derive(Debug)]
@@ -95,13 +97,6 @@ enum Stock {
 struct Exhausted {
     cost: u64,
     until: Micros,
-}
-
-/// This gateway's part of the quota, counted by itself.
-#[derive(Debug)]
-struct Part {
-    limit: Limit,
-    counter: Counter,
 }
 
 /// Two clocks: one that only goes on, also while everything sleeps; and the calendar's, which people may set.
@@ -123,6 +118,8 @@ pub struct Sync {
     /// So many spare ones are welcome, altogether.
     pub wish: u64,
     pub report: Report,
+    /// By the store's clock, as far as it is known.
+    time: Micros,
     asked: Micros,
     waiting: Vec<Waiting>,
 }
@@ -204,8 +201,7 @@ impl Lease {
             dirty: false,
             wanted: false,
             part: None,
-            debt: 0,
-            owed: Micros(0),
+            debt: Debt::default(),
         }
     }
 
@@ -266,21 +262,14 @@ impl Lease {
     }
 
     fn owe(&mut self, units: u64, now: Clocks) {
-        let time = self.time(now);
-        let windows = matches!(self.limit.algorithm, Algorithm::Fixed(_) | Algorithm::Calendar(_));
-        if windows && span::span(&self.limit.algorithm, self.owed) != span::span(&self.limit.algorithm, time) {
-            self.debt = 0;
-        }
-        self.debt = self.debt.saturating_add(units);
-        self.owed = time;
+        self.debt.add(&self.limit, units, self.time(now), self.busy());
     }
 
     fn question(&mut self, key: CounterKey, number: u64, now: Clocks, units: &LeaseUnits) -> Sync {
         let giving_back = self.demand.is_idle(now.steady);
         let time = self.time(now);
-        // What was owed in an earlier window was paid with it.
-        self.owe(0, now);
-        let debt = std::mem::take(&mut self.debt);
+        self.settle(time);
+        let debt = self.debt.take();
         let most_spare = self.most_spare();
         let report = match &mut self.stock {
             Stock::Pot(pot) => {
@@ -305,7 +294,7 @@ impl Lease {
         let need = waiting.iter().fold(0_u64, |sum, waiting| sum.saturating_add(waiting.cost));
         self.flying = true;
         (self.dirty, self.wanted) = (false, false);
-        Sync { key, limit: Arc::clone(&self.limit), number, need, wish, report, asked: now.steady, waiting }
+        Sync { key, limit: Arc::clone(&self.limit), number, need, wish, report, time, asked: now.steady, waiting }
     }
 
     /// Who gets what they waited for.
@@ -318,10 +307,17 @@ impl Lease {
             return Vec::new();
         };
         units.taken(granted.saturating_add(spare));
-        (self.left, self.part) = (left, None);
+        self.left = left;
         match &mut self.stock {
-            Stock::Pot(pot) => pot.receive(granted, spare, Micros(at)),
-            Stock::Slots(slots) => slots.receive(at, spare),
+            Stock::Pot(pot) => {
+                pot.receive(granted, spare, Micros(at));
+                self.part = None;
+            }
+            Stock::Slots(slots) => {
+                slots.receive(at, spare);
+                // A burst comes back with time alone, however often the store comes and goes.
+                self.part.iter_mut().for_each(|part| part.is_old());
+            }
         }
         let mut rest = granted;
         let mut refused: Option<u64> = None;
@@ -369,7 +365,7 @@ impl Lease {
         let later = std::mem::replace(&mut self.queue, sync.waiting);
         self.queue.extend(later);
         if let Report::Slots { debt, .. } = sync.report {
-            self.debt = self.debt.saturating_add(debt);
+            self.debt.restore(debt, sync.time);
         }
         self.dirty = true;
     }
@@ -384,7 +380,7 @@ impl Lease {
 
     /// Nothing of it is of use to anybody.
     fn is_over(&self, now: Clocks) -> bool {
-        let unused = !self.flying && self.queue.is_empty() && self.part.is_none() && self.debt == 0;
+        let unused = !self.flying && self.queue.is_empty() && self.part.is_none() && self.debt.is_none();
         let Some(clock) = self.clock.filter(|_| unused) else { return unused && self.demand.is_idle(now.steady) };
         let time = clock.earliest(now.steady);
         self.demand.is_idle(now.steady)
@@ -400,27 +396,31 @@ impl Lease {
             Stock::Pot(pot) => pot.spare(),
             Stock::Slots(slots) => slots.spare(),
         };
-        !self.flying && (self.dirty || self.debt > 0 || (spare > 0 && self.demand.is_idle(now)))
+        !self.flying && (self.dirty || !self.debt.is_none() || (spare > 0 && self.demand.is_idle(now)))
     }
 
-    /// This gateway's part, of so many, where the store cannot be asked.
-    fn part(&mut self, gateways: u64, now: Clocks) -> &mut Part {
-        let (limit, stock, left, debt) = (&self.limit, &self.stock, self.left, self.debt);
-        self.part.get_or_insert_with(|| {
-            let share = |quota: u64| (quota / gateways.max(1)).max(1);
-            let mut limit = Limit { quota: share(limit.quota), ..(**limit).clone() };
-            if let Algorithm::Burst { burst, .. } = &mut limit.algorithm {
-                *burst = share(*burst);
-            }
-            let mut counter = Counter::new(&limit, now.wall);
-            // What was taken of the same window is part of it, and there is no more than the store had left.
-            if let Stock::Pot(pot) = stock
-                && let Some(taken) = pot.taken_at(&limit, now.wall)
-            {
-                let least = limit.quota.saturating_sub(left.min(limit.quota));
-                counter.debit(&limit, taken.saturating_add(debt).max(least), now.wall);
-            }
-            Box::new(Part { limit, counter })
-        })
+    /// Forgets what is owed and does not count any more.
+    fn settle(&mut self, time: Micros) {
+        let busy = self.busy();
+        self.debt.settle(&self.limit, time, busy);
+    }
+
+    /// Until then it is what the store knows that drains.
+    fn busy(&self) -> Micros {
+        if let Stock::Slots(slots) = &self.stock { slots.over() } else { Micros(0) }
+    }
+
+    /// Forgets what does not count any more.
+    fn tidy(&mut self, now: Clocks) {
+        let time = self.time(now);
+        self.settle(time);
+        self.part.take_if(|part| part.is_over(time));
+    }
+
+    /// There is a store again, and nobody asks: what was taken says all that a part would.
+    fn leave_part(&mut self, now: Clocks) {
+        if self.demand.is_idle(now.steady) && matches!(self.stock, Stock::Pot(_)) {
+            self.part = None;
+        }
     }
 }

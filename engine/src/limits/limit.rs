@@ -138,6 +138,19 @@ impl Limit {
         })
     }
 
+    /// One of equal parts that are together what there is, by how many there are and which of them it is. Bursts: evenly, and one at
+    /// once for each at least, for else those of one could not be parted.
+    pub fn part(&self, (parts, rank): (u32, u32)) -> Option<Limit> {
+        let (parts, rank) = (u64::from(parts.max(1)), u64::from(rank));
+        let of = |amount: u64| amount / parts + u64::from(rank < amount % parts);
+        let quota = of(self.quota);
+        let algorithm = match self.algorithm {
+            Algorithm::Burst { period, burst } => Algorithm::Burst { period, burst: of(burst).max(1) },
+            other => other,
+        };
+        (quota > 0).then(|| Limit { quota, algorithm, ..self.clone() })
+    }
+
     /// Which amounts in which windows, the same in every version: counters are called by it. How much is allowed is not part of
     /// it: who gets more keeps what was used.
     pub(crate) fn window_name(&self) -> String {

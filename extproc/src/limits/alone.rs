@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use microgw_engine::limits::{Algorithm, Limit, OnFailure, OwnedCharge};
+use microgw_engine::limits::{Limit, OnFailure, OwnedCharge};
 
 /// How often that was done, by what policies say.
 #[derive(Debug, Default)]
@@ -29,25 +29,12 @@ impl Alone {
                 let limit = Limit { stops: false, ..(*charge.limit).clone() };
                 Alone::Counted(OwnedCharge { limit: Arc::new(limit), ..charge.clone() })
             }
-            OnFailure::Part => match part(&charge.limit, gateways) {
+            OnFailure::Part => match charge.limit.part(gateways) {
                 None => Alone::NoPart,
                 Some(limit) => Alone::Counted(OwnedCharge { limit: Arc::new(limit), ..charge.clone() }),
             },
         }
     }
-}
-
-/// One of equal parts that are together what there is. Bursts: evenly, and one at once for each gateway at least, for else those of one
-/// could not be parted.
-fn part(limit: &Limit, (gateways, rank): (u32, u32)) -> Option<Limit> {
-    let (gateways, rank) = (u64::from(gateways.max(1)), u64::from(rank));
-    let of = |amount: u64| amount / gateways + u64::from(rank < amount % gateways);
-    let quota = of(limit.quota);
-    let algorithm = match limit.algorithm {
-        Algorithm::Burst { period, burst } => Algorithm::Burst { period, burst: of(burst).max(1) },
-        other => other,
-    };
-    (quota > 0).then(|| Limit { quota, algorithm, ..limit.clone() })
 }
 
 // === impl Fallbacks ===

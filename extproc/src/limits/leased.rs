@@ -90,7 +90,7 @@ impl Leased {
     ) -> (Spent, Usages) {
         let held: SmallVec<[(usize, Held); 4]> =
             grants.iter().filter_map(|grant| Some((grant.index, grant.held?))).collect();
-        let lost = (lost || !self.store.is_reachable()).then(|| u64::from(self.store.gateways().0));
+        let lost = (lost || !self.store.is_reachable()).then(|| self.store.gateways());
         let mut low: SmallVec<[CounterKey; 4]> = SmallVec::new();
         let answer = self.leases.spend(charges, &held, clock::both(), lost, others, |key| low.push(key));
         if matches!(answer.0, Spent::Done(Spending::Granted(_))) {
@@ -147,7 +147,10 @@ impl Leased {
             if keys.is_empty() && self.leases.spare() == 0 {
                 break;
             }
-            let told = timeout_at(deadline, self.ask_all(keys)).await;
+            // Whatever becomes of it is found out, also if it takes longer.
+            let leased = Arc::clone(self);
+            let asking = self.runtime.spawn(async move { leased.ask_all(keys).await });
+            let told = timeout_at(deadline, asking).await;
             if told.is_err() {
                 break;
             }
@@ -307,6 +310,8 @@ impl Drop for Ticket {
             return;
         }
         self.leased.leases.give_up(self.key, self.number);
+        // Nothing is sent from now on that nobody hears.
+        self.verdict.close();
         if self.leased.waiters().remove(&self.number).is_none()
             && let Ok(Verdict::Granted(held)) = self.verdict.try_recv()
         {

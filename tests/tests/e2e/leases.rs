@@ -411,3 +411,30 @@ async fn who_is_to_be_denied_without_its_node_of_a_cluster_is() {
         node.thaw();
     }
 }
+
+/// By a whole window: what was taken in what is yet to come again does not count in what is now.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_whose_clock_was_put_back_is_believed() {
+    if !envoy_is_here() || !redis_is_here() {
+        return;
+    }
+    let setting = Setting::new("count: 3, unitTime: 1, timeUnit: day, shared: leased, onStoreFailure: deny").await;
+    let home = TempDir::new().unwrap();
+    let gateway = setting.gateway(home.path(), &[PATIENT]).await;
+    gateway.status_where("Redis is there", |status| status["sharedLimits"]["reachable"] == true).await;
+    let status = async || gateway.get(&gateway.http("/shop/limited"), &[]).await.status;
+    assert_eq!(status().await, 200);
+    let mut redis = setting.redis.client().connect().await.unwrap();
+    let keys: Vec<String> = ::redis::cmd("KEYS").arg("*leases*").query_async(&mut redis).await.unwrap();
+    let [key] = keys.as_slice() else { panic!("{keys:?}") };
+    let now: u64 = ::redis::cmd("HGET").arg(key).arg("t").query_async(&mut redis).await.unwrap();
+    const DAY: u64 = 24 * 3600 * 1_000_000;
+    // As it was two days later.
+    let (then, start) = (now + 2 * DAY, now / DAY * DAY + 2 * DAY);
+    let mut set = ::redis::cmd("HSET");
+    set.arg(key).arg("t").arg(then).arg(format!("s:{start}")).arg(3);
+    set.exec_async(&mut redis).await.unwrap();
+    for wanted in [200, 200, 429] {
+        assert_eq!(status().await, wanted);
+    }
+}

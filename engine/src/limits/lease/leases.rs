@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use super::super::{Charge, CounterKey, Micros, OnFailure, Spending, Usage, Usages};
 use super::demand::Demand;
 use super::standing::Standing;
-use super::{Clocks, Lease, LeaseUnits, Reply, Sync};
+use super::{Clocks, IDLE, Lease, LeaseUnits, Reply, Sync};
 
 /// Sharded by key. A request holds the locks of all its keys, taken in the order of the shards.
 #[derive(Debug)]
@@ -24,7 +24,15 @@ pub struct Leases {
     alone: [AtomicU64; 3],
 }
 
-type Shard = HashMap<CounterKey, Lease>;
+#[derive(Debug, Default)]
+struct Shard {
+    leases: HashMap<CounterKey, Lease>,
+    /// When it was full, and all that it has was looked at.
+    looked: Option<Micros>,
+    #[cfg(test)]
+    looks: usize,
+}
+
 type Guards<'a> = SmallVec<[(usize, MutexGuard<'a, Shard>); 4]>;
 
 /// A request that waits for units of one key.
@@ -62,6 +70,8 @@ pub enum Spent {
 const SHARDS: usize = 64;
 /// Shards with less room would be full before the table is.
 const LEAST_ROOM: usize = 1000;
+/// So long after a look at all that a full shard has there is no other: whoever has new names could have it look every time.
+const PAUSE: Micros = Micros(IDLE.0 / 4);
 
 // === impl Leases ===
 
@@ -80,13 +90,13 @@ impl Leases {
     }
 
     /// Debits all charges, which are of leased limits, or none; and with them what `others` debits. `held` has what was waited for, by
-    /// index. `lost`: by how many gateways a quota is divided because there is no store. `low` is told of keys that are to be asked for.
+    /// index. `lost`: by how many gateways a quota is divided because there is no store, and which of them this one is. `low` is told of keys that are to be asked for.
     pub fn spend(
         &self,
         charges: &[Charge<'_>],
         held: &[(usize, Held)],
         now: Clocks,
-        lost: Option<u64>,
+        lost: Option<(u32, u32)>,
         others: impl FnOnce() -> Spending,
         mut low: impl FnMut(CounterKey),
     ) -> (Spent, Usages) {
@@ -161,11 +171,13 @@ impl Leases {
         let spendable = lease.spendable(now.steady).min(charge.cost);
         lease.spend(spendable, now.steady);
         lease.owe(charge.cost - spendable, now);
+        let time = lease.time(now);
         if let Some(part) = &mut lease.part {
-            part.counter.advance(&part.limit, now.wall);
-            part.counter.debit(&part.limit, charge.cost - spendable, now.wall);
+            part.debit(charge.cost - spendable, time);
         }
-        if (lease.debt > 0 && !lease.wanted && !lease.flying) || lease.is_low(lease.spendable(now.steady), now.steady) {
+        if (!lease.debt.is_none() && !lease.wanted && !lease.flying)
+            || lease.is_low(lease.spendable(now.steady), now.steady)
+        {
             lease.wanted = true;
             low(key);
         }
@@ -223,8 +235,9 @@ impl Leases {
         let mut keys = Vec::new();
         for shard in &self.shards {
             let mut shard = lock(shard);
-            shard.retain(|_, lease| !lease.is_over(now));
-            for (key, lease) in shard.iter_mut() {
+            shard.drop_what_is_over(now);
+            for (key, lease) in &mut shard.leases {
+                lease.leave_part(now);
                 if all {
                     lease.demand = Demand::long_ago();
                 }
@@ -238,7 +251,7 @@ impl Leases {
 
     /// Keys that have to be told to a store that may have forgotten them.
     pub fn all(&self) -> Vec<CounterKey> {
-        self.shards.iter().flat_map(|shard| lock(shard).keys().copied().collect::<Vec<_>>()).collect()
+        self.shards.iter().flat_map(|shard| lock(shard).leases.keys().copied().collect::<Vec<_>>()).collect()
     }
 
     pub fn units(&self) -> &LeaseUnits {
@@ -247,12 +260,12 @@ impl Leases {
 
     /// Units that are spare now.
     pub fn spare(&self) -> u64 {
-        let of = |shard: &Mutex<Shard>| lock(shard).values().map(Lease::spare).sum::<u64>();
+        let of = |shard: &Mutex<Shard>| lock(shard).leases.values().map(Lease::spare).sum::<u64>();
         self.shards.iter().map(of).sum()
     }
 
     pub fn len(&self) -> usize {
-        self.shards.iter().map(|shard| lock(shard).len()).sum()
+        self.shards.iter().map(|shard| lock(shard).leases.len()).sum()
     }
 
     pub fn is_empty(&self) -> bool {
@@ -267,6 +280,11 @@ impl Leases {
     /// Charges that were decided without a store: by this gateway's part, refused, let through.
     pub fn alone(&self) -> [u64; 3] {
         self.alone.each_ref().map(|count| count.load(Ordering::Relaxed))
+    }
+
+    #[cfg(test)]
+    pub(super) fn looks(&self) -> usize {
+        self.shards.iter().map(|shard| lock(shard).looks).sum()
     }
 
     fn count_alone(&self, done: OnFailure) {
@@ -284,7 +302,7 @@ impl Leases {
         let mut act = Some(act);
         for place in [self.place(key), self.shards.len() - 1] {
             let Some(shard) = self.shards.get(place) else { continue };
-            if let Some(lease) = lock(shard).get_mut(&key) {
+            if let Some(lease) = lock(shard).leases.get_mut(&key) {
                 return act.take().map(|act| act(lease));
             }
         }
@@ -302,33 +320,71 @@ impl Leases {
     fn find<'a>(&'a self, guards: &mut Guards<'a>, charge: &Charge<'_>, now: Clocks) -> CounterKey {
         let key = charge.key;
         let Some((_, shard)) = guards.iter_mut().find(|(own, _)| *own == self.place(key)) else { return key };
-        if let Some(lease) = shard.get_mut(&key) {
+        if let Some(lease) = shard.leases.get_mut(&key) {
             if lease.limit != *charge.limit {
                 // A publish has changed it.
                 lease.limit.clone_from(charge.limit);
+                lease.part.iter_mut().for_each(|part| part.is_old());
             }
             return key;
         }
-        if shard.len() >= self.room {
-            shard.retain(|_, lease| !lease.is_over(now));
+        if shard.leases.len() >= self.room {
+            shard.make_room(now);
         }
-        if shard.len() < self.room {
-            shard.insert(key, Lease::new(charge.limit, now));
+        let shared = charge.limit.overflow;
+        if shard.leases.len() < self.room {
+            let mut lease = Lease::new(charge.limit, now);
+            if self.overflowed() > 0
+                && let Some(overflow) = self.last(guards).and_then(|shard| shard.leases.get_mut(&shared))
+            {
+                // It may have used all of that, among those who had no room.
+                let used = overflow.used(now);
+                lease.clock = overflow.clock;
+                lease.owe(used, now);
+            }
+            if let Some((_, shard)) = guards.iter_mut().find(|(own, _)| *own == self.place(key)) {
+                shard.leases.insert(key, lease);
+            }
             return key;
         }
         self.overflowed.fetch_add(1, Ordering::Relaxed);
-        let shared = charge.limit.overflow;
-        // The last in order, so whoever waits for it holds nothing that its holder wants.
+        if let Some(shard) = self.last(guards) {
+            shard.leases.entry(shared).or_insert_with(|| Lease::new(charge.limit, now));
+        }
+        shared
+    }
+
+    /// The last in order, so whoever waits for it holds nothing that its holder wants.
+    fn last<'g, 'a>(&'a self, guards: &'g mut Guards<'a>) -> Option<&'g mut Shard> {
         let last = self.shards.len() - 1;
         if !guards.iter().any(|(own, _)| *own == last)
             && let Some(shard) = self.shards.get(last)
         {
             guards.push((last, lock(shard)));
         }
-        if let Some((_, shard)) = guards.iter_mut().find(|(own, _)| *own == last) {
-            shard.entry(shared).or_insert_with(|| Lease::new(charge.limit, now));
+        guards.iter_mut().find(|(own, _)| *own == last).map(|(_, shard)| &mut **shard)
+    }
+}
+
+// === impl Shard ===
+
+impl Shard {
+    fn drop_what_is_over(&mut self, now: Clocks) {
+        #[cfg(test)]
+        {
+            self.looks += 1;
         }
-        shared
+        self.leases.retain(|_, lease| {
+            lease.tidy(now);
+            !lease.is_over(now)
+        });
+    }
+
+    fn make_room(&mut self, now: Clocks) {
+        if self.looked.is_none_or(|looked| now.steady.saturating_sub(looked) >= PAUSE) {
+            self.looked = Some(now.steady);
+            self.drop_what_is_over(now);
+        }
     }
 }
 
@@ -337,5 +393,5 @@ fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
 }
 
 fn lease<'a>(guards: &'a mut Guards<'_>, key: CounterKey) -> Option<&'a mut Lease> {
-    guards.iter_mut().find_map(|(_, shard)| shard.get_mut(&key))
+    guards.iter_mut().find_map(|(_, shard)| shard.leases.get_mut(&key))
 }

@@ -1,6 +1,10 @@
 //! Units of one span of the store's clock: a window, or a bucket of a sliding limit.
 
+use std::collections::VecDeque;
+
+use super::super::counter::Counter;
 use super::super::{Algorithm, Limit, Micros};
+use super::debt::{forget, put};
 use super::span::span;
 use super::{Held, LeaseUnits, Report};
 
@@ -13,6 +17,8 @@ pub(super) struct Pot {
     spare: u64,
     /// The span before, of a sliding limit, and what was spent in it.
     before: (Micros, u64),
+    /// Those before that one that count.
+    older: VecDeque<(Micros, u64)>,
     /// When some may come back.
     again: Micros,
 }
@@ -42,11 +48,16 @@ impl Pot {
         let sliding = matches!(limit.algorithm, Algorithm::Sliding { .. });
         if sliding {
             units.returned(self.spare);
+            if self.before.1 > 0 {
+                put(&mut self.older, self.before);
+            }
+            forget(&mut self.older, limit, time);
             self.before = (self.start, self.taken.saturating_sub(self.spare));
         } else {
             units.stranded(self.spare, limit.quota);
         }
-        *self = Pot { start, end, before: self.before, ..Pot::default() };
+        let older = std::mem::take(&mut self.older);
+        *self = Pot { start, end, before: self.before, older, ..Pot::default() };
     }
 
     /// Used without having been taken.
@@ -116,9 +127,29 @@ impl Pot {
         }
     }
 
-    /// In the window, or in the buckets that count, of that time.
-    pub(super) fn taken_at(&self, limit: &Limit, time: Micros) -> Option<u64> {
-        let (start, _) = span(&limit.algorithm, time);
-        (start == self.start).then_some(self.taken)
+    /// A counter in which all this was used when it was, and after which there is no more than the store had left.
+    pub(super) fn replay(&self, limit: &Limit, left: u64, time: Micros) -> Counter {
+        let end = |start: Micros| Micros(span(&limit.algorithm, start).1.0.saturating_sub(1)).min(time);
+        let spans = self.older.iter().chain([&self.before]).copied();
+        let spans = spans.chain([(self.start, self.taken)]);
+        let spans = spans.filter(|(start, units)| *units > 0 && *start <= time);
+        let mut counter: Option<Counter> = None;
+        for (start, units) in spans {
+            let at = end(start);
+            let counter = counter.get_or_insert_with(|| Counter::new(limit, at));
+            counter.advance(limit, at);
+            counter.debit(limit, units, at);
+        }
+        // Nothing was asked before the first span.
+        if self.start > Micros(0) && self.start <= time {
+            let at = end(self.start);
+            let counter = counter.get_or_insert_with(|| Counter::new(limit, at));
+            counter.advance(limit, at);
+            let beyond = counter.usage(limit, at).remaining.saturating_sub(left);
+            counter.debit(limit, beyond, at);
+        }
+        let mut counter = counter.unwrap_or_else(|| Counter::new(limit, time));
+        counter.advance(limit, time);
+        counter
     }
 }

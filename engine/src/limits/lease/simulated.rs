@@ -99,9 +99,10 @@ impl Simulated {
                 if back.0 == end {
                     end -= span(back.1).min(end);
                 }
-                end = end.max(now) + span(debt);
-                let room = (now + span(burst)).saturating_sub(end);
                 let period = if let Algorithm::Burst { period, .. } = sync.limit.algorithm { period.0 } else { 1 };
+                end = end.max(now);
+                end = end.max((end + span(debt)).min(now + span(burst) + period * 1000));
+                let room = (now + span(burst)).saturating_sub(end);
                 let left = u128::from(room) * u128::from(sync.limit.quota) / u128::from(period * 1000);
                 let left = u64::try_from(left).unwrap();
                 let granted = sync.need.min(left);

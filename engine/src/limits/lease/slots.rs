@@ -97,6 +97,20 @@ impl Slots {
         Micros(enough.div_ceil(1000))
     }
 
+    /// By how many units the store is ahead of that time, as far as is known.
+    pub(super) fn ahead(&self, limit: &Limit, time: Micros) -> u64 {
+        let Algorithm::Burst { period, .. } = limit.algorithm else { return 0 };
+        let ahead = u128::from(self.arrival.saturating_sub(nanos(time)));
+        let units = (ahead * u128::from(limit.quota)).div_ceil(u128::from(nanos(period).max(1)));
+        u64::try_from(units).unwrap_or(u64::MAX)
+    }
+
+    /// So many it has at once.
+    pub(super) fn left(&self, limit: &Limit, time: Micros) -> u64 {
+        let Algorithm::Burst { burst, .. } = limit.algorithm else { return 0 };
+        burst.saturating_sub(self.ahead(limit, time))
+    }
+
     pub(super) fn over(&self) -> Micros {
         Micros(self.arrival / 1000)
     }

@@ -4,6 +4,9 @@ use super::super::counter::Time;
 use super::super::{Algorithm, Charge, Limit, Micros, OnFailure, Unit, Usage};
 use super::{Clocks, Held, Lease, Stock};
 
+/// How long whoever has no part of a limit is asked to wait: the store may be back.
+const AGAIN: Micros = Micros(5 * Micros::SECOND.0);
+
 /// How one charge stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Standing {
@@ -29,7 +32,7 @@ impl Lease {
         cost: u64,
         waited: bool,
         now: Clocks,
-        lost: Option<u64>,
+        lost: Option<(u32, u32)>,
     ) -> Standing {
         // Of bytes there has to be one left.
         let cost = if limit.unit == Unit::Requests { cost } else { cost.max(1) };
@@ -37,7 +40,9 @@ impl Lease {
         if waited || cost == 0 {
             return Standing::Held;
         }
-        if self.debt == 0 && self.spendable(now.steady) >= cost {
+        let time = self.time(now);
+        self.settle(time);
+        if self.debt.is_none() && self.spendable(now.steady) >= cost {
             return Standing::Spendable;
         }
         let most = match limit.algorithm {
@@ -55,9 +60,8 @@ impl Lease {
             (Some(_), OnFailure::Deny) => Standing::Unavailable,
             (Some(_), OnFailure::Allow) => Standing::Free,
             (Some(gateways), OnFailure::Part) => {
-                let part = self.part(gateways, now);
-                part.counter.advance(&part.limit, now.wall);
-                match part.counter.wait(&part.limit, cost, now.wall) {
+                let Some(part) = self.part(gateways, now) else { return lacking(AGAIN) };
+                match part.wait(cost, time) {
                     Time::Now => Standing::Part,
                     Time::In(wait) => lacking(wait),
                     Time::Never => lacking(Micros::NEVER),
@@ -79,8 +83,9 @@ impl Lease {
                 }
             }
             (Standing::Part, _) => {
+                let time = self.time(now);
                 if let Some(part) = &mut self.part {
-                    part.counter.debit(&part.limit, charge.cost, now.wall);
+                    part.debit(charge.cost, time);
                 }
                 // The store learns of it when there is one.
                 self.owe(charge.cost, now);

@@ -1,5 +1,7 @@
 //! Several gateways, one store and a clock that is nobody's: never more than N, at least N(1-u), whatever messages do.
 
+mod outage;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -34,7 +36,7 @@ struct World {
     answers: Vec<(u64, usize, Sync, Option<Reply>)>,
     admitted: Vec<(u64, u64)>,
     tickets: u64,
-    lost: Option<u64>,
+    lost: Option<u32>,
     asked: u64,
     random: u64,
 }
@@ -102,7 +104,8 @@ impl World {
         let held: Vec<(usize, Held)> = held.into_iter().map(|held| (0, held)).collect();
         let mut low = false;
         let granted = || Spending::Granted(Usages::new());
-        let (spent, _) = self.gateways[gateway].leases.spend(&[charge], &held, now, self.lost, granted, |_| low = true);
+        let lost = self.lost.map(|gateways| (gateways, u32::try_from(gateway).unwrap()));
+        let (spent, _) = self.gateways[gateway].leases.spend(&[charge], &held, now, lost, granted, |_| low = true);
         let admitted = match spent {
             Spent::Done(Spending::Granted(_)) => {
                 self.admitted.push((decided, cost));

@@ -36,13 +36,24 @@ for i = 1, #all, 2 do
   end
 end
 -- A clock that was put back a little stands still; one that was put back far is believed.
-if high > now and high - now < stop - start then now = high end
+local believed = high > now and high - now >= stop - start
+if high > now and not believed then now = high end
 if now < start or now >= stop then return {0, now} end
 if told and told[1] >= number then return {1, now} end
 told = told or {0, 0, 0, 0, 0, 0, 0}
 
+if believed then
+  -- What was taken in what is yet to come was taken by another clock.
+  for name in pairs(spans) do
+    if tonumber(name) > start then
+      gone[#gone + 1] = 's:' .. name
+      spans[name] = nil
+    end
+  end
+end
+
 local function report(span, units)
-  if span < oldest then return end
+  if span < oldest or span > start then return end
   local then_ = 0
   if told[4] == span then then_ = told[5] elseif told[6] == span then then_ = told[7] end
   local name = text(span)

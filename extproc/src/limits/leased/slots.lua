@@ -21,7 +21,9 @@ local ahead = (us - now) * 1000 + ns
 -- A clock that was put back far is believed.
 if ahead > 2 * (span(burst) + period) then ahead = 0 end
 if back_units > 0 and back_us == us and back_ns == ns then ahead = ahead - span(back_units) end
-ahead = math.max(0, ahead) + span(debt)
+ahead = math.max(0, ahead)
+-- What is owed blocks for no longer than that, and is never so much that it looks like a clock that was put back.
+ahead = math.max(ahead, math.min(ahead + span(debt), span(burst) + period))
 local room = math.max(0, math.floor((span(burst) - ahead) / (period / quota)))
 local granted = math.min(need, room)
 local spare = math.min(wish, room - granted)
