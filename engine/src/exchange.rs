@@ -114,7 +114,7 @@ pub enum Answer {
     /// The JWT for the backend.
     Assertion(Assertion),
     /// What became of a [`Lookup::Spend`].
-    Spent(Spending),
+    Spent(Box<Spending>),
     /// The credential is not genuine.
     Refused(TokenError),
     /// Too many such credentials from where this one comes were wrong: it was not looked at.
@@ -195,6 +195,8 @@ pub struct Deny<'a> {
     pub limit: Option<&'a Limit>,
     /// All limits that the request would have drawn on.
     pub limits: Balances<'a>,
+    /// The deny policy that refuses, for logs: clients are not told.
+    pub policy: Option<&'a str>,
 }
 
 /// The state machine of one request.
@@ -241,13 +243,16 @@ enum Verdict {
 /// Whether a credential of one kind tells more about the caller than one of another: a token speaks of a user and an
 /// application, a password of a user, a key of an application at most. A certificate tells of the machine.
 fn says_more(kind: CredentialKind, than: CredentialKind) -> bool {
-    let rank = |kind| match kind {
+    rank(kind) > rank(than)
+}
+
+fn rank(kind: CredentialKind) -> u8 {
+    match kind {
         CredentialKind::AccessToken => 3,
         CredentialKind::User => 2,
         CredentialKind::ApiKey => 1,
         CredentialKind::Certificate => 0,
-    };
-    rank(kind) > rank(than)
+    }
 }
 
 impl fmt::Debug for Sensitive {
@@ -495,7 +500,16 @@ impl<'a> Exchange<'a> {
         let retry_after = self.retry_after.filter(|_| reason == Reason::TooManyLogins);
         let identity = self.genuine();
         let limits = Balances::new();
-        Step::Done(Decision::Deny(Deny { reason, cause, challenges, identity, retry_after, limit: None, limits }))
+        Step::Done(Decision::Deny(Deny {
+            reason,
+            cause,
+            challenges,
+            identity,
+            retry_after,
+            limit: None,
+            limits,
+            policy: None,
+        }))
     }
 }
 

@@ -10,6 +10,7 @@ mod cost;
 mod counter;
 mod custom;
 mod denial;
+mod interest;
 mod key;
 pub mod lease;
 mod limit;
@@ -23,7 +24,8 @@ mod tiers;
 mod told;
 
 pub use calendar::Calendar;
-pub(crate) use caller::Caller;
+pub(crate) use caller::{Caller, Voucher, Vouchers};
+pub(crate) use interest::Interest;
 pub use key::CounterKey;
 pub use limit::{Algorithm, Directions, Level, Limit, Mode, OnFailure, Sharing, Unit};
 pub(crate) use loader::Loader;

@@ -13,6 +13,7 @@ use crate::identity_headers::IdentityHeader;
 use crate::introspection::Introspection;
 use crate::jwt::mapping::ClaimMapping;
 use crate::key::Algorithm;
+use crate::limits::Interest;
 use crate::policy::Presentations;
 use crate::rules::LoadError;
 
@@ -108,9 +109,10 @@ pub struct Realm {
 }
 
 impl Realm {
-    pub(crate) fn load(book: &proto::RuleBook, claims: &Arc<[Box<str>]>) -> Result<Realm, LoadError> {
+    pub(crate) fn load(book: &proto::RuleBook, interest: &Interest) -> Result<Realm, LoadError> {
+        let claims = &interest.claims();
         let kept = book.backend_jwt.as_ref().map(|settings| Arc::new(Kept::load(settings)));
-        let subscriptions = book.subscriptions || book.tiers.is_some();
+        let subscriptions = book.subscriptions || interest.subscriptions;
         let keep = |issuer| Issuer { subscriptions, strict_subscriptions: book.subscriptions, ..issuer };
         let access_tokens = book
             .issuers
@@ -119,7 +121,7 @@ impl Realm {
             .collect::<Result<Box<[_]>, _>>()?;
         let api_keys = book.api_keys.as_ref().map(|settings| api_keys(settings, kept.as_ref(), claims));
         // Nobody needs a subscription with an API key: it only says how much its application may use.
-        let api_keys = api_keys.map(|keys| Issuer { subscriptions: book.tiers.is_some(), ..keys });
+        let api_keys = api_keys.map(|keys| Issuer { subscriptions: interest.subscriptions, ..keys });
         for (index, issuer) in access_tokens.iter().enumerate() {
             if access_tokens.iter().take(index).any(|other| other.name == issuer.name)
                 || api_keys.as_ref().is_some_and(|keys| keys.name == issuer.name)
@@ -134,7 +136,7 @@ impl Realm {
         }
         settings.update(book.api_keys.as_ref().map(prost::Message::encode_length_delimited_to_vec).unwrap_or_default());
         // What cannot be revoked is remembered without the names to revoke it by.
-        settings.update([u8::from(book.revocable), u8::from(book.subscriptions), u8::from(book.tiers.is_some())]);
+        settings.update([u8::from(book.revocable), u8::from(book.subscriptions), u8::from(interest.subscriptions)]);
         settings.update(
             book.introspection.as_ref().map(prost::Message::encode_length_delimited_to_vec).unwrap_or_default(),
         );

@@ -114,7 +114,7 @@ impl Rule {
     /// Reads a book. All or nothing.
     pub fn load(book: &proto::RuleBook) -> Result<Rules, LoadError> {
         let limits = Loader::load(book)?;
-        let realm = Arc::new(Realm::load(book, &limits.claims())?);
+        let realm = Arc::new(Realm::load(book, &limits.interest())?);
         let answers = Arc::new(Answers::load(book));
         let apis: Vec<Arc<Api>> = book.apis.iter().map(|api| Arc::new(Api::from(api))).collect();
         let policies = book

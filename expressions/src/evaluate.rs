@@ -33,7 +33,7 @@ struct Names<'a> {
     made: Box<[OnceLock<Made<'a>>]>,
 }
 
-/// `None`: too much.
+/// `None`: too much, or nobody can tell.
 type Made<'a> = Option<Box<dyn Val + 'a>>;
 
 // === impl Expression ===
@@ -43,14 +43,17 @@ impl Expression {
         self.evaluate(variables, |value| value.downcast_ref::<CelBool>().map(|value| *value.inner()))
     }
 
-    /// Between 0 and [`MAX_COST`], with parts of one rounded up.
+    /// At most [`MAX_COST`], with parts of one rounded up. What is less than nothing is no cost: it would pass for free.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // A cast from a double saturates.
     pub fn cost_of(&self, variables: &dyn Variables) -> Result<u64, Failed> {
         let cost = self.evaluate(variables, |value| {
-            let integer = value.downcast_ref::<CelInt>().map(|value| u64::try_from(*value.inner()).unwrap_or(0));
+            if let Some(integer) = value.downcast_ref::<CelInt>() {
+                return u64::try_from(*integer.inner()).ok();
+            }
             let unsigned = || value.downcast_ref::<types::CelUInt>().map(|value| *value.inner());
-            let double = || value.downcast_ref::<CelDouble>().filter(|value| !value.inner().is_nan());
-            integer.or_else(unsigned).or_else(|| double().map(|value| value.inner().ceil() as u64))
+            // Nor is what is no number.
+            let double = || value.downcast_ref::<CelDouble>().map(|value| *value.inner()).filter(|value| *value >= 0.0);
+            unsigned().or_else(|| double().map(|value| value.ceil() as u64))
         })?;
         Ok(cost.min(MAX_COST))
     }
@@ -101,6 +104,7 @@ fn make<'a>(variable: &Variable, variables: &'a dyn Variables) -> Made<'a> {
         Some(Box::new(CelList::from(items)))
     };
     match variables.get(variable) {
+        Value::Unclear => None,
         Value::Text(value) => text(value),
         Value::Texts(values) => list(values),
         Value::Integer(value) => Some(Box::new(CelInt::from(value))),

@@ -104,6 +104,14 @@ fn what_has_no_result_fails() {
     ] {
         assert_eq!(is_true(expression), Err(Failed), "{expression}");
     }
+    let mut unclear = request();
+    unclear.values.insert(Variable::Address, Value::Unclear);
+    unclear.values.insert(Variable::Header("x-partner".into()), Value::Unclear);
+    for expression in ["client.ip == ''", "client.ip != '192.0.2.1'", "request.headers['x-partner'] == 'acme-1'"] {
+        assert_eq!(Expression::condition(expression).unwrap().is_true(&unclear), Err(Failed), "{expression}");
+    }
+    let there = Expression::condition("'x-partner' in request.headers || client.ip == ''").unwrap();
+    assert_eq!(there.is_true(&unclear), Ok(true), "that it is there is clear");
     // What decides by itself does.
     assert_eq!(is_true("true || caller.claims.none > 3"), Ok(true));
     assert_eq!(is_true("caller.claims.none > 3 && false"), Ok(false));
@@ -116,8 +124,11 @@ fn costs_are_whole_and_bounded() {
     assert_eq!(cost("request.method == 'GET' ? 1 : 10"), Ok(1));
     assert_eq!(cost("size(request.query.sort) * 5"), Ok(10));
     assert_eq!(cost("1.2"), Ok(2));
-    assert_eq!(cost("-3"), Ok(0));
-    assert_eq!(cost("-0.5"), Ok(0));
+    assert_eq!(cost("0"), Ok(0));
+    assert_eq!(cost("-0.0"), Ok(0));
+    for negative in ["-3", "-0.5", "-1e300", "size(request.query.none) - 1", "-9223372036854775807"] {
+        assert_eq!(cost(negative), Err(Failed), "{negative}: nothing is cheaper than nothing");
+    }
     assert_eq!(cost("3u"), Ok(3));
     assert_eq!(cost("5000000"), Ok(MAX_COST));
     assert_eq!(cost("1e300"), Ok(MAX_COST));

@@ -42,6 +42,8 @@ pub enum Variable {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value<'a> {
     Absent,
+    /// It is there, or ought to be, and nobody can tell which it is: no expression that needs it has a result.
+    Unclear,
     Text(Cow<'a, str>),
     Texts(Vec<Cow<'a, str>>),
     Integer(i64),

@@ -109,6 +109,7 @@ impl Decider {
             microgw.operation = field::Empty,
             microgw.reason = field::Empty,
             microgw.exceeded = field::Empty,
+            microgw.denied_by = field::Empty,
             microgw.cached = field::Empty,
         );
         traces::continues(&span, parent);
@@ -230,6 +231,7 @@ impl Decider {
                     operation = rule.operation(),
                     reason = %deny.reason,
                     cause = deny.cause.map(tracing::field::display),
+                    policy = deny.policy.map(description::bounded),
                     "refused a request"
                 );
                 Outcome::of(deny.reason.fault().status())
@@ -249,6 +251,7 @@ impl Decider {
             retry_after: None,
             limit: None,
             limits: Balances::new(),
+            policy: None,
         };
         let answer = answer::denied(&deny, form, rule, self.rate_limits);
         CheckResponse { dynamic_metadata: self.description.of(&Decision::Deny(deny)), ..answer }
@@ -270,6 +273,9 @@ fn tell(span: &Span, decision: &Decision<'_>, cached: bool) {
         Decision::Allow(_) => true,
         Decision::Deny(deny) => {
             span.record("microgw.reason", deny.reason.as_str());
+            if let Some(policy) = deny.policy {
+                span.record("microgw.denied_by", description::bounded(policy));
+            }
             if Outcome::of(deny.reason.fault().status()) == Outcome::Failed {
                 span.record("otel.status_code", "ERROR");
             }
@@ -299,30 +305,4 @@ impl Authorization for Authz {
 }
 
 #[cfg(test)]
-mod tests {
-    use envoy_types::pb::envoy::service::auth::v3::check_response::HttpResponse;
-
-    use super::*;
-    use crate::keys::{KeyStore, KeyTiming};
-    use crate::metrics::Exposition;
-    use crate::transport::Transport;
-
-    #[tokio::test]
-    async fn a_panic_is_answered() {
-        let metrics = Metrics::new();
-        let keys = KeyStore::start([], KeyTiming::default(), &Transport::default(), &metrics).unwrap();
-        let decider = Decider::new(
-            Arc::default(),
-            FactCache::new(0, Duration::ZERO),
-            Lookups::new(keys),
-            Arc::clone(&metrics),
-            Decider::DEADLINE,
-        );
-        let answer = decider.isolate(async { panic!("a fault of ours") }).await;
-        assert_ne!(answer.status.unwrap().code, 0);
-        let Some(HttpResponse::DeniedResponse(denied)) = answer.http_response else { panic!("not denied") };
-        assert_eq!(denied.status.unwrap().code, 500);
-        assert!(!denied.body.contains("a fault of ours"));
-        assert!(metrics.render(Vec::new(), Exposition::OpenMetrics).contains("microgw_panics_total 1\n"));
-    }
-}
+mod tests;

@@ -53,7 +53,7 @@ impl Lookups {
                 Some(signer) => Box::pin(signer.sign(order)).await,
                 None => Answer::Unavailable,
             },
-            Lookup::Spend(draft) => Answer::Spent(Box::pin(self.limits.ask(draft)).await),
+            Lookup::Spend(draft) => Answer::Spent(Box::new(Box::pin(self.limits.ask(draft)).await)),
             Lookup::Password { digest, user, password } => match &self.login {
                 // Boxed: decisions that ask nothing must not carry its room along.
                 Some(login) => Box::pin(login.verify(*digest, &user.0, &password.0, address)).await,

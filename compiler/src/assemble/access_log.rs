@@ -47,7 +47,7 @@ pub fn file(log: &settings::AccessLog, traced: bool, certificates: bool) -> Acce
     .map(|(name, value)| (name, value.to_owned()))
     .into();
     fields.extend([names::API_KEY, names::VERSION_KEY].map(|key| (key, route(key))));
-    fields.extend([names::REASON, names::EXCEEDED, names::KEY_TYPE].map(|key| (key, decision(key))));
+    fields.extend([names::REASON, names::EXCEEDED, names::DENIED_BY, names::KEY_TYPE].map(|key| (key, decision(key))));
     if log.caller {
         fields.extend([names::CALLER, names::CLIENT_ID, names::KEY_ID].map(|key| (key, decision(key))));
         if certificates {

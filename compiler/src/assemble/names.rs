@@ -47,6 +47,8 @@ pub const REASON: &str = "reason";
 pub const OWED: &str = "owed";
 /// The policy whose quota is exceeded: it refuses, or lets through and marks.
 pub const EXCEEDED: &str = "exceeded";
+/// The deny policy that refuses.
+pub const DENIED_BY: &str = "denied_by";
 pub const CALLER: &str = "caller";
 pub const CLIENT_ID: &str = "client_id";
 pub const KEY_ID: &str = "key_id";

@@ -79,6 +79,7 @@ fn tags() -> Vec<CustomTag> {
         ("microgw.version", route(names::VERSION_KEY)),
         ("microgw.reason", decision(names::REASON)),
         ("microgw.exceeded", decision(names::EXCEEDED)),
+        ("microgw.denied_by", decision(names::DENIED_BY)),
     ]
     .map(|(tag, value)| CustomTag { tag: tag.to_owned(), r#type: Some(custom_tag::Type::Value(value)) })
     .into()

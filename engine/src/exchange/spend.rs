@@ -1,10 +1,13 @@
 //! What a request that may pass draws on limits: once, however often it is judged.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
-use super::{Balance, Balances, Decision, Deny, Exchange, NOBODY, Step};
+use super::credential::Slot;
+use super::{Balance, Balances, Decision, Deny, Exchange, NOBODY, Step, rank};
 use crate::identity::Identity;
-use crate::limits::{Caller, Charge, Charges, Micros, OwnedCharge, Request, Spending, Usage};
+use crate::limits::{Caller, Charge, Charges, Micros, OwnedCharge, Request, Spending, Usage, Voucher, Vouchers};
+use crate::policy::Requirement;
 use crate::reason::Reason;
 use crate::subscription::Subscription;
 use crate::{Answer, Lookup};
@@ -35,9 +38,10 @@ impl<'a> Exchange<'a> {
     /// `None`: limits let it pass.
     pub(super) fn spend(&mut self, identity: &Arc<Identity>, subscription: Option<&Subscription>) -> Option<Step<'a>> {
         let limits = self.rule.limits.as_deref()?;
-        let request = self.request(Some(identity), subscription);
-        if limits.denies(&request, true) {
-            return Some(blocked(Some(identity)));
+        let vouchers = self.vouchers();
+        let request = self.request(Some(identity), subscription, &vouchers);
+        if let Some(policy) = limits.denies(&request, true) {
+            return Some(blocked(policy, Some(identity)));
         }
         if matches!(self.spent, Spent::Done(_)) {
             return None;
@@ -59,7 +63,7 @@ impl<'a> Exchange<'a> {
 
     /// Takes the answer to [`Lookup::Spend`]. Whoever calls is judged once more: asking took time.
     pub(super) fn spent(&mut self, charges: &Charges<'a>, answer: Answer) -> Step<'a> {
-        let spending = if let Answer::Spent(spending) = answer { spending } else { Spending::Unavailable };
+        let spending = if let Answer::Spent(spending) = answer { *spending } else { Spending::Unavailable };
         match self.settle_spending(charges, spending, None) {
             Some(step) => step,
             None => self.proceed(),
@@ -91,17 +95,51 @@ impl<'a> Exchange<'a> {
             Spending::Ask | Spending::Unavailable => (Reason::LimitsUnknown, None, None, Balances::new()),
         };
         let identity = identity.filter(|identity| !Arc::ptr_eq(identity, &NOBODY)).cloned().or_else(|| self.genuine());
-        let deny = Deny { reason, cause: None, challenges: &[], identity, retry_after: wait, limit, limits };
+        let deny =
+            Deny { reason, cause: None, challenges: &[], identity, retry_after: wait, limit, limits, policy: None };
         Some(Step::Done(Decision::Deny(deny)))
     }
 
     /// `None`: nothing refuses it already, whoever calls.
     pub(super) fn refuse(&self) -> Option<Step<'a>> {
         let limits = self.rule.limits.as_deref()?;
-        limits.denies(&self.request(None, None), false).then(|| blocked(None))
+        limits.denies(&self.request(None, None, &[]), false).map(|policy| blocked(policy, None))
     }
 
-    fn request<'r>(&self, identity: Option<&'r Arc<Identity>>, subscription: Option<&'r Subscription>) -> Request<'r>
+    /// Whom each credential stands for that the alternative at hand asks for, if it asks for several and has got them.
+    fn vouchers(&self) -> Vouchers {
+        let policy = &self.rule.policy;
+        let alternative = policy.alternatives.get(self.position).filter(|_| !policy.public);
+        let several = alternative.map(|alternative| &alternative.0).filter(|requirements| requirements.len() > 1);
+        several.map_or_else(Vouchers::new, |requirements| self.vouchers_of(requirements))
+    }
+
+    #[cold]
+    fn vouchers_of(&self, requirements: &[Requirement]) -> Vouchers {
+        let mut all = Vouchers::new();
+        for requirement in requirements {
+            let Requirement::Credential { credential, .. } = requirement else { continue };
+            let Some(Slot::Verified(identity)) = self.slots.get(*credential) else { continue };
+            if !all.iter().any(|voucher| Arc::ptr_eq(&voucher.identity, identity)) {
+                all.push(Voucher { identity: Arc::clone(identity), subscription: None });
+            }
+        }
+        if all.len() < 2 {
+            return Vouchers::new();
+        }
+        for voucher in &mut all {
+            voucher.subscription = self.subscription(&voucher.identity);
+        }
+        all.sort_by_key(|voucher| Reverse(rank(voucher.identity.kind)));
+        all
+    }
+
+    fn request<'r>(
+        &self,
+        identity: Option<&'r Arc<Identity>>,
+        subscription: Option<&'r Subscription>,
+        vouchers: &'r [Voucher],
+    ) -> Request<'r>
     where
         'a: 'r,
     {
@@ -110,14 +148,14 @@ impl<'a> Exchange<'a> {
             rule: self.rule,
             facts: self.facts,
             head: self.head,
-            caller: Caller { identity: known.map(|identity| &**identity), subscription },
+            caller: Caller { identity: known.map(|identity| &**identity), subscription, vouchers },
             key_type: self.key_type,
         }
     }
 }
 
 /// Whatever is left of any limit.
-fn blocked<'a>(identity: Option<&Arc<Identity>>) -> Step<'a> {
+fn blocked<'a>(policy: &'a str, identity: Option<&Arc<Identity>>) -> Step<'a> {
     let identity = identity.filter(|identity| !Arc::ptr_eq(identity, &NOBODY)).cloned();
     let (reason, limits) = (Reason::Blocked, Balances::new());
     Step::Done(Decision::Deny(Deny {
@@ -128,5 +166,6 @@ fn blocked<'a>(identity: Option<&Arc<Identity>>) -> Step<'a> {
         retry_after: None,
         limit: None,
         limits,
+        policy: Some(policy),
     }))
 }

@@ -3,14 +3,13 @@ mod vectors;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use std::sync::Arc;
-
 use super::*;
 use crate::fixtures::{ED25519, IDP, KEYS, NOW, P256, P384, RSA, access, api_key, book, encode, key_set, policy, with};
+use crate::limits::Interest;
 use crate::{KeyType, UnixTime};
 
 fn realm() -> Realm {
-    Realm::load(&book(policy(vec![])), &Arc::default()).unwrap()
+    Realm::load(&book(policy(vec![])), &Interest::default()).unwrap()
 }
 
 fn verify(kind: CredentialKind, token: &str) -> Result<Identity, TokenError> {
@@ -247,7 +246,7 @@ fn unlimited_keys_and_mandatory_lists_are_settings() {
         require_allowed_apis: true,
         ..Default::default()
     });
-    let realm = Realm::load(&book, &Arc::default()).unwrap();
+    let realm = Realm::load(&book, &Interest::default()).unwrap();
     let read = |changes: Value| {
         let token = P256.token("ES256", &with(api_key(), changes));
         Unverified::read(&realm, CredentialKind::ApiKey, &token).map(|_| ()).err()

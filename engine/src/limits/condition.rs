@@ -3,7 +3,6 @@
 mod addresses;
 mod text;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use microgw_expressions::{Expression, Variable};
@@ -11,7 +10,8 @@ use microgw_proto::limits::v1 as proto;
 
 use self::addresses::Addresses;
 use self::text::Text;
-use super::Request;
+pub(super) use self::text::lines;
+use super::{Interest, Request};
 use crate::rules::LoadError;
 
 #[derive(Debug)]
@@ -106,17 +106,15 @@ impl Condition {
         }
     }
 
-    /// Adds the names of those that it looks at.
-    pub(crate) fn claims(&self, names: &mut BTreeSet<Box<str>>) {
+    /// Adds what it looks at.
+    pub(crate) fn looks_at(&self, interest: &mut Interest) {
         match self {
             Condition::All(conditions) | Condition::Any(conditions) => {
-                conditions.iter().for_each(|condition| condition.claims(names));
+                conditions.iter().for_each(|condition| condition.looks_at(interest));
             }
-            Condition::Not(condition) => condition.claims(names),
-            Condition::Claim(text) => {
-                names.insert(text.name().into());
-            }
-            Condition::Expression(expression) => names.extend(expression.variables().iter().filter_map(claim)),
+            Condition::Not(condition) => condition.looks_at(interest),
+            Condition::Claim(text) => interest.in_claim(text.name()),
+            Condition::Expression(expression) => interest.in_all(expression.variables()),
             Condition::Header(_) | Condition::Query(_) | Condition::Addresses(_) | Condition::Versions(_) => {}
         }
     }
@@ -133,15 +131,6 @@ fn until(decides: bool, conditions: &[Condition], request: &Request<'_>) -> Resu
         }
     }
     so_far
-}
-
-/// The claim that a variable stands for.
-pub(crate) fn claim(variable: &Variable) -> Option<Box<str>> {
-    match variable {
-        Variable::Claim(name) => Some(name.clone()),
-        Variable::Present(variable) => claim(variable),
-        _ => None,
-    }
 }
 
 fn is_of_caller(variable: &Variable) -> bool {

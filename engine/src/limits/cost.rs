@@ -1,13 +1,11 @@
 //! What a request counts.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use microgw_expressions::{Expression, MAX_COST};
 use microgw_proto::limits::v1 as proto;
 
-use super::condition;
-use super::{Algorithm, Limit, Request};
+use super::{Algorithm, Interest, Limit, Request};
 use crate::rules::LoadError;
 
 #[derive(Clone, Debug)]
@@ -38,10 +36,10 @@ impl Cost {
         }
     }
 
-    /// Adds the names of the claims that it looks at.
-    pub(super) fn claims(&self, names: &mut BTreeSet<Box<str>>) {
+    /// Adds what it looks at.
+    pub(super) fn looks_at(&self, interest: &mut Interest) {
         if let Cost::Expression(expression) = self {
-            names.extend(expression.variables().iter().filter_map(condition::claim));
+            interest.in_all(expression.variables());
         }
     }
 

@@ -1,15 +1,13 @@
 //! Policies that say for themselves what they tell requests apart by.
 
-use std::collections::BTreeSet;
-
-use microgw_expressions::{Template, Value, Variables as _};
+use microgw_expressions::{Template, Value};
 use microgw_proto::limits::v1 as proto;
 use smallvec::SmallVec;
 
-use super::condition::{self, Condition};
+use super::condition::Condition;
 use super::key::Counted;
 use super::tiers::Tier;
-use super::{Level, Request};
+use super::{Interest, Level, Request};
 use crate::rules::LoadError;
 
 #[derive(Debug)]
@@ -52,11 +50,12 @@ impl Custom {
     /// No two requests have one counter whose values differ, whatever they have in them.
     pub(super) fn counted(&self, request: &Request<'_>) -> Counted {
         let values: SmallVec<[Value<'_>; 4]> =
-            self.key.variables().iter().map(|variable| request.get(variable)).collect();
+            self.key.variables().iter().map(|variable| request.value(variable)).collect();
         let mut names: SmallVec<[Name<'_>; 8]> = SmallVec::new();
         for value in &values {
             match value {
                 Value::Absent => names.push(Name::Bytes(b"absent")),
+                Value::Unclear => names.push(Name::Bytes(b"unclear")),
                 Value::Text(text) => names.extend([Name::Bytes(b"text"), Name::Bytes(text.as_bytes())]),
                 Value::Texts(texts) => {
                     names.extend([Name::Bytes(b"texts"), Name::Number((texts.len() as u64).to_le_bytes())]);
@@ -72,9 +71,9 @@ impl Custom {
         Counted::by(&names)
     }
 
-    pub(super) fn claims(&self, names: &mut BTreeSet<Box<str>>) {
-        self.when.iter().for_each(|when| when.claims(names));
-        names.extend(self.key.variables().iter().filter_map(condition::claim));
-        self.tier.claims(names);
+    pub(super) fn looks_at(&self, interest: &mut Interest) {
+        self.when.iter().for_each(|when| when.looks_at(interest));
+        interest.in_all(self.key.variables());
+        self.tier.looks_at(interest);
     }
 }

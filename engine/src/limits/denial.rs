@@ -1,15 +1,15 @@
 //! Requests that are refused, whatever else would let them in.
 
-use std::collections::BTreeSet;
-
 use microgw_proto::limits::v1 as proto;
 
-use super::Request;
 use super::condition::Condition;
+use super::{Interest, Request};
+use crate::identity::Identity;
 use crate::rules::{Api, LoadError};
 
 #[derive(Debug)]
 pub(crate) struct Denial {
+    pub(super) name: Box<str>,
     when: Option<Condition>,
     /// `/context/version` of an API.
     api: Option<Box<str>>,
@@ -43,7 +43,7 @@ impl Denial {
         }
         let needs_caller =
             application.is_some() || user.is_some() || when.as_ref().is_some_and(Condition::needs_caller);
-        Ok(Denial { when, api, application, user, needs_caller })
+        Ok(Denial { name: policy.name.as_str().into(), when, api, application, user, needs_caller })
     }
 
     /// With its version, which may be a part of the base path already.
@@ -60,24 +60,26 @@ impl Denial {
         self.needs_caller
     }
 
-    /// Where nobody can tell, it does.
+    /// Where nobody can tell, it does; and where any of the caller's credentials stands for whom it names.
     pub(super) fn refuses(&self, request: &Request<'_>) -> bool {
         let user = |user: &str| {
             let plain = |name: &str| -> usize { name.strip_suffix(TENANT).unwrap_or(name).len() };
             let same = |name: &str| name.get(..plain(name)) == user.get(..plain(user));
-            request.caller.identity.and_then(|identity| identity.subject()).is_some_and(same)
+            request.caller.identities().filter_map(Identity::subject).any(same)
         };
         let application = |(owner, name): &(Box<str>, Box<str>)| {
-            request.caller.application().is_some_and(|application| {
-                application.name.as_ref() == Some(name) && application.owner.as_ref() == Some(owner)
-            })
+            request
+                .caller
+                .applications()
+                .any(|application| application.name.as_ref() == Some(name) && application.owner.as_ref() == Some(owner))
         };
         self.user.as_deref().is_none_or(user)
             && self.application.as_ref().is_none_or(application)
-            && self.when.as_ref().is_none_or(|when| when.may_hold(request))
+            && self.when.as_ref().is_none_or(|when| request.each().any(|request| when.may_hold(&request)))
     }
 
-    pub(super) fn claims(&self, names: &mut BTreeSet<Box<str>>) {
-        self.when.iter().for_each(|when| when.claims(names));
+    pub(super) fn looks_at(&self, interest: &mut Interest) {
+        self.when.iter().for_each(|when| when.looks_at(interest));
+        interest.subscriptions |= self.application.is_some();
     }
 }

@@ -1,7 +1,7 @@
 //! Reads what a book says of limits: each policy, condition and expression once, however many operations have it.
 
+use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use microgw_proto::limits::v1 as limits;
@@ -10,7 +10,7 @@ use microgw_proto::rules::v1 as proto;
 use super::cost::Cost;
 use super::denial::Denial;
 use super::tiers::{Tier, Tiers};
-use super::{Level, Plan};
+use super::{Interest, Level, Plan};
 use crate::rules::{Api, LoadError};
 
 pub(crate) struct Loader<'b> {
@@ -50,14 +50,14 @@ impl<'b> Loader<'b> {
         Ok(loader)
     }
 
-    /// Names of the claims that something looks at: the others need not be kept.
-    pub(crate) fn claims(&self) -> Arc<[Box<str>]> {
-        let mut names = BTreeSet::new();
-        self.tiers.iter().for_each(|tiers| tiers.claims(&mut names));
-        self.denials.iter().for_each(|denial| denial.claims(&mut names));
-        self.policies.values().for_each(|tier| tier.claims(&mut names));
-        self.costs.values().for_each(|cost| cost.claims(&mut names));
-        names.into_iter().collect()
+    /// What something looks at.
+    pub(crate) fn interest(&self) -> Interest {
+        let mut interest = Interest::default();
+        self.tiers.iter().for_each(|tiers| tiers.looks_at(&mut interest));
+        self.denials.iter().for_each(|denial| denial.looks_at(&mut interest));
+        self.policies.values().for_each(|tier| tier.looks_at(&mut interest));
+        self.costs.values().for_each(|cost| cost.looks_at(&mut interest));
+        interest
     }
 
     /// `None`: nothing limits or denies any request.

@@ -54,10 +54,10 @@ impl Plan {
         Plan { fixed, cost, api: name.into(), tiers: tiers.cloned(), denials }
     }
 
-    /// Whether the request is refused, however much is left: by what is known before it is known who calls, or after.
-    pub(crate) fn denies(&self, request: &Request<'_>, with_caller: bool) -> bool {
+    /// The policy that refuses the request, however much is left: by what is known before it is known who calls, or after.
+    pub(crate) fn denies(&self, request: &Request<'_>, with_caller: bool) -> Option<&str> {
         let mut due = self.denials.iter().filter(|denial| denial.needs_caller() == with_caller);
-        due.any(|denial| denial.refuses(request))
+        due.find(|denial| denial.refuses(request)).map(|denial| &*denial.name)
     }
 
     /// What a request draws on, in the order of levels.

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use microgw_expressions::{Value, Variable, Variables};
 
 use super::Caller;
+use super::condition::lines;
 use crate::client_address::{client_address, network};
 use crate::exchange::RequestHead;
 use crate::facts::Facts;
@@ -37,7 +38,13 @@ impl<'a> Request<'a> {
     }
 
     pub(crate) fn claim(&self, name: &str) -> Option<Claim<'a>> {
-        self.caller.identity?.claim(name)
+        self.caller.identities().find_map(|identity| identity.claim(name))
+    }
+
+    /// The same with each of the caller's credentials first.
+    pub(super) fn each(&self) -> impl Iterator<Item = Request<'a>> {
+        let request = *self;
+        self.caller.each().map(move |caller| Request { caller, ..request })
     }
 
     /// Of the client. `None`: too few proxies said something.
@@ -45,12 +52,11 @@ impl<'a> Request<'a> {
         let forwarded = self.header("x-forwarded-for");
         client_address(forwarded.into_iter(), self.rule.realm.trusted_hops)
     }
-}
 
-impl Variables for Request<'_> {
-    fn get(&self, variable: &Variable) -> Value<'_> {
+    /// As keys have it: a header that was sent several times is the text that its values make together.
+    pub(super) fn value(&self, variable: &Variable) -> Value<'_> {
         let (api, caller) = (self.rule.api(), self.caller);
-        let written = |address: IpAddr| Value::Text(Cow::Owned(address.to_string()));
+        let written = |address: IpAddr| Value::Text(Cow::Owned(address.to_canonical().to_string()));
         match variable {
             Variable::Method => text(self.head.map(|head| head.method)),
             Variable::Path => text(self.head.map(|head| head.path.split_once('?').map_or(head.path, |(path, _)| path))),
@@ -63,14 +69,16 @@ impl Variables for Request<'_> {
             }
             Variable::Address => self.address().map_or(Value::Absent, written),
             Variable::Network => self.address().map(network).map_or(Value::Absent, written),
-            Variable::Subject => text(caller.identity.and_then(Identity::subject)),
-            Variable::Client => text(caller.identity.and_then(Identity::client)),
-            Variable::Application => text(caller.application().and_then(|application| application.name.as_deref())),
+            Variable::Subject => text(caller.identities().find_map(Identity::subject)),
+            Variable::Client => text(caller.identities().find_map(Identity::client)),
+            Variable::Application => text(caller.applications().find_map(|application| application.name.as_deref())),
             Variable::ApplicationId => Value::Texts(caller.application_name().into_iter().map(Cow::Borrowed).collect()),
             Variable::Tier => text(caller.tier()),
-            Variable::Scopes => caller.identity.map_or(Value::Absent, |identity| {
-                Value::Texts(identity.scopes.iter().map(|scope| Cow::Borrowed(&**scope)).collect())
-            }),
+            Variable::Scopes => {
+                let scopes = caller.identities().map(|identity| &identity.scopes).find(|scopes| !scopes.is_empty());
+                let scopes = scopes.into_iter().flatten();
+                Value::Texts(scopes.map(|scope| Cow::Borrowed(&**scope)).collect())
+            }
             Variable::KeyType => text(caller.identity.map(|_| self.key_type.as_str())),
             Variable::Claim(name) => match self.claim(name) {
                 None => Value::Absent,
@@ -90,6 +98,18 @@ impl Variables for Request<'_> {
             Variable::ApiBasePath => text(Some(&api.base_path)),
             Variable::Operation => text(Some(self.rule.operation())),
             Variable::Present(_) => Value::Absent,
+        }
+    }
+}
+
+impl Variables for Request<'_> {
+    /// Of what can be told in several ways expressions are told nothing: else whoever sends a header twice, or comes from
+    /// nowhere, would not be whom they look for.
+    fn get(&self, variable: &Variable) -> Value<'_> {
+        match (variable, self.value(variable)) {
+            (Variable::Header(_), Value::Text(text)) if lines(&text).nth(1).is_some() => Value::Unclear,
+            (Variable::Address, Value::Absent) => Value::Unclear,
+            (_, value) => value,
         }
     }
 }

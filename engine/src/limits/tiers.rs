@@ -1,6 +1,6 @@
 //! Which policies callers get, by what is known of them.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use microgw_proto::limits::v1 as proto;
@@ -9,7 +9,7 @@ use super::choice::Choice;
 use super::condition::Condition;
 use super::custom::Custom;
 use super::key::{Counted, KeyStem};
-use super::{Level, Limit};
+use super::{Interest, Level, Limit};
 use crate::rules::LoadError;
 
 /// Built in, at every level.
@@ -65,10 +65,12 @@ impl Tiers {
         self.applications.is_empty() && self.subscriptions.is_empty() && self.custom.is_empty()
     }
 
-    /// Adds the names of the claims that something looks at.
-    pub(super) fn claims(&self, names: &mut BTreeSet<Box<str>>) {
-        self.applications.values().chain(self.subscriptions.values()).for_each(|tier| tier.claims(names));
-        self.custom.iter().for_each(|custom| custom.claims(names));
+    /// Adds what something looks at.
+    pub(super) fn looks_at(&self, interest: &mut Interest) {
+        // They are chosen by nothing else.
+        interest.subscriptions |= !self.applications.is_empty() || !self.subscriptions.is_empty();
+        self.applications.values().chain(self.subscriptions.values()).for_each(|tier| tier.looks_at(interest));
+        self.custom.iter().for_each(|custom| custom.looks_at(interest));
     }
 
     /// `unknown` is told of a name that is not declared; the tier is then the one that counts for such.
@@ -132,7 +134,7 @@ impl Tier {
         &self.0
     }
 
-    pub(super) fn claims(&self, names: &mut BTreeSet<Box<str>>) {
-        self.0.groups.iter().for_each(|(when, _)| when.claims(names));
+    pub(super) fn looks_at(&self, interest: &mut Interest) {
+        self.0.groups.iter().for_each(|(when, _)| when.looks_at(interest));
     }
 }

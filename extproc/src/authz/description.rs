@@ -8,7 +8,7 @@ use envoy_types::pb::google::protobuf::value::Kind;
 use envoy_types::pb::google::protobuf::{Struct, Value};
 use microgw_engine::{Decision, Identity};
 
-/// Bytes of a claim that are told: nobody's name fills a log.
+/// Bytes of a name that are told: nobody's fills a log.
 const MAX_TEXT: usize = 256;
 
 /// How much is told. What nobody reads costs nothing.
@@ -16,7 +16,7 @@ const MAX_TEXT: usize = 256;
 pub enum Description {
     #[default]
     Nothing,
-    /// The reason of a denial, the policy whose quota is exceeded, and the type of the caller's key.
+    /// The reason of a denial, the policy that denies or whose quota is exceeded, and the type of the caller's key.
     Outcome,
     /// Also who called. Never the credential.
     Caller,
@@ -44,6 +44,11 @@ impl Description {
         if let Some(limit) = decision.exceeded() {
             put("exceeded", &limit.policy);
         }
+        if let Decision::Deny(deny) = decision
+            && let Some(policy) = deny.policy
+        {
+            put("denied_by", policy);
+        }
         if let Some(identity) = identity {
             put("key_type", identity.key_type().as_str());
             if self == Description::Caller {
@@ -66,6 +71,6 @@ impl Description {
     }
 }
 
-fn bounded(text: &str) -> &str {
+pub(super) fn bounded(text: &str) -> &str {
     text.get(..text.floor_char_boundary(MAX_TEXT)).unwrap_or(text)
 }

@@ -1,5 +1,7 @@
 //! Conditions, groups, custom keys, deny policies and costs.
 
+mod callers;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use microgw_expressions::Expression;
@@ -325,6 +327,29 @@ fn versions_and_expressions_are_looked_at() {
 }
 
 #[test]
+fn expressions_are_told_nothing_of_what_is_not_clear() {
+    let header = |sign: &str| expression(&format!("request.headers['x-kind'] {sign} 'bad'"));
+    for joined in ["bad,bad", "bad,good", "good,bad", ",bad", "bad,"] {
+        let request = request().header("x-kind", joined);
+        assert!(denied(&header("=="), &request) && denied(&header("!="), &request), "{joined}");
+        assert!(denied(&expression("'x-kind' in request.headers"), &request), "that it is there is clear");
+        assert!(!denied(&expression("request.headers['x-kind'] == 'bad' && false"), &request));
+    }
+    let list = request().header("x-kind", "bad, good");
+    assert!(!denied(&header("=="), &list) && denied(&expression("request.headers['x-kind'] == 'bad, good'"), &list));
+    assert!(!denied(&header("=="), &request()) && denied(&header("!="), &request()), "what is not there is clear");
+
+    let address = |sign: &str| expression(&format!("client.ip {sign} '192.0.2.1'"));
+    for unknown in [request(), from("unknown"), from("")] {
+        assert!(denied(&address("=="), &unknown) && denied(&address("!="), &unknown));
+    }
+    for same in ["192.0.2.1", "::ffff:192.0.2.1", "::ffff:c000:201"] {
+        assert!(denied(&address("=="), &from(same)) && !denied(&address("!="), &from(same)), "{same}");
+    }
+    assert!(!denied(&address("=="), &from("192.0.2.2")));
+}
+
+#[test]
 fn what_cannot_be_told_is_taken_to_be_what_lets_less_through() {
     let failing = || expression("caller.claims.none > 1");
     let denies = |when: limits::Condition| denied_to(&when, json!({}));
@@ -497,6 +522,9 @@ fn requests_cost_what_their_operation_says() {
     let failing = costing(limits::cost::Kind::Expression("10 / size(request.query.id)".into()), 25);
     assert_eq!(left(&failing, &request().query("id=1")), Ok(15));
     assert_eq!(left(&failing, &request()), Ok(0), "all that there is");
+    let negative = costing(limits::cost::Kind::Expression("size(request.query.id) - 1".into()), 25);
+    assert_eq!(left(&negative, &request()), Ok(0), "no way round");
+    assert_eq!(left(&negative, &request().query("id=1")), Ok(25));
     let free = costing(limits::cost::Kind::Expression("0".into()), 1);
     assert_eq!(left(&free, &request()), Ok(1));
 }

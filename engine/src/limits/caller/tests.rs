@@ -12,7 +12,7 @@ fn networks_are_called_by_their_addresses() {
 #[test]
 fn a_certificate_is_somebody_of_no_application() {
     let identity = Identity { subject: Some("CN=robot".into()), ..Identity::new(CredentialKind::Certificate) };
-    let caller = Caller { identity: Some(&identity), subscription: None };
+    let caller = Caller { identity: Some(&identity), subscription: None, vouchers: &[] };
     assert_eq!((caller.application_name(), caller.user()), (["", "", ANONYMOUS], "CN=robot"));
     let mut unknown = |_: Level, _: &str| unreachable!();
     assert!(caller.subscription_tier(&Tiers::default(), &mut unknown).is_none());

@@ -98,7 +98,7 @@ impl Text {
 }
 
 /// What clients sent as headers of their own: in one header a comma has a blank after it, as a rule.
-fn lines(value: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn lines(value: &str) -> impl Iterator<Item = &str> {
     let mut rest = Some(value);
     std::iter::from_fn(move || {
         let text = rest?;

@@ -71,7 +71,7 @@ fn spend(book: &rules::RuleBook, operation: &str, who: Result<&Identity, &str>, 
             certificate: None,
             peer: "",
         }),
-        caller: Caller { identity: who.ok(), subscription: None },
+        caller: Caller { identity: who.ok(), subscription: None, vouchers: &[] },
         key_type: KeyType::Production,
     };
     let charges = rule.limits.as_deref().unwrap().charges(&request);
