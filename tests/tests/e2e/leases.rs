@@ -54,7 +54,7 @@ impl Setting {
             let mut limited = get(&json!([]));
             limited["get"]["x-wso2-throttling-tier"] = json!(name);
             paths[format!("/{name}")] = limited;
-            policies += &format!("  - {name}: {{{policy}}}\n");
+            policies.extend(["  - ", *name, ": {", *policy, "}\n"]);
         }
         project.define("shop", &definition("Shop", "/shop", backend.address, &paths));
         project.write("policies.yaml", &policies);
@@ -143,10 +143,10 @@ const PAUSE: Duration = Duration::from_millis(10);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_gateways_admit_what_there_is_and_never_more() {
+    const N: u64 = 1000;
     if !envoy_is_here() || !redis_is_here() {
         return;
     }
-    const N: u64 = 1000;
     let setting = Setting::new(&format!("count: {N}, unitTime: 1, timeUnit: day, shared: leased")).await;
     let homes: Vec<TempDir> = (0..3).map(|_| TempDir::new().unwrap()).collect();
     let mut gateways = Vec::new();
@@ -195,11 +195,11 @@ async fn three_gateways_admit_what_there_is_and_never_more() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn window_after_window_no_more_and_hardly_less() {
+    const N: u64 = 200;
+    const SECONDS: u64 = 5;
     if !envoy_is_here() || !redis_is_here() {
         return;
     }
-    const N: u64 = 200;
-    const SECONDS: u64 = 5;
     let policy = format!("count: {N}, unitTime: {SECONDS}, timeUnit: sec, shared: leased, onStoreFailure: deny");
     let setting = Setting::new(&policy).await;
     let homes: Vec<TempDir> = (0..3).map(|_| TempDir::new().unwrap()).collect();
@@ -209,7 +209,7 @@ async fn window_after_window_no_more_and_hardly_less() {
     }
     let seen = Arc::new(Seen::default());
     let window = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() / SECONDS;
-    let next = |from: u64| eventually("the next window", async move || (window() > from).then(|| window()));
+    let next = |from: u64| eventually("the next window", async move || (window() > from).then(window));
     // Redis and we have one clock.
     next(window()).await;
     let mut clients = Vec::new();
@@ -237,10 +237,10 @@ async fn window_after_window_no_more_and_hardly_less() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn redis_stopped_frozen_and_started_anew_under_load() {
+    const N: u64 = 1500;
     if !envoy_is_here() || !redis_is_here() {
         return;
     }
-    const N: u64 = 1500;
     let mut setting = Setting::new(&format!("count: {N}, unitTime: 1, timeUnit: day, shared: leased")).await;
     let homes: Vec<TempDir> = (0..3).map(|_| TempDir::new().unwrap()).collect();
     let mut gateways = Vec::new();
@@ -415,6 +415,7 @@ async fn who_is_to_be_denied_without_its_node_of_a_cluster_is() {
 /// By a whole window: what was taken in what is yet to come again does not count in what is now.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_redis_whose_clock_was_put_back_is_believed() {
+    const DAY: u64 = 24 * 3600 * 1_000_000;
     if !envoy_is_here() || !redis_is_here() {
         return;
     }
@@ -428,7 +429,6 @@ async fn a_redis_whose_clock_was_put_back_is_believed() {
     let keys: Vec<String> = ::redis::cmd("KEYS").arg("*leases*").query_async(&mut redis).await.unwrap();
     let [key] = keys.as_slice() else { panic!("{keys:?}") };
     let now: u64 = ::redis::cmd("HGET").arg(key).arg("t").query_async(&mut redis).await.unwrap();
-    const DAY: u64 = 24 * 3600 * 1_000_000;
     // As it was two days later.
     let (then, start) = (now + 2 * DAY, now / DAY * DAY + 2 * DAY);
     let mut set = ::redis::cmd("HSET");
