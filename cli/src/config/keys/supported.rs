@@ -216,7 +216,7 @@ pub const KEYS: &[Key] = &[
     Key::new("redis.timeout", Integer(50, 60_000), "1000", "Milliseconds that Redis has to answer. No request ever waits for it."),
     Key::new("redis.keyPrefix", Text, "microgw", "What all names in Redis begin with, a colon after it."),
     Key::new("redis.allowInsecure", Bool, "false", "Reach Redis on another host without TLS."),
-    Key::new("throttlingConfig.maxCounters", Integer(1, 100_000_000), "100000", "Counters of limits that there is room for, some 150 bytes each. Beyond that new ones share one per policy."),
+    Key::new("throttlingConfig.maxCounters", Integer(1, 100_000_000), "100000", "Counters of limits that there is room for, 68 bytes each when it is full; sliding windows take the room of several. Beyond that new ones share one for each limit."),
     Key::new("throttlingConfig.rateLimitHeaders", OneOf(&["standard", "legacy", "both", "none"]), "standard", "What clients are told of limits: `RateLimit` and `RateLimit-Policy`, `X-RateLimit-*`, both or nothing."),
     Key::new("throttlingConfig.bandwidth", Bool, "false", "Measure what bodies take, for policies that limit it: Envoy reports each such request when it is over, and long ones once a second."),
     Key::new("throttlingConfig.redis.url", Text, "", "Redis that counts limits that gateways share: `rediss://HOST:PORT/DATABASE`, or `redis://` without TLS. Without this, `sentinel.nodes` and `cluster.nodes` it is that of `[redis]`."),
