@@ -82,6 +82,7 @@ pub async fn run(args: &args::Run, mut config: Config, spans: Option<&SpanCounts
     let served = gateway.serve(&args.serving, opening, Some(admin)).await;
     // Requests that come while Envoy drains are decided, too: the gateway ends after it.
     supervisor.drain_and_stop().await;
+    gateway.services.leave().await;
     drop(gateway);
     served
 }
@@ -106,7 +107,10 @@ pub async fn serve(args: &args::Serve, mut config: Config, spans: Option<&SpanCo
         gateway.services.metrics().show_spans(counts);
     }
     let opening = gateway.open(&args.serving)?;
-    gateway.serve(&args.serving, opening, None).await
+    let served = gateway.serve(&args.serving, opening, None).await;
+    // Whoever stops it drains Envoy first.
+    gateway.services.leave().await;
+    served
 }
 
 /// Has an Envoy that was started elsewhere end its requests.
@@ -299,7 +303,6 @@ impl Gateway {
             }
         }
         announcer.abort();
-        self.services.leave().await;
         Ok(())
     }
 

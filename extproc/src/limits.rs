@@ -1,6 +1,7 @@
 //! Counters of limits: this gateway's own, and those that it shares.
 
 mod alone;
+mod before;
 mod exact;
 mod here;
 mod leased;
@@ -15,9 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use microgw_engine::Decision;
-use microgw_engine::limits::{
-    Charge, Draft, Level, Limit, Micros, Mode, OnFailure, OwnedCharge, Spending, Table, Usage, Usages,
-};
+use microgw_engine::limits::{Charge, Draft, Level, Limit, Micros, Mode, OwnedCharge, Spending, Table, Usage, Usages};
 use microgw_proto::limits::v1::sharing;
 use microgw_proto::rules::v1::RuleBook;
 use smallvec::SmallVec;
@@ -118,7 +117,7 @@ impl Limits {
         }
         let asks = charges.iter().any(|charge| charge.limit.sharing.mode == Mode::Exact);
         match &self.shared {
-            Some(shared) if asks && shared.store.is_reachable() => Spending::Ask,
+            Some(shared) if asks && shared.store.is_reachable() => self.refused_here(charges).unwrap_or(Spending::Ask),
             Some(_) if !asks => self.draw(charges, &mut [], false).unwrap_or(Spending::Ask),
             // Nobody waits for who is not there.
             _ => {
@@ -150,9 +149,10 @@ impl Limits {
             return self.conclude(draft, &fates, &mut grants, true).unwrap_or(Spending::Unavailable);
         };
         let deadline = shared.store.deadline();
-        let fates = shared.exact.spend(draft, None).await;
+        let charges = &*self.bounded(draft);
+        let fates = shared.exact.spend(charges, None).await;
         loop {
-            match self.conclude(draft, &fates, &mut grants, lost) {
+            match self.conclude(charges, &fates, &mut grants, lost) {
                 Ok(spending) => return spending,
                 // Once more, without waiting.
                 Err(_) if lost => {
@@ -160,7 +160,7 @@ impl Limits {
                     return Spending::Unavailable;
                 }
                 Err(waits) => {
-                    let (more, none) = shared.leased.wait(draft, &waits, deadline).await;
+                    let (more, none) = shared.leased.wait(charges, &waits, deadline).await;
                     grants.extend(more);
                     lost = none || Instant::now() >= deadline;
                 }
@@ -191,6 +191,8 @@ impl Limits {
         if let Some(shared) = self.shared.as_ref().filter(|_| charge.limit.sharing.mode == Mode::Leased) {
             return shared.leased.add(&charge.as_charge());
         }
+        let charge = &self.bounded(std::slice::from_ref(charge));
+        let Some(charge) = charge.first() else { return };
         // Here, too: without the store it is known how much was used by this gateway.
         self.table.add(&charge.as_charge(), clock::micros());
         if let Some(shared) = self.shared.as_ref().filter(|_| charge.limit.sharing.mode == Mode::Exact) {
@@ -294,14 +296,13 @@ impl Limits {
         }
     }
 
-    /// What was debited in the store is known here, in case it is lost; what was not, because it is, will be told when it is back.
+    /// What was debited in the store is known here, in case it is lost, and as a name that has its place; what was not, because it is,
+    /// will be told when it is back.
     fn remember(&self, charges: &[OwnedCharge], fates: &[Option<Fate>], now: Micros) {
         let Some(shared) = &self.shared else { return };
         for (charge, fate) in charges.iter().zip(fates) {
             match fate {
-                Some(Fate::Has { debit: Some(_), .. }) if charge.limit.sharing.on_failure == OnFailure::Part => {
-                    self.table.add(&charge.as_charge(), now);
-                }
+                Some(Fate::Has { debit: Some(_), .. }) => self.table.add(&charge.as_charge(), now),
                 Some(Fate::Lost) => shared.owed.owe(charge, shared.store.now()),
                 _ => {}
             }

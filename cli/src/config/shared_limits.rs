@@ -13,6 +13,8 @@ use super::values::Values;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SharedLimits {
     pub place: Place,
+    /// No fewer gateways are assumed to share it.
+    pub gateways: u32,
     /// PEM, instead of the trust store.
     pub authorities: Option<PathBuf>,
     /// Chain and key, PEM.
@@ -28,16 +30,18 @@ const PLACES: [&str; 3] = ["url", "sentinel.nodes", "cluster.nodes"];
 pub fn read(values: &Values, main: Option<&Redis>, problems: &mut Vec<ConfigDiagnostic>) -> Option<SharedLimits> {
     let at = |key: &str| format!("{SECTION}.{key}");
     let places: Vec<&str> = PLACES.into_iter().filter(|key| !urls(values, &at(key)).is_empty()).collect();
+    let gateways = values.number(&at("gateways"));
     let place = match places.as_slice() {
         [] => {
-            for member in values.members(SECTION).into_iter().filter(|member| *member != "timeout") {
+            for member in values.members(SECTION).into_iter().filter(|member| !["timeout", "gateways"].contains(member))
+            {
                 let message = format!("`{}` has no effect without a `{}` of its own", at(member), at("url"));
                 let help = "or `sentinel.nodes`, or `cluster.nodes`";
                 problems
                     .push(ConfigDiagnostic::warning(Code::NoEffect, &values.origin(&at(member)), message).help(help));
             }
             let place = inherited(main?, timeout(values));
-            return Some(SharedLimits { place, authorities: None, identity: None });
+            return Some(SharedLimits { place, gateways, authorities: None, identity: None });
         }
         [place] => *place,
         [first, second, ..] => {
@@ -79,7 +83,7 @@ pub fn read(values: &Values, main: Option<&Redis>, problems: &mut Vec<ConfigDiag
     }
     let (authorities, identity) = files(values, tls, problems);
     let place = Place { servers, tls, database, login, prefix, timeout: timeout(values) };
-    Some(SharedLimits { place, authorities, identity })
+    Some(SharedLimits { place, gateways, authorities, identity })
 }
 
 /// Of one server, or of several.

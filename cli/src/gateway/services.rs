@@ -17,6 +17,7 @@ use microgw_extproc::authz::{AuthzServer, Decider, Description};
 use microgw_extproc::backend_jwt::{AssertionCache, BackendJwts, BackendKey};
 use microgw_extproc::bandwidth::Bandwidth;
 use microgw_extproc::fact_cache::FactCache;
+use microgw_extproc::limits::store::Crowd;
 use microgw_extproc::limits::{Limits, Store};
 use microgw_extproc::login::Login;
 use microgw_extproc::lookups::Lookups;
@@ -272,7 +273,8 @@ fn limits(config: &Config, certificates: &Certificates, metrics: &Arc<Metrics>) 
     let limits = Limits::new(config.limits.room);
     let Some(shared) = &config.shared_limits else { return Ok(Arc::new(limits)) };
     let credentials = certificates.shared_limits(shared).context("cannot share limits (throttlingConfig.redis)")?;
-    let store = Store::start(shared.place.clone(), credentials, metrics);
+    let crowd = Crowd::new(shared.gateways, Some(config.gateway.data_dir.join("limits-gateways")));
+    let store = Store::start(shared.place.clone(), credentials, crowd, metrics);
     Ok(Arc::new(limits.sharing(store, config.limits.room)))
 }
 

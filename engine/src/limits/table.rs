@@ -54,6 +54,15 @@ impl Table {
 
     /// Debits all charges, or none.
     pub fn spend(&self, charges: &[Charge<'_>], now: Micros) -> Spending {
+        self.settle(charges, now, true)
+    }
+
+    /// What [`Self::spend`] would say, without debiting anything.
+    pub fn would_spend(&self, charges: &[Charge<'_>], now: Micros) -> Spending {
+        self.settle(charges, now, false)
+    }
+
+    fn settle(&self, charges: &[Charge<'_>], now: Micros, debits: bool) -> Spending {
         let now = now.min(Micros::LATEST);
         let names: SmallVec<[Name; 4]> = charges.iter().map(|charge| self.secret.name(charge.key)).collect();
         let mut held = self.hold(&names);
@@ -73,7 +82,7 @@ impl Table {
                 refused = Some(refused.map_or((index, wait), |(first, longest)| (first, longest.max(wait))));
             }
         }
-        if refused.is_none() {
+        if debits && refused.is_none() {
             for ((charge, place), beyond) in charges.iter().zip(&places).zip(&beyond) {
                 if !beyond && let Some(counter) = counter(&mut held, *place) {
                     counter.debit(charge.limit, charge.cost, now);
@@ -102,6 +111,15 @@ impl Table {
         if let Some(counter) = counter(&mut held, place) {
             counter.debit(charge.limit, charge.cost, now);
         }
+    }
+
+    /// Whether the charge has a counter of its own; made if there is room.
+    pub fn has_own(&self, charge: &Charge<'_>, now: Micros) -> bool {
+        let now = now.min(Micros::LATEST);
+        let name = self.secret.name(charge.key);
+        let mut held = self.hold(&[name]);
+        let (place, _) = self.find(&mut held, charge, name, now);
+        held.get(place).is_some_and(|(number, _)| *number == self.number(name))
     }
 
     /// Draws that were counted with those of other callers, because there was no room for more counters.
@@ -136,7 +154,9 @@ impl Table {
     /// The counter of a charge, as it is now; made if there is room: its own, or that of all who have none.
     fn find<'a>(&'a self, held: &mut Held<'a>, charge: &Charge<'_>, name: Name, now: Micros) -> Place {
         let own = position(held, self.number(name));
-        if let Some((_, shard)) = held.get_mut(own)
+        // Whoever is counted there elsewhere, is here, too.
+        let is_shared = charge.key == charge.limit.overflow;
+        if let Some((_, shard)) = held.get_mut(own).filter(|_| !is_shared)
             && let Some(slot) = shard.find(name, charge.limit, now)
         {
             return (own, slot);
@@ -149,7 +169,7 @@ impl Table {
             let slot = shard.find(name, charge.limit, now)?;
             shard.get_mut(slot).cloned()
         });
-        if let Some((_, shard)) = held.get_mut(own)
+        if let Some((_, shard)) = held.get_mut(own).filter(|_| !is_shared)
             && let Some(slot) = shard.make(name, charge.limit, known, now)
         {
             return (own, slot);

@@ -5,6 +5,7 @@
 //! then, so less is admitted; never more. A gateway that dies in between gives nothing back, and neither is that too much.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use ::redis::{Cmd, Value};
 use microgw_engine::limits::{Algorithm, Micros, Mode, OwnedCharge, Unit, Usage};
@@ -19,6 +20,7 @@ pub struct Exact {
     spend: Script,
     add: Script,
     refund: Script,
+    debits: AtomicU64,
 }
 
 /// What became of one charge.
@@ -41,6 +43,8 @@ pub enum Fate {
 pub struct Debit {
     at: Micros,
     mark: u64,
+    /// Of this gateway.
+    number: u64,
 }
 
 /// How a step of the store is asked for.
@@ -73,6 +77,7 @@ impl Exact {
             spend: script(include_str!("exact/spend.lua")),
             add: script(include_str!("exact/add.lua")),
             refund: script(include_str!("exact/refund.lua")),
+            debits: AtomicU64::new(0),
         }
     }
 
@@ -109,7 +114,12 @@ impl Exact {
     }
 
     async fn give_back(&self, charge: &OwnedCharge, debit: Debit, at: Option<Micros>) {
-        let (keys, now) = ([self.key(charge)], at.unwrap_or_else(|| self.store.now()));
+        let now = at.unwrap_or_else(|| self.store.now());
+        let mut keys = vec![self.key(charge)];
+        // Only a cluster's connection asks again by itself, also for what was done already.
+        if self.store.is_cluster() {
+            keys.push(format!("{}:{}:{}", self.store.key("refunds", &charge.key), self.store.gateway(), debit.number));
+        }
         // What is not given back in time is lost: less is allowed.
         let _ = self
             .store
@@ -183,7 +193,10 @@ impl Exact {
         let fates: Vec<Fate> = charges
             .iter()
             .zip(answer.get(2..).unwrap_or_default().chunks(EACH))
-            .map(|(charge, numbers)| fate(charge, numbers, debited.then_some(at)))
+            .map(|(charge, numbers)| {
+                let number = || self.debits.fetch_add(1, Ordering::Relaxed);
+                fate(charge, numbers, debited.then(|| (at, number())))
+            })
             .collect();
         let refuses = fates.iter().any(|fate| matches!(fate, Fate::Lacks { .. }));
         Ok((refuses, fates))
@@ -265,7 +278,8 @@ fn pace(quota: u64, period: Micros, burst: u64) -> (u64, u64, u64) {
     (number(interval(bits)), number(interval(bits).saturating_mul(burst.into())), 1 << bits)
 }
 
-fn fate(charge: &OwnedCharge, numbers: &[i64], debited: Option<Micros>) -> Fate {
+/// `debited`: when, and the debit's number.
+fn fate(charge: &OwnedCharge, numbers: &[i64], debited: Option<(Micros, u64)>) -> Fate {
     let &[lacks, wait, remaining, reset, mark] = numbers else { return Fate::Lost };
     let (lacks, remaining, reset) = (lacks != 0, unsigned(remaining), Micros(unsigned(reset)));
     let usage = Usage { remaining, reset, beyond: lacks && !charge.limit.stops };
@@ -273,7 +287,8 @@ fn fate(charge: &OwnedCharge, numbers: &[i64], debited: Option<Micros>) -> Fate 
         let wait = u64::try_from(wait).map_or(Micros::NEVER, Micros);
         return Fate::Lacks { wait, usage };
     }
-    let debit = debited.filter(|_| !lacks && charge.cost > 0).map(|at| Debit { at, mark: unsigned(mark) });
+    let debit = debited.filter(|_| !lacks && charge.cost > 0);
+    let debit = debit.map(|(at, number)| Debit { at, mark: unsigned(mark), number });
     Fate::Has { usage, debit }
 }
 

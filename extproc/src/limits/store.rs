@@ -3,13 +3,14 @@
 //! No request waits for a connection, and none for long: there is one that answers, or there is none and everybody is told so
 //! at once. Who cannot be reached is tried in the background, and whoever finds out that it is lost leaves that to it.
 
+mod crowd;
 mod keeper;
 mod place;
 mod script;
 mod trouble;
 
 use std::fmt;
-use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -19,12 +20,14 @@ use microgw_engine::limits::Micros;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout_at};
 
+pub use self::crowd::Crowd;
 use self::place::Connection;
 pub use self::place::{Address, Login, Place, Servers};
 pub use self::script::Script;
-use self::trouble::{Gate, Trouble};
+use self::trouble::Trouble;
 use crate::clock;
 use crate::metrics::{Metrics, StoreOutcome};
+use crate::seldom::Seldom;
 
 /// What gateways share. Kept connected by a task of its own for as long as anybody has it.
 pub struct Store {
@@ -36,19 +39,20 @@ pub struct Store {
     connection: ArcSwapOption<Connection>,
     /// Of ranges of slots; of a single server there is one.
     trouble: Box<[Trouble]>,
-    gate: Gate,
     /// The connection was given up.
     lost: Notify,
     /// Unlike that of every other process.
     gateway: String,
-    gateways: AtomicU32,
-    rank: AtomicU32,
+    crowd: Crowd,
     /// Microseconds by which its clock is ahead of ours.
     ahead: AtomicI64,
     /// When it became reachable, or ceased to be.
     since: AtomicU64,
     losses: AtomicU64,
     complaint: Mutex<Option<String>>,
+    /// What is logged of connections.
+    found: Seldom,
+    given_up: Seldom,
     metrics: Arc<Metrics>,
 }
 
@@ -99,7 +103,7 @@ const RANGES: usize = 64;
 
 impl Store {
     /// Connects on the current runtime, from the time on that it is wanted.
-    pub fn start(place: Place, credentials: Credentials, metrics: &Arc<Metrics>) -> Arc<Store> {
+    pub fn start(place: Place, credentials: Credentials, crowd: Crowd, metrics: &Arc<Metrics>) -> Arc<Store> {
         let ranges = if place.is_cluster() { RANGES } else { 1 };
         let store = Arc::new(Store {
             place,
@@ -107,15 +111,15 @@ impl Store {
             wanted: watch::Sender::new(false),
             connection: ArcSwapOption::empty(),
             trouble: std::iter::repeat_with(Trouble::default).take(ranges).collect(),
-            gate: Gate::default(),
             lost: Notify::new(),
             gateway: keeper::name(),
-            gateways: AtomicU32::new(1),
-            rank: AtomicU32::new(0),
+            crowd,
             ahead: AtomicI64::new(0),
             since: AtomicU64::new(clock::now().0),
             losses: AtomicU64::new(0),
             complaint: Mutex::default(),
+            found: Seldom::default(),
+            given_up: Seldom::default(),
             metrics: Arc::clone(metrics),
         });
         metrics.show_store(&store);
@@ -168,8 +172,7 @@ impl Store {
     ) -> Result<Value, StoreError> {
         let started = Instant::now();
         let trouble = self.trouble(keys);
-        let connection =
-            self.connection.load_full().filter(|_| trouble.is_none_or(|range| range.admits(started, &self.gate)));
+        let connection = self.connection.load_full().filter(|_| !trouble.is_some_and(Trouble::is_left_alone));
         let Some(connection) = connection else {
             return Err(StoreError::Unreachable);
         };
@@ -181,7 +184,7 @@ impl Store {
         };
         self.metrics.stored(outcome, started.elapsed());
         match (&answer, trouble) {
-            (Ok(_), Some(range)) => range.answered(&self.gate),
+            (Ok(_), Some(range)) => range.answered(),
             (Err(error), range) => self.failed(&connection, error, range),
             (Ok(_), None) => {}
         }
@@ -200,8 +203,7 @@ impl Store {
 
     /// The last known number of gateways, at least one, and which of them this one is, from 0 on.
     pub fn gateways(&self) -> (u32, u32) {
-        let count = self.gateways.load(Ordering::Relaxed).max(1);
-        (count, self.rank.load(Ordering::Relaxed).min(count - 1))
+        self.crowd.now()
     }
 
     /// What this gateway is called among those that share the store.
@@ -222,13 +224,12 @@ impl Store {
     }
 
     pub fn state(&self) -> StoreState {
-        let now = Instant::now();
         StoreState {
             kind: self.place.servers.kind(),
             reachable: self.is_reachable(),
             since: self.since.load(Ordering::Relaxed),
             losses: self.losses.load(Ordering::Relaxed),
-            troubled: self.trouble.iter().filter(|range| range.is_left_alone(now)).count(),
+            troubled: self.trouble.iter().filter(|range| range.is_left_alone()).count(),
             gateways: self.gateways().0,
             error: self.complaint.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
@@ -252,8 +253,11 @@ impl Store {
         if self.trouble.len() == 1 {
             return self.trouble.first();
         }
-        let slot = usize::from(slot(keys.first()?));
-        self.trouble.get(slot * self.trouble.len() / usize::from(SLOTS))
+        self.trouble.get(self.range(slot(keys.first()?)))
+    }
+
+    fn range(&self, slot: u16) -> usize {
+        usize::from(slot) * self.trouble.len() / usize::from(SLOTS)
     }
 
     fn failed(&self, connection: &Arc<Connection>, error: &StoreError, range: Option<&Trouble>) {
@@ -272,9 +276,8 @@ impl Store {
             },
             _ => false,
         };
-        let now = Instant::now();
-        let suspect = self.trouble.iter().any(|other| other.is_left_alone(now));
-        let given_up = range.is_none_or(|range| range.failed(now, suspect));
+        let suspect = self.trouble.iter().any(Trouble::is_left_alone);
+        let given_up = range.is_none_or(|range| range.failed(suspect));
         // A cluster's other nodes may be well: its connection finds out by itself.
         if !self.place.is_cluster() && (broken || given_up) {
             self.give_up(connection, &error.to_string());
@@ -292,7 +295,9 @@ impl Store {
         self.since.store(clock::now().0, Ordering::Relaxed);
         self.losses.fetch_add(1, Ordering::Relaxed);
         self.complain(why);
-        tracing::warn!("limits: Redis is lost: {why}; limits that are shared do as their `onStoreFailure` says");
+        if self.given_up.now() {
+            tracing::warn!("limits: Redis is lost: {why}; limits that are shared do as their `onStoreFailure` says");
+        }
         self.lost.notify_one();
     }
 
@@ -341,7 +346,7 @@ mod tests {
             prefix: "microgw".into(),
             timeout: Duration::from_millis(40),
         };
-        let store = Store::start(place, Credentials::default(), &Metrics::new());
+        let store = Store::start(place, Credentials::default(), Crowd::default(), &Metrics::new());
         let shown = format!("{store:?}");
         assert!(shown.contains("mymaster") && !shown.contains("sesame") && !shown.contains("gateway"), "{shown}");
         assert_eq!(store.key("limits", &"x"), "microgw:limits:{x}");

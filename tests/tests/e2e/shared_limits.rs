@@ -1,5 +1,6 @@
 //! Limits that gateways share, counted exactly in a real Redis.
 
+mod bounds;
 mod counted;
 mod lost;
 mod places;
@@ -10,7 +11,7 @@ use std::time::Duration;
 use microgw_engine::limits::{
     Algorithm, CounterKey, Level, Limit, Micros, Mode, OnFailure, OwnedCharge, Sharing, Told, Unit,
 };
-use microgw_extproc::limits::store::{Credentials, Login, Place, Servers};
+use microgw_extproc::limits::store::{Credentials, Crowd, Login, Place, Servers};
 use microgw_extproc::limits::{Exact, Fate, Store};
 use microgw_extproc::metrics::Metrics;
 use microgw_tests::redis::RedisServer;
@@ -34,7 +35,7 @@ fn one(server: &RedisServer) -> Place {
 
 async fn store(place: Place, credentials: Credentials) -> Arc<Store> {
     microgw_tests::install_crypto();
-    let store = Store::start(place, credentials, &Metrics::new());
+    let store = Store::start(place, credentials, Crowd::default(), &Metrics::new());
     store.want();
     store.settle(Duration::from_secs(10)).await;
     assert!(store.is_reachable(), "{:?}", store.state());

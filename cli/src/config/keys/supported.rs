@@ -231,6 +231,7 @@ pub const KEYS: &[Key] = &[
     Key::new("throttlingConfig.redis.privateKeyPath", Path, "", "PEM private key that belongs to it."),
     Key::new("throttlingConfig.redis.keyPrefix", Text, "microgw", "What all names in it begin with, a colon after it."),
     Key::new("throttlingConfig.redis.timeout", Integer(5, 1000), "40", "Milliseconds that a decision waits for it; then the policy's `onStoreFailure` decides."),
+    Key::new("throttlingConfig.redis.gateways", Integer(1, 100_000), "1", "Gateways that share it, at least: without Redis no fewer are assumed when a limit is divided. A gateway remembers in `gateway.dataDir` how many there were; where that does not outlive it, say how many there are."),
     Key::new("throttlingConfig.redis.allowInsecure", Bool, "false", "Reach it on another host without TLS."),
     Key::new("remoteConfig.host", Text, "", "IP address to serve Envoys of other hosts on; none: only those of this host are served. Of `serve` only."),
     Key::new("remoteConfig.xdsPort", PORT, "9191", "Port for xDS; 0: any free one."),

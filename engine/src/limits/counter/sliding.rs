@@ -92,7 +92,7 @@ impl Sliding {
         if let Some(used) = self.used.get_mut(place) {
             // What does not fit into one bucket does not come back with it.
             let before = *used;
-            *used = used.saturating_add(cost).min(MOST);
+            *used = before.saturating_add(cost).min(MOST).max(before);
             self.total += *used - before;
         }
         self.last = self.newest;

@@ -118,6 +118,33 @@ fn who_has_no_room_shares_a_counter_for_each_limit_and_the_living_stay() {
     }
 }
 
+#[test]
+fn what_would_be_spent_is_not() {
+    let (table, limit) = (Table::new(1000, [1, 2]), lasting(2));
+    let charge = Charge { key: key(1), limit: &limit, cost: 1 };
+    for _ in 0..5 {
+        assert!(is_granted(&table.would_spend(&[charge, charge], NOW)));
+    }
+    assert!(is_granted(&table.spend(&[charge], NOW)));
+    let Spending::Refused { by: 1, usages, .. } = table.would_spend(&[charge, charge], NOW) else { panic!() };
+    assert_eq!(usages[0].remaining, 1);
+    assert!(is_granted(&table.spend(&[charge], NOW)));
+}
+
+#[test]
+fn who_has_no_counter_of_its_own_is_told_and_has_the_shared_one_by_its_name() {
+    let mut limit = Arc::unwrap_or_clone(lasting(2));
+    limit.overflow = key(u64::MAX);
+    let limit = Arc::new(limit);
+    let table = full(&limit);
+    let charge = |number| Charge { key: key(number), limit: &limit, cost: 1 };
+    assert!(table.has_own(&charge(0), NOW) && !table.has_own(&charge(1000), NOW));
+    // By either name it is one counter.
+    assert!(is_granted(&draw(&table, &limit, 1000, NOW)));
+    table.add(&charge(u64::MAX), NOW);
+    assert!(!is_granted(&draw(&table, &limit, 1001, NOW)));
+}
+
 /// Both draws of a request may find no room: then both are of one counter.
 #[test]
 fn one_request_may_overflow_twice() {

@@ -112,11 +112,13 @@ end
 function sliding.wait(c)
   if c.need == 0 or c.total + c.need <= c.quota then return 0 end
   if c.need > c.quota then return -1 end
-  local total = c.total
-  for age = c.count - 1, 0, -1 do
-    local bucket = c.newest - age
-    total = total - (tonumber(redis.call('HGET', c.key, math.fmod(bucket, c.count)) or nil) or 0)
-    if total + c.need <= c.quota then return start(c, bucket + c.count) - now end
+  local total, oldest, places = c.total, c.newest - c.count + 1, {}
+  for age = 1, c.count do places[age] = math.fmod(oldest + age - 1, c.count) end
+  -- One call: a refusal costs no more than a debit.
+  local used = redis.call('HMGET', c.key, unpack(places))
+  for age = 1, c.count do
+    total = total - (tonumber(used[age] or nil) or 0)
+    if total + c.need <= c.quota then return start(c, oldest + age - 1 + c.count) - now end
   end
   return -1
 end

@@ -10,7 +10,8 @@ use microgw_engine::limits::Micros;
 use tokio::time::{Instant, timeout};
 
 use super::place::Connection;
-use super::{Script, Store, StoreError};
+use super::trouble::Trouble;
+use super::{SLOTS, Script, Store, StoreError, slot};
 use crate::clock;
 use crate::redis::Backoff;
 
@@ -18,6 +19,10 @@ use crate::redis::Backoff;
 const BEAT: Duration = Duration::from_secs(1);
 /// A gateway that was not heard for so long is gone.
 const SILENCE: Duration = Duration::from_secs(5);
+/// How often those that are left alone are tried.
+const PAUSE: Duration = Duration::from_millis(500);
+/// Who was connected for so long is tried again at once.
+const LASTING: Duration = Duration::from_secs(5);
 /// For what no request waits for.
 const PATIENCE: Duration = Duration::from_millis(500);
 const GATEWAYS: &str = "gateways";
@@ -63,9 +68,11 @@ pub(super) async fn keep(store: Weak<Store>) {
             backoff.wait().await;
             continue;
         }
-        backoff.reset();
+        let connected = Instant::now();
         while strong.is_reachable() {
-            let beat = timeout(BEAT, strong.lost.notified()).await.is_err();
+            strong.crowd.save().await;
+            let pause = if strong.trouble.iter().any(Trouble::is_left_alone) { PAUSE } else { BEAT };
+            let beat = timeout(pause, strong.lost.notified()).await.is_err();
             // Nobody else has it any more.
             if beat && Arc::strong_count(&strong) == 1 {
                 return;
@@ -78,7 +85,35 @@ pub(super) async fn keep(store: Weak<Store>) {
             {
                 strong.give_up(&connection, &error.to_string());
             }
+            probe(&strong).await;
         }
+        // Who answers too late for requests is lost as soon as it is found.
+        if connected.elapsed() < LASTING {
+            drop(strong);
+            backoff.wait().await;
+        } else {
+            backoff.reset();
+        }
+    }
+}
+
+/// Asks each range that is left alone, all at once: what is back counts again, whatever is not.
+async fn probe(store: &Store) {
+    let left_alone: Vec<usize> =
+        store.trouble.iter().enumerate().filter(|(_, range)| range.is_left_alone()).map(|(index, _)| index).collect();
+    let Some(connection) = store.connection.load_full().filter(|_| !left_alone.is_empty()) else { return };
+    let tries = left_alone.into_iter().map(|index| probe_range(store, &connection, index));
+    join_all(tries).await;
+}
+
+async fn probe_range(store: &Store, connection: &Arc<Connection>, index: usize) {
+    let keys = (0..SLOTS).map(|number| store.key(GATEWAYS, &number));
+    let Some(key) = keys.into_iter().find(|key| store.range(slot(key)) == index) else { return };
+    let answered = matches!(timeout(PATIENCE, PING.run(connection, &[key], |_| {})).await, Ok(Ok(_)));
+    match store.trouble.get(index) {
+        Some(range) if answered => range.answered(),
+        _ if !store.is_cluster() => store.give_up(connection, &StoreError::Timeout.to_string()),
+        _ => {}
     }
 }
 
@@ -97,12 +132,14 @@ async fn connect(store: &Store) -> Result<(), StoreError> {
         Ok(()) | Err(_) => {}
     }
     for range in &store.trouble {
-        range.answered(&store.gate);
+        range.answered();
     }
     store.connection.store(Some(connection));
     store.since.store(clock::now().0, Ordering::Relaxed);
     *store.complaint.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = None;
-    tracing::info!("limits: connected to Redis");
+    if store.found.now() {
+        tracing::info!("limits: connected to Redis");
+    }
     Ok(())
 }
 
@@ -131,8 +168,7 @@ fn take_in(store: &Store, answer: ::redis::Value, asked: Instant) -> Result<(), 
     // It said so somewhere in between.
     let half = u64::try_from(asked.elapsed().as_micros() / 2).unwrap_or(0);
     store.learn(Micros(now.saturating_add(half)));
-    store.gateways.store(gateways, Ordering::Relaxed);
-    store.rank.store(rank, Ordering::Relaxed);
+    store.crowd.learn(gateways, rank);
     Ok(())
 }
 
