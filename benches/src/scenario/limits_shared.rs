@@ -1,5 +1,6 @@
 //! One gateway, one Redis beside it: a limit of its own, one that is leased and one that is counted exactly.
 
+use std::fmt::Write as _;
 use std::io;
 use std::path::Path;
 
@@ -29,7 +30,7 @@ pub fn measure(bench: &Bench, report: &mut Report) -> io::Result<()> {
         }
         // Never exhausted.
         let terms = format!("count: 1000000000, unitTime: 1, timeUnit: day, shared: {mode}");
-        policies += &format!("  - {mode}: {{{terms}}}\n");
+        let _ = writeln!(policies, "  - {mode}: {{{terms}}}");
     }
     let project = Project::create(directory.join("shop"))?;
     project.define("shop", &shop)?;

@@ -47,7 +47,7 @@ impl Site {
 const ALLOWED: (u16, u64) = (200, 0);
 const BLOCKED: (u16, u64) = (403, 900_805);
 
-fn open(more: Value) -> Value {
+fn open(more: &Value) -> Value {
     let mut operation = get(&json!([]));
     for (key, value) in more.as_object().into_iter().flatten() {
         operation["get"][key] = value.clone();
@@ -70,7 +70,7 @@ denyPolicies:
   - Bob: {user: bob}
   - Shop: {application: "eve:shop"}
 "#;
-    let paths = json!({ "/free": open(json!({})), "/guarded": get(&json!([{ "oauth": [] }])) });
+    let paths = json!({ "/free": open(&json!({})), "/guarded": get(&json!([{ "oauth": [] }])) });
     let site = Site::new(policies, &paths, &[]).await;
     assert_eq!(site.ask("/shop/free", &[]).await, ALLOWED);
     for headers in [
@@ -102,7 +102,7 @@ async fn an_address_is_what_trusted_hops_say() {
         return;
     }
     let policies = "denyPolicies:\n  - Abuser: {when: {ip: [203.0.113.0/24, \"2001:db8::1\"]}}\n";
-    let paths = json!({ "/free": open(json!({})) });
+    let paths = json!({ "/free": open(&json!({})) });
     let direct = Site::new(policies, &paths, &[]).await;
     for spoofed in ["203.0.113.7", "203.0.113.7, 203.0.113.7"] {
         assert_eq!(direct.ask("/shop/free", &[("x-forwarded-for", spoofed)]).await, ALLOWED, "{spoofed}");
@@ -136,7 +136,7 @@ resourcePolicies:
           when: {header: {name: x-partner, matches: "^acme"}, not: {query: {name: bulk, present: true}}}
           limits: [{count: 3, unitTime: 1, timeUnit: day}]
 "#;
-    let paths = json!({ "/free": open(json!({"x-wso2-throttling-tier": "Few"})) });
+    let paths = json!({ "/free": open(&json!({"x-wso2-throttling-tier": "Few"})) });
     let site = Site::new(policies, &paths, &[]).await;
     let partner = [("x-partner", "acme-7")];
     assert_eq!(site.ask("/shop/free", &[]).await, ALLOWED);
@@ -154,7 +154,7 @@ async fn custom_policies_count_by_keys_of_their_own() {
         return;
     }
     let policies = "customPolicies:\n  - PerUser: {key: \"$userId:$apiContext:$apiVersion\", count: 2, unitTime: 1, timeUnit: day}\n";
-    let paths = json!({ "/guarded": get(&json!([{ "oauth": [] }])), "/free": open(json!({})) });
+    let paths = json!({ "/guarded": get(&json!([{ "oauth": [] }])), "/free": open(&json!({})) });
     let site = Site::new(policies, &paths, &[]).await;
     for user in ["alice", "bob"] {
         for _ in 0..2 {
@@ -175,7 +175,7 @@ async fn a_heavy_operation_costs_more_and_a_denied_request_nothing() {
     }
     let policies = "resourcePolicies:\n  - Ten: {count: 10, unitTime: 1, timeUnit: day}\n\
                     denyPolicies:\n  - Kind: {when: {header: {name: x-kind, equals: bad}}}\n";
-    let heavy = |cost: Value| open(json!({"x-wso2-throttling-tier": "Ten", "x-microgw-cost": cost}));
+    let heavy = |cost: Value| open(&json!({"x-wso2-throttling-tier": "Ten", "x-microgw-cost": cost}));
     let paths = json!({
         "/constant": heavy(json!(10)),
         "/computed": heavy(json!("size(request.query.id) * 5")),
