@@ -8,14 +8,19 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, ensure};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use envoy_types::pb::envoy::service::auth::v3::attribute_context::{HttpRequest, Request};
 use envoy_types::pb::envoy::service::auth::v3::{AttributeContext, CheckRequest};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, jwk::Jwk};
-use microgw_engine::opaque;
+use microgw_engine::backend_jwt::{Assertion, Order};
+use microgw_engine::opaque::{self, KeyHash};
 use microgw_engine::{
-    Answer, Decision, Exchange, Identity, KeySet, KeySource, KeyTerms, Lookup, RequestHead, Rule, Step, UnixTime,
+    Answer, ClientCertificate, CredentialDigest, Decision, Exchange, Facts, Identity, KeySet, KeySource, KeyTerms,
+    Lookup, Novelty, OpaqueKey, ProofId, RequestHead, RevocationName, Rule, Standing, Step, UnixTime,
 };
 use microgw_extproc::authz::{Decider, RULE_KEY};
+use microgw_extproc::backend_jwt::AssertionCache;
 use microgw_extproc::fact_cache::FactCache;
 use microgw_extproc::keys::{IssuerKeys, KeyStore, KeyTiming};
 use microgw_extproc::known::Known;
@@ -23,6 +28,7 @@ use microgw_extproc::login::Login;
 use microgw_extproc::lookups::Lookups;
 use microgw_extproc::metrics::Metrics;
 use microgw_extproc::opaque_keys::OpaqueKeys;
+use microgw_extproc::revocations::{RevocationSettings, Revocations};
 use microgw_extproc::rule_store::RuleStore;
 use microgw_extproc::signing::SigningKey;
 use microgw_extproc::transport::Transport;
@@ -31,6 +37,7 @@ use microgw_proto::limits::v1 as limits;
 use microgw_proto::rules::v1 as proto;
 use prost::Message as _;
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 const IDP: &str = "https://idp.example/";
 const US: &str = "https://localhost:9095/apikey";
@@ -75,12 +82,20 @@ enum Credential {
     CookieKey,
     /// A user with a password.
     Login,
+    /// Of a client, in the handshake.
+    Certificate,
+    /// A token where credentials can be revoked.
+    RevocableToken,
+    /// A token whose caller the backend is told of.
+    ToldToken,
+    /// A token that is bound to a key. The proof of it is verified each time, cached token or not.
+    ProvedToken,
 }
 
 // === impl Scenario ===
 
 impl Scenario {
-    pub const ALL: [Scenario; 20] = [
+    pub const ALL: [Scenario; 24] = [
         Scenario::new("engine-header-key", Host::Engine, Credential::HeaderKey, 0),
         Scenario::new("engine-query-key", Host::Engine, Credential::QueryKey, 1),
         Scenario::new("engine-sandbox-key", Host::Engine, Credential::SandboxKey, 0),
@@ -94,6 +109,10 @@ impl Scenario {
         Scenario::new("engine-one-limit", Host::Engine, Credential::OpaqueKey, 0).limited(1),
         Scenario::new("engine-two-limits", Host::Engine, Credential::OpaqueKey, 0).limited(2),
         Scenario::new("engine-four-limits", Host::Engine, Credential::OpaqueKey, 0).limited(4),
+        Scenario::new("engine-certificate", Host::Engine, Credential::Certificate, 0),
+        Scenario::new("engine-revocable-token", Host::Engine, Credential::RevocableToken, 0),
+        Scenario::new("engine-backend-jwt", Host::Engine, Credential::ToldToken, 0),
+        Scenario::new("engine-dpop", Host::Engine, Credential::ProvedToken, 100),
         Scenario::new("service-header-key", Host::Service, Credential::HeaderKey, 38),
         Scenario::new("service-query-key", Host::Service, Credential::QueryKey, 38),
         Scenario::new("service-token", Host::Service, Credential::Token, 38),
@@ -141,9 +160,13 @@ pub fn run(scenario: &Scenario, count: u32) -> anyhow::Result<u64> {
     let expected = !matches!(scenario.credential, Credential::Nothing | Credential::OtherScope);
     match scenario.host {
         Host::Engine => {
-            let rules = Rule::load(&scenario.book())?;
+            let certificate = ClientsOwn::new()?;
+            let rules = Rule::load(&certificate.pinned(scenario.book()))?;
             let rule = &rules.first().context("no rule")?.1;
-            let facts = known();
+            let assertions = AssertionCache::new(1000);
+            let facts = Proving(known(assertions.clone()));
+            let certificate = (scenario.credential == Credential::Certificate)
+                .then_some(ClientCertificate { thumbprint: certificate.thumbprint, chain: &certificate.pem });
             let now = UnixTime(now());
             let decide = || {
                 let mut exchange = Exchange::new(rule, &facts, now);
@@ -153,11 +176,12 @@ pub fn run(scenario: &Scenario, count: u32) -> anyhow::Result<u64> {
                     authority: "api.example",
                     path: &path,
                     headers: &headers,
-                    certificate: None,
+                    certificate,
                     peer: "",
                 });
                 while let Step::Ask(lookup) = step {
                     let answer = match scenario.credential {
+                        Credential::ToldToken if matches!(lookup, Lookup::Sign(_)) => told(lookup, &assertions, now),
                         Credential::OpaqueToken => said_of(&lookup),
                         Credential::Login => Answer::Identity(Arc::new(Identity::user("alice", ["read"]))),
                         _ => Answer::Keys(Arc::new(issuers.public.clone())),
@@ -240,6 +264,7 @@ fn book(credential: Credential) -> proto::RuleBook {
         policies: vec![proto::Policy {
             alternatives: match credential {
                 Credential::CookieKey => vec![alternative(key(Location::Cookie))],
+                Credential::Certificate => vec![alternative(Kind::ClientCertificate(Default::default()))],
                 Credential::Login => {
                     vec![alternative(Kind::Basic(proto::Basic { scopes: vec!["read".to_owned()], all_scopes: false }))]
                 }
@@ -263,6 +288,15 @@ fn book(credential: Credential) -> proto::RuleBook {
         }],
         introspection: Some(proto::Introspection { remember_milliseconds: 60_000, ..Default::default() }),
         api_keys: Some(proto::ApiKeys { issuer: US.to_owned(), ..proto::ApiKeys::default() }),
+        revocable: credential == Credential::RevocableToken,
+        backend_jwt: (credential == Credential::ToldToken).then(|| proto::BackendJwt {
+            header: "x-jwt-assertion".to_owned(),
+            issuer: US.to_owned(),
+            lifetime_seconds: 3600,
+            reuse_seconds: 3600,
+            ..proto::BackendJwt::default()
+        }),
+        dpop: Some(proto::Dpop { max_age_seconds: 600, ..proto::Dpop::default() }),
         ..proto::RuleBook::default()
     }
 }
@@ -274,9 +308,77 @@ fn said_of(lookup: &Lookup) -> Answer {
     reader.read(said).map_or_else(Answer::Refused, |identity| Answer::Identity(Arc::new(identity)))
 }
 
-/// The issuer of tokens and that of API keys share a key pair.
+/// Signed, so to speak, and kept.
+fn told(lookup: Lookup, assertions: &AssertionCache, now: UnixTime) -> Answer {
+    let Lookup::Sign(order) = lookup else { return Answer::Unavailable };
+    let draft = order.terms.draft(&order.identity, order.subscription.as_deref(), None, "id", now);
+    let assertion = Assertion::new(draft.claims, draft.until);
+    assertions.put(order, assertion.clone());
+    Answer::Assertion(assertion)
+}
+
+/// What is at hand, and every proof is a new one.
+struct Proving(Known);
+
+impl Facts for Proving {
+    fn get(&self, digest: &CredentialDigest) -> Option<Arc<Identity>> {
+        self.0.get(digest)
+    }
+
+    fn put(&self, digest: CredentialDigest, identity: Arc<Identity>) {
+        self.0.put(digest, identity);
+    }
+
+    fn secret(&self) -> Option<&[u8; 32]> {
+        self.0.secret()
+    }
+
+    fn opaque_key(&self, hash: &KeyHash) -> OpaqueKey {
+        self.0.opaque_key(hash)
+    }
+
+    fn standing(&self, names: &[RevocationName]) -> Standing {
+        self.0.standing(names)
+    }
+
+    fn prove(&self, _: &ProofId, _: UnixTime, _: UnixTime) -> Novelty {
+        Novelty::Fresh
+    }
+
+    fn assertion(&self, order: &Order) -> Option<Assertion> {
+        self.0.assertion(order)
+    }
+}
+
+/// A client's certificate.
+struct ClientsOwn {
+    thumbprint: [u8; 32],
+    pem: String,
+}
+
+// === impl ClientsOwn ===
+
+impl ClientsOwn {
+    fn new() -> anyhow::Result<ClientsOwn> {
+        let params = rcgen::CertificateParams::new(vec!["client.example".to_owned()])?;
+        let certificate = params.self_signed(&rcgen::KeyPair::generate()?)?;
+        Ok(ClientsOwn { thumbprint: Sha256::digest(certificate.der()).into(), pem: certificate.pem() })
+    }
+
+    /// The same rules, and this certificate is good.
+    fn pinned(&self, mut book: proto::RuleBook) -> proto::RuleBook {
+        let rule = proto::CertificateRule { pins: vec![self.thumbprint.to_vec()], ..Default::default() };
+        for policy in &mut book.policies {
+            policy.client_trust = Some(proto::ClientTrust { rules: vec![rule.clone()] });
+        }
+        book
+    }
+}
+
+/// The issuer of tokens and that of API keys share a key pair. Clients have it, too.
 struct Issuers {
     key: EncodingKey,
+    jwk: Value,
     public: KeySet,
 }
 
@@ -285,14 +387,31 @@ struct Issuers {
 impl Issuers {
     fn new() -> anyhow::Result<Issuers> {
         let key = EncodingKey::from_ec_pem(SigningKey::generate()?.as_bytes())?;
-        let jwks = json!({ "keys": [Jwk::from_encoding_key(&key, Algorithm::ES256)?] }).to_string();
-        Ok(Issuers { public: KeySet::from_jwks(jwks.as_bytes())?, key })
+        let jwk = serde_json::to_value(Jwk::from_encoding_key(&key, Algorithm::ES256)?)?;
+        let jwks = json!({ "keys": [jwk] }).to_string();
+        Ok(Issuers { public: KeySet::from_jwks(jwks.as_bytes())?, key, jwk })
     }
 
     fn sign(&self, mut claims: Value) -> anyhow::Result<String> {
         claims["exp"] = (now() + 3600).into();
         claims["sub"] = "alice".into();
         Ok(jsonwebtoken::encode(&Header::new(Algorithm::ES256), &claims, &self.key)?)
+    }
+
+    /// A token that is bound to the key, and the proof that goes with it.
+    fn proved(&self) -> anyhow::Result<[String; 2]> {
+        let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+        let jwk = json!({ "crv": "P-256", "kty": "EC", "x": self.jwk["x"], "y": self.jwk["y"] });
+        let bound_to = json!({ "jkt": encode(&Sha256::digest(jwk.to_string())) });
+        let token = self.sign(json!({ "iss": IDP, "scope": "openid read", "azp": "shop", "cnf": bound_to }))?;
+        let header = json!({ "typ": "dpop+jwt", "alg": "ES256", "jwk": jwk });
+        let claims = json!({
+            "jti": "one", "htm": "GET", "htu": "https://api.example/v2/pet/1", "iat": now(),
+            "ath": encode(&Sha256::digest(&token)),
+        });
+        let signed = format!("{}.{}", encode(header.to_string().as_bytes()), encode(claims.to_string().as_bytes()));
+        let signature = jsonwebtoken::crypto::sign(signed.as_bytes(), &self.key, Algorithm::ES256)?;
+        Ok([format!("DPoP {token}"), format!("{signed}.{signature}")])
     }
 
     fn request(&self, credential: Credential) -> anyhow::Result<(String, HashMap<String, String>)> {
@@ -315,7 +434,7 @@ impl Issuers {
             Credential::HeaderKey => drop(headers.insert("api_key".to_owned(), key("PRODUCTION")?)),
             Credential::SandboxKey => drop(headers.insert("api_key".to_owned(), key("SANDBOX")?)),
             Credential::QueryKey => path = format!("{path}&api_key={}", key("PRODUCTION")?),
-            Credential::Token => {
+            Credential::Token | Credential::RevocableToken | Credential::ToldToken => {
                 drop(headers.insert("authorization".to_owned(), format!("Bearer {}", token("openid read")?)));
             }
             Credential::OpaqueToken => {
@@ -331,7 +450,11 @@ impl Issuers {
             Credential::Login => {
                 drop(headers.insert("authorization".to_owned(), "Basic YWxpY2U6c2VjcmV0".to_owned()));
             }
-            Credential::Nothing => {}
+            Credential::ProvedToken => {
+                let [token, proof] = self.proved()?;
+                headers.extend([("authorization".to_owned(), token), ("dpop".to_owned(), proof)]);
+            }
+            Credential::Nothing | Credential::Certificate => {}
         }
         Ok((path, headers))
     }
@@ -348,14 +471,18 @@ impl Issuers {
         let login = Login::new(Arc::new(Users::new([alice])?), NonZeroU32::MIN, Arc::clone(&metrics));
         let lookups = Lookups { login: Some(Arc::new(login)), ..Lookups::new(keys) };
         let mut decider = Decider::new(rules, facts, lookups, metrics, Decider::DEADLINE);
-        decider.facts.opaque_keys = known().opaque_keys;
+        decider.facts.opaque_keys = known(AssertionCache::new(0)).opaque_keys;
         Ok(decider)
     }
 }
 
-/// What is at hand: a cache, and some thousand opaque keys.
-fn known() -> Known {
-    let mut known = Known::new(FactCache::new(1000, Duration::from_hours(1)), Arc::default());
+/// What is at hand: a cache, some thousand opaque keys, and a feed of revocations that says nothing.
+fn known(assertions: AssertionCache) -> Known {
+    let cache = FactCache::new(1000, Duration::from_hours(1)).with_assertions(assertions);
+    let mut known = Known::new(cache, Arc::default());
+    let silent =
+        RevocationSettings { most: 1000, keep: None, allow_stale: true, file: Some("none".into()), stream: true };
+    known.revocations = Some(Revocations::new(silent, &Metrics::new()));
     let keys = OpaqueKeys::new(None);
     let table = (0..1000_u32).filter_map(|index| {
         let mut secret = SECRET;
