@@ -14,6 +14,7 @@ use envoy_types::pb::envoy::service::auth::v3::attribute_context::{HttpRequest, 
 use envoy_types::pb::envoy::service::auth::v3::{AttributeContext, CheckRequest};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, jwk::Jwk};
 use microgw_engine::backend_jwt::{Assertion, Order};
+use microgw_engine::limits::{Charge, Spending};
 use microgw_engine::opaque::{self, KeyHash};
 use microgw_engine::{
     Answer, ClientCertificate, CredentialDigest, Decision, Exchange, Facts, Identity, KeySet, KeySource, KeyTerms,
@@ -339,6 +340,10 @@ impl Facts for Proving {
 
     fn standing(&self, names: &[RevocationName]) -> Standing {
         self.0.standing(names)
+    }
+
+    fn spend(&self, charges: &[Charge<'_>]) -> Spending {
+        self.0.spend(charges)
     }
 
     fn prove(&self, _: &ProofId, _: UnixTime, _: UnixTime) -> Novelty {
