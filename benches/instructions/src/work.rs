@@ -265,7 +265,9 @@ fn book(credential: Credential) -> proto::RuleBook {
         policies: vec![proto::Policy {
             alternatives: match credential {
                 Credential::CookieKey => vec![alternative(key(Location::Cookie))],
-                Credential::Certificate => vec![alternative(Kind::ClientCertificate(proto::ClientCertificate::default()))],
+                Credential::Certificate => {
+                    vec![alternative(Kind::ClientCertificate(proto::ClientCertificate::default()))]
+                }
                 Credential::Login => {
                     vec![alternative(Kind::Basic(proto::Basic { scopes: vec!["read".to_owned()], all_scopes: false }))]
                 }

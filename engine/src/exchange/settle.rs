@@ -265,6 +265,10 @@ impl<'a> Exchange<'a> {
         if self.rule.realm.revocable {
             match self.facts.standing(&identity.names) {
                 Standing::Good if !identity.names.is_empty() => {}
+                // Not even that the password was right is for whoever has it now.
+                Standing::Revoked if kind == CredentialKind::User => {
+                    return Err(Failure::invalid(kind, TokenError::Revoked));
+                }
                 Standing::Revoked => {
                     return Err(Failure { reason: Reason::Revoked, ..Failure::invalid(kind, TokenError::Revoked) });
                 }

@@ -110,6 +110,8 @@ impl Counter {
             Algorithm::Sliding { period, buckets } => {
                 period.saturating_add(Micros(period.0.div_ceil(u64::from(buckets.max(1)))))
             }
+            // What is owed of bytes may take any time.
+            Algorithm::Burst { .. } if limit.unit != Unit::Requests => return u32::MAX,
             Algorithm::Burst { period, burst } => return Pace::new(limit.quota, period, burst).patience(),
         };
         u32::try_from(period.whole_seconds()).unwrap_or(u32::MAX)
