@@ -156,7 +156,7 @@ impl Limits {
                 Ok(spending) => return spending,
                 // Once more, without waiting.
                 Err(_) if lost => {
-                    self.give_back(draft, &fates);
+                    self.give_back(charges, &fates);
                     return Spending::Unavailable;
                 }
                 Err(waits) => {
