@@ -18,6 +18,7 @@ mod loader;
 mod owed;
 mod plan;
 mod request;
+mod secret;
 mod spending;
 mod table;
 mod tiers;

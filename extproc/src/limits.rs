@@ -79,7 +79,7 @@ impl Limits {
     pub fn sharing(self, store: Arc<Store>, room: usize) -> Limits {
         let (exact, owed) = (Arc::new(Exact::new(Arc::clone(&store))), Owed::new(room));
         tokio::spawn(owed::tell(Arc::downgrade(&owed), Arc::downgrade(&exact)));
-        let leased = Leased::start(Arc::clone(&store), room);
+        let leased = Leased::start(Arc::clone(&store), room, secret());
         Limits { shared: Some(Shared { store, exact, leased, owed }), ..self }
     }
 

@@ -40,36 +40,35 @@ pub fn redis_is_here() -> bool {
 impl RedisServer {
     /// On a free port of this host, without persistence.
     pub async fn start() -> RedisServer {
-        RedisServer::launch(free_port(), None, None, Vec::new()).await
+        RedisServer::launch(Vec::new()).await
     }
 
     /// With TLS and a password; its files in `directory`. Clients trust `authority`.
     pub async fn start_tls(directory: &Path, authority: &Identity, server: &Identity, password: &str) -> RedisServer {
-        let file = |name: &str, text: String| {
-            let path = directory.join(name);
-            std::fs::write(&path, text).expect("it can be written");
-            path.display().to_string()
-        };
-        let port = free_port();
-        let arguments = [
-            ["--tls-port", &port.to_string()],
-            ["--tls-cert-file", &file("redis.pem", server.certificate_pem())],
-            ["--tls-key-file", &file("redis.key", server.key_pem())],
-            ["--tls-ca-cert-file", &file("redis-ca.pem", authority.certificate_pem())],
-            ["--tls-auth-clients", "no"],
-            ["--requirepass", password],
-        ];
-        let arguments = arguments.into_iter().flatten().map(str::to_owned).collect();
-        let tls = Some(authority.certificate_pem());
-        RedisServer::launch(port, tls, Some(password.to_owned()), arguments).await
+        let redis = RedisServer::spawn_tls(directory, authority, server, password, None);
+        redis.wait().await;
+        redis
     }
 
-    /// With TLS and the password `sesame`, for clients of `clients` alone; its files in `directory`. [`Self::client`] is none of them.
+    /// The same for clients of `clients` alone, with the password `sesame`. [`Self::client`] is none of them.
     pub async fn start_mutual_tls(
         directory: &Path,
         authority: &Identity,
         server: &Identity,
         clients: &Identity,
+    ) -> RedisServer {
+        let redis = RedisServer::spawn_tls(directory, authority, server, "sesame", Some(clients));
+        let port = redis.port;
+        eventually("Redis listens", async || tokio::net::TcpStream::connect(("127.0.0.1", port)).await.ok()).await;
+        redis
+    }
+
+    fn spawn_tls(
+        directory: &Path,
+        authority: &Identity,
+        server: &Identity,
+        password: &str,
+        clients: Option<&Identity>,
     ) -> RedisServer {
         install_crypto();
         let file = |name: &str, text: String| {
@@ -82,27 +81,26 @@ impl RedisServer {
             ["--tls-port", &port.to_string()],
             ["--tls-cert-file", &file("redis.pem", server.certificate_pem())],
             ["--tls-key-file", &file("redis.key", server.key_pem())],
-            ["--tls-ca-cert-file", &file("clients.pem", clients.certificate_pem())],
-            ["--tls-auth-clients", "yes"],
-            ["--requirepass", "sesame"],
+            ["--tls-ca-cert-file", &file("clients.pem", clients.unwrap_or(authority).certificate_pem())],
+            ["--tls-auth-clients", if clients.is_some() { "yes" } else { "no" }],
+            ["--requirepass", password],
         ];
         let arguments: Vec<String> = arguments.into_iter().flatten().map(str::to_owned).collect();
         let child = RedisServer::spawn(port, true, &arguments);
-        let (tls, password) = (Some(authority.certificate_pem()), Some("sesame".to_owned()));
-        let redis = RedisServer { child, port, tls, password, arguments };
-        eventually("Redis listens", async || tokio::net::TcpStream::connect(("127.0.0.1", port)).await.ok()).await;
-        redis
+        let (tls, password) = (Some(authority.certificate_pem()), Some(password.to_owned()));
+        RedisServer { child, port, tls, password, arguments }
     }
 
     /// The same with more settings.
     pub async fn start_with(arguments: &[&str]) -> RedisServer {
-        RedisServer::launch(free_port(), None, None, arguments.iter().map(ToString::to_string).collect()).await
+        RedisServer::launch(arguments.iter().map(ToString::to_string).collect()).await
     }
 
-    async fn launch(port: u16, tls: Option<String>, password: Option<String>, arguments: Vec<String>) -> RedisServer {
+    async fn launch(arguments: Vec<String>) -> RedisServer {
         install_crypto();
-        let child = RedisServer::spawn(port, tls.is_some(), &arguments);
-        let server = RedisServer { child, port, tls, password, arguments };
+        let port = free_port();
+        let child = RedisServer::spawn(port, false, &arguments);
+        let server = RedisServer { child, port, tls: None, password: None, arguments };
         server.wait().await;
         server
     }

@@ -1,6 +1,5 @@
 //! The counters of one gateway. Bounded, and shared by all its threads.
 
-mod secret;
 mod shard;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,9 +7,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use smallvec::SmallVec;
 
-use self::secret::{Name, Secret};
 use self::shard::Shard;
 use super::counter::{Counter, Time};
+use super::secret::{Name, Secret};
 use super::{Charge, Micros, Spending, Usages};
 
 /// One request debits all its counters or none: it holds the locks of all of them, taken in the order of the shards.

@@ -136,8 +136,8 @@ impl Exact {
         self.add_in(charge, None, at, self.store.deadline()).await
     }
 
-    /// The same in the window or bucket `mark`, and in none if it is over.
-    pub(super) async fn add_in(
+    /// The same in the window or bucket `mark`, and in none if it is over; of bursts, as if it had been told at that time.
+    pub async fn add_in(
         &self,
         charge: &OwnedCharge,
         mark: Option<u64>,

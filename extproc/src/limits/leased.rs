@@ -65,9 +65,9 @@ static SLOTS: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("leas
 
 impl Leased {
     /// With room for that many leases. On a runtime, which keeps them up to date.
-    pub(super) fn start(store: Arc<Store>, room: usize) -> Arc<Leased> {
+    pub(super) fn start(store: Arc<Store>, room: usize, secret: [u64; 2]) -> Arc<Leased> {
         let leased = Arc::new(Leased {
-            leases: Leases::new(room),
+            leases: Leases::new(room, secret),
             store,
             waiters: Mutex::default(),
             tickets: AtomicU64::new(0),

@@ -119,10 +119,8 @@ async fn pay(owed: &Owed, exact: &Exact) -> bool {
         let now = exact.store().now();
         debt.forget(now);
         while let Some(part) = debt.parts.pop_front() {
-            let cost = debt.left(part, now);
-            let charge = OwnedCharge { key, limit: Arc::clone(&debt.limit), cost };
-            let mark = (!matches!(debt.limit.algorithm, Algorithm::Burst { .. })).then_some(part.mark);
-            if cost == 0 || exact.add_in(&charge, mark, None, Instant::now() + PATIENCE).await.is_ok() {
+            let charge = OwnedCharge { key, limit: Arc::clone(&debt.limit), cost: part.cost };
+            if exact.add_in(&charge, Some(part.mark), None, Instant::now() + PATIENCE).await.is_ok() {
                 continue;
             }
             for part in std::iter::once(part).chain(debt.parts) {
@@ -153,14 +151,11 @@ fn bucket(period: Micros, buckets: u32, now: Micros) -> u64 {
 
 impl Debt {
     fn add(&mut self, part: Part, now: Micros) {
-        if let Algorithm::Burst { .. } = self.limit.algorithm {
-            // One part: how far what was used is ahead of its time.
-            let before = self.parts.pop_front().map_or(0, |before| self.left(before, now));
-            self.parts.push_back(Part { mark: now.0, cost: before.saturating_add(part.cost) });
-            return;
-        }
         self.forget(now);
-        if let Some(same) = self.parts.iter_mut().find(|own| own.mark == part.mark) {
+        // Of a burst there is one part: what was used while it was ahead of its time counts as from the first on.
+        let is_burst = matches!(self.limit.algorithm, Algorithm::Burst { .. });
+        if let Some(same) = self.parts.iter_mut().find(|own| own.mark == part.mark || is_burst) {
+            same.mark = same.mark.min(part.mark);
             same.cost = same.cost.saturating_add(part.cost);
         } else {
             self.parts.push_back(part);
@@ -174,16 +169,44 @@ impl Debt {
                 let oldest = bucket(period, buckets, now).saturating_sub(buckets.into());
                 self.parts.retain(|part| part.mark >= oldest);
             }
-            Algorithm::Burst { .. } => {}
+            // The store may have been ahead by a whole burst when it was lost.
+            Algorithm::Burst { period, burst } => self.parts.retain(|part| {
+                let units = u128::from(part.cost) + u128::from(burst);
+                let ahead = units * u128::from(period.0) / u128::from(self.limit.quota.max(1));
+                u128::from(part.mark) + ahead >= u128::from(now.0)
+            }),
             Algorithm::Fixed(_) | Algorithm::Calendar(_) => self.parts.retain(|part| part.mark > now.0),
         }
     }
+}
 
-    /// Of what was used then: of bursts it comes back with time.
-    fn left(&self, part: Part, now: Micros) -> u64 {
-        let Algorithm::Burst { period, .. } = self.limit.algorithm else { return part.cost };
-        let passed = u128::from(now.0.saturating_sub(part.mark));
-        let back = passed * u128::from(self.limit.quota) / u128::from(period.0.max(1));
-        part.cost.saturating_sub(u64::try_from(back).unwrap_or(u64::MAX))
+#[cfg(test)]
+mod tests {
+    use microgw_engine::limits::Sharing;
+    use microgw_engine::limits::conformance::limit;
+    use microgw_proto::limits::v1::Burst;
+    use microgw_proto::limits::v1::limit::{Unit, Window};
+
+    use super::*;
+
+    /// One a second, ten at once. What was used at which second is owed for which, and how much.
+    fn owed(used: &[(u64, u64)], now: u64) -> Vec<(u64, u64)> {
+        let limit = limit(Window::Burst(Burst { seconds: 60, burst: 10 }), 60, Unit::Requests, Sharing::default());
+        let mut debt = Debt { limit: Arc::new(limit), parts: VecDeque::new() };
+        for (second, cost) in used {
+            let time = Micros::of_seconds(*second);
+            debt.add(Part { mark: time.0, cost: *cost }, time);
+        }
+        debt.forget(Micros::of_seconds(now));
+        debt.parts.iter().map(|part| (part.mark / Micros::SECOND.0, part.cost)).collect()
+    }
+
+    #[test]
+    fn a_burst_is_owed_from_its_first_request_on_until_it_cannot_count_any_more() {
+        assert_eq!(owed(&[(100, 5), (102, 3)], 103), [(100, 8)]);
+        // The store may have been ahead by ten when it was lost.
+        assert_eq!(owed(&[(100, 5)], 115), [(100, 5)]);
+        assert_eq!(owed(&[(100, 5)], 116), []);
+        assert_eq!(owed(&[(100, 5), (120, 2)], 121), [(120, 2)]);
     }
 }

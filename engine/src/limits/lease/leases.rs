@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use smallvec::SmallVec;
 
+use super::super::secret::Secret;
 use super::super::{Charge, CounterKey, Micros, OnFailure, Spending, Usage, Usages};
 use super::demand::Demand;
 use super::standing::Standing;
@@ -15,6 +16,7 @@ use super::{Clocks, IDLE, Lease, LeaseUnits, Reply, Sync};
 #[derive(Debug)]
 pub struct Leases {
     shards: Box<[Mutex<Shard>]>,
+    secret: Secret,
     /// Leases of one shard.
     room: usize,
     number: AtomicU64,
@@ -76,11 +78,12 @@ const PAUSE: Micros = Micros(IDLE.0 / 4);
 // === impl Leases ===
 
 impl Leases {
-    /// Room for about that many.
-    pub fn new(leases: usize) -> Leases {
+    /// Room for about that many. `secret`: random numbers of the process, as for [`super::super::Table`].
+    pub fn new(leases: usize, secret: [u64; 2]) -> Leases {
         let shards = (leases / LEAST_ROOM).clamp(1, SHARDS);
         Leases {
             shards: (0..=shards).map(|_| Mutex::default()).collect(),
+            secret: Secret(secret),
             room: leases.div_ceil(shards).max(1),
             number: AtomicU64::new(0),
             units: LeaseUnits::default(),
@@ -294,7 +297,7 @@ impl Leases {
     }
 
     fn place(&self, key: CounterKey) -> usize {
-        usize::try_from(key.0 % (self.shards.len() as u128 - 1).max(1)).unwrap_or(0)
+        self.secret.name(key).shard(self.shards.len() - 1)
     }
 
     fn with<T>(&self, key: CounterKey, act: impl FnOnce(&mut Lease) -> T) -> Option<T> {

@@ -61,7 +61,7 @@ fn limit(quota: u64, algorithm: Algorithm, permille: u32) -> Arc<Limit> {
 impl World {
     fn new(limit: Arc<Limit>, gateways: usize, random: u64) -> World {
         let gateway = |index: usize| Gateway {
-            leases: Leases::new(1000),
+            leases: Leases::new(1000, [3, 5]),
             name: u32::try_from(index).unwrap(),
             skew: index as u64 * 977_000_000,
             alive: true,
@@ -461,7 +461,7 @@ proptest! {
                 // With another name, and nothing in mind.
                 Event::Restart(gateway) if !world.gateways[gateway].alive => {
                     world.gateways[gateway] = Gateway {
-                        leases: Leases::new(1000),
+                        leases: Leases::new(1000, [3, 5]),
                         name: u32::try_from(100 + world.tickets).unwrap(),
                         skew: world.tickets * 977_000,
                         alive: true,

@@ -7,8 +7,8 @@ use std::collections::binary_heap::PeekMut;
 use hashbrown::HashTable;
 
 use super::super::counter::Counter;
+use super::super::secret::{Name, Secret};
 use super::super::{Limit, Micros};
-use super::secret::{Name, Secret};
 
 /// Counters by their names, and in the order in which they may expire.
 ///

@@ -147,10 +147,13 @@ local burst = {}
 function burst.open(c)
   local kept = numbers(c, 't', 'a', 'p')
   c.ahead = 0
+  -- Before 0: it was, and since when it is not.
+  c.raw = -math.huge
   if kept[1] and kept[2] and kept[3] then
     local passed = now - kept[1]
     if -passed > math.max(c.b / c.c, c.e) + 1000000 then passed = 0 end
-    c.ahead = math.max(0, math.ceil(kept[2] * c.c / kept[3]) - passed * c.c)
+    c.raw = math.ceil(kept[2] * c.c / kept[3]) - passed * c.c
+    c.ahead = math.max(0, c.raw)
   end
   return true
 end

@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use microgw_engine::limits::conformance::{self, conforms, has_edges};
-use microgw_engine::limits::{Algorithm, Charge, Micros, Mode, OwnedCharge, Sharing, Spending};
+use microgw_engine::limits::{Algorithm, Charge, CounterKey, Micros, Mode, OwnedCharge, Sharing, Spending};
 use microgw_extproc::limits::{Exact, Fate};
+use microgw_proto::limits::v1::Burst;
+use microgw_proto::limits::v1::limit::{Unit, Window};
 use microgw_tests::eventually;
 use microgw_tests::redis::{Cluster, RedisServer, redis_is_here};
 
@@ -175,5 +177,30 @@ async fn in_a_cluster_never_more_and_nothing_is_kept_back() {
             left.iter().all(|used| *used == admitted).then_some(())
         })
         .await;
+    }
+}
+
+/// What was used without Redis is told late, and counts as if it had been told at once.
+#[tokio::test]
+async fn what_is_told_late_of_a_burst_counts_from_when_it_was_used() {
+    if !redis_is_here() {
+        return;
+    }
+    let server = RedisServer::start().await;
+    let exact = exact(one(&server)).await;
+    let window = Window::Burst(Burst { seconds: 60, burst: 10 });
+    let limit = conformance::limit(window, 60, Unit::Requests, Sharing { mode: Mode::Exact, ..Sharing::default() });
+    let limit = Arc::new(limit);
+    let at = |second: u64| Micros::of_seconds(1_700_000_000 + second);
+    // Used up at 0, five more at 2, and told of at 5; or nothing used at 0. Left is what had come back by then.
+    for (number, used, left) in [(1, 10, 0), (2, 0, 8)] {
+        let charge = |cost| OwnedCharge { key: CounterKey(number), limit: Arc::clone(&limit), cost };
+        let fates = exact.spend(&[charge(used)], Some(at(0))).await;
+        assert!(matches!(fates[..], [Some(Fate::Has { .. })]), "{fates:?}");
+        let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(5);
+        exact.add_in(&charge(5), Some(at(2).0), Some(at(5)), deadline).await.unwrap();
+        let fates = exact.spend(&[charge(0)], Some(at(5))).await;
+        let [Some(Fate::Has { usage, .. } | Fate::Lacks { usage, .. })] = fates[..] else { panic!("{fates:?}") };
+        assert_eq!(usage.remaining, left);
     }
 }

@@ -1,14 +1,14 @@
 //! A Redis that is stopped, frozen and started again while requests come, through a real Envoy.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use microgw_tests::backend::Backend;
-use microgw_tests::envoy_is_here;
 use microgw_tests::gateway::Gateway;
 use microgw_tests::project::{Project, definition, get};
 use microgw_tests::redis::{RedisServer, redis_is_here};
+use microgw_tests::{envoy_is_here, eventually};
 use serde_json::{Value, json};
 
 /// What one request saw, and how long that took.
@@ -22,6 +22,7 @@ struct Seen {
 /// Requests to several paths, one after the other for each, until it is stopped.
 struct Load {
     stop: Arc<AtomicBool>,
+    answered: Arc<AtomicUsize>,
     tasks: Vec<tokio::task::JoinHandle<Vec<Seen>>>,
 }
 
@@ -29,9 +30,10 @@ const PATHS: [&str; 4] = ["/local", "/deny", "/allow", "/free"];
 
 impl Load {
     fn start(gateway: &Gateway) -> Load {
-        let stop = Arc::new(AtomicBool::new(false));
+        let (stop, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let tasks = PATHS.map(|path| {
             let (client, url, stop) = (gateway.client.clone(), gateway.http(&format!("/shop{path}")), stop.clone());
+            let answered = answered.clone();
             tokio::spawn(async move {
                 let mut seen = Vec::new();
                 while !stop.load(Ordering::Relaxed) && seen.len() < 20_000 {
@@ -42,12 +44,20 @@ impl Load {
                     let body: Value = answer.json().await.unwrap_or_default();
                     let code = body["fault"]["code"].as_u64().unwrap_or_default();
                     seen.push(Seen { status, code, retry_after, took: started.elapsed() });
+                    answered.fetch_add(1, Ordering::Relaxed);
                     tokio::time::sleep(Duration::from_millis(2)).await;
                 }
                 seen
             })
         });
-        Load { stop, tasks: tasks.into() }
+        Load { stop, answered, tasks: tasks.into() }
+    }
+
+    /// Waits until some hundred more are answered.
+    async fn goes_on(&self) {
+        let before = self.answered.load(Ordering::Relaxed);
+        let more = async || (self.answered.load(Ordering::Relaxed) > before + 400).then_some(());
+        eventually("requests are answered", more).await;
     }
 
     async fn stop(self) -> Vec<Vec<Seen>> {
@@ -121,7 +131,7 @@ async fn nothing_hangs_and_each_policy_does_as_it_says() {
     reachable(&gateway, true).await;
 
     let load = Load::start(&gateway);
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    load.goes_on().await;
     judge("counted in Redis", false, &load.stop().await);
 
     // It accepts connections, and never answers.
@@ -129,7 +139,7 @@ async fn nothing_hangs_and_each_policy_does_as_it_says() {
     server.freeze();
     let status = reachable(&gateway, false).await;
     assert_eq!(status["sharedLimits"]["kind"], "single");
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    load.goes_on().await;
     let seen = load.stop().await;
     let frozen = Instant::now();
     server.thaw();
@@ -141,7 +151,7 @@ async fn nothing_hangs_and_each_policy_does_as_it_says() {
     let load = Load::start(&gateway);
     server.stop();
     reachable(&gateway, false).await;
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    load.goes_on().await;
     let seen = load.stop().await;
     judge("stopped", true, &seen);
     let load = Load::start(&gateway);

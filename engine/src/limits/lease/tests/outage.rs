@@ -128,7 +128,7 @@ fn what_is_owed_of_a_burst_drains_however_often_it_is_looked_at() {
 #[test]
 fn what_was_left_alone_in_an_outage_goes() {
     let limit = limit(900, Algorithm::Fixed(Micros(3600 * SECOND)), 10);
-    let leases = Leases::new(1000);
+    let leases = Leases::new(1000, [3, 5]);
     for key in 0..10 {
         let charge = Charge { key: CounterKey(key), limit: &limit, cost: 1 };
         let refused = || Spending::Refused { by: 0, wait: Micros(1), usages: Usages::new() };
@@ -144,7 +144,7 @@ fn what_was_left_alone_in_an_outage_goes() {
 #[test]
 fn made_up_names_do_not_have_all_leases_looked_at() {
     let limit = limit(900, Algorithm::Fixed(Micros(3600 * SECOND)), 10);
-    let leases = Leases::new(10);
+    let leases = Leases::new(10, [3, 5]);
     for name in 0..1000 {
         let charge = Charge { key: CounterKey(100 + name), limit: &limit, cost: 1 };
         let granted = || Spending::Granted(Usages::new());
@@ -167,7 +167,7 @@ fn who_gets_room_has_used_what_those_without_have() {
     ] {
         let short = limit(10, Algorithm::Fixed(Micros(SECOND)), 10);
         let long = limit(10, algorithm, 10);
-        let (leases, mut store) = (Leases::new(1), Simulated::default());
+        let (leases, mut store) = (Leases::new(1, [3, 5]), Simulated::default());
         assert!(draw(&leases, &mut store, CounterKey(100), &short, START));
         let first = (0..20).filter(|_| draw(&leases, &mut store, CounterKey(200), &long, START)).count();
         assert_eq!((first, leases.overflowed() > 0), (10, true), "{algorithm:?}");

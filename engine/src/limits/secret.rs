@@ -1,28 +1,29 @@
-//! Where in the table a counter is, which nobody can tell who does not know the process' random numbers.
+//! Where a counter is kept, which nobody can tell who does not know the process' random numbers: else names could be made up that fill
+//! one place.
 
-use super::super::CounterKey;
+use super::CounterKey;
 
 #[derive(Clone, Copy)]
-pub(super) struct Secret(pub(super) [u64; 2]);
+pub(in crate::limits) struct Secret(pub(in crate::limits) [u64; 2]);
 
 /// A counter's name in the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Name {
+pub(in crate::limits) struct Name {
     /// In halves, so that it takes no more room than that.
-    pub(super) key: [u64; 2],
-    pub(super) hash: u64,
+    pub(in crate::limits) key: [u64; 2],
+    pub(in crate::limits) hash: u64,
 }
 
 // === impl Secret ===
 
 impl Secret {
     /// Of a hash already: what is left to do is to make it unlike what others can compute.
-    pub(super) fn name(self, CounterKey(key): CounterKey) -> Name {
+    pub(in crate::limits) fn name(self, CounterKey(key): CounterKey) -> Name {
         let key = [half(key >> 64), half(key)];
         Name { key, hash: self.hash(key) }
     }
 
-    pub(super) fn hash(self, [high, low]: [u64; 2]) -> u64 {
+    pub(in crate::limits) fn hash(self, [high, low]: [u64; 2]) -> u64 {
         let Secret([first, second]) = self;
         let product = u128::from(high ^ first) * u128::from(low ^ second);
         half(product >> 64) ^ half(product)
@@ -39,7 +40,7 @@ impl std::fmt::Debug for Secret {
 
 impl Name {
     /// By bits that neither choose the place in the shard's index nor the mark there.
-    pub(super) fn shard(self, shards: usize) -> usize {
+    pub(in crate::limits) fn shard(self, shards: usize) -> usize {
         let bits = usize::try_from(self.hash >> 40 & 0xffff).unwrap_or(0);
         (bits * shards) >> 16
     }
