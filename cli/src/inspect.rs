@@ -254,10 +254,10 @@ fn endpoints(model: &Model, operation: &Operation) -> String {
 }
 
 fn urls(model: &Model, id: EndpointId) -> String {
-    let urls = model.endpoint(id).map(|Endpoint { urls }| urls.as_slice()).unwrap_or_default();
+    let urls = model.endpoint(id).into_iter().flat_map(Endpoint::urls);
     let url = |url: &microgw_compiler::model::BackendUrl| {
         let host = bracketed(&url.host);
         format!("{}://{host}:{}{}", if url.tls { "https" } else { "http" }, url.port, url.path)
     };
-    urls.iter().map(url).collect::<Vec<_>>().join(", ")
+    urls.map(url).collect::<Vec<_>>().join(", ")
 }

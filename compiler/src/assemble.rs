@@ -31,7 +31,7 @@ use self::answers::Answers;
 use self::routes::Routes;
 use self::rules::Rules;
 use self::wire::{digest, hex, resource};
-use crate::model::Model;
+use crate::model::{Endpoint, Model};
 use crate::settings::{CertificateRequest, Settings, Verification};
 use crate::snapshot::{ApiKey, Fallbacks, Generation, ResourceType, Resources, Snapshot};
 
@@ -79,7 +79,7 @@ pub fn assemble(input: Input<'_>) -> Snapshot {
     routes.built_in(model, input.settings, &generation);
     let sources = std::mem::take(&mut routes.sources);
     let backends = &input.settings.backends;
-    let tls = routes.clusters.values().flat_map(|endpoint| &endpoint.urls).any(|url| url.tls);
+    let tls = routes.clusters.values().flat_map(Endpoint::urls).any(|url| url.tls);
     let mut clusters = routes
         .clusters
         .iter()

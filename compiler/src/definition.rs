@@ -17,6 +17,8 @@ mod shape;
 
 use std::collections::HashMap;
 
+use microgw_proto::traffic::v1::ApiTraffic;
+
 use crate::compile::{EmptySecurity, Policies, Report};
 use crate::diagnostic::{Code, Place};
 use crate::model::{Api, Endpoint, EndpointId, Transports};
@@ -118,6 +120,7 @@ pub(crate) fn read(
         transports,
         credential_header,
         limit,
+        traffic: ApiTraffic::default(),
         source,
         operations,
     };

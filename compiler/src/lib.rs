@@ -22,4 +22,5 @@ pub mod path;
 pub mod settings;
 pub mod snapshot;
 mod source;
+pub mod traffic;
 pub mod url;

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use microgw_proto::limits::v1::{Cost, Policy, Tiers};
+use microgw_proto::traffic::v1::{ApiTraffic, EndpointPolicy, OperationTraffic};
 
 use crate::error_template::ErrorTemplate;
 use crate::limits::UNAUTHENTICATED;
@@ -53,6 +54,8 @@ pub struct Api {
     /// `x-wso2-auth-header`, lower-case. `None`: the configured header.
     pub credential_header: Option<String>,
     pub limit: Option<LimitId>,
+    /// What Envoy does for it by itself, in the form in which the artifact holds it.
+    pub traffic: ApiTraffic,
     pub source: Position,
     /// In the order of the definition.
     pub operations: Vec<Operation>,
@@ -72,8 +75,11 @@ pub struct Operation {
     pub path: PathTemplate,
     pub operation_id: Option<String>,
     pub access: Access,
+    /// Neither, if Envoy answers by itself.
     pub production: Option<EndpointId>,
     pub sandbox: Option<EndpointId>,
+    /// What Envoy does for it by itself.
+    pub traffic: OperationTraffic,
     /// Of its own, beside its API's.
     pub limit: Option<LimitId>,
     /// What a request counts. `None`: 1.
@@ -146,11 +152,51 @@ pub enum KeyLocation {
     Cookie,
 }
 
-/// One URL, or several that share the load round robin.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// Where requests go, and how.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Endpoint {
-    /// Never empty. All have the same `tls` and `path`.
-    pub urls: Vec<BackendUrl>,
+    /// Never empty.
+    pub targets: Vec<Target>,
+    /// What settings at the start call it; empty: they cannot change it.
+    pub name: String,
+    /// In the form in which the artifact holds it.
+    pub policy: EndpointPolicy,
+    pub canary: Option<Canary>,
+}
+
+/// One of the backends of an endpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Target {
+    pub url: BackendUrl,
+    /// Share of the requests, against the other targets'. Never 0.
+    pub weight: u32,
+    /// Where its host and port are looked up; the URL is what is used until an answer comes.
+    pub lookup: Lookup,
+}
+
+/// How a target's addresses are found.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Lookup {
+    /// Its host is an address, or a name of DNS.
+    #[default]
+    Host,
+    /// A key in etcd, whose value is a URL.
+    Etcd(String),
+    /// A name of SRV records, RFC 2782.
+    Srv(String),
+    /// A service of Consul.
+    Consul(String),
+}
+
+/// Other targets for some of the requests.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Canary {
+    /// Never empty.
+    pub targets: Vec<Target>,
+    /// Of 10,000 requests.
+    pub share: u32,
+    /// Requests that have it are the canary's, whatever the share: its name, lower-case, and its value, or any.
+    pub header: Option<(String, Option<String>)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -198,6 +244,25 @@ impl Method {
 impl fmt::Display for Method {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+// === impl Endpoint ===
+
+impl Endpoint {
+    /// Round robin over `urls`, with nothing else said.
+    pub fn of(urls: Vec<BackendUrl>) -> Endpoint {
+        Endpoint { targets: urls.into_iter().map(Target::of).collect(), ..Endpoint::default() }
+    }
+
+    pub fn urls(&self) -> impl Iterator<Item = &BackendUrl> {
+        self.targets.iter().map(|target| &target.url)
+    }
+}
+
+impl Target {
+    pub fn of(url: BackendUrl) -> Target {
+        Target { url, weight: 1, lookup: Lookup::Host }
     }
 }
 

@@ -75,7 +75,7 @@ fn outline(model: &Model) -> String {
             let endpoints = [("production", operation.production), ("sandbox", operation.sandbox)];
             for (name, id) in endpoints {
                 let Some(endpoint) = id.and_then(|id| model.endpoint(id)) else { continue };
-                let urls = endpoint.urls.iter().map(|url| {
+                let urls = endpoint.urls().map(|url| {
                     format!("{}://{} {}{}", if url.tls { "https" } else { "http" }, url.host, url.port, url.path)
                 });
                 lines.push(format!("    {name}: {}", urls.collect::<Vec<_>>().join(", ")));

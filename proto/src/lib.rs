@@ -1,4 +1,4 @@
-//! The protobuf messages that micro-gw owns: the artifact, the rules, and the limits of both.
+//! The protobuf messages that micro-gw owns: the artifact, the rules, the limits of both, and how requests travel.
 
 #![allow(clippy::pedantic)] // generated code
 
@@ -17,5 +17,11 @@ pub mod limits {
 pub mod rules {
     pub mod v1 {
         include!(concat!(env!("OUT_DIR"), "/microgw.rules.v1.rs"));
+    }
+}
+
+pub mod traffic {
+    pub mod v1 {
+        include!(concat!(env!("OUT_DIR"), "/microgw.traffic.v1.rs"));
     }
 }

@@ -2,14 +2,15 @@
 //! and its checksum only shows that it is whole.
 
 mod limits;
+mod traffic;
 
 use microgw_proto::artifact::v1 as proto;
 
 use super::ArtifactError;
 use crate::error_template::{self, ErrorTemplate, Syntax};
 use crate::model::{
-    Access, Alternative, Api, BackendUrl, Endpoint, EndpointId, KeyLocation, LimitId, Method, Model, Operation,
-    Position, Requirement, Transports, Unenforced,
+    Access, Alternative, Api, EndpointId, KeyLocation, LimitId, Method, Model, Operation, Position, Requirement,
+    Transports, Unenforced,
 };
 use crate::names;
 use crate::path::PathTemplate;
@@ -19,7 +20,7 @@ type Result<T> = std::result::Result<T, ArtifactError>;
 
 pub(super) fn model(artifact: proto::Artifact) -> Result<Model> {
     let files = artifact.files;
-    let endpoints = artifact.endpoints.into_iter().map(endpoint).collect::<Result<Vec<_>>>()?;
+    let endpoints = artifact.endpoints.into_iter().map(traffic::endpoint).collect::<Result<Vec<_>>>()?;
     let bounds = Bounds { files: files.len(), endpoints: endpoints.len(), limits: artifact.limits.len() };
     let apis = artifact.apis.into_iter().map(|api| bounds.api(api)).collect::<Result<Vec<_>>>()?;
     if !apis.is_sorted_by(|a, b| a.base_path < b.base_path) {
@@ -76,6 +77,7 @@ impl Bounds {
             transports,
             credential_header,
             limit: self.limit(api.limit)?,
+            traffic: traffic::of_api(api.traffic)?,
             source: self.position(api.source)?,
             operations,
         })
@@ -87,7 +89,8 @@ impl Bounds {
         let path = PathTemplate::parse(&operation.path)
             .or_else(|error| invalid(format!("the path `{}`: {error}", operation.path)))?;
         let (production, sandbox) = (self.endpoint(operation.production)?, self.endpoint(operation.sandbox)?);
-        if production.is_none() && sandbox.is_none() {
+        let traffic = self.traffic(operation.traffic)?;
+        if production.is_none() && sandbox.is_none() && traffic.answer.is_none() {
             return invalid(format!("`{method} {path}` has no endpoint"));
         }
         let access = match operation.guard {
@@ -103,6 +106,7 @@ impl Bounds {
             access,
             production,
             sandbox,
+            traffic,
             limit: self.limit(operation.limit)?,
             cost: limits::cost(operation.cost)?,
             source: self.position(operation.source)?,
@@ -135,25 +139,6 @@ impl Bounds {
             return invalid("a position is out of bounds");
         }
         Ok(Position { file, line, column })
-    }
-}
-
-fn endpoint(endpoint: proto::Endpoint) -> Result<Endpoint> {
-    let urls = endpoint.urls.into_iter().map(backend).collect::<Result<Vec<_>>>()?;
-    let Some(first) = urls.first() else { return invalid("an endpoint has no URL") };
-    if urls.iter().any(|url| (url.tls, &url.path) != (first.tls, &first.path)) {
-        return invalid("the URLs of an endpoint differ in scheme or path");
-    }
-    Ok(Endpoint { urls })
-}
-
-fn backend(backend: proto::Url) -> Result<BackendUrl> {
-    let port = u16::try_from(backend.port).ok().filter(|port| *port != 0);
-    match port {
-        Some(port) if url::is_host(&backend.host) && url::is_normal_path(&backend.path) => {
-            Ok(BackendUrl { tls: backend.tls, host: backend.host, port, path: backend.path })
-        }
-        _ => invalid(format!("`{}`, port {}, path `{}` is no backend", backend.host, backend.port, backend.path)),
     }
 }
 

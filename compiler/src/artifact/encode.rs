@@ -2,12 +2,13 @@
 
 use microgw_proto::artifact::v1 as proto;
 use microgw_proto::limits::v1::Tiers;
+use microgw_proto::traffic::v1::{ApiTraffic, EndpointPolicy, OperationTraffic};
 
-use super::LIMITS;
+use super::{LIMITS, TRAFFIC};
 use crate::error_template::ErrorTemplate;
 use crate::model::{
-    Access, Alternative, Api, BackendUrl, Endpoint, EndpointId, KeyLocation, LimitId, Model, Operation, Position,
-    Requirement, Unenforced,
+    Access, Alternative, Api, BackendUrl, Canary, Endpoint, EndpointId, KeyLocation, LimitId, Lookup, Model, Operation,
+    Position, Requirement, Target, Unenforced,
 };
 
 pub(super) fn artifact(model: &Model) -> proto::Artifact {
@@ -25,7 +26,36 @@ pub(super) fn artifact(model: &Model) -> proto::Artifact {
 }
 
 fn endpoint(endpoint: &Endpoint) -> proto::Endpoint {
-    proto::Endpoint { urls: endpoint.urls.iter().map(url).collect() }
+    proto::Endpoint {
+        targets: endpoint.targets.iter().map(target).collect(),
+        name: endpoint.name.clone(),
+        policy: given(&endpoint.policy),
+        canary: endpoint.canary.as_ref().map(canary),
+    }
+}
+
+fn target(target: &Target) -> proto::Target {
+    use proto::target::Lookup as Found;
+    proto::Target {
+        url: Some(url(&target.url)),
+        weight: target.weight,
+        lookup: match &target.lookup {
+            Lookup::Host => None,
+            Lookup::Etcd(key) => Some(Found::Etcd(key.clone())),
+            Lookup::Srv(name) => Some(Found::Srv(name.clone())),
+            Lookup::Consul(service) => Some(Found::Consul(service.clone())),
+        },
+    }
+}
+
+fn canary(canary: &Canary) -> proto::Canary {
+    let (header, value) = canary.header.clone().unwrap_or_default();
+    proto::Canary {
+        targets: canary.targets.iter().map(target).collect(),
+        share: canary.share,
+        header,
+        value: value.unwrap_or_default(),
+    }
 }
 
 fn url(url: &BackendUrl) -> proto::Url {
@@ -43,6 +73,7 @@ fn api(api: &Api) -> proto::Api {
         credential_header: api.credential_header.clone().unwrap_or_default(),
         source: Some(position(api.source)),
         limit: limit_index(api.limit),
+        traffic: given(&api.traffic),
         operations: api.operations.iter().map(operation).collect(),
     }
 }
@@ -63,13 +94,30 @@ fn operation(operation: &Operation) -> proto::Operation {
         source: Some(position(operation.source)),
         limit: limit_index(operation.limit),
         cost: operation.cost.clone(),
+        traffic: given(&operation.traffic),
     }
 }
 
 /// What a reader that does not know it would not enforce.
 fn requires(model: &Model) -> Vec<String> {
     let limited = !model.limits.is_empty() || model.tiers != Tiers::default();
-    limited.then(|| LIMITS.to_owned()).into_iter().collect()
+    let plain = |endpoint: &Endpoint| {
+        endpoint.policy == EndpointPolicy::default()
+            && endpoint.canary.is_none()
+            && endpoint.targets.iter().all(|target| target.weight == 1 && target.lookup == Lookup::Host)
+    };
+    let shaped = |api: &Api| {
+        api.traffic != ApiTraffic::default()
+            || api.operations.iter().any(|operation| operation.traffic != OperationTraffic::default())
+    };
+    let traffic = !model.endpoints.iter().all(plain) || model.apis.iter().any(shaped);
+    let required = [limited.then_some(LIMITS), traffic.then_some(TRAFFIC)];
+    required.into_iter().flatten().map(str::to_owned).collect()
+}
+
+/// Nothing, where all is as it is by default.
+fn given<T: Default + PartialEq + Clone>(message: &T) -> Option<T> {
+    (*message != T::default()).then(|| message.clone())
 }
 
 fn limit_index(id: Option<LimitId>) -> u32 {

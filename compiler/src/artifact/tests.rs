@@ -1,4 +1,5 @@
 use microgw_proto::limits::v1::{Fixed, Limit, Policy, Tiers, limit::Window};
+use microgw_proto::traffic::v1::{ApiTraffic, OperationTraffic};
 use proptest::prelude::*;
 use prost::Message;
 
@@ -25,6 +26,7 @@ fn model() -> Model {
         access,
         production: Some(EndpointId(0)),
         sandbox: None,
+        traffic: OperationTraffic::default(),
         limit: None,
         cost: None,
         source,
@@ -33,7 +35,7 @@ fn model() -> Model {
     Model {
         project: "shop".to_owned(),
         files: vec!["api_definitions/shop.yaml".to_owned()],
-        endpoints: vec![Endpoint { urls: vec![url("a.example.com"), url("2001:db8::1")] }],
+        endpoints: vec![Endpoint::of(vec![url("a.example.com"), url("2001:db8::1")])],
         apis: vec![Api {
             name: "Shop".to_owned(),
             version: "1".to_owned(),
@@ -42,6 +44,7 @@ fn model() -> Model {
             transports: Transports { http: false, https: true },
             credential_header: Some("x-token".to_owned()),
             limit: Some(LimitId(0)),
+            traffic: ApiTraffic::default(),
             source,
             operations: vec![
                 operation(Method::Get, "/open", Access::Public),
@@ -165,13 +168,17 @@ fn what_no_compiler_writes_is_refused() {
     refused("base path", |artifact| artifact.apis[0].base_path = "/shop/".to_owned());
     refused("transports", |artifact| artifact.apis[0].https = false);
     refused("header", |artifact| artifact.apis[0].credential_header = "Host".to_owned());
-    refused("host", |artifact| artifact.endpoints[0].urls[0].host = "a b".to_owned());
-    refused("case of the host", |artifact| artifact.endpoints[0].urls[0].host = "A".to_owned());
-    refused("port", |artifact| artifact.endpoints[0].urls[0].port = 65536);
-    refused("port 0", |artifact| artifact.endpoints[0].urls[0].port = 0);
-    refused("backend path", |artifact| artifact.endpoints[0].urls[0].path = "/a/../b".to_owned());
-    refused("mixed endpoint", |artifact| artifact.endpoints[0].urls[0].tls = false);
-    refused("empty endpoint", |artifact| artifact.endpoints[0].urls.clear());
+    refused("host", |artifact| artifact.endpoints[0].targets[0].url.as_mut().unwrap().host = "a b".to_owned());
+    refused("case of the host", |artifact| {
+        artifact.endpoints[0].targets[0].url.as_mut().unwrap().host = "A".to_owned()
+    });
+    refused("port", |artifact| artifact.endpoints[0].targets[0].url.as_mut().unwrap().port = 65536);
+    refused("port 0", |artifact| artifact.endpoints[0].targets[0].url.as_mut().unwrap().port = 0);
+    refused("backend path", |artifact| {
+        artifact.endpoints[0].targets[0].url.as_mut().unwrap().path = "/a/../b".to_owned()
+    });
+    refused("mixed endpoint", |artifact| artifact.endpoints[0].targets[0].url.as_mut().unwrap().tls = false);
+    refused("empty endpoint", |artifact| artifact.endpoints[0].targets.clear());
     refused("same base path", |artifact| artifact.apis.push(artifact.apis[0].clone()));
     refused("empty alternative", |artifact| guard_of(artifact).alternatives[0].requirements.clear());
     refused("unknown requirement", |artifact| guard_of(artifact).alternatives[0].requirements[0].kind = None);

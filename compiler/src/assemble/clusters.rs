@@ -1,5 +1,8 @@
 //! Endpoints as Envoy clusters. Equal endpoints are one cluster, whoever uses them.
 
+mod hosts;
+mod protocol;
+
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 
@@ -8,35 +11,25 @@ use envoy_types::pb::envoy::config::cluster::v3::cluster::{
     ClusterDiscoveryType, DiscoveryType, DnsLookupFamily, TransportSocketMatch,
 };
 use envoy_types::pb::envoy::config::cluster::v3::{CircuitBreakers, Cluster};
-use envoy_types::pb::envoy::config::core::v3::socket_address::PortSpecifier;
-use envoy_types::pb::envoy::config::core::v3::{
-    Address, Http1ProtocolOptions, Http2ProtocolOptions, HttpProtocolOptions as CommonOptions, Metadata, SocketAddress,
-    address,
-};
-use envoy_types::pb::envoy::config::endpoint::v3::lb_endpoint::HostIdentifier;
-use envoy_types::pb::envoy::config::endpoint::v3::{
-    ClusterLoadAssignment, Endpoint as Host, LbEndpoint, LocalityLbEndpoints,
-};
-use envoy_types::pb::envoy::extensions::upstreams::http::v3::HttpProtocolOptions;
-use envoy_types::pb::envoy::extensions::upstreams::http::v3::http_protocol_options::{
-    AutoHttpConfig, ExplicitHttpConfig, UpstreamProtocolOptions, explicit_http_config,
-};
-use envoy_types::pb::google::protobuf::value::Kind;
-use envoy_types::pb::google::protobuf::{Struct, Value};
+use envoy_types::pb::envoy::config::core::v3::Metadata;
+use envoy_types::pb::envoy::config::endpoint::v3::{ClusterLoadAssignment, LbEndpoint, LocalityLbEndpoints};
 use prost::Message as _;
 
+use self::hosts::host_is;
 use super::wire::{any, digest, hex, number, resource, seconds};
 use super::{forward_proxy, names, tls};
 use crate::model::{BackendUrl, Endpoint};
 use crate::settings::{Backends, Verification};
 use crate::snapshot::{Resource, ResourceType};
 
+pub use self::hosts::{host, tcp};
+
 /// The old product had no limit unless one was configured; Envoy's own default would answer 503 at 1,024.
 const UNLIMITED: u32 = 1_000_000;
 
 /// The cluster's name: a hash of what it connects to.
 pub fn name(endpoint: &Endpoint) -> String {
-    let urls: Vec<String> = endpoint.urls.iter().map(|url| format!("{}:{}:{}", url.tls, url.host, url.port)).collect();
+    let urls: Vec<String> = endpoint.urls().map(|url| format!("{}:{}:{}", url.tls, url.host, url.port)).collect();
     let parts: Vec<&[u8]> = urls.iter().map(String::as_bytes).collect();
     let id = hex(&digest(&parts));
     format!("backend-{}", id.get(..16).unwrap_or(&id))
@@ -50,9 +43,9 @@ pub fn cluster(endpoint: &Endpoint, backends: &Backends) -> Resource {
 /// The same under another name.
 pub fn named(name: String, endpoint: &Endpoint, backends: &Backends) -> Resource {
     let tunnelled = backends.proxy.is_some() && forward_proxy::leads_to(endpoint);
-    let fixed = tunnelled || endpoint.urls.iter().all(|url| url.host.parse::<IpAddr>().is_ok());
-    let tls = endpoint.urls.first().is_some_and(|url| url.tls);
-    let names: BTreeSet<&str> = endpoint.urls.iter().map(|url| url.host.as_str()).collect();
+    let fixed = tunnelled || endpoint.urls().all(|url| url.host.parse::<IpAddr>().is_ok());
+    let tls = endpoint.targets.first().is_some_and(|target| target.url.tls);
+    let names: BTreeSet<&str> = endpoint.urls().map(|url| url.host.as_str()).collect();
     let socket = |name: &&str| {
         let secured = tls.then(|| tls::to_backend(name, backends));
         if tunnelled { Some(forward_proxy::through(secured)) } else { secured }
@@ -62,22 +55,13 @@ pub fn named(name: String, endpoint: &Endpoint, backends: &Backends) -> Resource
     let address = |url: &BackendUrl| {
         if tunnelled { forward_proxy::entry(url) } else { tcp(url.host.clone(), url.port) }
     };
-    let hosts = endpoint.urls.iter().map(|url| LbEndpoint {
+    let hosts = endpoint.urls().map(|url| LbEndpoint {
         metadata: each.then(|| Metadata {
             filter_metadata: HashMap::from([("envoy.transport_socket_match".to_owned(), host_is(&url.host))]),
             ..Default::default()
         }),
         ..host(url, address(url))
     });
-    let protocol = HttpProtocolOptions {
-        common_http_protocol_options: Some(CommonOptions {
-            idle_timeout: seconds(60),
-            max_response_headers_kb: backends.max_response_header.and_then(|bytes| number(bytes.div_ceil(1024))),
-            ..Default::default()
-        }),
-        upstream_protocol_options: Some(protocol(tls, backends)),
-        ..Default::default()
-    };
     let cluster = Cluster {
         name: name.clone(),
         cluster_discovery_type: Some(ClusterDiscoveryType::Type(kind.into())),
@@ -91,7 +75,7 @@ pub fn named(name: String, endpoint: &Endpoint, backends: &Backends) -> Resource
         circuit_breakers: Some(limits(backends.max_connections)),
         typed_extension_protocol_options: HashMap::from([(
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions".to_owned(),
-            any(&protocol),
+            any(&protocol::options(tls, backends)),
         )]),
         transport_socket: names.first().and_then(socket),
         transport_socket_matches: names
@@ -115,12 +99,6 @@ pub fn named(name: String, endpoint: &Endpoint, backends: &Backends) -> Resource
     resource(cluster.encode_to_vec(), secrets.chain(listener).collect())
 }
 
-/// What tells hosts of one endpoint apart: each has its own name in TLS.
-fn host_is(host: &str) -> Struct {
-    let name = Value { kind: Some(Kind::StringValue(host.to_owned())) };
-    Struct { fields: HashMap::from([("host".to_owned(), name)]) }
-}
-
 /// Connections above the limit wait, and requests with them.
 pub fn limits(max_connections: Option<u32>) -> CircuitBreakers {
     CircuitBreakers {
@@ -131,50 +109,5 @@ pub fn limits(max_connections: Option<u32>) -> CircuitBreakers {
             ..Default::default()
         }],
         ..Default::default()
-    }
-}
-
-pub fn host(url: &BackendUrl, address: Address) -> LbEndpoint {
-    let bracketed = crate::url::bracketed(&url.host);
-    let default_port = if url.tls { 443 } else { 80 };
-    let hostname = if url.port == default_port { bracketed } else { format!("{bracketed}:{}", url.port) };
-    LbEndpoint {
-        host_identifier: Some(HostIdentifier::Endpoint(Host {
-            address: Some(address),
-            // What `auto_host_rewrite` sends as `Host`.
-            hostname,
-            ..Default::default()
-        })),
-        ..Default::default()
-    }
-}
-
-/// HTTP/1.1 in the clear; over TLS what the backend prefers, unless that is switched off.
-fn protocol(tls: bool, backends: &Backends) -> UpstreamProtocolOptions {
-    if tls && backends.http2 {
-        return UpstreamProtocolOptions::AutoConfig(AutoHttpConfig {
-            http_protocol_options: Some(Http1ProtocolOptions::default()),
-            http2_protocol_options: Some(Http2ProtocolOptions {
-                max_concurrent_streams: backends.max_streams.and_then(number),
-                ..Default::default()
-            }),
-            ..Default::default()
-        });
-    }
-    UpstreamProtocolOptions::ExplicitHttpConfig(ExplicitHttpConfig {
-        protocol_config: Some(explicit_http_config::ProtocolConfig::HttpProtocolOptions(
-            Http1ProtocolOptions::default(),
-        )),
-    })
-}
-
-/// A TCP address.
-pub fn tcp(address: String, port: u16) -> Address {
-    Address {
-        address: Some(address::Address::SocketAddress(SocketAddress {
-            address,
-            port_specifier: Some(PortSpecifier::PortValue(port.into())),
-            ..Default::default()
-        })),
     }
 }

@@ -36,7 +36,7 @@ pub fn leads_to(endpoint: &Endpoint) -> bool {
         Ok(address) => address.is_loopback(),
         Err(_) => url.host == "localhost",
     };
-    !endpoint.urls.iter().all(here)
+    !endpoint.urls().all(here)
 }
 
 /// The entry of the tunnel to `url`.

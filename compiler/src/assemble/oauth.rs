@@ -78,7 +78,7 @@ fn forward(endpoints: &OAuthEndpoints, path: &str, method: &str) -> Route {
 
 /// The key manager, verified whatever is said of backends: passwords go there.
 pub fn cluster(endpoints: &OAuthEndpoints, backends: &Backends) -> Resource {
-    let endpoint = Endpoint { urls: vec![endpoints.key_manager.clone()] };
+    let endpoint = Endpoint::of(vec![endpoints.key_manager.clone()]);
     let backends = Backends { verification: Verification::Full, identity: None, ..backends.clone() };
     clusters::named(names::KEY_MANAGER_CLUSTER.to_owned(), &endpoint, &backends)
 }

@@ -46,6 +46,9 @@ fn appended(model: &mut Model, previous: &Model) -> Vec<Api> {
             for endpoint in [&mut operation.production, &mut operation.sandbox].into_iter().flatten() {
                 *endpoint = EndpointId(endpoint.0 + endpoints);
             }
+            for mirror in &mut operation.traffic.mirrors {
+                mirror.endpoint += endpoints;
+            }
         }
     }
     apis

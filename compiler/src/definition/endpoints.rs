@@ -254,23 +254,19 @@ fn backend<'d>(report: &mut Report, at: Value<'d>) -> Option<(BackendUrl, Value<
 
 /// One endpoint of several URLs, each once. They must agree in scheme and path; those that do not are left out.
 fn together(report: &mut Report, urls: Vec<(BackendUrl, Value<'_>)>) -> Option<Endpoint> {
-    let mut endpoint: Option<Endpoint> = None;
+    let mut agreed: Vec<BackendUrl> = Vec::new();
     for (url, at) in urls {
-        let Some(Endpoint { urls }) = &mut endpoint else {
-            endpoint = Some(Endpoint { urls: vec![url] });
-            continue;
-        };
-        if urls.first().is_some_and(|first| (first.tls, &first.path) != (url.tls, &url.path)) {
+        if agreed.first().is_some_and(|first| (first.tls, &first.path) != (url.tls, &url.path)) {
             report.say(
                 Code::MixedUrls,
                 at,
                 "URLs of one endpoint that differ in scheme or path are not balanced yet: this one would not be used",
             );
-        } else if !urls.contains(&url) {
-            urls.push(url);
+        } else if !agreed.contains(&url) {
+            agreed.push(url);
         }
     }
-    endpoint
+    (!agreed.is_empty()).then(|| Endpoint::of(agreed))
 }
 
 fn check_advanced(report: &mut Report, advanced: Value<'_>) {

@@ -1,6 +1,7 @@
 //! The paths of a definition and the operations on them.
 
 use microgw_proto::limits::v1::Cost;
+use microgw_proto::traffic::v1::OperationTraffic;
 
 use super::access::Guard;
 use super::endpoints::{self, Declared, Environments, Named};
@@ -85,6 +86,7 @@ impl<'d> Paths<'_, 'd> {
                     access,
                     production,
                     sandbox,
+                    traffic: OperationTraffic::default(),
                     limit: limits::tier(self.report, self.policies, value, source),
                     cost: limits::cost(self.report, self.policies, value, source).or_else(|| self.cost.clone()),
                     source,

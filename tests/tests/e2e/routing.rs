@@ -7,6 +7,7 @@ use microgw_compiler::model::{
     Access, Api, BackendUrl, Endpoint, EndpointId, Method, Model, Operation, Position, Transports,
 };
 use microgw_compiler::path::PathTemplate;
+use microgw_proto::traffic::v1::{ApiTraffic, OperationTraffic};
 use microgw_tests::backend::Backend;
 use microgw_tests::envoy_is_here;
 use microgw_tests::gateway::{Answer, Gateway, replace};
@@ -63,7 +64,7 @@ impl Site {
                 let production = Some(EndpointId(u32::try_from(model.endpoints.len()).unwrap()));
                 let host = backend.address.ip().to_string();
                 let url = BackendUrl { tls: false, host, port: backend.address.port(), path: behind };
-                model.endpoints.push(Endpoint { urls: vec![url] });
+                model.endpoints.push(Endpoint::of(vec![url]));
                 operations.push(Operation {
                     method: Method::Get,
                     path,
@@ -71,6 +72,7 @@ impl Site {
                     access: Access::Public,
                     production,
                     sandbox: None,
+                    traffic: OperationTraffic::default(),
                     limit: None,
                     cost: None,
                     source,
@@ -85,6 +87,7 @@ impl Site {
                     transports: Transports { http: true, https: true },
                     credential_header: None,
                     limit: None,
+                    traffic: ApiTraffic::default(),
                     source,
                     operations,
                 });

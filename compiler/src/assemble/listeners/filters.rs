@@ -1,0 +1,66 @@
+//! The filters that requests pass, in their order. What is for some routes only is disabled here and enabled there; decisions are
+//! the other way round.
+
+use envoy_types::pb::envoy::config::common::mutation_rules::v3::HeaderMutationRules;
+use envoy_types::pb::envoy::config::core::v3::grpc_service::{EnvoyGrpc, TargetSpecifier};
+use envoy_types::pb::envoy::config::core::v3::{ApiVersion, GrpcService};
+use envoy_types::pb::envoy::extensions::filters::http::buffer::v3::Buffer;
+use envoy_types::pb::envoy::extensions::filters::http::ext_authz::v3::{ExtAuthz, ext_authz::Services};
+use envoy_types::pb::envoy::extensions::filters::http::router::v3::Router;
+use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::{HttpFilter, http_filter};
+use envoy_types::pb::envoy::r#type::v3::{HttpStatus, StatusCode};
+use envoy_types::pb::google::protobuf::Any;
+
+use crate::assemble::names;
+use crate::assemble::wire::{any, number, yes};
+use crate::settings::Settings;
+
+/// All lookups of one decision share 2 s; Envoy waits a little longer, so that the service's own answer arrives.
+const AUTHZ_TIMEOUT: envoy_types::pb::google::protobuf::Duration =
+    envoy_types::pb::google::protobuf::Duration { seconds: 2, nanos: 250_000_000 };
+
+pub fn filters(settings: &Settings) -> Vec<HttpFilter> {
+    let decision = http_filter(names::EXT_AUTHZ, any(&ext_authz()));
+    std::iter::once(decision).chain(unguarded_filters(settings)).collect()
+}
+
+fn http_filter(name: &str, config: Any) -> HttpFilter {
+    HttpFilter {
+        name: name.to_owned(),
+        config_type: Some(http_filter::ConfigType::TypedConfig(config)),
+        ..Default::default()
+    }
+}
+
+pub fn unguarded_filters(settings: &Settings) -> Vec<HttpFilter> {
+    let mut filters = Vec::new();
+    if let Some(limit) = settings.listeners.max_body_size {
+        let limit = u32::try_from(limit).unwrap_or(u32::MAX);
+        filters.push(http_filter("envoy.filters.http.buffer", any(&Buffer { max_request_bytes: number(limit) })));
+    }
+    let router = Router { suppress_envoy_headers: true, ..Default::default() };
+    filters.push(http_filter("envoy.filters.http.router", any(&router)));
+    filters
+}
+
+/// Enabled here and disabled per route, never the reverse: a route that says nothing is refused.
+fn ext_authz() -> ExtAuthz {
+    ExtAuthz {
+        transport_api_version: ApiVersion::V3.into(),
+        services: Some(Services::GrpcService(GrpcService {
+            target_specifier: Some(TargetSpecifier::EnvoyGrpc(EnvoyGrpc {
+                cluster_name: names::AUTHZ_CLUSTER.to_owned(),
+                ..Default::default()
+            })),
+            timeout: Some(AUTHZ_TIMEOUT),
+            ..Default::default()
+        })),
+        // A dead service must not look like a denial.
+        status_on_error: Some(HttpStatus { code: StatusCode::ServiceUnavailable.into() }),
+        validate_mutations: true,
+        // The engine picks the environment by a header: the route is matched again.
+        clear_route_cache: true,
+        decoder_header_mutation_rules: Some(HeaderMutationRules { allow_all_routing: yes(), ..Default::default() }),
+        ..Default::default()
+    }
+}

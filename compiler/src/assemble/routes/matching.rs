@@ -1,0 +1,48 @@
+//! Which requests a route is for.
+
+use envoy_types::pb::envoy::config::route::v3::header_matcher::HeaderMatchSpecifier;
+use envoy_types::pb::envoy::config::route::v3::route_match::PathSpecifier;
+use envoy_types::pb::envoy::config::route::v3::{HeaderMatcher, RouteMatch};
+use envoy_types::pb::envoy::r#type::matcher::v3::{RegexMatcher, StringMatcher, string_matcher::MatchPattern};
+
+use crate::assemble::names;
+use crate::model::Transports;
+use crate::path::PathTemplate;
+
+/// This path and no other.
+pub fn exactly(path: &str) -> RouteMatch {
+    RouteMatch { path_specifier: Some(PathSpecifier::Path(path.to_owned())), ..Default::default() }
+}
+
+pub fn path_match(template: &PathTemplate) -> RouteMatch {
+    let path = if template.is_concrete() {
+        PathSpecifier::Path(template.concrete())
+    } else {
+        PathSpecifier::SafeRegex(regex(template.regex()))
+    };
+    RouteMatch { path_specifier: Some(path), ..Default::default() }
+}
+
+pub fn regex(regex: String) -> RegexMatcher {
+    RegexMatcher { regex, ..Default::default() }
+}
+
+/// For an API that is not served on both listeners.
+pub fn transport(transports: Transports) -> Option<HeaderMatcher> {
+    match (transports.http, transports.https) {
+        (true, true) => None,
+        (true, false) => Some(header_is(names::LISTENER_HEADER, names::HTTP)),
+        (false, _) => Some(header_is(names::LISTENER_HEADER, names::HTTPS)),
+    }
+}
+
+pub fn header_is(name: &str, value: &str) -> HeaderMatcher {
+    HeaderMatcher {
+        name: name.to_owned(),
+        header_match_specifier: Some(HeaderMatchSpecifier::StringMatch(StringMatcher {
+            match_pattern: Some(MatchPattern::Exact(value.to_owned())),
+            ..Default::default()
+        })),
+        ..Default::default()
+    }
+}

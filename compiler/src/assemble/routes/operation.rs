@@ -1,0 +1,89 @@
+//! The routes of one operation.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use envoy_types::pb::envoy::config::route::v3::Route;
+use envoy_types::pb::envoy::config::route::v3::route::Action;
+use microgw_faults::Fault;
+use prost::Message as _;
+
+use super::action::route_action;
+use super::answer::refuse;
+use super::filters::{guarded, unguarded};
+use super::matching::{header_is, path_match, transport};
+use crate::assemble::rules::RuleId;
+use crate::assemble::wire::{append, append_entry, append_text_entry};
+use crate::assemble::{clusters, names};
+use crate::model::{Access, Api, Endpoint, Model, Operation};
+use crate::path::PathTemplate;
+
+/// One route per environment that has an endpoint: the sandbox route asks for the header that the engine sets.
+pub fn operation_routes(
+    model: &Model,
+    api: &Api,
+    operation: &Operation,
+    template: &PathTemplate,
+    rule: Option<&RuleId>,
+    clusters: &mut BTreeMap<Arc<str>, Endpoint>,
+) -> Vec<Route> {
+    let name = format!("{} {template}", operation.method);
+    let matching = |environment: Option<&str>| {
+        let mut matching = path_match(template);
+        matching.headers.push(header_is(":method", operation.method.as_str()));
+        matching.headers.extend(environment.map(|name| header_is(names::ENVIRONMENT_HEADER, name)));
+        matching.headers.extend(transport(api.transports));
+        matching
+    };
+    let mut forward = |environment: Option<&str>, endpoint: &Endpoint| {
+        let cluster: Arc<str> = clusters::name(endpoint).into();
+        clusters.entry(cluster.clone()).or_insert_with(|| endpoint.clone());
+        let filter = rule.map_or_else(unguarded, |rule| guarded(rule));
+        Route {
+            name: name.clone(),
+            r#match: Some(matching(environment)),
+            typed_per_filter_config: HashMap::from([(names::EXT_AUTHZ.to_owned(), filter)]),
+            action: Some(Action::Route(route_action(api, operation, endpoint, &cluster))),
+            ..Default::default()
+        }
+    };
+    let production = operation.production.and_then(|id| model.endpoint(id));
+    let sandbox = operation.sandbox.and_then(|id| model.endpoint(id));
+    match (&operation.access, production, sandbox) {
+        (Access::Guarded(_), Some(production), Some(sandbox)) => {
+            vec![forward(Some(names::SANDBOX), sandbox), forward(None, production)]
+        }
+        (Access::Guarded(_), None, Some(sandbox)) => vec![forward(None, sandbox)],
+        (_, Some(production), _) => vec![forward(None, production)],
+        // A caller without credentials counts as a production caller.
+        (Access::Public, None, Some(_)) => {
+            vec![refuse(matching(None), Fault::NoProductionEndpoint, &[])]
+        }
+        (_, None, None) => Vec::new(),
+    }
+}
+
+/// The route, encoded, with what it belongs to: its rule, and its API where that is asked for. By hand: `Metadata` is a
+/// hash map in the generated types.
+pub fn described(route: &Route, api: Option<&Api>, rule: Option<&str>) -> Vec<u8> {
+    const METADATA: u32 = 4;
+    const FILTER_METADATA: u32 = 1;
+    let api_fields = api.map(|api| [(names::API_KEY, api.name.as_str()), (names::VERSION_KEY, &api.version)]);
+    // In the order of their names.
+    let fields = [
+        api_fields.map(|[api, _]| api),
+        rule.map(|rule| (names::RULE_KEY, rule)),
+        api_fields.map(|[_, version]| version),
+    ];
+    let mut structure = Vec::new();
+    for (name, text) in fields.into_iter().flatten() {
+        append_text_entry(&mut structure, name, text);
+    }
+    let mut encoded = route.encode_to_vec();
+    if !structure.is_empty() {
+        let mut metadata = Vec::with_capacity(structure.len() + 16);
+        append_entry(&mut metadata, FILTER_METADATA, names::METADATA, &structure);
+        append(&mut encoded, METADATA, &metadata);
+    }
+    encoded
+}

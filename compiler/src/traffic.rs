@@ -1,0 +1,19 @@
+//! What may be said of traffic: the bounds that hold for definitions, and for artifacts from anywhere.
+
+use microgw_proto::traffic::v1::{ApiTraffic, EndpointPolicy, OperationTraffic};
+
+use crate::model::Endpoint;
+
+pub fn endpoint_is_sound(endpoint: &Endpoint) -> bool {
+    let Some(first) = endpoint.targets.first() else { return false };
+    let alike = endpoint.urls().all(|url| (url.tls, &url.path) == (first.url.tls, &first.url.path));
+    alike && endpoint.policy == EndpointPolicy::default() && endpoint.canary.is_none()
+}
+
+pub fn api_is_sound(traffic: &ApiTraffic) -> bool {
+    *traffic == ApiTraffic::default()
+}
+
+pub fn operation_is_sound(traffic: &OperationTraffic) -> bool {
+    *traffic == OperationTraffic::default()
+}
