@@ -140,11 +140,13 @@ impl BackendJwts {
         let (this, order) = (Arc::clone(self), order.clone());
         // The work goes on when the request that asked for it is given up.
         self.runtime.spawn(async move {
-            let _cleared = Cleared(&this, &order);
+            let cleared = Cleared(&this, &order);
             let outcome = this.make(&order).await;
             if let Some(assertion) = &outcome {
                 this.cache.put(order.clone(), assertion.clone());
             }
+            // First: whoever orders after the others were answered gets one of its own.
+            drop(cleared);
             landed.send_replace(Some(outcome));
         });
         Some(flight)
