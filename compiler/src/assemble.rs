@@ -4,6 +4,7 @@ mod access_log;
 mod answers;
 mod client_certificates;
 mod clusters;
+mod destination;
 mod forward_proxy;
 mod limits;
 mod listeners;

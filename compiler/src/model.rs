@@ -266,6 +266,15 @@ impl Target {
     }
 }
 
+// === impl BackendUrl ===
+
+impl BackendUrl {
+    /// One cluster can have both, and one rewriting of paths serves them.
+    pub fn is_like(&self, other: &BackendUrl) -> bool {
+        (self.tls, &self.path) == (other.tls, &other.path)
+    }
+}
+
 // === impl Model ===
 
 impl Model {

@@ -170,12 +170,12 @@ fn what_no_compiler_writes_is_refused() {
     refused("header", |artifact| artifact.apis[0].credential_header = "Host".to_owned());
     refused("host", |artifact| artifact.endpoints[0].targets[0].url.as_mut().unwrap().host = "a b".to_owned());
     refused("case of the host", |artifact| {
-        artifact.endpoints[0].targets[0].url.as_mut().unwrap().host = "A".to_owned()
+        artifact.endpoints[0].targets[0].url.as_mut().unwrap().host = "A".to_owned();
     });
     refused("port", |artifact| artifact.endpoints[0].targets[0].url.as_mut().unwrap().port = 65536);
     refused("port 0", |artifact| artifact.endpoints[0].targets[0].url.as_mut().unwrap().port = 0);
     refused("backend path", |artifact| {
-        artifact.endpoints[0].targets[0].url.as_mut().unwrap().path = "/a/../b".to_owned()
+        artifact.endpoints[0].targets[0].url.as_mut().unwrap().path = "/a/../b".to_owned();
     });
     refused("mixed endpoint", |artifact| artifact.endpoints[0].targets[0].url.as_mut().unwrap().tls = false);
     refused("empty endpoint", |artifact| artifact.endpoints[0].targets.clear());

@@ -13,12 +13,14 @@ use envoy_types::pb::envoy::config::cluster::v3::cluster::{
 use envoy_types::pb::envoy::config::cluster::v3::{CircuitBreakers, Cluster};
 use envoy_types::pb::envoy::config::core::v3::Metadata;
 use envoy_types::pb::envoy::config::endpoint::v3::{ClusterLoadAssignment, LbEndpoint, LocalityLbEndpoints};
+use envoy_types::pb::google::protobuf::UInt32Value;
+use microgw_proto::traffic::v1::EndpointPolicy;
 use prost::Message as _;
 
 use self::hosts::host_is;
 use super::wire::{any, digest, hex, number, resource, seconds};
 use super::{forward_proxy, names, tls};
-use crate::model::{BackendUrl, Endpoint};
+use crate::model::{BackendUrl, Endpoint, Lookup, Target};
 use crate::settings::{Backends, Verification};
 use crate::snapshot::{Resource, ResourceType};
 
@@ -27,10 +29,20 @@ pub use self::hosts::{host, tcp};
 /// The old product had no limit unless one was configured; Envoy's own default would answer 503 at 1,024.
 const UNLIMITED: u32 = 1_000_000;
 
-/// The cluster's name: a hash of what it connects to.
+/// The cluster's name: a hash of all that it does. What routes do of an endpoint's policy, and the paths, are not in it.
 pub fn name(endpoint: &Endpoint) -> String {
-    let urls: Vec<String> = endpoint.urls().map(|url| format!("{}:{}:{}", url.tls, url.host, url.port)).collect();
-    let parts: Vec<&[u8]> = urls.iter().map(String::as_bytes).collect();
+    let target = |target: &Target| {
+        let BackendUrl { tls, host, port, .. } = &target.url;
+        let (weight, lookup) = (target.weight, &target.lookup);
+        match (weight, lookup) {
+            (1, Lookup::Host) => format!("{tls}:{host}:{port}"),
+            _ => format!("{tls}:{host}:{port}:{weight}:{lookup:?}"),
+        }
+    };
+    let targets: Vec<String> = endpoint.targets.iter().map(target).collect();
+    let policy = EndpointPolicy { host: None, ..endpoint.policy.clone() };
+    let policy = (policy != EndpointPolicy::default()).then(|| policy.encode_to_vec());
+    let parts: Vec<&[u8]> = targets.iter().map(String::as_bytes).chain(policy.as_deref()).collect();
     let id = hex(&digest(&parts));
     format!("backend-{}", id.get(..16).unwrap_or(&id))
 }
@@ -55,11 +67,12 @@ pub fn named(name: String, endpoint: &Endpoint, backends: &Backends) -> Resource
     let address = |url: &BackendUrl| {
         if tunnelled { forward_proxy::entry(url) } else { tcp(url.host.clone(), url.port) }
     };
-    let hosts = endpoint.urls().map(|url| LbEndpoint {
+    let hosts = endpoint.targets.iter().map(|Target { url, weight, .. }| LbEndpoint {
         metadata: each.then(|| Metadata {
             filter_metadata: HashMap::from([("envoy.transport_socket_match".to_owned(), host_is(&url.host))]),
             ..Default::default()
         }),
+        load_balancing_weight: (*weight != 1).then_some(UInt32Value { value: *weight }),
         ..host(url, address(url))
     });
     let cluster = Cluster {

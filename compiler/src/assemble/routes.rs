@@ -26,7 +26,7 @@ use crate::snapshot::{ApiKey, ApiSource, ResourceType};
 
 pub use self::answer::{direct, refuse};
 pub use self::filters::unguarded;
-pub use self::matching::{exactly, header_is, path_match};
+pub use self::matching::{exactly, has_header, header_is, path_match};
 pub use self::refusal::Refusal;
 
 use self::operation::{described, operation_routes};

@@ -15,10 +15,7 @@ pub(super) fn endpoint(endpoint: proto::Endpoint) -> Result<Endpoint> {
         policy: endpoint.policy.unwrap_or_default(),
         canary: endpoint.canary.map(canary).transpose()?,
     };
-    match traffic::endpoint_is_sound(&endpoint) {
-        true => Ok(endpoint),
-        false => invalid("an endpoint is malformed"),
-    }
+    if traffic::endpoint_is_sound(&endpoint) { Ok(endpoint) } else { invalid("an endpoint is malformed") }
 }
 
 fn target(target: proto::Target) -> Result<Target> {
@@ -65,9 +62,6 @@ impl Bounds {
         if !mirrors.into_iter().all(|index| (1..=self.endpoints).contains(&index)) {
             return invalid("an operation is mirrored to an endpoint that does not exist");
         }
-        match traffic::operation_is_sound(&traffic) {
-            true => Ok(traffic),
-            false => invalid("what an operation says of traffic is malformed"),
-        }
+        if traffic::operation_is_sound(&traffic) { Ok(traffic) } else { invalid("what an operation says of traffic is malformed") }
     }
 }

@@ -46,3 +46,11 @@ pub fn header_is(name: &str, value: &str) -> HeaderMatcher {
         ..Default::default()
     }
 }
+
+pub fn has_header(name: &str) -> HeaderMatcher {
+    HeaderMatcher {
+        name: name.to_owned(),
+        header_match_specifier: Some(HeaderMatchSpecifier::PresentMatch(true)),
+        ..Default::default()
+    }
+}

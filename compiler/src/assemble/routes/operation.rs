@@ -14,11 +14,12 @@ use super::filters::{guarded, unguarded};
 use super::matching::{header_is, path_match, transport};
 use crate::assemble::rules::RuleId;
 use crate::assemble::wire::{append, append_entry, append_text_entry};
-use crate::assemble::{clusters, names};
+use crate::assemble::{clusters, destination, names};
 use crate::model::{Access, Api, Endpoint, Model, Operation};
 use crate::path::PathTemplate;
 
-/// One route per environment that has an endpoint: the sandbox route asks for the header that the engine sets.
+/// Routes for each environment that has an endpoint: those of the sandbox come first, and ask for the header that the engine
+/// sets. All carry one rule.
 pub fn operation_routes(
     model: &Model,
     api: &Api,
@@ -35,26 +36,32 @@ pub fn operation_routes(
         matching.headers.extend(transport(api.transports));
         matching
     };
+    let filter = rule.map_or_else(unguarded, |rule| guarded(rule));
     let mut forward = |environment: Option<&str>, endpoint: &Endpoint| {
-        let cluster: Arc<str> = clusters::name(endpoint).into();
-        clusters.entry(cluster.clone()).or_insert_with(|| endpoint.clone());
-        let filter = rule.map_or_else(unguarded, |rule| guarded(rule));
-        Route {
-            name: name.clone(),
-            r#match: Some(matching(environment)),
-            typed_per_filter_config: HashMap::from([(names::EXT_AUTHZ.to_owned(), filter)]),
-            action: Some(Action::Route(route_action(api, operation, endpoint, &cluster))),
-            ..Default::default()
+        let mut routes = Vec::new();
+        for way in destination::ways(endpoint) {
+            let mut matching = matching(environment);
+            way.choice.restrict(&mut matching);
+            let cluster: Arc<str> = clusters::name(&way.endpoint).into();
+            routes.push(Route {
+                name: name.clone(),
+                r#match: Some(matching),
+                typed_per_filter_config: HashMap::from([(names::EXT_AUTHZ.to_owned(), filter.clone())]),
+                action: Some(Action::Route(route_action(api, operation, &way.endpoint, &cluster))),
+                ..Default::default()
+            });
+            clusters.entry(cluster).or_insert(way.endpoint);
         }
+        routes
     };
     let production = operation.production.and_then(|id| model.endpoint(id));
     let sandbox = operation.sandbox.and_then(|id| model.endpoint(id));
     match (&operation.access, production, sandbox) {
         (Access::Guarded(_), Some(production), Some(sandbox)) => {
-            vec![forward(Some(names::SANDBOX), sandbox), forward(None, production)]
+            [forward(Some(names::SANDBOX), sandbox), forward(None, production)].concat()
         }
-        (Access::Guarded(_), None, Some(sandbox)) => vec![forward(None, sandbox)],
-        (_, Some(production), _) => vec![forward(None, production)],
+        (Access::Guarded(_), None, Some(sandbox)) => forward(None, sandbox),
+        (_, Some(production), _) => forward(None, production),
         // A caller without credentials counts as a production caller.
         (Access::Public, None, Some(_)) => {
             vec![refuse(matching(None), Fault::NoProductionEndpoint, &[])]
