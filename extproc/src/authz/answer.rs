@@ -55,6 +55,10 @@ pub(super) fn denied(deny: &Deny<'_>, form: Form, rule: Option<&Rule>, told: Rat
     };
     let mut headers =
         vec![header("content-type", words.content_type.to_owned()), header("cache-control", "no-store".to_owned())];
+    if form == Form::Text {
+        // Envoy would conclude it from the status, and make `UNAVAILABLE` of 429, which clients try again.
+        headers.push(header("grpc-status", (code as i32).to_string()));
+    }
     headers.extend(deny.challenges.iter().map(|challenge| header("www-authenticate", challenge.to_string())));
     let retry_after = deny.retry_after.map(|seconds| seconds.to_string());
     let retry_after = retry_after.or_else(|| fault.retry_after().map(str::to_owned));

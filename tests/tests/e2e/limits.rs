@@ -1,7 +1,9 @@
 //! Quotas of APIs and operations, of subscriptions and applications, and of those who say nothing of themselves.
 
 mod bandwidth;
+mod callers;
 mod conditions;
+mod denied;
 mod levels;
 
 use microgw_tests::backend::Backend;
