@@ -60,9 +60,11 @@ impl Pot {
         *self = Pot { start, end, before: self.before, older, ..Pot::default() };
     }
 
-    /// Used without having been taken.
+    /// Used without having been taken, what is spare first.
     pub(super) fn owe(&mut self, debt: u64) {
-        self.taken = self.taken.saturating_add(debt);
+        let beyond = debt.saturating_sub(self.spare);
+        self.spare = self.spare.saturating_sub(debt);
+        self.taken = self.taken.saturating_add(beyond);
     }
 
     pub(super) fn give_back(&mut self) -> u64 {

@@ -391,6 +391,33 @@ fn bytes_are_owed_until_the_store_is_told_and_count_without_it() {
     }
 }
 
+/// Or those would be let in for whom there was a byte left of what has long been used.
+#[test]
+fn what_is_spare_pays_for_what_is_owed() {
+    let unit = Unit::Bytes(Directions { requests: true, responses: true });
+    let bytes = Limit { unit, ..(*limit(1000, Algorithm::Fixed(Micros(3600 * SECOND)), 500)).clone() };
+    let mut world = World::new(Arc::new(bytes), 1, 1);
+    world.request(0, 0, None, START);
+    world.pass(5000, 0);
+    let add = |world: &mut World, cost: u64| {
+        let (limit, now) = (Arc::clone(&world.limit), world.clocks(0));
+        world.gateways[0].leases.add(&Charge { key: KEY, limit: &limit, cost }, now, |_| {});
+    };
+    add(&mut world, 900);
+    world.ask(0);
+    // While the question is under way, whose answer brings some that are spare.
+    add(&mut world, 200);
+    world.pass(5000, 0);
+    assert!(world.gateways[0].leases.spare() > 0);
+    world.ask(0);
+    world.pass(5000, 0);
+    assert_eq!(world.gateways[0].leases.spare(), 0);
+    let (before, time) = (world.admitted.len(), world.time);
+    world.request(0, 0, None, time);
+    world.pass(5000, 0);
+    assert_eq!(world.admitted.len(), before);
+}
+
 fn algorithms() -> impl Strategy<Value = Algorithm> {
     prop_oneof![
         (1_u64..20).prop_map(|seconds| Algorithm::Fixed(Micros(seconds * SECOND))),
