@@ -227,6 +227,34 @@ impl Drop for Sentinel {
     }
 }
 
+/// A master, what follows it, and who watches both.
+pub struct Replicated {
+    pub master: RedisServer,
+    pub replica: RedisServer,
+    pub sentinel: Sentinel,
+}
+
+// === impl Replicated ===
+
+impl Replicated {
+    /// Their files in `directory`.
+    ///
+    /// # Panics
+    /// When they do not start.
+    pub async fn start(directory: &Path) -> Replicated {
+        let directories = ["master", "replica"].map(|name| directory.join(name));
+        for directory in &directories {
+            std::fs::create_dir_all(directory).expect("it can be made");
+        }
+        let [own, other] = directories.map(|directory| directory.display().to_string());
+        let master = RedisServer::start_with(&["--dir", &own]).await;
+        let follow = ["--replicaof", "127.0.0.1", &master.port.to_string(), "--dir", &other];
+        let replica = RedisServer::start_with(&follow).await;
+        let sentinel = Sentinel::start(directory, master.port).await;
+        Replicated { master, replica, sentinel }
+    }
+}
+
 /// Three nodes that are one cluster, without replicas.
 pub struct Cluster {
     pub nodes: Vec<RedisServer>,

@@ -1,5 +1,7 @@
 //! Envoys on other hosts, over TCP: both sides with certificates, or in the open where that was said.
 
+mod bandwidth;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 

@@ -2,8 +2,10 @@
 
 mod bounds;
 mod counted;
+mod kept;
 mod lost;
 mod places;
+mod together;
 
 use std::sync::Arc;
 use std::time::Duration;

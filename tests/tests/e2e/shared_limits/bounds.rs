@@ -206,19 +206,13 @@ async fn bytes_count_for_all_gateways() {
         return;
     }
     let (server, bodies, project) = (RedisServer::start().await, Bodies::start().await, Project::new());
-    let operation = |tier: &str| {
-        json!({ "post": {
-            "security": [], "x-wso2-throttling-tier": tier, "responses": { "200": { "description": "done" } },
-        } })
-    };
-    let paths = json!({ "/exact/bytes/{count}": operation("Exact"), "/leased/bytes/{count}": operation("Leased") });
-    project.define("shop", &definition("Shop", "/shop", bodies.address, &paths));
+    let operation = json!({ "post": {
+        "security": [], "x-wso2-throttling-tier": "Exact", "responses": { "200": { "description": "done" } },
+    } });
+    project.define("shop", &definition("Shop", "/shop", bodies.address, &json!({ "/bytes/{count}": operation })));
     project.write(
         "policies.yaml",
-        "resourcePolicies:
-  - Exact: {bandwidth: 1 MB, unitTime: 1, timeUnit: year, shared: exact}
-  - Leased: {bandwidth: 1 MB, unitTime: 1, timeUnit: year, shared: leased}
-",
+        "resourcePolicies:\n  - Exact: {bandwidth: 1 MB, unitTime: 1, timeUnit: year, shared: exact}\n",
     );
     project.build().await;
     let artifact = project.directory().join("shop/target/shop.mgw").display().to_string();
@@ -227,21 +221,19 @@ async fn bytes_count_for_all_gateways() {
     let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
     let first = Gateway::run(directories[0].path(), &artifact, &settings).await;
     let second = Gateway::run(directories[1].path(), &artifact, &settings).await;
-    let post = async |gateway: &Gateway, tier: &str, count: usize| {
-        Answer::of(gateway.client.post(gateway.http(&format!("/shop/{tier}/bytes/{count}")))).await
+    let post = async |gateway: &Gateway, count: usize| {
+        Answer::of(gateway.client.post(gateway.http(&format!("/shop/bytes/{count}")))).await
     };
-    for tier in ["exact"] {
-        assert_eq!(post(&first, tier, 300_000).await.status, 200);
-        assert_eq!(post(&second, tier, 0).await.status, 200, "some are left");
-        // Neither has used them up by itself.
-        assert_eq!(post(&second, tier, 800_000).await.status, 200);
-        for gateway in [&first, &second] {
-            eventually("they are used up", async || {
-                let answer = post(gateway, tier, 0).await;
-                (answer.status == 429 && answer.code() == 900_802).then_some(())
-            })
-            .await;
-        }
+    assert_eq!(post(&first, 300_000).await.status, 200);
+    assert_eq!(post(&second, 0).await.status, 200, "some are left");
+    // Neither has used them up by itself.
+    assert_eq!(post(&second, 800_000).await.status, 200);
+    for gateway in [&first, &second] {
+        eventually("they are used up", async || {
+            let answer = post(gateway, 0).await;
+            (answer.status == 429 && answer.code() == 900_802).then_some(())
+        })
+        .await;
     }
 }
 

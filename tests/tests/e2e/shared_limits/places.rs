@@ -7,7 +7,7 @@ use microgw_extproc::limits::store::{Credentials, Crowd, Login, Place, Script, S
 use microgw_extproc::limits::{Exact, Fate};
 use microgw_extproc::metrics::Metrics;
 use microgw_tests::eventually;
-use microgw_tests::redis::{Cluster, RedisServer, Sentinel, redis_is_here};
+use microgw_tests::redis::{Cluster, RedisServer, Replicated, redis_is_here};
 use microgw_tests::tls::Identity;
 
 use super::{DAY, charge, exact, granted, place, store};
@@ -54,11 +54,7 @@ async fn sentinels_say_where_the_master_is_now() {
         return;
     }
     let directory = tempfile::tempdir().unwrap();
-    let elsewhere = directory.path().display().to_string();
-    let mut master = RedisServer::start_with(&["--dir", &elsewhere]).await;
-    let own = directory.path().display().to_string();
-    let replica = RedisServer::start_with(&["--replicaof", "127.0.0.1", &master.port.to_string(), "--dir", &own]).await;
-    let sentinel = Sentinel::start(directory.path(), master.port).await;
+    let Replicated { mut master, replica, sentinel } = Replicated::start(directory.path()).await;
     let servers = Servers::Sentinels {
         master: "mymaster".to_owned(),
         addresses: vec![("127.0.0.1".to_owned(), sentinel.port)],
