@@ -37,6 +37,7 @@ use crate::settings::{CertificateRequest, Settings, Verification};
 use crate::snapshot::{ApiKey, Fallbacks, Generation, ResourceType, Resources, Snapshot};
 
 pub use self::client_certificates::{unheard, untrusting};
+pub use self::clusters::load_assignment;
 pub use self::routes::key;
 pub use self::substitute::substitute;
 
@@ -86,6 +87,11 @@ pub fn assemble(input: Input<'_>) -> Snapshot {
         .iter()
         .map(|(name, endpoint)| (name.clone(), clusters::cluster(endpoint, backends)))
         .collect::<BTreeMap<_, _>>();
+    let assignments = routes
+        .clusters
+        .iter()
+        .filter_map(|(name, endpoint)| Some((name.clone(), clusters::assignment(endpoint, backends)?)))
+        .collect();
     let collector = input.settings.tracing.as_ref();
     clusters
         .extend(collector.map(|settings| (names::COLLECTOR_CLUSTER.into(), tracing::cluster(settings, &backends.tls))));
@@ -128,7 +134,7 @@ pub fn assemble(input: Input<'_>) -> Snapshot {
     resources.insert(ResourceType::Listener, listeners);
     resources.insert(ResourceType::Route, BTreeMap::from([(names::GATEWAY.into(), resource(table, references))]));
     let rules = Arc::new(rules.finish(&generation));
-    Snapshot { generation: Generation(generation.into()), resources, rules, sources }
+    Snapshot { generation: Generation(generation.into()), resources, assignments, rules, sources }
 }
 
 /// Hash of the artifact and of the settings without their secrets (whose `Debug` hides them), so that two gateways

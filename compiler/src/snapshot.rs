@@ -2,15 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use microgw_proto::rules::v1::RuleBook;
+
+use crate::model::{BackendUrl, Lookup};
 
 /// Everything that is served for one generation. Immutable.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     pub generation: Generation,
     pub resources: Resources,
+    /// Clusters of it whose addresses it does not have.
+    pub assignments: Assignments,
     pub rules: Arc<RuleBook>,
     /// Where each API was declared, for errors that Envoy reports against its resources.
     pub sources: Vec<ApiSource>,
@@ -24,6 +29,8 @@ pub struct Generation(pub Arc<str>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ResourceType {
     Cluster,
+    /// Addresses of a cluster: no part of a snapshot, for they change by themselves.
+    Endpoint,
     Secret,
     Listener,
     Route,
@@ -41,6 +48,35 @@ pub struct Resource {
     pub body: Arc<[u8]>,
     /// What it refers to by name; a snapshot in which one is missing is not offered.
     pub references: Arc<[(ResourceType, Arc<str>)]>,
+}
+
+/// By cluster: what its addresses are found by. Envoy is told of them apart from the cluster, whenever they change.
+pub type Assignments = BTreeMap<Arc<str>, Assignment>;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Assignment {
+    pub targets: Vec<Assigned>,
+    /// Backends are reached over the forward proxy, which knows names.
+    pub tunnelled: bool,
+}
+
+/// A target whose addresses are found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Assigned {
+    pub lookup: Lookup,
+    pub url: BackendUrl,
+    /// Share of the requests, against the other targets' of its priority, however many addresses it has. Never 0.
+    pub weight: u32,
+    /// From 0; the next is used while all before it are away.
+    pub priority: u32,
+}
+
+/// What a lookup came to. None has come to anything yet: [`Found::default`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// What backends are called by, lower-case and without a port; `None`: as the URL says.
+    pub host: Option<String>,
+    pub addresses: Vec<SocketAddr>,
 }
 
 /// One API of the snapshot.
@@ -61,12 +97,18 @@ pub struct ApiKey(pub Arc<str>);
 // === impl ResourceType ===
 
 impl ResourceType {
-    pub const ALL: [ResourceType; 4] =
-        [ResourceType::Cluster, ResourceType::Secret, ResourceType::Listener, ResourceType::Route];
+    pub const ALL: [ResourceType; 5] = [
+        ResourceType::Cluster,
+        ResourceType::Endpoint,
+        ResourceType::Secret,
+        ResourceType::Listener,
+        ResourceType::Route,
+    ];
 
     pub fn type_url(self) -> &'static str {
         match self {
             ResourceType::Cluster => "type.googleapis.com/envoy.config.cluster.v3.Cluster",
+            ResourceType::Endpoint => "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
             ResourceType::Secret => "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret",
             ResourceType::Listener => "type.googleapis.com/envoy.config.listener.v3.Listener",
             ResourceType::Route => "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",

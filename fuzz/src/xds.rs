@@ -289,6 +289,7 @@ fn snapshot() -> Snapshot {
             (ResourceType::Listener, one("http", resource(&listener))),
             (ResourceType::Route, one("routes", resource(&[(ResourceType::Cluster, "cluster".into())]))),
         ]),
+        assignments: BTreeMap::new(),
         rules: Arc::default(),
         sources: vec![ApiSource {
             key: ApiKey("pets:1".into()),

@@ -1,5 +1,6 @@
 //! Endpoints as Envoy clusters. Equal endpoints are one cluster, whoever uses them.
 
+mod assignment;
 mod hosts;
 mod protocol;
 
@@ -11,7 +12,6 @@ use envoy_types::pb::envoy::config::cluster::v3::cluster::{
     ClusterDiscoveryType, DiscoveryType, DnsLookupFamily, TransportSocketMatch,
 };
 use envoy_types::pb::envoy::config::cluster::v3::{CircuitBreakers, Cluster};
-use envoy_types::pb::envoy::config::core::v3::Metadata;
 use envoy_types::pb::envoy::config::endpoint::v3::{ClusterLoadAssignment, LbEndpoint, LocalityLbEndpoints};
 use envoy_types::pb::google::protobuf::UInt32Value;
 use microgw_proto::traffic::v1::EndpointPolicy;
@@ -24,7 +24,8 @@ use crate::model::{BackendUrl, Endpoint, Lookup, Target};
 use crate::settings::{Backends, Verification};
 use crate::snapshot::{Resource, ResourceType};
 
-pub use self::hosts::{host, tcp};
+pub use self::assignment::{assignment, load_assignment};
+pub use self::hosts::{Called, host, tcp};
 
 /// The old product had no limit unless one was configured; Envoy's own default would answer 503 at 1,024.
 const UNLIMITED: u32 = 1_000_000;
@@ -65,15 +66,12 @@ pub fn named(name: String, endpoint: &Endpoint, backends: &Backends) -> Resource
     let each = tls && names.len() > 1;
     let kind = if fixed { DiscoveryType::Static } else { DiscoveryType::StrictDns };
     let address = |url: &BackendUrl| {
-        if tunnelled { forward_proxy::entry(url) } else { tcp(url.host.clone(), url.port) }
+        if tunnelled { forward_proxy::entry(&url.host, url.port) } else { tcp(url.host.clone(), url.port) }
     };
+    let called = if each { Called::ByName } else { Called::AsAll };
     let hosts = endpoint.targets.iter().map(|Target { url, weight, .. }| LbEndpoint {
-        metadata: each.then(|| Metadata {
-            filter_metadata: HashMap::from([("envoy.transport_socket_match".to_owned(), host_is(&url.host))]),
-            ..Default::default()
-        }),
         load_balancing_weight: (*weight != 1).then_some(UInt32Value { value: *weight }),
-        ..host(url, address(url))
+        ..host(url, address(url), called)
     });
     let cluster = Cluster {
         name: name.clone(),

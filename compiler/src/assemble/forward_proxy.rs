@@ -39,11 +39,11 @@ pub fn leads_to(endpoint: &Endpoint) -> bool {
     !endpoint.urls().all(here)
 }
 
-/// The entry of the tunnel to `url`.
-pub fn entry(url: &BackendUrl) -> Address {
+/// The entry of the tunnel to `port` of `host`.
+pub fn entry(host: &str, port: u16) -> Address {
     Address {
         address: Some(address::Address::EnvoyInternalAddress(EnvoyInternalAddress {
-            endpoint_id: format!("{}:{}", crate::url::bracketed(&url.host), url.port),
+            endpoint_id: format!("{}:{port}", crate::url::bracketed(host)),
             address_name_specifier: Some(AddressNameSpecifier::ServerListenerName(names::PROXY_LISTENER.to_owned())),
         })),
     }

@@ -32,6 +32,7 @@ use envoy_types::pb::envoy::r#type::v3::{FractionalPercent, Percent, fractional_
 use envoy_types::pb::google::protobuf::Any;
 use prost::Message as _;
 
+use super::clusters::Called;
 use super::wire::{any, number, resource, seconds, yes};
 use super::{ads, clusters, names, secrets, tls};
 use crate::settings::{self, Protocol, TlsRange};
@@ -145,7 +146,7 @@ pub fn cluster(settings: &settings::Tracing, range: &TlsRange) -> Resource {
         http_filters: filters(settings),
         ..Default::default()
     };
-    let hosts = vec![clusters::host(collector, clusters::tcp(collector.host.clone(), collector.port))];
+    let hosts = vec![clusters::host(collector, clusters::tcp(collector.host.clone(), collector.port), Called::AsAll)];
     let cluster = Cluster {
         name: names::COLLECTOR_CLUSTER.to_owned(),
         cluster_discovery_type: Some(ClusterDiscoveryType::Type(kind.into())),

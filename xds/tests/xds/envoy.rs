@@ -218,7 +218,7 @@ impl<S: Speech> Stream<S> {
             };
             let accepted = refusal.is_none();
             let names = match news.kind {
-                ResourceType::Cluster | ResourceType::Listener => &[][..],
+                ResourceType::Cluster | ResourceType::Endpoint | ResourceType::Listener => &[][..],
                 ResourceType::Secret => &["identity"],
                 ResourceType::Route => &["routes"],
             };

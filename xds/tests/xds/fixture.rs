@@ -161,7 +161,13 @@ pub fn snapshot(generation: &str, apis: &[(&str, &str)]) -> Snapshot {
         location: format!("api_definitions/{name}.yaml:{line}:1"),
         content: (*content).into(),
     });
-    Snapshot { generation: Generation(generation.into()), resources, rules: Arc::default(), sources: sources.collect() }
+    Snapshot {
+        generation: Generation(generation.into()),
+        resources,
+        assignments: BTreeMap::new(),
+        rules: Arc::default(),
+        sources: sources.collect(),
+    }
 }
 
 pub fn key(api: &str) -> ApiKey {

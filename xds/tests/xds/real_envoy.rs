@@ -291,6 +291,7 @@ fn assemble(directory: &Path, generation: &str, apis: &[Api]) -> Snapshot {
             (ResourceType::Listener, BTreeMap::from([("http".into(), listener)])),
             (ResourceType::Route, BTreeMap::from([("routes".into(), routes)])),
         ]),
+        assignments: BTreeMap::new(),
         rules: Arc::default(),
         sources: sources.collect(),
     }

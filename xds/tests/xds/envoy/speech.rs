@@ -121,6 +121,7 @@ impl Speech for DiscoveryRequest {
 fn name(kind: ResourceType, body: &str) -> String {
     match kind {
         ResourceType::Cluster => body.replace('=', "-"),
+        ResourceType::Endpoint => body.split('@').next().unwrap().to_owned(),
         ResourceType::Secret => "identity".to_owned(),
         ResourceType::Listener => "http".to_owned(),
         ResourceType::Route => "routes".to_owned(),
