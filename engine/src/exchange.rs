@@ -8,7 +8,8 @@ mod spend;
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::BuildHasher;
-use std::sync::{Arc, LazyLock};
+use std::net::IpAddr;
+use std::sync::{Arc, LazyLock, OnceLock};
 
 use smallvec::SmallVec;
 
@@ -221,7 +222,11 @@ pub struct Exchange<'a> {
     /// Whether the caller has proved to have that key; found out once, for a proof holds once.
     proved: Option<Result<(), Failure>>,
     signing: Signing,
+    /// Of the client, as limits ask for it.
+    address: OnceLock<Option<IpAddr>>,
     spent: Spent<'a>,
+    /// What is left, until it is told.
+    balances: Balances<'a>,
 }
 
 /// How far the JWT for the backend is.
@@ -285,7 +290,9 @@ impl<'a> Exchange<'a> {
             key_type: KeyType::Production,
             proved: None,
             signing: Signing::NotYet,
+            address: OnceLock::new(),
             spent: Spent::NotYet,
+            balances: Balances::new(),
         }
     }
 
@@ -420,7 +427,7 @@ impl<'a> Exchange<'a> {
             path,
             cookie,
             subscription,
-            limits: self.spent.balances(),
+            limits: std::mem::take(&mut self.balances),
             environment: policy.environment(self.key_type),
             assertion,
             identity_headers: &rule.realm.identity_headers,

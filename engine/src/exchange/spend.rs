@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::credential::Slot;
 use super::{Balance, Balances, Decision, Deny, Exchange, NOBODY, Step, rank};
 use crate::identity::Identity;
-use crate::limits::{Caller, Charge, Charges, Micros, OwnedCharge, Request, Spending, Usage, Voucher, Vouchers};
+use crate::limits::{Caller, Charges, Micros, OwnedCharge, Request, Spending, Usage, Voucher, Vouchers};
 use crate::policy::Requirement;
 use crate::reason::Reason;
 use crate::subscription::Subscription;
@@ -17,19 +17,7 @@ pub(super) enum Spent<'a> {
     NotYet,
     /// The host was asked.
     Asked(Charges<'a>),
-    Done(Balances<'a>),
-}
-
-// === impl Spent ===
-
-impl<'a> Spent<'a> {
-    /// What is left; told once.
-    pub(super) fn balances(&mut self) -> Balances<'a> {
-        match self {
-            Spent::Done(balances) => std::mem::take(balances),
-            Spent::NotYet | Spent::Asked(_) => Balances::new(),
-        }
-    }
+    Done,
 }
 
 // === impl Exchange ===
@@ -43,12 +31,13 @@ impl<'a> Exchange<'a> {
         if let Some(policy) = limits.denies(&request, true) {
             return Some(blocked(policy, Some(identity)));
         }
-        if matches!(self.spent, Spent::Done(_)) {
+        if matches!(self.spent, Spent::Done) {
             return None;
         }
-        let charges = limits.charges(&request);
+        let mut charges = Charges::new();
+        limits.charge(&request, &mut charges);
         if charges.is_empty() {
-            self.spent = Spent::Done(Balances::new());
+            self.spent = Spent::Done;
             return None;
         }
         match self.facts.spend(&charges) {
@@ -57,14 +46,14 @@ impl<'a> Exchange<'a> {
                 self.spent = Spent::Asked(charges);
                 Some(Step::Ask(Lookup::Spend(draft.into())))
             }
-            spending => self.settle_spending(&charges, spending, Some(identity)),
+            spending => self.settle_spending(&charges, &spending, Some(identity)),
         }
     }
 
     /// Takes the answer to [`Lookup::Spend`]. Whoever calls is judged once more: asking took time.
     pub(super) fn spent(&mut self, charges: &Charges<'a>, answer: Answer) -> Step<'a> {
         let spending = if let Answer::Spent(spending) = answer { *spending } else { Spending::Unavailable };
-        match self.settle_spending(charges, spending, None) {
+        match self.settle_spending(charges, &spending, None) {
             Some(step) => step,
             None => self.proceed(),
         }
@@ -73,31 +62,36 @@ impl<'a> Exchange<'a> {
     fn settle_spending(
         &mut self,
         charges: &Charges<'a>,
-        spending: Spending,
+        spending: &Spending,
         identity: Option<&Arc<Identity>>,
     ) -> Option<Step<'a>> {
-        let balances = |usages| -> Balances<'a> {
-            let balance =
-                |(charge, usage): (&Charge<'a>, Usage)| Balance { limit: charge.limit, key: charge.key, usage };
-            charges.iter().zip(usages).map(balance).collect()
-        };
-        let (reason, limit, wait, limits) = match spending {
+        let (reason, limit, wait) = match spending {
             Spending::Granted(usages) => {
-                self.spent = Spent::Done(balances(usages));
+                self.spent = Spent::Done;
+                self.balance(charges, usages);
                 return None;
             }
             Spending::Refused { by, wait, usages } => {
-                let limit = charges.get(by).map(|charge| &**charge.limit);
+                self.balance(charges, usages);
+                let limit = charges.get(*by).map(|charge| &**charge.limit);
                 let reason = limit.map_or(Reason::Internal, |limit| limit.level.reason());
-                let wait = (wait != Micros::NEVER).then(|| wait.whole_seconds().max(1));
-                (reason, limit, wait, balances(usages))
+                let wait = (*wait != Micros::NEVER).then(|| wait.whole_seconds().max(1));
+                (reason, limit, wait)
             }
-            Spending::Ask | Spending::Unavailable => (Reason::LimitsUnknown, None, None, Balances::new()),
+            Spending::Ask | Spending::Unavailable => (Reason::LimitsUnknown, None, None),
         };
         let identity = identity.filter(|identity| !Arc::ptr_eq(identity, &NOBODY)).cloned().or_else(|| self.genuine());
+        let limits = std::mem::take(&mut self.balances);
         let deny =
             Deny { reason, cause: None, challenges: &[], identity, retry_after: wait, limit, limits, policy: None };
         Some(Step::Done(Decision::Deny(deny)))
+    }
+
+    /// Written where they are kept, as large as they are.
+    fn balance(&mut self, charges: &Charges<'a>, usages: &[Usage]) {
+        for (charge, usage) in charges.iter().zip(usages) {
+            self.balances.push(Balance { limit: charge.limit, key: charge.key, usage: *usage });
+        }
     }
 
     /// `None`: nothing refuses it already, whoever calls.
@@ -135,7 +129,7 @@ impl<'a> Exchange<'a> {
     }
 
     fn request<'r>(
-        &self,
+        &'r self,
         identity: Option<&'r Arc<Identity>>,
         subscription: Option<&'r Subscription>,
         vouchers: &'r [Voucher],
@@ -150,6 +144,7 @@ impl<'a> Exchange<'a> {
             head: self.head,
             caller: Caller { identity: known.map(|identity| &**identity), subscription, vouchers },
             key_type: self.key_type,
+            address: &self.address,
         }
     }
 }

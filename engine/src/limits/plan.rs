@@ -60,21 +60,19 @@ impl Plan {
         due.find(|denial| denial.refuses(request)).map(|denial| &*denial.name)
     }
 
-    /// What a request draws on, in the order of levels.
-    pub(crate) fn charges(&self, request: &Request<'_>) -> Charges<'_> {
-        let mut charges = Charges::new();
+    /// Adds what a request draws on, in the order of levels.
+    pub(crate) fn charge<'a>(&'a self, request: &Request<'_>, charges: &mut Charges<'a>) {
         for choice in &self.fixed {
             choice.each(request, |limits| {
-                charges.extend(limits.iter().map(|(limit, key)| Charge { key: *key, limit, cost: 0 }));
+                for (limit, key) in limits {
+                    charges.push(Charge { key: *key, limit, cost: 0 });
+                }
             });
         }
         if let Some(tiers) = &self.tiers {
-            self.of_caller(&mut charges, tiers, request);
+            self.of_caller(charges, tiers, request);
             for custom in tiers.custom.iter().filter(|custom| custom.applies(request)) {
-                let counted = custom.counted(request);
-                custom.tier.choice().each(request, |limits| {
-                    charges.extend(limits.iter().map(|(limit, stem)| Charge { key: stem.of(counted), limit, cost: 0 }));
-                });
+                draw(charges, &custom.tier, request, custom.counted(request));
             }
         }
         if charges.iter().any(|charge| charge.limit.unit == Unit::Requests) {
@@ -83,32 +81,33 @@ impl Plan {
                 charge.cost = price.at(charge.limit);
             }
         }
-        charges
     }
 
     fn of_caller<'a>(&'a self, charges: &mut Charges<'a>, tiers: &'a Tiers, request: &Request<'_>) {
         let caller = request.caller;
         if caller.identity.is_none() {
-            if tiers.unauthenticated.is_some() {
+            if let Some(tier) = &tiers.unauthenticated {
                 let network = NetworkName::of(request.address());
-                draw(charges, tiers.unauthenticated.as_ref(), request, &[network.as_bytes(), self.api.as_bytes()]);
+                draw(charges, tier, request, Counted::by(&[network.as_bytes(), self.api.as_bytes()]));
             }
             return;
         }
         let mut unknown = |level, name: &str| request.facts.unknown_tier(level, name);
         let [kind, owner, name] = caller.application_name();
-        let subscription = caller.subscription_tier(tiers, &mut unknown);
-        draw(charges, subscription, request, &[kind, owner, name, &self.api]);
-        let application = caller.application_tier(tiers, &mut unknown);
-        draw(charges, application, request, &[kind, owner, name, caller.user()]);
+        if let Some(tier) = caller.subscription_tier(tiers, &mut unknown) {
+            draw(charges, tier, request, Counted::by(&[kind, owner, name, &self.api]));
+        }
+        if let Some(tier) = caller.application_tier(tiers, &mut unknown) {
+            draw(charges, tier, request, Counted::by(&[kind, owner, name, caller.user()]));
+        }
     }
 }
 
-fn draw<'a, N: AsRef<[u8]>>(charges: &mut Charges<'a>, tier: Option<&'a Tier>, request: &Request<'_>, names: &[N]) {
-    let Some(tier) = tier else { return };
-    let counted = Counted::by(names);
+fn draw<'a>(charges: &mut Charges<'a>, tier: &'a Tier, request: &Request<'_>, counted: Counted) {
     tier.choice().each(request, |limits| {
-        charges.extend(limits.iter().map(|(limit, stem)| Charge { key: stem.of(counted), limit, cost: 0 }));
+        for (limit, stem) in limits {
+            charges.push(Charge { key: stem.of(counted), limit, cost: 0 });
+        }
     });
 }
 

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::net::IpAddr;
+use std::sync::OnceLock;
 
 use microgw_expressions::{Value, Variable, Variables};
 
@@ -22,6 +23,8 @@ pub(crate) struct Request<'a> {
     pub(crate) head: Option<RequestHead<'a>>,
     pub(crate) caller: Caller<'a>,
     pub(crate) key_type: KeyType,
+    /// Where it comes from, once somebody has asked.
+    pub(crate) address: &'a OnceLock<Option<IpAddr>>,
 }
 
 // === impl Request ===
@@ -49,8 +52,10 @@ impl<'a> Request<'a> {
 
     /// Of the client. `None`: too few proxies said something.
     pub(crate) fn address(&self) -> Option<IpAddr> {
-        let forwarded = self.header("x-forwarded-for");
-        client_address(forwarded.into_iter(), self.rule.realm.trusted_hops)
+        *self.address.get_or_init(|| {
+            let forwarded = self.header("x-forwarded-for");
+            client_address(forwarded.into_iter(), self.rule.realm.trusted_hops)
+        })
     }
 
     /// As keys have it: a header that was sent several times is the text that its values make together.

@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 use self::shard::Shard;
 use super::counter::{Counter, Time};
 use super::secret::{Name, Secret};
-use super::{Charge, Micros, Spending, Usages};
+use super::{Charge, Micros, Spending, Usage, Usages};
 
 /// One request debits all its counters or none: it holds the locks of all of them, taken in the order of the shards.
 #[derive(Debug)]
@@ -21,13 +21,22 @@ pub struct Table {
     overflowed: AtomicU64,
 }
 
-/// The shards of a request, by their number.
+/// The shards of a request, by their number. Like all that is kept of its charges it is filled where it stays: moving it costs more than
+/// finding a counter.
 type Held<'a> = SmallVec<[(usize, MutexGuard<'a, Shard>); 5]>;
 
 /// Where a counter is: which of the shards that are held, and which of its slots.
 type Place = (usize, u32);
 
-/// Threads that spend at once seldom meet in one of so many.
+/// What a charge draws on.
+struct Drawn<'c> {
+    charge: &'c Charge<'c>,
+    place: Place,
+    /// It has not enough left, and lets through.
+    beyond: bool,
+}
+
+/// Threads that spend at once seldom meet in one of so many; a request's are the bits of a number.
 const SHARDS: usize = 64;
 /// Smaller ones are full too soon, while others have room.
 const LEAST_ROOM: usize = 512;
@@ -61,39 +70,37 @@ impl Table {
         self.settle(charges, now, false)
     }
 
+    /// All counters are asked before one is debited, and how they are is read when all were.
     fn settle(&self, charges: &[Charge<'_>], now: Micros, debits: bool) -> Spending {
         let now = now.min(Micros::LATEST);
-        let names: SmallVec<[Name; 4]> = charges.iter().map(|charge| self.secret.name(charge.key)).collect();
-        let mut held = self.hold(&names);
-        let found = charges.iter().zip(&names).map(|(charge, name)| self.find(&mut held, charge, *name, now));
-        let places: SmallVec<[Place; 4]> = found.collect();
+        let mut held = Held::new();
+        self.hold(charges, &mut held);
+        let mut drawn: SmallVec<[Drawn<'_>; 4]> = SmallVec::new();
         let mut refused: Option<(usize, Micros)> = None;
-        let mut beyond: SmallVec<[bool; 4]> = SmallVec::new();
-        for (index, (charge, place)) in charges.iter().zip(&places).enumerate() {
+        for charge in charges {
+            let place = self.find(&mut held, charge, now);
             // Two charges may be for one counter.
-            let others = charges.iter().zip(&places).take(index).filter(|(_, other)| *other == place);
-            let cost = others.fold(charge.cost, |sum, (other, _)| sum.saturating_add(other.cost));
-            let time = counter(&mut held, *place).map_or(Time::Never, |counter| counter.wait(charge.limit, cost, now));
+            let others = drawn.iter().filter(|other| other.place == place);
+            let cost = others.fold(charge.cost, |sum, other| sum.saturating_add(other.charge.cost));
+            let time = counter(&mut held, place).map_or(Time::Never, |counter| counter.wait(charge.limit, cost, now));
             let lacks = time != Time::Now;
-            beyond.push(lacks && !charge.limit.stops);
             if lacks && charge.limit.stops {
                 let wait = if let Time::In(wait) = time { wait } else { Micros::NEVER };
-                refused = Some(refused.map_or((index, wait), |(first, longest)| (first, longest.max(wait))));
+                refused = Some(refused.map_or((drawn.len(), wait), |(first, longest)| (first, longest.max(wait))));
             }
+            drawn.push(Drawn { charge, place, beyond: lacks && !charge.limit.stops });
         }
         if debits && refused.is_none() {
-            for ((charge, place), beyond) in charges.iter().zip(&places).zip(&beyond) {
-                if !beyond && let Some(counter) = counter(&mut held, *place) {
+            for Drawn { charge, place, .. } in drawn.iter().filter(|drawn| !drawn.beyond) {
+                if let Some(counter) = counter(&mut held, *place) {
                     counter.debit(charge.limit, charge.cost, now);
                 }
             }
         }
         let mut usages = Usages::new();
-        for ((charge, place), beyond) in charges.iter().zip(&places).zip(beyond) {
-            let mut usage =
-                counter(&mut held, *place).map_or_else(Default::default, |counter| counter.usage(charge.limit, now));
-            usage.beyond = beyond;
-            usages.push(usage);
+        for Drawn { charge, place, beyond } in &drawn {
+            let usage = counter(&mut held, *place).map(|counter| counter.usage(charge.limit, now));
+            usages.push(Usage { beyond: *beyond, ..usage.unwrap_or_default() });
         }
         match refused {
             None => Spending::Granted(usages),
@@ -104,9 +111,9 @@ impl Table {
     /// Counts what was used without having been asked for, however much that is.
     pub fn add(&self, charge: &Charge<'_>, now: Micros) {
         let now = now.min(Micros::LATEST);
-        let name = self.secret.name(charge.key);
-        let mut held = self.hold(&[name]);
-        let place = self.find(&mut held, charge, name, now);
+        let mut held = Held::new();
+        self.hold(std::slice::from_ref(charge), &mut held);
+        let place = self.find(&mut held, charge, now);
         if let Some(counter) = counter(&mut held, place) {
             counter.debit(charge.limit, charge.cost, now);
         }
@@ -115,10 +122,10 @@ impl Table {
     /// Whether the charge has a counter of its own; made if there is room.
     pub fn has_own(&self, charge: &Charge<'_>, now: Micros) -> bool {
         let now = now.min(Micros::LATEST);
-        let name = self.secret.name(charge.key);
-        let mut held = self.hold(&[name]);
-        let (place, _) = self.find(&mut held, charge, name, now);
-        held.get(place).is_some_and(|(number, _)| *number == self.number(name))
+        let mut held = Held::new();
+        self.hold(std::slice::from_ref(charge), &mut held);
+        let (place, _) = self.find(&mut held, charge, now);
+        held.get(place).is_some_and(|(number, _)| *number == self.number(self.secret.name(charge.key)))
     }
 
     /// Draws that were counted with those of other callers, because there was no room for more counters.
@@ -135,11 +142,16 @@ impl Table {
         self.len() == 0
     }
 
-    fn hold(&self, names: &[Name]) -> Held<'_> {
-        let mut numbers: SmallVec<[usize; 4]> = names.iter().map(|name| self.number(*name)).collect();
-        numbers.sort_unstable();
-        numbers.dedup();
-        numbers.into_iter().filter_map(|number| self.lock(number)).collect()
+    /// In the order of shards, each once.
+    fn hold<'a>(&'a self, charges: &[Charge<'_>], held: &mut Held<'a>) {
+        let number = |charge: &Charge<'_>| self.number(self.secret.name(charge.key));
+        let mut numbers = charges.iter().fold(0_u64, |numbers, charge| numbers | 1 << number(charge));
+        while numbers != 0 {
+            if let Some(shard) = self.lock(numbers.trailing_zeros() as usize) {
+                held.push(shard);
+            }
+            numbers &= numbers - 1;
+        }
     }
 
     fn lock(&self, number: usize) -> Option<(usize, MutexGuard<'_, Shard>)> {
@@ -151,7 +163,8 @@ impl Table {
     }
 
     /// The counter of a charge, as it is now; made if there is room: its own, or that of all who have none.
-    fn find<'a>(&'a self, held: &mut Held<'a>, charge: &Charge<'_>, name: Name, now: Micros) -> Place {
+    fn find<'a>(&'a self, held: &mut Held<'a>, charge: &Charge<'_>, now: Micros) -> Place {
+        let name = self.secret.name(charge.key);
         let own = position(held, self.number(name));
         // Whoever is counted there elsewhere, is here, too.
         let is_shared = charge.key == charge.limit.overflow;

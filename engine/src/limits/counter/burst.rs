@@ -21,8 +21,7 @@ pub(super) struct Pace {
     /// How far ahead of its time may be let through.
     tolerance: u128,
     burst: u64,
-    /// A clock that is put back by less stands still; one that is put back farther takes what was used along.
-    patience: u32,
+    period: Micros,
 }
 
 /// Times are counted in these parts of a microsecond.
@@ -35,14 +34,14 @@ impl Pace {
         // Rounded up, once for all: that many at once then take exactly that many intervals.
         let interval = (u128::from(period.0) << PARTS).div_ceil(u128::from(quota.max(1)));
         let tolerance = interval.saturating_mul(burst.into());
-        let seconds = |time: u128| u32::try_from((time >> PARTS) / 1_000_000).unwrap_or(u32::MAX);
-        let patience = seconds(tolerance.max(u128::from(period.0) << PARTS)).saturating_add(1);
-        Pace { interval, tolerance, burst, patience }
+        Pace { interval, tolerance, burst, period }
     }
 
-    /// In seconds, longer than what was let through can be ahead of its time.
+    /// In seconds, longer than what was let through can be ahead of its time. A clock that is put back by less stands still; one that is
+    /// put back farther takes what was used along.
     pub(super) fn patience(self) -> u32 {
-        self.patience
+        let longest = (self.tolerance >> PARTS).max(self.period.0.into());
+        u32::try_from(longest / u128::from(Micros::SECOND.0)).unwrap_or(u32::MAX).saturating_add(1)
     }
 }
 
@@ -56,7 +55,7 @@ impl Burst {
     /// What is past is now.
     pub(super) fn advance(&mut self, pace: Pace, now: Micros) {
         let second = seconds(now);
-        if self.seen > second.saturating_add(pace.patience) {
+        if self.seen > second && self.seen > second.saturating_add(pace.patience()) {
             let ahead = self.micros.saturating_sub(u64::from(self.seen) * Micros::SECOND.0);
             *self = Burst { micros: now.0.saturating_add(ahead), fraction: self.fraction, seen: second };
         } else if self.micros < now.0 {

@@ -1,4 +1,5 @@
 use std::collections::HashMap;
+use std::sync::OnceLock;
 
 use microgw_proto::limits::v1 as limits;
 use microgw_proto::rules::v1 as rules;
@@ -73,8 +74,10 @@ fn spend(book: &rules::RuleBook, operation: &str, who: Result<&Identity, &str>, 
         }),
         caller: Caller { identity: who.ok(), subscription: None, vouchers: &[] },
         key_type: KeyType::Production,
+        address: &OnceLock::new(),
     };
-    let charges = rule.limits.as_deref().unwrap().charges(&request);
+    let mut charges = Charges::new();
+    rule.limits.as_deref().unwrap().charge(&request, &mut charges);
     let Spending::Granted(usages) = table.spend(&charges, NOW) else { panic!("refused") };
     charges.iter().zip(usages).map(|(charge, usage)| (charge.limit.level, usage.remaining)).collect()
 }
