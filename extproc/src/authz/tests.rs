@@ -33,6 +33,22 @@ async fn a_panic_is_answered() {
     assert!(metrics.render(Vec::new(), Exposition::OpenMetrics).contains("microgw_panics_total 1\n"));
 }
 
+/// Of a rule that nobody knows.
+#[tokio::test]
+async fn only_grpc_callers_are_told_a_status_of_grpc() {
+    let decider = decider(&Metrics::new());
+    for (kind, told) in [("application/grpc+proto", Some("13")), ("application/json", None)] {
+        let http = HttpRequest { headers: [("content-type".into(), kind.into())].into(), ..Default::default() };
+        let request = Some(Asked { http: Some(http), ..Default::default() });
+        let question = CheckRequest { attributes: Some(AttributeContext { request, ..Default::default() }) };
+        let answer = decider.check_within(traces::Parent::default(), question).await;
+        let Some(HttpResponse::DeniedResponse(denied)) = answer.http_response else { panic!("not denied") };
+        let headers = denied.headers.into_iter().filter_map(|option| option.header);
+        let status = headers.filter(|header| header.key == "grpc-status").map(|header| header.value);
+        assert_eq!(status.collect::<Vec<_>>(), told.map(str::to_owned).into_iter().collect::<Vec<_>>(), "{kind}");
+    }
+}
+
 /// What events and spans say by name.
 #[derive(Clone, Default)]
 struct Said(Arc<Mutex<Vec<(&'static str, String)>>>);

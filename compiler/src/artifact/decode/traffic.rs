@@ -62,6 +62,10 @@ impl Bounds {
         if !mirrors.into_iter().all(|index| (1..=self.endpoints).contains(&index)) {
             return invalid("an operation is mirrored to an endpoint that does not exist");
         }
-        if traffic::operation_is_sound(&traffic) { Ok(traffic) } else { invalid("what an operation says of traffic is malformed") }
+        if traffic::operation_is_sound(&traffic) {
+            Ok(traffic)
+        } else {
+            invalid("what an operation says of traffic is malformed")
+        }
     }
 }
