@@ -81,9 +81,10 @@ async fn a_refusal_has_the_form_that_was_asked_for() {
     let accept = ("accept", "text/html, application/problem+json");
     let reply = service.ask("/v2/pet/1", &[accept]).await;
     assert_eq!((reply.status, reply.header("content-type")), (401, vec!["application/problem+json"]));
+    assert!(reply.header("grpc-status").is_empty());
     assert!(reply.body.starts_with(r#"{"type":"urn:micro-gw:error:missing-credentials","#), "{}", reply.body);
     let reply = service.ask("/v2/pet/1", &[accept, ("content-type", "application/grpc+proto")]).await;
-    assert_eq!(reply.header("content-type"), ["text/plain"]);
+    assert_eq!((reply.header("content-type"), reply.header("grpc-status")), (vec!["text/plain"], vec!["16"]));
     assert!(reply.body.starts_with("Missing Credentials."), "{}", reply.body);
     // A route whose rule nobody knows.
     let reply = service.ask_as("00000000000000000000000000000009", "/v2/pet/1", &[]).await;

@@ -234,6 +234,13 @@ resourcePolicies:
     let problem = gateway.get(&gateway.http("/shop/limited"), &[("accept", "application/problem+json")]).await;
     assert_eq!(problem.json()["violated-policies"], json!(["Spiky#1"]), "{problem:?}");
     assert_eq!(problem.json()["type"], "urn:micro-gw:error:resource-limit");
+    let call = gateway.get(&gateway.http("/shop/limited"), &[("content-type", "application/grpc")]).await;
+    assert_eq!((call.status, call.header("grpc-status")), (200, "8"), "RESOURCE_EXHAUSTED: {call:?}");
+    assert_eq!(
+        (call.header("grpc-message"), call.header("retry-after").is_empty()),
+        ("You have exceeded your quota", false)
+    );
+    assert!(call.header("ratelimit").starts_with("\"Spiky#1\";r=0;t="), "{call:?}");
     // Where nothing limits, what the backend says passes.
     let free = gateway.get(&gateway.http("/shop/free"), &[]).await;
     assert_eq!(free.headers.get_all("ratelimit").iter().count(), 2);
