@@ -53,6 +53,7 @@ pub struct Store {
     /// What is logged of connections.
     found: Seldom,
     given_up: Seldom,
+    unreached: Seldom,
     metrics: Arc<Metrics>,
 }
 
@@ -120,6 +121,7 @@ impl Store {
             complaint: Mutex::default(),
             found: Seldom::default(),
             given_up: Seldom::default(),
+            unreached: Seldom::default(),
             metrics: Arc::clone(metrics),
         });
         metrics.show_store(&store);
@@ -301,8 +303,19 @@ impl Store {
         self.lost.notify_one();
     }
 
-    fn complain(&self, why: &str) {
-        *self.complaint.lock().unwrap_or_else(PoisonError::into_inner) = Some(why.to_owned());
+    /// It cannot be connected to, again maybe: a reason is logged when it is a new one.
+    fn unreached(&self, why: &str) {
+        let known = self.complain(why);
+        if known.as_deref() != Some(why) && self.unreached.now() {
+            tracing::warn!(
+                "limits: Redis cannot be reached: {why}; limits that are shared do as their `onStoreFailure` says"
+            );
+        }
+    }
+
+    /// What was wrong before.
+    fn complain(&self, why: &str) -> Option<String> {
+        self.complaint.lock().unwrap_or_else(PoisonError::into_inner).replace(why.to_owned())
     }
 }
 

@@ -63,7 +63,7 @@ pub(super) async fn keep(store: Weak<Store>) {
     loop {
         let Some(strong) = store.upgrade() else { return };
         if let Err(error) = connect(&strong).await {
-            strong.complain(&error.to_string());
+            strong.unreached(&error.to_string());
             drop(strong);
             backoff.wait().await;
             continue;

@@ -272,6 +272,8 @@ async fn a_gateway_that_starts_without_redis_knows_that_there_were_others() {
         let more = more.map(|count| format!("--throttlingConfig.redis.gateways={count}"));
         let settings: Vec<&str> = std::iter::once(&*place).chain(more.as_deref()).collect();
         let gateway = Gateway::run(directory.path(), &artifact, &settings).await;
+        let told = "limits: Redis cannot be reached: ";
+        eventually("it is logged why not", async || gateway.log().contains(told).then_some(())).await;
         let mut admitted = 0;
         while gateway.get(&gateway.http("/shop/few"), &[]).await.status == 200 {
             admitted += 1;
