@@ -252,3 +252,14 @@ fn an_artifact_says_no_more_than_a_project_can() {
     });
     refused("cost of a later version", |model| model.apis[0].operations[0].cost = Some(Cost { kind: None }));
 }
+
+#[test]
+fn a_file_that_cannot_be_read_is_the_only_problem_of_the_tiers_that_it_may_have() {
+    for policies in ["resourcePolicies: [\n", "- a\n", "resourcePolicies:\n  50kPerMin: {count: 1}\n"] {
+        let compilation = build(policies, API);
+        let errors: Vec<_> = compilation.diagnostics.iter().filter(|problem| problem.is_error()).collect();
+        assert!(compilation.model.is_none(), "{policies}");
+        assert_eq!(errors.len(), 1, "{policies}: {errors:?}");
+        assert!(errors[0].place.as_ref().unwrap().to_string().starts_with("policies.yaml"), "{errors:?}");
+    }
+}

@@ -31,6 +31,8 @@ const SECTIONS: &[&str] = &[RESOURCE, APPLICATION, SUBSCRIPTION, CUSTOM, DENY, U
 #[derive(Default)]
 pub(crate) struct Policies {
     resource: BTreeMap<String, Declared>,
+    /// Which there are cannot be told, and that is an error already.
+    unreadable: bool,
     /// Those that definitions name, each once.
     used: Vec<Policy>,
     /// Of applications and subscriptions: chosen by the caller's token, never by a definition.
@@ -76,6 +78,7 @@ impl Policies {
             Ok(document) => document,
             Err(diagnostics) => {
                 report.extend(diagnostics);
+                policies.unreadable = report.has_errors();
                 return policies;
             }
         };
@@ -86,7 +89,10 @@ impl Policies {
                 known_keys(report, PATH, root, &[SECTIONS]);
                 root.entries().for_each(|(key, value)| policies.section(report, key.text(), value));
             }
-            _ => report.say(Code::WrongType, root, format!("`{PATH}` must be an object")),
+            _ => {
+                report.say(Code::WrongType, root, format!("`{PATH}` must be an object"));
+                policies.unreadable = true;
+            }
         }
         // It names what may stand behind it.
         if let Some(unknown) = root.get(UNKNOWN_TIER).filter(|unknown| !unknown.is_null()) {
@@ -129,6 +135,11 @@ impl Policies {
         (self.used, tiers)
     }
 
+    /// Whether a tier that is not there is one that nobody declared.
+    pub(crate) fn are_known(&self) -> bool {
+        !self.unreadable
+    }
+
     pub(crate) fn resource_policies(&self) -> impl Iterator<Item = &str> {
         self.resource.keys().map(String::as_str)
     }
@@ -150,6 +161,7 @@ impl Policies {
         if !matches!(section.content(), Content::List) {
             let message = format!("`{name}` must be a list, not {}", section.type_name());
             report.say(Code::WrongType, section, message);
+            self.unreadable |= name == RESOURCE;
             return;
         }
         let mut seen = HashSet::new();

@@ -26,7 +26,7 @@ pub(super) fn tier(
         return None;
     }
     let id = policies.use_resource_policy(name, at.place(), source);
-    if id.is_none() {
+    if id.is_none() && policies.are_known() {
         let message = format!("the tier `{name}` is not among the `resourcePolicies` of `policies.yaml`");
         suggest(report, Code::UnknownPolicy, at, message, name, policies.resource_policies());
     }
