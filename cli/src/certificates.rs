@@ -3,6 +3,7 @@
 
 mod backend_signer;
 mod clients;
+mod counters;
 mod expiry;
 mod identity;
 mod part;
@@ -23,10 +24,11 @@ use microgw_extproc::limits::store::Credentials;
 use microgw_extproc::redis::Redis;
 use rustls::pki_types::CertificateDer;
 
-use crate::config::{self, Config, Material, SharedLimits, Store, VerifyingKey};
+use crate::config::{self, Config, Material, Store, VerifyingKey};
 pub use backend_signer::BackendSigner;
 use clients::Clients;
 pub use clients::settings as client_certificates;
+use counters::CountersTls;
 pub use identity::{SHIPPED_NOTICE, signing_key};
 pub use part::{Part, PartStatus};
 pub use remote::RemoteTls;
@@ -56,6 +58,8 @@ pub struct Certificates {
     remote: Option<Part<RemoteTls>>,
     /// `None`: backends are sent no JWT of the gateway's own.
     backend_signer: Option<Part<BackendSigner>>,
+    /// `None`: limits are not shared, or nothing is said of TLS.
+    counters: Option<Part<CountersTls>>,
 }
 
 /// What is another than before.
@@ -72,6 +76,8 @@ pub struct Changes {
     pub remote: bool,
     /// What signs backend JWTs is.
     pub backend_signer: bool,
+    /// What secures connections to where shared limits are counted is.
+    pub counters: bool,
 }
 
 // === impl Certificates ===
@@ -115,7 +121,19 @@ impl Certificates {
         let tls = config.remote.tls.clone().filter(|_| config.remote.host.is_some());
         let remote = tls.map(remote::load).transpose()?;
         let clients = clients::load(config)?;
-        Ok(Certificates { listener, backends, backend_identity, services, signers, clients, remote, backend_signer })
+        let shared = config.shared_limits.as_ref().map(counters::load).transpose();
+        let counters = shared.context("cannot share limits (throttlingConfig.redis)")?.flatten();
+        Ok(Certificates {
+            listener,
+            backends,
+            backend_identity,
+            services,
+            signers,
+            clients,
+            remote,
+            backend_signer,
+            counters,
+        })
     }
 
     /// Reads everything again.
@@ -133,7 +151,8 @@ impl Certificates {
         }
         let remote = self.remote.as_mut().is_some_and(Part::reload);
         let backend_signer = self.backend_signer.as_mut().is_some_and(Part::reload);
-        Changes { settings, services, signers, remote, backend_signer }
+        let counters = self.counters.as_mut().is_some_and(Part::reload);
+        Changes { settings, services, signers, remote, backend_signer, counters }
     }
 
     /// What changed last for Envoy is used now.
@@ -163,6 +182,7 @@ impl Certificates {
         status.push(self.clients.status());
         status.extend(self.remote.iter().map(Part::status));
         status.extend(self.backend_signer.iter().map(Part::status));
+        status.extend(self.counters.iter().map(Part::status));
         status
     }
 
@@ -191,16 +211,14 @@ impl Certificates {
     }
 
     /// What secures connections to where limits are counted that gateways share.
-    pub fn shared_limits(&self, shared: &SharedLimits) -> anyhow::Result<Credentials> {
-        let read =
-            |path: &Path| std::fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()));
-        let trust = match &shared.authorities {
-            Some(path) => Some(read(path)?),
-            None => self.services().map(bundle),
-        };
-        let identity =
-            shared.identity.as_ref().map(|(chain, key)| anyhow::Ok((read(chain)?, read(key)?))).transpose()?;
-        Ok(Credentials { trust, identity })
+    pub fn shared_limits(&self) -> Credentials {
+        let own = self.counters.as_ref().map(Part::value);
+        let authorities = own.and_then(|tls| tls.authorities.as_deref()).or_else(|| self.services());
+        let identity = own.and_then(|tls| tls.identity.as_ref());
+        Credentials {
+            trust: authorities.map(bundle),
+            identity: identity.map(|pair| (pair.certificate_chain.clone(), pair.private_key.clone())),
+        }
     }
 
     /// What Envoys on other hosts are met with.

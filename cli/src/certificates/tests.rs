@@ -197,3 +197,41 @@ fn what_cannot_be_used_leaves_what_was_there() {
     certificates.refused("about something else");
     assert_eq!(certificates.status()[0].problem, None);
 }
+
+#[test]
+fn shared_limits_are_counted_over_what_the_files_have_now() {
+    let (one, two) = (Made::ec("one"), Made::ec("two"));
+    let settings = "[throttlingConfig.redis]\nurl = 'rediss://redis.example'\ncaPath = 'ca.pem'\n\
+                    certificatePath = 'c.pem'\nprivateKeyPath = 'k.pem'";
+    let files =
+        [("ca.pem", one.certificate.pem()), ("c.pem", one.certificate.pem()), ("k.pem", one.key.serialize_pem())];
+    let place = Place::new(settings, &files.each_ref().map(|(name, text)| (*name, text.as_bytes())));
+    let mut certificates = place.load().unwrap();
+    for (name, _) in &files {
+        assert!(certificates.files().contains(&place.directory.path().join(name)), "{name} is watched");
+    }
+    let before = certificates.shared_limits();
+    assert!(before.trust.is_some() && before.identity.is_some());
+    assert_eq!(certificates.reload(), Changes::default());
+
+    // The certificate comes first, and the key a moment later.
+    place.write("c.pem", two.certificate.pem().as_bytes());
+    assert_eq!(certificates.reload(), Changes::default());
+    assert_eq!(certificates.shared_limits().identity, before.identity);
+    place.write("k.pem", two.key.serialize_pem().as_bytes());
+    assert_eq!(certificates.reload(), Changes { counters: true, ..Changes::default() });
+    assert_ne!(certificates.shared_limits().identity, before.identity);
+    place.write("ca.pem", two.certificate.pem().as_bytes());
+    assert_eq!(certificates.reload(), Changes { counters: true, ..Changes::default() });
+    assert_ne!(certificates.shared_limits().trust, before.trust);
+
+    place.write("ca.pem", b"none");
+    let error = place.error();
+    assert!(
+        error.starts_with("cannot share limits (throttlingConfig.redis): cannot use the certificates of `ca.pem`"),
+        "{error}"
+    );
+    place.write("ca.pem", one.certificate.pem().as_bytes());
+    place.write("k.pem", one.key.serialize_pem().as_bytes());
+    assert!(place.error().contains("certificate and key do not go together"), "{}", place.error());
+}

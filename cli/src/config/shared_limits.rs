@@ -33,8 +33,9 @@ pub fn read(values: &Values, main: Option<&Redis>, problems: &mut Vec<ConfigDiag
     let gateways = values.number(&at("gateways"));
     let place = match places.as_slice() {
         [] => {
-            for member in values.members(SECTION).into_iter().filter(|member| !["timeout", "gateways"].contains(member))
-            {
+            // A place that is empty is none.
+            let harmless = |member: &&str| PLACES.contains(member) || ["timeout", "gateways"].contains(member);
+            for member in values.members(SECTION).into_iter().filter(|member| !harmless(member)) {
                 let message = format!("`{}` has no effect without a `{}` of its own", at(member), at("url"));
                 let help = "or `sentinel.nodes`, or `cluster.nodes`";
                 problems

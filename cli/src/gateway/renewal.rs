@@ -19,11 +19,14 @@ impl Gateway {
     /// Reads the files again, and serves `latest` with what is in them now. Where nothing is served yet, it will be.
     pub(super) async fn renew(&self, latest: Option<Arc<Loaded>>) {
         let Some(changes) = self.with_certificates(Certificates::reload).await else { return };
-        let Changes { settings, services, signers, remote, backend_signer } = changes;
-        if services || backend_signer || !signers.is_empty() {
+        let Changes { settings, services, signers, remote, backend_signer, counters } = changes;
+        if services || backend_signer || counters || !signers.is_empty() {
             let certificates = self.certificates.lock().unwrap_or_else(PoisonError::into_inner);
             if services {
                 self.services.trust(&certificates);
+            }
+            if counters {
+                self.services.count_with(&certificates);
             }
             if backend_signer {
                 self.services.sign_with(&certificates);

@@ -36,7 +36,7 @@ use microgw_xds::RuleSink;
 
 use super::lookups;
 use super::observer::Observer;
-use crate::config::{self, Config, ServicesProxy, SharedLimits, SubscriptionSource};
+use crate::config::{self, Config, ServicesProxy, SubscriptionSource};
 use micro_gw::certificates::{self, BackendSigner, Certificates};
 
 /// Rules of a generation are kept for this long after Envoys have moved on.
@@ -58,7 +58,6 @@ pub struct Services {
     key: Arc<SigningKey>,
     proxy: Option<ServicesProxy>,
     redis: Option<Arc<Redis>>,
-    shared_limits: Option<SharedLimits>,
     opaque_keys: Option<Arc<OpaqueKeys>>,
     authz: Option<AuthzServer>,
     issuer: Router,
@@ -81,7 +80,7 @@ impl Services {
         let backend_jwts = backend_jwts(config, certificates, &key, &assertions)?;
         let lookups = Lookups {
             backend_jwts: backend_jwts.clone(),
-            limits: limits(config, certificates, &metrics)?,
+            limits: limits(config, certificates, &metrics),
             ..lookups::start(config, certificates, &key, &metrics)?
         };
         let login = lookups.login.clone().context("nobody can log in")?;
@@ -128,7 +127,6 @@ impl Services {
             key,
             proxy,
             redis,
-            shared_limits: config.shared_limits.clone(),
             opaque_keys,
             authz: None,
             issuer,
@@ -184,11 +182,13 @@ impl Services {
         {
             tracing::error!("Redis is trusted as before: {error:#}");
         }
-        if let (Some(store), Some(shared)) = (self.limits().store(), &self.shared_limits) {
-            match certificates.shared_limits(shared) {
-                Ok(credentials) => store.secure_by(credentials),
-                Err(error) => tracing::error!("the Redis of shared limits is trusted as before: {error:#}"),
-            }
+        self.count_with(certificates);
+    }
+
+    /// New connections to where shared limits are counted are secured by what `certificates` have.
+    pub fn count_with(&self, certificates: &Certificates) {
+        if let Some(store) = self.limits().store() {
+            store.secure_by(certificates.shared_limits());
         }
     }
 
@@ -269,13 +269,12 @@ impl Services {
 }
 
 /// Counted here, and where gateways share them.
-fn limits(config: &Config, certificates: &Certificates, metrics: &Arc<Metrics>) -> anyhow::Result<Arc<Limits>> {
+fn limits(config: &Config, certificates: &Certificates, metrics: &Arc<Metrics>) -> Arc<Limits> {
     let limits = Limits::new(config.limits.room);
-    let Some(shared) = &config.shared_limits else { return Ok(Arc::new(limits)) };
-    let credentials = certificates.shared_limits(shared).context("cannot share limits (throttlingConfig.redis)")?;
+    let Some(shared) = &config.shared_limits else { return Arc::new(limits) };
     let crowd = Crowd::new(shared.gateways, Some(config.gateway.data_dir.join("limits-gateways")));
-    let store = Store::start(shared.place.clone(), credentials, crowd, metrics);
-    Ok(Arc::new(limits.sharing(store, config.limits.room)))
+    let store = Store::start(shared.place.clone(), certificates.shared_limits(), crowd, metrics);
+    Arc::new(limits.sharing(store, config.limits.room))
 }
 
 /// What was revoked, from now on.
