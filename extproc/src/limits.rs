@@ -13,6 +13,7 @@ pub mod store;
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use microgw_engine::Decision;
@@ -53,6 +54,8 @@ struct Shared {
     exact: Arc<Exact>,
     leased: Arc<Leased>,
     owed: Arc<Owed>,
+    /// When the store last did not answer a decision, by the gateway's clock.
+    unanswered: AtomicU64,
 }
 
 /// Counters that there is room for, unless said otherwise.
@@ -80,7 +83,7 @@ impl Limits {
         let (exact, owed) = (Arc::new(Exact::new(Arc::clone(&store))), Owed::new(room));
         tokio::spawn(owed::tell(Arc::downgrade(&owed), Arc::downgrade(&exact)));
         let leased = Leased::start(Arc::clone(&store), room, secret());
-        Limits { shared: Some(Shared { store, exact, leased, owed }), ..self }
+        Limits { shared: Some(Shared { store, exact, leased, owed, unanswered: AtomicU64::new(0) }), ..self }
     }
 
     /// Gets ready for what these rules share.
@@ -211,11 +214,18 @@ impl Limits {
     ) -> Result<Spending, Waits> {
         let now = clock::micros();
         let gateways = self.store().map_or((1, 0), |store| store.gateways());
+        if let Some(shared) = self.shared.as_ref().filter(|_| fates.contains(&Some(Fate::Lost))) {
+            shared.unanswered.store(now.0, Ordering::SeqCst);
+        }
         let mut here: SmallVec<[(usize, OwnedCharge); 4]> = SmallVec::new();
         let mut refused = Refusal::default();
         for (index, (charge, fate)) in charges.iter().zip(fates).enumerate() {
             match fate {
                 None => here.push((index, charge.clone())),
+                // Of what was admitted here meanwhile the store may not know: nobody but this gateway does.
+                Some(Fate::Has { debit: Some(_), .. }) if self.is_doubtful(charge, now) => {
+                    here.push((index, charge.clone()));
+                }
                 Some(Fate::Has { .. }) => {}
                 Some(Fate::Lacks { wait, .. }) => refused.add(index, *wait),
                 Some(Fate::Lost) => {
@@ -277,6 +287,9 @@ impl Limits {
             .collect();
         for ((index, charge), usage) in here.iter().zip(found) {
             if let Some(place) = usages.get_mut(*index) {
+                if matches!(fates.get(*index), Some(Some(Fate::Has { .. }))) && place.remaining <= usage.remaining {
+                    continue;
+                }
                 // Allowed since nobody knows, which is not what `beyond` is about.
                 let known = charges.get(*index).is_none_or(|own| own.limit.stops == charge.limit.stops);
                 *place = Usage { beyond: usage.beyond && known, ..usage };
@@ -286,8 +299,16 @@ impl Limits {
             self.give_back(charges, fates);
             return Ok(Spending::Refused { by, wait, usages });
         }
-        self.remember(charges, fates, now);
+        self.remember(charges, fates, |index| here.iter().any(|(own, _)| *own == index), now);
         Ok(Spending::Granted(usages))
+    }
+
+    fn is_doubtful(&self, charge: &OwnedCharge, now: Micros) -> bool {
+        self.shared.as_ref().is_some_and(|shared| {
+            let unanswered = Micros(shared.unanswered.load(Ordering::SeqCst));
+            let lately = u128::from(now.0.saturating_sub(unanswered.0)) < owed::DOUBT.as_micros();
+            lately || shared.owed.is_doubtful(charge.key)
+        })
     }
 
     fn give_back(&self, charges: &[OwnedCharge], fates: &[Option<Fate>]) {
@@ -297,11 +318,12 @@ impl Limits {
     }
 
     /// What was debited in the store is known here, in case it is lost, and as a name that has its place; what was not, because it is,
-    /// will be told when it is back.
-    fn remember(&self, charges: &[OwnedCharge], fates: &[Option<Fate>], now: Micros) {
+    /// will be told when it is back. `is_drawn`: it was debited here already.
+    fn remember(&self, charges: &[OwnedCharge], fates: &[Option<Fate>], is_drawn: impl Fn(usize) -> bool, now: Micros) {
         let Some(shared) = &self.shared else { return };
-        for (charge, fate) in charges.iter().zip(fates) {
+        for (index, (charge, fate)) in charges.iter().zip(fates).enumerate() {
             match fate {
+                Some(Fate::Has { debit: Some(_), .. }) if is_drawn(index) => {}
                 Some(Fate::Has { debit: Some(_), .. }) => self.table.add(&charge.as_charge(), now),
                 Some(Fate::Lost) => shared.owed.owe(charge, shared.store.now()),
                 _ => {}

@@ -16,10 +16,17 @@ use super::exact::Exact;
 /// By counter. Bounded: what there is no room for is forgotten, and counted.
 #[derive(Debug)]
 pub(super) struct Owed {
-    debts: Mutex<HashMap<CounterKey, Debt>>,
+    book: Mutex<Book>,
     room: usize,
     forgotten: AtomicU64,
     news: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Book {
+    debts: HashMap<CounterKey, Debt>,
+    /// Of which counters the store was told lately, and when: `None`, it is being told.
+    told: HashMap<CounterKey, Option<Instant>>,
 }
 
 #[derive(Clone, Debug)]
@@ -40,12 +47,14 @@ struct Part {
 const PATIENCE: Duration = Duration::from_millis(500);
 /// Until the store is tried again.
 const PAUSE: Duration = Duration::from_millis(100);
+/// Longer than a decision waits: what the store granted before it was told is decided by then.
+pub(super) const DOUBT: Duration = Duration::from_millis(1500);
 
 // === impl Owed ===
 
 impl Owed {
     pub(super) fn new(room: usize) -> Arc<Owed> {
-        Arc::new(Owed { debts: Mutex::default(), room, forgotten: AtomicU64::new(0), news: Notify::new() })
+        Arc::new(Owed { book: Mutex::default(), room, forgotten: AtomicU64::new(0), news: Notify::new() })
     }
 
     /// Of the charge, at that time of the store's clock.
@@ -57,7 +66,14 @@ impl Owed {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.debts().len()
+        self.book().debts.len()
+    }
+
+    /// Whether the store may have granted something without knowing all that this gateway admitted.
+    pub(super) fn is_doubtful(&self, key: CounterKey) -> bool {
+        let book = self.book();
+        let told = || book.told.get(&key).is_some_and(|told| told.is_none_or(|told| told.elapsed() < DOUBT));
+        book.debts.contains_key(&key) || told()
     }
 
     /// Parts that there was no room for.
@@ -66,7 +82,7 @@ impl Owed {
     }
 
     fn put(&self, charge: &OwnedCharge, part: Part, now: Micros) {
-        let mut debts = self.debts();
+        let debts = &mut self.book().debts;
         if debts.len() >= self.room && !debts.contains_key(&charge.key) {
             self.forgotten.fetch_add(1, Ordering::Relaxed);
             return;
@@ -80,25 +96,44 @@ impl Owed {
 
     /// One counter's.
     fn take(&self) -> Option<(CounterKey, Debt)> {
-        let mut debts = self.debts();
-        let key = debts.keys().next().copied()?;
-        let debt = debts.remove(&key)?;
+        let book = &mut *self.book();
+        let key = book.debts.keys().next().copied()?;
+        let debt = book.debts.remove(&key)?;
         // A table that was large once shall not be walked for ever.
-        if debts.is_empty() {
-            *debts = HashMap::new();
+        if book.debts.is_empty() {
+            book.debts = HashMap::new();
         }
+        book.told.insert(key, None);
         Some((key, debt))
     }
 
-    fn debts(&self) -> MutexGuard<'_, HashMap<CounterKey, Debt>> {
-        self.debts.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What was taken was told, or put back.
+    fn told(&self, key: CounterKey) {
+        self.book().told.insert(key, Some(Instant::now()));
+    }
+
+    fn forget_told(&self) {
+        let told = &mut self.book().told;
+        told.retain(|_, told| told.is_none_or(|told| told.elapsed() < DOUBT));
+        if told.is_empty() {
+            *told = HashMap::new();
+        }
+    }
+
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Tells the store, until nobody owes anything any more, nor can.
 pub(super) async fn tell(owed: Weak<Owed>, exact: Weak<Exact>) {
+    let mut forgot = Instant::now();
     loop {
         let Some(strong) = owed.upgrade() else { return };
+        if forgot.elapsed() > DOUBT {
+            strong.forget_told();
+            forgot = Instant::now();
+        }
         if strong.len() == 0 {
             // Whoever drops it is found out about within a second.
             let _ = tokio::time::timeout(Duration::from_secs(1), strong.news.notified()).await;
@@ -126,8 +161,10 @@ async fn pay(owed: &Owed, exact: &Exact) -> bool {
             for part in std::iter::once(part).chain(debt.parts) {
                 owed.put(&charge, part, now);
             }
+            owed.told(key);
             return false;
         }
+        owed.told(key);
     }
     true
 }
