@@ -149,6 +149,7 @@ fn settings(http_port: u16) -> Settings {
             http_port,
             https_port: 0,
             max_header_size: 8192,
+            max_uri_length: Some(4096),
             max_body_size: None,
             trusted_hops: 0,
             http2: true,

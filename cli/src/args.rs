@@ -328,6 +328,9 @@ pub struct Inspect {
     /// Show the snapshot that the artifact becomes with this micro-gw.conf.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// Show which operation a request for this path (or URL) reaches, or why none.
+    #[arg(long, num_args = 2, value_names = ["METHOD", "PATH"], conflicts_with_all = ["config", "envoy"])]
+    pub path: Option<Vec<String>>,
     /// Print the Envoy resources as JSON, as a real Envoy shows them.
     #[arg(long)]
     pub envoy: bool,

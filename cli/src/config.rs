@@ -136,6 +136,8 @@ pub struct Listeners {
     pub https_port: u16,
     /// Bytes.
     pub max_header_size: u32,
+    /// Bytes of path and query. `None`: no limit of their own.
+    pub max_uri_length: Option<u32>,
     /// Bytes. `None`: no limit.
     pub max_body_size: Option<u64>,
     pub http2: bool,
@@ -312,6 +314,7 @@ impl Config {
                 http_port: self.listeners.http_port,
                 https_port: self.listeners.https_port,
                 max_header_size: self.listeners.max_header_size,
+                max_uri_length: self.listeners.max_uri_length,
                 max_body_size: self.listeners.max_body_size,
                 trusted_hops: self.gateway.trusted_hops,
                 http2: self.listeners.http2,

@@ -1,6 +1,7 @@
 //! `inspect`: what an artifact contains, and the snapshot it becomes.
 
 mod limits;
+mod paths;
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -25,6 +26,14 @@ use crate::preflight::Trial;
 pub fn inspect(args: &args::Inspect) -> anyhow::Result<()> {
     let (model, bytes) = build::load(&args.artifact)?;
     let id = artifact::id(&bytes);
+    if let Some([method, target]) = args.path.as_deref() {
+        let reached = paths::reached(&model, method, target);
+        output::line(&match args.format {
+            Format::Json => serde_json::to_string_pretty(&reached.as_json(&model))?,
+            Format::Human => reached.as_text(&model),
+        });
+        return Ok(());
+    }
     if args.envoy {
         return resources(args, model, id);
     }

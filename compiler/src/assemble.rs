@@ -101,7 +101,7 @@ pub fn assemble(input: Input<'_>) -> Snapshot {
         || collector.is_some_and(|settings| settings.collector.tls)
         || oauth.is_some_and(|oauth| oauth.key_manager.tls);
     let withheld = client_certificates::withheld(&input.settings.client_certificates);
-    let (table, references) = routes.encode(withheld);
+    let (table, references) = routes.encode(withheld, input.settings.listeners.max_uri_length);
 
     let mut resources = Resources::new();
     let mut listeners = BTreeMap::from([

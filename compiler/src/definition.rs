@@ -23,6 +23,7 @@ use crate::compile::{EmptySecurity, Policies, Report};
 use crate::diagnostic::{Code, Place};
 use crate::model::{Api, Endpoint, EndpointId, Transports};
 use crate::names;
+use crate::path::normal;
 use crate::source::{Document, Value};
 use crate::url;
 use access::Guard;
@@ -184,7 +185,7 @@ fn base_path(
         let written = text(report, "x-wso2-basePath", at)?;
         let resolved = written.replace("{version}", version);
         let rooted = if resolved.starts_with('/') { resolved } else { format!("/{resolved}") };
-        let Some(path) = url::normal_path(&rooted) else {
+        let Some(path) = url::normal_path(&rooted).and_then(|path| normal::literal_path(&path).ok()) else {
             let message = format!("the base path `{rooted}` is not a concrete, normalised path");
             report.advise(Code::BadBasePath, at, message, "`{version}` is the only placeholder");
             return None;
@@ -197,8 +198,19 @@ fn base_path(
             Address::Relative(path) => path.as_str(),
             Address::Broken => "",
         };
-        (path.to_owned(), server.at.place())
+        (path.to_owned(), server.at)
     });
+    // The backend's own path stays as it is written.
+    let first = match first {
+        Some((path, at)) => match normal::literal_path(&path) {
+            Ok(path) => Some((path, at.place())),
+            Err(error) => {
+                report.say(Code::BadBasePath, at, format!("the base path `{path}` matches nothing: {error}"));
+                return None;
+            }
+        },
+        None => None,
+    };
     let (path, place) = first.unwrap_or_else(|| (String::new(), title.place()));
     let broken = servers.first().is_some_and(|server| matches!(server.address, Address::Broken));
     if path.is_empty() && !broken {

@@ -1,8 +1,14 @@
 //! Path templates: what they match, and which of two wins. Envoy's routes are generated from them, and
 //! [`PathTemplate::matches`] says the same as those routes: a property test compares the two.
 
+pub mod normal;
+mod spelling;
+
 use std::cmp::{Ordering, Reverse};
 use std::fmt;
+
+use normal::Refusal;
+use spelling::Spelling;
 
 /// A path of a definition such as `/pet/{petId}` or `/files/*`.
 ///
@@ -11,6 +17,9 @@ use std::fmt;
 ///
 /// `;` is left out because many backends cut path parameters off before they route: `/pet/findByStatus;x` would be judged
 /// as `/pet/{petId}` and answered as `/pet/findByStatus`.
+///
+/// Text has one spelling, whatever the definition's: characters stand as they are where they can, others are encoded with upper-case
+/// digits. [`PathTemplate::respelled`] matches the others.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PathTemplate {
     text: String,
@@ -24,6 +33,8 @@ pub enum Segment {
     Literal(String),
     /// Contains at least one parameter.
     Template(Vec<Piece>),
+    /// Text, and parameters if there are any, in whatever way the text is encoded. Not in definitions.
+    Respelled(Vec<Piece>),
     /// A trailing `*`: the rest of the path.
     Rest,
 }
@@ -47,10 +58,12 @@ pub enum PathError {
     AdjacentParameters,
     #[error("`*` is only allowed as the last segment")]
     MisplacedWildcard,
-    #[error("it has a character that cannot stand in a path (space, control, `?` or `#`)")]
+    #[error("it has a character that cannot stand in a path (space, control, `\\`, `?` or `#`)")]
     BadCharacter,
     #[error("it has an empty, `.` or `..` segment, which Envoy's normalisation would remove")]
     NotNormal,
+    #[error("no request can have it: {0}")]
+    Unmatched(#[from] Refusal),
 }
 
 // === impl PathTemplate ===
@@ -59,21 +72,24 @@ impl PathTemplate {
     /// Parses a template as written in a definition.
     pub fn parse(text: &str) -> Result<PathTemplate, PathError> {
         let rest = text.strip_prefix('/').ok_or(PathError::NoLeadingSlash)?;
-        if text.chars().any(|c| c.is_control() || c.is_whitespace() || c == '?' || c == '#') {
+        if text.chars().any(|c| c.is_control() || c.is_whitespace() || matches!(c, '\\' | '?' | '#')) {
             return Err(PathError::BadCharacter);
         }
         let count = rest.split('/').count();
         let mut segments = Vec::with_capacity(count);
         for (index, segment) in rest.split('/').enumerate() {
             let last = index + 1 == count;
-            if matches!(segment, "." | "..") || (segment.is_empty() && !last) {
-                return Err(PathError::NotNormal);
-            }
-            segments.push(match segment {
+            let segment = match segment {
                 "*" if last => Segment::Rest,
                 _ if segment.contains('*') => return Err(PathError::MisplacedWildcard),
                 _ => parse_segment(segment)?,
-            });
+            };
+            if let Segment::Literal(text) = &segment
+                && (matches!(text.as_str(), "." | "..") || (text.is_empty() && !last))
+            {
+                return Err(PathError::NotNormal);
+            }
+            segments.push(segment);
         }
         Ok(PathTemplate { text: text.to_owned(), segments })
     }
@@ -84,6 +100,22 @@ impl PathTemplate {
 
     pub fn segments(&self) -> &[Segment] {
         &self.segments
+    }
+
+    /// What matches the same requests when their escapes are decoded: `/%40me` for `/@me`, and `/@me` itself. `None` if there is
+    /// one spelling alone. The first `fixed` segments are matched as they are.
+    ///
+    /// A backend that decodes before it routes takes such a request for the template's, whatever the gateway took it for.
+    pub fn respelled(&self, fixed: usize) -> Option<PathTemplate> {
+        let mut segments = self.segments.clone();
+        let mut differs = false;
+        for segment in segments.iter_mut().skip(fixed) {
+            if let Some(other) = segment.respelled() {
+                *segment = other;
+                differs = true;
+            }
+        }
+        differs.then(|| PathTemplate { text: self.text.clone(), segments })
     }
 
     /// The template with `base` (`""` or `/...` without a trailing slash) in front.
@@ -111,7 +143,7 @@ impl PathTemplate {
         self.segments
             .iter()
             .flat_map(|segment| match segment {
-                Segment::Template(pieces) => pieces.as_slice(),
+                Segment::Template(pieces) | Segment::Respelled(pieces) => pieces.as_slice(),
                 Segment::Literal(_) | Segment::Rest => &[],
             })
             .filter_map(|piece| match piece {
@@ -128,7 +160,7 @@ impl PathTemplate {
             match segment {
                 Segment::Literal(text) => shape.push_str(text),
                 Segment::Rest => shape.push('*'),
-                Segment::Template(pieces) => pieces.iter().for_each(|piece| match piece {
+                Segment::Template(pieces) | Segment::Respelled(pieces) => pieces.iter().for_each(|piece| match piece {
                     Piece::Text(text) => shape.push_str(text),
                     Piece::Parameter(_) => shape.push_str("{}"),
                 }),
@@ -136,25 +168,6 @@ impl PathTemplate {
         }
         shape
     }
-}
-
-/// Requests carry characters outside ASCII percent-encoded; definitions usually do not.
-fn encoded(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_ascii() {
-            out.push(c);
-        } else {
-            let mut buffer = [0; 4];
-            for byte in c.encode_utf8(&mut buffer).bytes() {
-                out.push('%');
-                for digit in [byte >> 4, byte & 15] {
-                    out.extend(char::from_digit(u32::from(digit), 16).map(|digit| digit.to_ascii_uppercase()));
-                }
-            }
-        }
-    }
-    out
 }
 
 // === matching ===
@@ -180,11 +193,16 @@ impl PathTemplate {
         false
     }
 
+    fn is_respelled(&self) -> bool {
+        self.segments.iter().any(|segment| matches!(segment, Segment::Respelled(_)))
+    }
+
     /// Which template wins where both match: `Less` is tried first. At the first segment that differs in kind, concrete
-    /// text comes before a template with text around its parameters, that before a bare parameter, that before `*`.
+    /// text comes before a template with text around its parameters, that before a bare parameter, that before `*`. What is spelled
+    /// otherwise comes after what is not, and before what is less specific.
     pub fn precedence(&self, other: &PathTemplate) -> Ordering {
         let kinds = self.segments.iter().map(Segment::breadth).cmp(other.segments.iter().map(Segment::breadth));
-        kinds.then_with(|| self.text.cmp(&other.text))
+        kinds.then_with(|| self.text.cmp(&other.text)).then_with(|| self.is_respelled().cmp(&other.is_respelled()))
     }
 
     /// Whether some path may match both. `true` where that is not obvious.
@@ -225,7 +243,8 @@ impl Segment {
     pub fn matches(&self, text: &str) -> bool {
         match self {
             Segment::Literal(literal) => literal == text,
-            Segment::Template(pieces) => pieces_match(pieces, text),
+            Segment::Template(pieces) => spelling::match_pieces(Spelling::Own, pieces, text),
+            Segment::Respelled(pieces) => spelling::match_pieces(Spelling::Any, pieces, text),
             Segment::Rest => !text.contains(';'),
         }
     }
@@ -235,56 +254,36 @@ impl Segment {
         match self {
             Segment::Literal(text) => push_escaped(regex, text),
             Segment::Rest => regex.push_str("[^;]*"),
-            Segment::Template(pieces) => pieces.iter().for_each(|piece| match piece {
-                Piece::Text(text) => push_escaped(regex, text),
-                Piece::Parameter(_) => regex.push_str("[^/;]+"),
-            }),
+            // The whole segment: no escape can be cut in two.
+            Segment::Template(pieces) if matches!(pieces[..], [Piece::Parameter(_)]) => regex.push_str("[^/;]+"),
+            Segment::Template(pieces) => spelling::push_pieces(Spelling::Own, pieces, regex),
+            Segment::Respelled(pieces) => spelling::push_pieces(Spelling::Any, pieces, regex),
         }
+    }
+
+    /// The same in all spellings; `None` if there is one alone.
+    fn respelled(&self) -> Option<Segment> {
+        let pieces = match self {
+            Segment::Literal(text) => vec![Piece::Text(text.clone())],
+            Segment::Template(pieces) => pieces.clone(),
+            Segment::Respelled(_) | Segment::Rest => return None,
+        };
+        let varies = |piece: &Piece| matches!(piece, Piece::Text(text) if spelling::varies(text));
+        pieces.iter().any(varies).then_some(Segment::Respelled(pieces))
     }
 
     /// Rank of the segment's kind, and within templates the more fixed text the lower.
     fn breadth(&self) -> (u8, Reverse<usize>) {
         match self {
             Segment::Literal(_) => (0, Reverse(0)),
-            Segment::Template(pieces) => {
+            Segment::Respelled(pieces) if pieces.iter().all(|piece| matches!(piece, Piece::Text(_))) => (0, Reverse(0)),
+            Segment::Template(pieces) | Segment::Respelled(pieces) => {
                 let fixed = pieces.iter().map(|piece| if let Piece::Text(text) = piece { text.len() } else { 0 }).sum();
                 (if fixed > 0 { 1 } else { 2 }, Reverse(fixed))
             }
             Segment::Rest => (3, Reverse(0)),
         }
     }
-}
-
-/// Follows all positions that can be reached at once, so that the time is bounded by pieces times length.
-fn pieces_match(pieces: &[Piece], text: &str) -> bool {
-    let bytes = text.as_bytes();
-    let mut reached = vec![false; bytes.len() + 1];
-    if let Some(start) = reached.first_mut() {
-        *start = true;
-    }
-    for piece in pieces {
-        let mut next = vec![false; bytes.len() + 1];
-        match piece {
-            Piece::Text(fixed) => {
-                for (at, _) in reached.iter().enumerate().filter(|(_, reached)| **reached) {
-                    if bytes.get(at..).is_some_and(|tail| tail.starts_with(fixed.as_bytes()))
-                        && let Some(end) = next.get_mut(at + fixed.len())
-                    {
-                        *end = true;
-                    }
-                }
-            }
-            Piece::Parameter(_) => {
-                let mut within = false;
-                for ((here, end), byte) in reached.iter().zip(next.iter_mut().skip(1)).zip(bytes) {
-                    within = (within || *here) && *byte != b';';
-                    *end = within;
-                }
-            }
-        }
-        reached = next;
-    }
-    reached.last().copied().unwrap_or(false)
 }
 
 /// RE2 takes a backslash before any punctuation as that character itself.
@@ -307,7 +306,7 @@ impl fmt::Display for PathTemplate {
 
 fn parse_segment(segment: &str) -> Result<Segment, PathError> {
     if !segment.contains(['{', '}']) {
-        return Ok(Segment::Literal(encoded(segment)));
+        return Ok(Segment::Literal(normal::literal(segment)?));
     }
     let mut pieces = Vec::new();
     let mut rest = segment;
@@ -330,7 +329,7 @@ fn parse_segment(segment: &str) -> Result<Segment, PathError> {
             if text.contains('}') {
                 return Err(PathError::UnbalancedBrace);
             }
-            pieces.push(Piece::Text(encoded(text)));
+            pieces.push(Piece::Text(normal::literal(text)?));
             rest = tail;
         }
     }

@@ -76,6 +76,8 @@ pub struct Listeners {
     pub https_port: u16,
     /// Bytes; a longer request head is answered 431.
     pub max_header_size: u32,
+    /// Bytes of path and query; a longer URI is answered 414. `None`: the head's limit is the URI's.
+    pub max_uri_length: Option<u32>,
     /// Bytes; a longer body is answered 413. `None`: no limit.
     pub max_body_size: Option<u64>,
     /// Proxies in front of the gateway that append to `x-forwarded-for`.

@@ -123,8 +123,11 @@ catalogue! {
         "Bad Request" ". The request is malformed"
         "The request breaks the rules of HTTP, or its body cannot be read (`/apikey`)."
     BadPath "bad-path" 400 400
-        "Bad Request" ". The path has encoded slashes or characters that cannot be used"
-        "The path cannot be normalised, as with `%2F` or `%00`."
+        "Bad Request" ". The path has encoded slashes, characters that cannot be used, or is encoded where it should not be"
+        "The path cannot be normalised, as with `%2F`, `%00` or `%zz`, or it is another spelling of a declared one ([paths.md](paths.md))."
+    BadHost "bad-host" 400 400
+        "Bad Request" ". The request must name one host"
+        "`Host` is empty, there are several, or it is no host name or address, with a port or without."
     UpgradeRefused "upgrade-refused" 403 403
         "Forbidden" ". The connection cannot be upgraded to the requested protocol"
         "The request asks for another protocol, such as WebSocket, where none is offered."
@@ -140,6 +143,9 @@ catalogue! {
     PayloadTooLarge "payload-too-large" 413 413
         "Payload Too Large" ". The request's body is too long"
         "The body is longer than `listenerConfig.maxEntityBodySize`."
+    UriTooLong "uri-too-long" 414 414
+        "URI Too Long" ". The path and query are too long"
+        "Path and query together are longer than `listenerConfig.maxUriLength`."
     MisdirectedRequest "misdirected-request" 421 421
         "Misdirected Request" ". The request is not for this service"
         "The admin interface without a password: `Host` is neither an IP address nor `localhost`."

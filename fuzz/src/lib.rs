@@ -20,6 +20,7 @@ pub mod key_store;
 pub mod keys;
 pub mod mutate;
 pub mod openapi;
+pub mod paths;
 pub mod project;
 pub mod project_files;
 pub mod proof;
@@ -48,7 +49,7 @@ pub struct Target {
 pub type Reached = &'static str;
 
 /// By the name of the thing that is tested.
-pub const TARGETS: [Target; 21] = [
+pub const TARGETS: [Target; 22] = [
     artifact::TARGET,
     certificate::TARGET,
     check::TARGET,
@@ -63,6 +64,7 @@ pub const TARGETS: [Target; 21] = [
     key_store::TARGET,
     keys::TARGET,
     openapi::TARGET,
+    paths::TARGET,
     project_files::TARGET,
     proof::TARGET,
     query::TARGET,

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use arbitrary::{Result, Unstructured};
 use microgw_compiler::artifact;
 use microgw_compiler::compile::Options;
+use microgw_compiler::path::normal::{Version, normalise};
 use microgw_proto::rules::v1::{self as proto, api_key::Location, requirement::Kind};
 use serde_json::{Value, json};
 
@@ -18,14 +19,14 @@ use crate::{Reached, Target};
 pub const TARGET: Target = Target {
     name: "routes",
     run,
-    reaches: &["refused", "nothing found", "an operation", "another method", "built in"],
+    reaches: &["refused", "nothing found", "an operation", "another method", "another spelling", "built in"],
     dictionary: &[],
     mutations: 150,
 };
 
 const METHODS: [&str; 4] = ["get", "put", "post", "delete"];
 /// Segments of paths. Requests have them as they are, with parameters filled in, and others.
-const SEGMENTS: [&str; 22] = [
+const SEGMENTS: [&str; 26] = [
     "a",
     "b",
     "ab",
@@ -47,11 +48,16 @@ const SEGMENTS: [&str; 22] = [
     "a%20b",
     "~a",
     "$1",
+    "@me",
+    "{p}:run",
+    "{p}@b",
+    "{p}B",
     "health",
 ];
-const REQUESTED: [&str; 26] = [
+const REQUESTED: [&str; 37] = [
     "a", "b", "ab", "abc", "c", "x", "ax", "xb", "a.b", "x.y", "v1.json", "v.json", "a+b", "(a)", "a|b", "%C3%A9",
-    "%c3%a9", "%41", "a%20b", "~a", "$1", "", "a;b", ";", ".a", "health",
+    "%c3%a9", "%41", "a%20b", "~a", "$1", "", "a;b", ";", ".a", "health", "a%2bb", "%28a)", "a%7cb", "%241", "@me",
+    "%40me", "x:run", "x%3Arun", "x%40b", "%2B", "%zz",
 ];
 const BASES: [&str; 5] = ["", "/a", "/a/b", "/shop", "/a.b"];
 
@@ -180,6 +186,8 @@ impl Api {
 enum Expected {
     Nothing,
     BuiltIn,
+    /// 400: the path cannot be used, or is another spelling.
+    Refused,
     /// 405 with these methods.
     OtherMethod(BTreeSet<String>),
     /// The method and the path template with its base path; what is asked for.
@@ -208,6 +216,8 @@ fn judge(u: &mut Unstructured<'_>) -> Result<Reached> {
     let mut reached = "nothing found";
     for _ in 0..u.int_in_range(1..=12)? {
         let (path, method, listener) = request(u)?;
+        // As Envoy hands it on; what it would not is for the table to refuse, all the same.
+        let path = normalise(path.as_bytes(), Version::Http1).map_or(path, |normal| normal.to_string());
         let head = Head { method: &method, path: &path, listener };
         let expected = expected(&apis, &head);
         let found = found(&table, &snapshot.rules, &head);
@@ -215,6 +225,7 @@ fn judge(u: &mut Unstructured<'_>) -> Result<Reached> {
         reached = match found {
             Expected::Nothing => continue,
             Expected::BuiltIn => "built in",
+            Expected::Refused => "another spelling",
             Expected::OtherMethod(_) => "another method",
             Expected::Operation(..) => "an operation",
         };
@@ -242,6 +253,7 @@ fn found(table: &Table, rules: &proto::RuleBook, head: &Head<'_>) -> Expected {
             return Expected::OtherMethod(allow.split(", ").map(str::to_owned).collect());
         }
         Some((200, _)) => return Expected::BuiltIn,
+        Some((400, _)) => return Expected::Refused,
         Some((status, _)) => panic!("{status} for {}", route.name()),
         None => {}
     }
@@ -273,6 +285,9 @@ fn sorted(mut alternatives: Vec<Vec<Kind>>) -> Vec<Vec<Kind>> {
 
 fn expected(apis: &[Api], head: &Head<'_>) -> Expected {
     let bare = head.path.split('?').next().unwrap_or_default();
+    if bare.contains("%zz") {
+        return Expected::Refused;
+    }
     let below = |base: &str| bare.strip_prefix(base).filter(|rest| rest.starts_with('/'));
     let api = apis.iter().filter(|api| below(api.base).is_some()).max_by_key(|api| api.base.len());
     let own = api.filter(|api| !api.base.is_empty());
@@ -280,8 +295,9 @@ fn expected(apis: &[Api], head: &Head<'_>) -> Expected {
     let built_in: &[&str] = if own.is_none() { &["/health", "/health/*", "/apikey", "/apikey/*"] } else { &[] };
     let templates = api.iter().flat_map(|api| api.operations.keys().map(|(path, _)| path.as_str()));
     let rest = api.map_or(bare, |api| below(api.base).unwrap_or_default());
+    let own = |template: &&str| matches(template, rest, false);
     let mut matching: Vec<&str> =
-        templates.chain(built_in.iter().copied()).filter(|template| matches(template, rest)).collect();
+        templates.chain(built_in.iter().copied()).filter(|template| matches(template, rest, true)).collect();
     matching.sort_by_key(|template| (rank(template), *template));
     for template in matching {
         if built_in.contains(&template) {
@@ -291,6 +307,9 @@ fn expected(apis: &[Api], head: &Head<'_>) -> Expected {
             continue;
         }
         let Some(api) = api.filter(|api| api.is_served_on(head.listener)) else { continue };
+        if !own(&template) {
+            return Expected::Refused;
+        }
         // Templates that differ in the names of their parameters alone are one path.
         let same: Vec<(&(String, &str), &Option<Security>)> =
             api.operations.iter().filter(|((path, _), _)| shape(path) == shape(template)).collect();
@@ -307,8 +326,8 @@ fn expected(apis: &[Api], head: &Head<'_>) -> Expected {
     Expected::Nothing
 }
 
-/// Segment by segment, with the parameters of a segment tried at every length.
-fn matches(template: &str, path: &str) -> bool {
+/// Segment by segment, with the parameters of a segment tried at every length. `lax`: whatever is encoded, and how.
+fn matches(template: &str, path: &str, lax: bool) -> bool {
     let (mut segments, mut rest) = (template.split('/').skip(1).peekable(), path.split('/').skip(1));
     while let Some(segment) = segments.next() {
         if segment == "*" && segments.peek().is_none() {
@@ -316,27 +335,55 @@ fn matches(template: &str, path: &str) -> bool {
             return first.is_some() && first.into_iter().chain(rest).all(|text| !text.contains(';'));
         }
         let Some(text) = rest.next() else { return false };
-        let segment: String =
-            segment.chars().map(|c| if c == 'é' { "%C3%A9".to_owned() } else { c.to_string() }).collect();
-        if !segment_matches(&segment, text) {
+        if !segment_matches(segment, &units(text), lax) {
             return false;
         }
     }
     rest.next().is_none()
 }
 
-fn segment_matches(segment: &str, text: &str) -> bool {
-    match segment.split_once('{') {
-        None => segment == text,
-        Some((before, tail)) => {
-            let after = tail.split_once('}').map_or("", |(_, after)| after);
-            let Some(text) = text.strip_prefix(before) else { return false };
-            (1..=text.len())
-                .filter(|at| text.is_char_boundary(*at))
-                .take_while(|at| !text[..*at].contains(';'))
-                .any(|at| segment_matches(after, &text[at..]))
+/// What each character of a path is, decoded, and how it is written.
+fn units(text: &str) -> Vec<(u8, String)> {
+    let mut units = Vec::new();
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let long = if first == '%' { 3 } else { first.len_utf8() };
+        let (unit, tail) = rest.split_at(long.min(rest.len()));
+        rest = tail;
+        match u8::from_str_radix(unit.trim_start_matches('%'), 16) {
+            Ok(byte) if first == '%' => units.push((byte, unit.to_owned())),
+            _ => units.extend(unit.bytes().map(|byte| (byte, unit.to_owned()))),
         }
     }
+    units
+}
+
+fn segment_matches(segment: &str, text: &[(u8, String)], lax: bool) -> bool {
+    match segment.split_once('{') {
+        None => is_text(segment, text, lax),
+        Some((before, tail)) => {
+            let after = tail.split_once('}').map_or("", |(_, after)| after);
+            let before_length = units(before).len();
+            if text.len() < before_length || !is_text(before, &text[..before_length], lax) {
+                return false;
+            }
+            let text = &text[before_length..];
+            (1..=text.len())
+                .take_while(|at| text[..*at].iter().all(|(_, written)| written != ";"))
+                .any(|at| segment_matches(after, &text[at..], lax))
+        }
+    }
+}
+
+fn is_text(wanted: &str, text: &[(u8, String)], lax: bool) -> bool {
+    let wanted = units(wanted);
+    wanted.len() == text.len()
+        && wanted.iter().zip(text).all(|((wanted, _), (byte, written))| {
+            // What cannot stand in a path as it is.
+            let plain = !wanted.is_ascii() || b" |".contains(wanted);
+            let own = if plain { format!("%{wanted:02X}") } else { char::from(*wanted).to_string() };
+            wanted == byte && (lax || *written == own)
+        })
 }
 
 /// Concrete text first, then text around parameters (the more the earlier), then a parameter alone, then `*`.
@@ -354,5 +401,5 @@ fn rank(template: &str) -> Vec<(u8, Reverse<usize>)> {
 }
 
 fn shape(template: &str) -> String {
-    template.replace("{p}", "{}").replace("{q}", "{}").replace('é', "%C3%A9")
+    template.replace("{p}", "{}").replace("{q}", "{}").replace('é', "%C3%A9").replace("%41", "A").replace('|', "%7C")
 }

@@ -9,11 +9,15 @@ use envoy_types::pb::envoy::config::route::v3::route_match::PathSpecifier;
 use envoy_types::pb::envoy::config::route::v3::{self as pb, RouteConfiguration, RouteList};
 use envoy_types::pb::envoy::extensions::filters::http::ext_authz::v3::ExtAuthzPerRoute;
 use envoy_types::pb::envoy::extensions::filters::http::ext_authz::v3::ext_authz_per_route::Override;
+use envoy_types::pb::envoy::r#type::matcher::v3::HttpRequestHeaderMatchInput;
 use envoy_types::pb::envoy::r#type::matcher::v3::string_matcher::MatchPattern;
 use envoy_types::pb::xds::r#type::matcher::v3::Matcher;
 use envoy_types::pb::xds::r#type::matcher::v3::matcher::MatcherType;
 use envoy_types::pb::xds::r#type::matcher::v3::matcher::OnMatch;
-use envoy_types::pb::xds::r#type::matcher::v3::matcher::matcher_list::predicate::{MatchType, single_predicate};
+use envoy_types::pb::xds::r#type::matcher::v3::matcher::matcher_list::FieldMatcher;
+use envoy_types::pb::xds::r#type::matcher::v3::matcher::matcher_list::predicate::{
+    MatchType, SinglePredicate, single_predicate,
+};
 use envoy_types::pb::xds::r#type::matcher::v3::matcher::matcher_tree::TreeType;
 use envoy_types::pb::xds::r#type::matcher::v3::matcher::on_match::OnMatch as Then;
 use envoy_types::pb::xds::r#type::matcher::v3::string_matcher;
@@ -22,8 +26,20 @@ use microgw_compiler::snapshot::{ResourceType, Snapshot};
 use prost::{Message as _, Name as _};
 use regex::Regex;
 
-/// By literal prefix of `:path`.
-pub struct Table(Vec<(String, Node)>);
+pub struct Table {
+    /// What every request must pass.
+    screen: Vec<Screen>,
+    /// By literal prefix of `:path`.
+    tree: Vec<(String, Node)>,
+}
+
+/// Stops what its expression matches, or, negated, what it does not.
+struct Screen {
+    header: String,
+    regex: Regex,
+    negated: bool,
+    then: Node,
+}
 
 enum Node {
     Routes(Vec<Route>),
@@ -53,17 +69,26 @@ impl Table {
         let resource = snapshot.resources[&ResourceType::Route].values().next().expect("there is one route table");
         let table = RouteConfiguration::decode(&*resource.body).expect("the table is no RouteConfiguration");
         let [host] = &table.virtual_hosts[..] else { panic!("{} virtual hosts", table.virtual_hosts.len()) };
-        let Some(Matcher { matcher_type: Some(MatcherType::MatcherTree(tree)), on_no_match: None }) = &host.matcher
+        let Some(Matcher { matcher_type: Some(MatcherType::MatcherList(screen)), on_no_match: Some(rest) }) =
+            &host.matcher
         else {
+            panic!("the table has no screen")
+        };
+        let Some(Then::Matcher(tree)) = &rest.on_match else { panic!("nothing behind the screen") };
+        let Matcher { matcher_type: Some(MatcherType::MatcherTree(tree)), on_no_match: None } = &**tree else {
             panic!("the table has no tree")
         };
         let Some(TreeType::PrefixMatchMap(map)) = &tree.tree_type else { panic!("the tree has no prefixes") };
-        Table(map.map.iter().map(|(prefix, then)| (prefix.clone(), Node::of(then))).collect())
+        let tree = map.map.iter().map(|(prefix, then)| (prefix.clone(), Node::of(then))).collect();
+        Table { screen: screen.matchers.iter().map(Screen::of).collect(), tree }
     }
 
     /// The route of a request, as Envoy finds it: the longest prefix, then down its branch. It never goes back.
     pub fn find(&self, head: &Head<'_>) -> Option<&Route> {
-        let longest = self.0.iter().filter(|(prefix, _)| head.path.starts_with(prefix.as_str()));
+        if let Some(screen) = self.screen.iter().find(|screen| screen.stops(head)) {
+            return screen.then.routes().into_iter().find(|route| route.matches(head));
+        }
+        let longest = self.tree.iter().filter(|(prefix, _)| head.path.starts_with(prefix.as_str()));
         let mut node = &longest.max_by_key(|(prefix, _)| prefix.len())?.1;
         loop {
             match node {
@@ -78,8 +103,36 @@ impl Table {
 
     /// All of them, some more than once.
     pub fn routes(&self) -> impl Iterator<Item = &Route> {
-        self.0.iter().flat_map(|(_, node)| node.routes())
+        self.tree.iter().flat_map(|(_, node)| node.routes())
     }
+}
+
+// === impl Screen ===
+
+impl Screen {
+    fn of(matcher: &FieldMatcher) -> Screen {
+        let condition = matcher.predicate.as_ref().and_then(|predicate| predicate.match_type.as_ref());
+        let (condition, negated) = match condition {
+            Some(MatchType::NotMatcher(condition)) => (condition.match_type.as_ref(), true),
+            condition => (condition, false),
+        };
+        let Some(MatchType::SinglePredicate(single)) = condition else { panic!("another predicate") };
+        let input = single.input.as_ref().and_then(|input| input.typed_config.as_ref()).expect("it looks at nothing");
+        let input = HttpRequestHeaderMatchInput::decode(input.value.as_slice()).expect("it looks at no header");
+        let then = Node::of(matcher.on_match.as_ref().expect("it leads nowhere"));
+        Screen { header: input.header_name, regex: full(pattern(single)), negated, then }
+    }
+
+    fn stops(&self, head: &Head<'_>) -> bool {
+        let value = if self.header == ":path" { head.path } else { "gateway" };
+        self.regex.is_match(value) != self.negated
+    }
+}
+
+fn pattern(single: &SinglePredicate) -> &str {
+    let Some(single_predicate::Matcher::ValueMatch(value)) = &single.matcher else { panic!("another matcher") };
+    let Some(string_matcher::MatchPattern::SafeRegex(regex)) = &value.match_pattern else { panic!("another pattern") };
+    &regex.regex
 }
 
 // === impl Node ===
@@ -98,13 +151,7 @@ impl Node {
                 let groups = list.matchers.iter().map(|matcher| {
                     let predicate = matcher.predicate.as_ref().and_then(|predicate| predicate.match_type.as_ref());
                     let Some(MatchType::SinglePredicate(single)) = predicate else { panic!("another predicate") };
-                    let Some(single_predicate::Matcher::ValueMatch(value)) = &single.matcher else {
-                        panic!("another matcher")
-                    };
-                    let Some(string_matcher::MatchPattern::SafeRegex(regex)) = &value.match_pattern else {
-                        panic!("another pattern")
-                    };
-                    (full(&regex.regex), Node::of(matcher.on_match.as_ref().expect("a group leads nowhere")))
+                    (full(pattern(single)), Node::of(matcher.on_match.as_ref().expect("a group leads nowhere")))
                 });
                 // Without it Envoy would go on with a shorter prefix, which may be another API's.
                 let otherwise = matcher.on_no_match.as_ref().expect("a group has no other way");
@@ -140,6 +187,7 @@ impl Route {
         let path = match (&matching.path_specifier, &self.regex) {
             (_, Some(regex)) => regex.is_match(bare),
             (Some(PathSpecifier::Path(path)), None) => path == bare,
+            (Some(PathSpecifier::Prefix(prefix)), None) => prefix == "/",
             other => panic!("another way to match a path: {other:?}"),
         };
         path && matching.headers.iter().all(|header| {

@@ -9,6 +9,7 @@ pub mod container;
 pub mod dpop;
 pub mod envoy;
 pub mod gateway;
+pub mod http2;
 pub mod issuer;
 pub mod load;
 pub mod openid_provider;

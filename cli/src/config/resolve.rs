@@ -126,6 +126,7 @@ fn listeners(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Option<Li
         http_port,
         https_port,
         max_header_size: values.number(&at("maxHeaderSize")),
+        max_uri_length: Some(values.number(&at("maxUriLength"))).filter(|longest| *longest > 0),
         // The one negative value is -1, for none.
         max_body_size: u64::try_from(values.integer(&at("maxEntityBodySize"))).ok(),
         http2: values.bool("http2.enable"),

@@ -40,6 +40,7 @@ fn the_defaults() {
                 http_port: 9090,
                 https_port: 9095,
                 max_header_size: 8192,
+                max_uri_length: Some(4096),
                 max_body_size: None,
                 http2: true,
                 keep_alive: true,

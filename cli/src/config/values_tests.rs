@@ -128,7 +128,6 @@ fn what_would_let_more_through_is_refused() {
 #[test]
 fn what_lets_nothing_through_is_only_named() {
     for file in [
-        "[listenerConfig]\nmaxUriLength = 4096",
         "[mutualSSLConfig]\nprotocolName = 'TLS'",
         "[httpClients.poolConfig]\nwaitTimeInMillis = 1",
         "[analytics.gRPCAnalytics]\nenable = true",

@@ -13,7 +13,7 @@ use crate::model::{
     Transports, Unenforced,
 };
 use crate::names;
-use crate::path::PathTemplate;
+use crate::path::{PathTemplate, normal};
 use crate::url;
 
 type Result<T> = std::result::Result<T, ArtifactError>;
@@ -60,7 +60,7 @@ impl Bounds {
         if !transports.http && !transports.https {
             return invalid(format!("the API `{}` has no transport", api.name));
         }
-        if !url::is_normal_path(&api.base_path) {
+        if !url::is_normal_path(&api.base_path) || normal::literal_path(&api.base_path).as_ref() != Ok(&api.base_path) {
             return invalid(format!("`{}` is no base path", api.base_path));
         }
         let credential_header = given(api.credential_header);

@@ -38,6 +38,9 @@ enum Sign {
 const REPLIES: &[(Fault, Sign)] = &[
     (Fault::NotFound, Sign::Flags(&["NR"])),
     (Fault::MethodNotAllowed, Sign::Route),
+    (Fault::BadPath, Sign::Route),
+    (Fault::UriTooLong, Sign::Route),
+    (Fault::BadHost, Sign::Route),
     (Fault::ApiUnavailable, Sign::Route),
     (Fault::NoProductionEndpoint, Sign::Route),
     (Fault::BackendUnavailable, Sign::Flags(&["UF", "UH", "UO", "NC"])),

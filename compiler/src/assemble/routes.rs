@@ -26,8 +26,8 @@ use crate::snapshot::{ApiKey, ApiSource, ResourceType};
 
 pub use self::answer::{direct, refuse};
 pub use self::filters::unguarded;
-pub use self::matching::{exactly, has_header, header_is, path_match};
-pub use self::refusal::Refusal;
+pub use self::matching::{anything, exactly, has_header, header_is, path_match};
+pub use self::refusal::{Refusal, respelled};
 
 use self::operation::{described, operation_routes};
 
@@ -83,7 +83,14 @@ impl Routes {
             self.operations += operations.len();
             content.extend(routes.iter().flatten());
             content.extend(refusal.allow.as_bytes());
+            // Below another base path are other backends: they do not take these for their own.
+            let other = template.respelled(api.base_path.matches('/').count());
             area.push(Entry { template, routes, refusal: Some(refusal) });
+            if let Some(template) = other {
+                self.operations += 1;
+                let route = respelled(&template, api.transports);
+                area.push(Entry { template, routes: vec![route.encode_to_vec()], refusal: None });
+            }
         }
         self.sources.push(source(model, api, &content));
     }
@@ -146,10 +153,10 @@ impl Routes {
     }
 
     /// The `RouteConfiguration`, encoded, and what it refers to. No backend gets the headers `withheld`.
-    pub fn encode(self, withheld: Vec<String>) -> (Vec<u8>, Vec<(ResourceType, Arc<str>)>) {
+    pub fn encode(self, withheld: Vec<String>, longest_uri: Option<u32>) -> (Vec<u8>, Vec<(ResourceType, Arc<str>)>) {
         let clusters = self.clusters.keys().chain(&self.others);
         let references = clusters.map(|name| (ResourceType::Cluster, name.clone())).collect();
-        (table::encode(self.areas, self.operations, self.longest_body, withheld), references)
+        (table::encode(self.areas, self.operations, self.longest_body, longest_uri, withheld), references)
     }
 }
 

@@ -1,5 +1,7 @@
 //! The tree of routes as Envoy's `RouteConfiguration`.
 
+mod screen;
+
 use std::collections::BTreeMap;
 
 use envoy_types::pb::envoy::config::route::v3::{RouteConfiguration, RouteList, VirtualHost};
@@ -37,11 +39,13 @@ const DIRECT_BODY: u32 = 4096;
 /// Templates that may share a 405: their expressions become one.
 const SHARING: usize = 16;
 
-/// Encodes the table: one virtual host for every `Host`, whose matcher finds the routes. The headers `withheld` do not pass.
+/// Encodes the table: one virtual host for every `Host`, whose matcher finds the routes. The headers `withheld` do not pass, nor do
+/// URIs of more than `longest_uri` bytes.
 pub fn encode(
     areas: BTreeMap<String, Vec<Entry>>,
     operations: usize,
     longest_body: usize,
+    longest_uri: Option<u32>,
     mut withheld: Vec<String>,
 ) -> Vec<u8> {
     let bases: Vec<String> = areas.keys().cloned().collect();
@@ -72,6 +76,7 @@ pub fn encode(
     let mut matcher = Vec::new();
     append(&mut matcher, MATCHER_TREE, &tree);
     drop(tree);
+    let matcher = screen::before(&matcher, longest_uri);
     let host = VirtualHost { name: names::GATEWAY.to_owned(), domains: vec!["*".to_owned()], ..Default::default() };
     let mut host = host.encode_to_vec();
     append(&mut host, VIRTUAL_HOST_MATCHER, &matcher);
@@ -96,10 +101,7 @@ fn on_match(branch: &Branch, entries: &[Entry]) -> OnMatch {
     let then = match branch {
         Branch::List(list) => {
             let list: Vec<&Entry> = list.iter().filter_map(|index| entries.get(*index)).collect();
-            Then::Action(TypedExtensionConfig {
-                name: "routes".to_owned(),
-                typed_config: Some(Any { type_url: RouteList::type_url(), value: route_list(&list) }),
-            })
+            routes(route_list(&list))
         }
         Branch::Groups(groups) => Then::Matcher(Box::new(matcher(groups, entries))),
     };
@@ -142,16 +144,7 @@ fn are_disjoint(list: &[&Entry]) -> bool {
 fn matcher(groups: &Groups, entries: &[Entry]) -> Matcher {
     let matchers = groups.groups.iter().map(|(regex, branch)| FieldMatcher {
         predicate: Some(Predicate {
-            match_type: Some(MatchType::SinglePredicate(SinglePredicate {
-                input: Some(path_input()),
-                matcher: Some(single_predicate::Matcher::ValueMatch(StringMatcher {
-                    match_pattern: Some(MatchPattern::SafeRegex(RegexMatcher {
-                        regex: regex.clone(),
-                        engine_type: Some(EngineType::GoogleRe2(GoogleRe2 {})),
-                    })),
-                    ..Default::default()
-                })),
-            })),
+            match_type: Some(MatchType::SinglePredicate(single(path_input(), regex.clone()))),
         }),
         on_match: Some(on_match(branch, entries)),
     });
@@ -163,6 +156,30 @@ fn matcher(groups: &Groups, entries: &[Entry]) -> Matcher {
 }
 
 fn path_input() -> TypedExtensionConfig {
-    let input = HttpRequestHeaderMatchInput { header_name: ":path".to_owned() };
-    TypedExtensionConfig { name: "path".to_owned(), typed_config: Some(any(&input)) }
+    header_input(":path")
+}
+
+fn header_input(name: &str) -> TypedExtensionConfig {
+    let input = HttpRequestHeaderMatchInput { header_name: name.to_owned() };
+    TypedExtensionConfig { name: "header".to_owned(), typed_config: Some(any(&input)) }
+}
+
+fn single(input: TypedExtensionConfig, regex: String) -> SinglePredicate {
+    SinglePredicate {
+        input: Some(input),
+        matcher: Some(single_predicate::Matcher::ValueMatch(StringMatcher {
+            match_pattern: Some(MatchPattern::SafeRegex(RegexMatcher {
+                regex,
+                engine_type: Some(EngineType::GoogleRe2(GoogleRe2 {})),
+            })),
+            ..Default::default()
+        })),
+    }
+}
+
+fn routes(list: Vec<u8>) -> Then {
+    Then::Action(TypedExtensionConfig {
+        name: "routes".to_owned(),
+        typed_config: Some(Any { type_url: RouteList::type_url(), value: list }),
+    })
 }

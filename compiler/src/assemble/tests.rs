@@ -68,6 +68,7 @@ fn settings() -> Settings {
             http_port: 9090,
             https_port: 9095,
             max_header_size: 8192,
+            max_uri_length: None,
             max_body_size: None,
             trusted_hops: 0,
             http2: true,
@@ -142,7 +143,9 @@ fn lists(snapshot: &Snapshot) -> BTreeMap<String, Vec<Route>> {
     }
     let table = resource(snapshot, ResourceType::Route, names::GATEWAY);
     let table = RouteConfiguration::decode(&*table.body).unwrap();
-    let matcher = table.virtual_hosts[0].matcher.clone().unwrap();
+    // Behind what every request must pass.
+    let screen = table.virtual_hosts[0].matcher.clone().unwrap();
+    let Some(Then::Matcher(matcher)) = screen.on_no_match.unwrap().on_match else { panic!("nothing behind it") };
     let Some(MatcherType::MatcherTree(tree)) = matcher.matcher_type else { panic!("not a tree") };
     let Some(TreeType::PrefixMatchMap(map)) = tree.tree_type else { panic!("not by prefix") };
     let listed = |on_match: &OnMatch| {

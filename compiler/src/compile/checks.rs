@@ -256,7 +256,7 @@ impl<'m> Tree<'m> {
                     }
                 }
             }
-            Segment::Rest => {}
+            Segment::Rest | Segment::Respelled(_) => {}
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use microgw_tests::backend::Backend;
 use microgw_tests::envoy_is_here;
-use microgw_tests::gateway::{Answer, Gateway};
+use microgw_tests::gateway::{Answer, Gateway, command};
 use microgw_tests::issuer::TokenKey;
 use microgw_tests::project::{Project, definition, get};
 use microgw_tests::raw::RawAnswer;
@@ -28,9 +28,10 @@ async fn what_reaches_the_backend_is_what_was_authorized() {
     }
     let backend = Backend::start("shop").await;
     let (_project, gateway) = shop(&backend, &[]).await;
-    let long = format!("/shop/open/{}", "a".repeat(20_000));
+    let of_length = |length: usize| format!("/shop/open/{}?q", "a".repeat(length - "/shop/open/?q".len()));
+    let (just, beyond, long) = (of_length(4096), of_length(4097), of_length(20_000));
     // What is asked for; the status; what the backend sees.
-    let cases: [(&[u8], u16, &str); 40] = [
+    let cases: [(&[u8], u16, &str); 65] = [
         (b"/shop/open/1", 200, "/shop/open/1"),
         (b"//shop///open//1", 200, "/shop/open/1"),
         (b"/shop/./open/1", 200, "/shop/open/1"),
@@ -44,6 +45,31 @@ async fn what_reaches_the_backend_is_what_was_authorized() {
         (b"/shop/open/a%20b", 200, "/shop/open/a%20b"),
         (b"/shop/open/%C3%A9", 200, "/shop/open/%C3%A9"),
         (b"/shop/open/1;x=y", 404, ""),
+        (b"/shop/open/1%3Bx=y", 400, ""),
+        (b"/shop/guarded/..;x=y/open/1", 200, "/shop/open/1"),
+        (b"/shop/open/%2e%2e;/1", 404, ""),
+        (b"/shop/open/%%32%65", 200, "/shop/open/%252e"),
+        (b"/shop/open/..%%32f1", 200, "/shop/open/..%252f1"),
+        (b"/shop/open/a+b%2bc", 200, "/shop/open/a+b%2bc"),
+        (b"/shop/open/a|\"b", 200, "/shop/open/a%7C%22b"),
+        (b"/shop/open/%", 400, ""),
+        (b"/shop/open/%2", 400, ""),
+        (b"/shop/open/%zz", 400, ""),
+        (b"/shop/open/%u002f", 400, ""),
+        (b"/shop/open/%0d%0ax", 400, ""),
+        (b"/shop/open/%7F", 400, ""),
+        (b"/shop/open/%c0%af", 400, ""),
+        (b"/shop/open/%E9", 400, ""),
+        (b"/shop/open/%ed%a0%80", 400, ""),
+        (b"/shop/open/1?%2F%5c%00%zz//../;|", 200, "/shop/open/1?%2F%5c%00%zz//../;|"),
+        (b"/shop/open/1?\xc3\xa9", 400, ""),
+        (b"/shop/open/1?a#b", 400, ""),
+        (b"http://elsewhere", 404, ""),
+        (b"http://elsewhere?x", 400, ""),
+        (b"ftp://elsewhere/shop/open/1", 400, ""),
+        (b"https://elsewhere/shop/open/1", 400, ""),
+        (just.as_bytes(), 200, &just),
+        (beyond.as_bytes(), 414, ""),
         (b"/shop/open/1?/shop/guarded/1", 200, "/shop/open/1?/shop/guarded/1"),
         (b"/shop/open/%252e%252e", 200, "/shop/open/%252e%252e"),
         (b"/shop/open/1/", 404, ""),
@@ -133,6 +159,11 @@ async fn no_spelling_of_a_guarded_path_is_an_open_one() {
         "guarded",
         "/shop/open/",
         "/shop/guarded/",
+        "%32",
+        "%65",
+        "%3b",
+        "%C3%A9",
+        "%c0",
         "%00",
         "%",
         "%25",
@@ -233,6 +264,84 @@ async fn bodies_are_bounded_where_that_is_configured() {
         assert_eq!(chunked.status, status, "{chunked:?}");
     }
     assert_eq!(backend.requests(), 2);
+}
+
+#[tokio::test]
+async fn a_request_names_one_host() {
+    if !envoy_is_here() {
+        return;
+    }
+    let backend = Backend::start("shop").await;
+    let (_project, gateway) = shop(&backend, &[]).await;
+    for (hosts, status) in [
+        ("host: a\r\n", 200),
+        ("host: A.Example.COM.:80\r\n", 200),
+        ("host: [::1]:9090\r\n", 200),
+        ("", 400),
+        ("host:\r\n", 400),
+        ("host: a\r\nhost: b\r\n", 400),
+        ("host: a,b\r\n", 400),
+        ("host: u@a\r\n", 400),
+        ("host: a:x\r\n", 400),
+        ("host: a b\r\n", 400),
+        ("host: a%2eb\r\n", 400),
+    ] {
+        let answer =
+            gateway.raw(format!("GET /shop/open/1 HTTP/1.1\r\n{hosts}connection: close\r\n\r\n").as_bytes()).await;
+        assert_eq!(answer.status, status, "{hosts}: {answer:?}");
+        assert_eq!(answer.body.contains("\"fault\""), status == 400, "{hosts}: {answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn another_spelling_of_a_declared_path_is_refused() {
+    if !envoy_is_here() {
+        return;
+    }
+    let backend = Backend::start("shop").await;
+    let project = Project::new();
+    let (open, guarded) = (get(&json!([])), get(&json!([{ "key": [] }])));
+    let paths = json!({
+        "/u/{id}": open, "/u/@me": guarded, "/u/{id}:run": guarded, "/u/\u{e9}": guarded, "/u/{id}/x": open, "/u/%7Cp%7c/{x}": guarded
+    });
+    // A slash at the end of a base path has no meaning.
+    project.define("shop", &definition("Shop", "/shop/v1/", backend.address, &paths));
+    project.build().await;
+    let gateway = Gateway::run(project.directory(), "shop/target/shop.mgw", &[]).await;
+    for (path, status) in [
+        ("/u/bob%40example.com", 200),
+        ("/u/%40mee", 200),
+        ("/u/1:runs", 200),
+        ("/u/@me", 401),
+        ("/u/%40me", 400),
+        ("/u/@%6de", 401),
+        ("/u/%40m%65", 400),
+        ("/u/1:run", 401),
+        ("/u/1%3Arun", 400),
+        ("/u/1%3arun", 400),
+        ("/u/%C3%A9", 401),
+        ("/u/%c3%A9", 400),
+        ("/u/|p|/x", 401),
+        ("/u/%7cp%7C/x", 400),
+        ("/u/@me/", 404),
+        ("/u/@ME", 200),
+    ] {
+        let answer = RawAnswer::get(gateway.live.http.unwrap(), format!("/shop/v1{path}").as_bytes()).await;
+        assert_eq!(answer.status, status, "{path}: {answer:?}");
+        if let Some(echo) = answer.echo() {
+            assert_eq!(echo["path"], format!("/shop/v1{path}"));
+        }
+    }
+    for (target, said) in [
+        ("/shop//v1/u/1", "matched as /shop/v1/u/1"),
+        ("/shop/v1/u/%40me", "400: it is another spelling of `/shop/v1/u/@me`"),
+        ("/shop/v1/u/%2f", "400: it has an encoded slash"),
+        ("/shop/v1/x", "404: "),
+    ] {
+        let output = command(project.directory(), &["inspect", "shop/target/shop.mgw", "--path", "GET", target]).await;
+        let shown = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(shown.contains(said), "{target}: {shown} {}", String::from_utf8_lossy(&output.stderr));
+    }
 }
 
 #[tokio::test]

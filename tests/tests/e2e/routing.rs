@@ -7,11 +7,14 @@ use microgw_compiler::model::{
     Access, Api, BackendUrl, Endpoint, EndpointId, Method, Model, Operation, Position, Transports,
 };
 use microgw_compiler::path::PathTemplate;
+use microgw_compiler::path::normal::{Version, normalise};
 use microgw_proto::traffic::v1::{ApiTraffic, OperationTraffic};
 use microgw_tests::backend::Backend;
 use microgw_tests::envoy_is_here;
 use microgw_tests::gateway::{Answer, Gateway, replace};
+use microgw_tests::http2;
 use microgw_tests::project::{Project, definition, get};
+use microgw_tests::raw::RawAnswer;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
@@ -196,4 +199,87 @@ async fn paths_are_rewritten_for_the_backend_and_queries_are_not() {
         }
         assert_eq!(gateway.get(&gateway.http(&format!("{base}/pets/1/")), &[]).await.status, 404);
     }
+}
+
+/// Parts that a request target can be made of, by those who look for a gap.
+fn nasty() -> impl Strategy<Value = Vec<u8>> {
+    let part = prop_oneof![
+        4 => proptest::sample::select(vec![
+            "/", "//", "/../", "/..;/", "/.;x/", "/%2e%2E/", "\\", "..", ".", ";", "?", "%", "%%32", "%65", "%3b", "%25", "%00",
+            "+", "%2b", "@me", "%40me", ":run", "%3Arun", "%3arun", "|", "%7c", "[", "\"", "#", "%2f", "%5C", "a", "b",
+        ]).prop_map(|text| text.as_bytes().to_vec()),
+        1 => "%[0-9a-fA-F]{2}".prop_map(String::into_bytes),
+        1 => "(%c3%a9|%C3%A9|%E2%82%AC|%c0%af|%ed%a0%80)".prop_map(String::into_bytes),
+        1 => "[0-9a-fA-F]".prop_map(String::into_bytes),
+        1 => "[!-~]".prop_map(String::into_bytes),
+        1 => prop::collection::vec(0x80_u8..=0xff, 1..3),
+        1 => Just("\u{e9}".as_bytes().to_vec()),
+    ];
+    (
+        prop_oneof![6 => Just("/a/"), 2 => Just("/files/"), 1 => Just("/"), 1 => Just("http://h/a/"), 1 => Just("")],
+        prop::collection::vec(part, 0..7),
+    )
+        .prop_map(|(start, parts)| [start.as_bytes(), &parts.concat()].concat())
+}
+
+/// What the gateway does with any target is what the compiler says, over both versions of HTTP.
+#[tokio::test]
+async fn envoy_normalises_and_refuses_as_the_compiler_says() {
+    if !envoy_is_here() {
+        return;
+    }
+    let templates = ["/a/@me", "/a/{id}", "/a/{id}:run", "/a/é", "/a/b|a", "/a/{x}@{y}/b", "/a/b/*", "/files/*", "/*"];
+    let backend = Backend::start("any").await;
+    let project = Project::new();
+    let open = get(&json!([]));
+    // Each operation has a base path of its own behind it, of which some look like what is asked for.
+    let paths: serde_json::Map<String, serde_json::Value> = templates
+        .iter()
+        .enumerate()
+        .map(|(index, template)| {
+            let mut item = open.clone();
+            item["get"]["servers"] = json!([{ "url": format!("http://{}/op{index}/a/b", backend.address) }]);
+            ((*template).to_owned(), item)
+        })
+        .collect();
+    project.define("shop", &definition("Shop", "", backend.address, &json!(paths)));
+    project.build().await;
+    let gateway = Gateway::run(project.directory(), "shop/target/shop.mgw", &[]).await;
+    let http = gateway.live.http.unwrap();
+    let parsed: Vec<(usize, PathTemplate)> =
+        templates.iter().enumerate().map(|(index, text)| (index, PathTemplate::parse(text).unwrap())).collect();
+    let respelled = parsed.iter().filter_map(|(index, template)| Some((*index, template.respelled(0)?)));
+    let mut all: Vec<(usize, PathTemplate)> = parsed.iter().cloned().chain(respelled).collect();
+    all.sort_by(|(_, a), (_, b)| a.precedence(b));
+    // 400, or 404, or what the backend sees.
+    let expected = |target: &[u8], version: Version| -> Result<String, u16> {
+        let normal = normalise(target, version).map_err(|_| 400_u16)?;
+        let (index, template) = all.iter().find(|(_, template)| template.matches(&normal.path)).ok_or(404_u16)?;
+        let own = parsed.iter().any(|(_, own)| own == template);
+        if own { Ok(format!("/op{index}/a/b{normal}")) } else { Err(400) }
+    };
+    let seen = |answer: &RawAnswer| match answer.echo() {
+        Some(echo) => Ok(echo["path"].as_str().unwrap().to_owned()),
+        None => Err(answer.status),
+    };
+    let mut runner = TestRunner::deterministic();
+    let mut counts: BTreeMap<u16, u32> = BTreeMap::new();
+    for _ in 0..300 {
+        let target = nasty().new_tree(&mut runner).unwrap().current();
+        let shown = String::from_utf8_lossy(&target).into_owned();
+        if shown.starts_with("/health") || shown.contains("apikey") {
+            continue;
+        }
+        let wanted = expected(&target, Version::Http1);
+        let answer = RawAnswer::get(http, &target).await;
+        assert_eq!(seen(&answer), wanted, "{shown}: {:?}: {answer:?}", normalise(&target, Version::Http1));
+        *counts.entry(wanted.as_ref().map_or_else(|status| *status, |_| 200)).or_default() += 1;
+        // Envoy ends a connection over HTTP/2 whose client sends what cannot be a path.
+        let wanted = expected(&target, Version::Http2);
+        let answer = http2::get(http, b"gateway", &target).await;
+        let status = if answer.status == 0 { 400 } else { answer.status };
+        let got = seen(&answer).map_err(|_| status);
+        assert_eq!(got, wanted, "HTTP/2: {shown}: {:?}: {answer:?}", normalise(&target, Version::Http2));
+    }
+    assert!([200, 400].iter().all(|status| counts.get(status).is_some_and(|count| *count > 100)), "{counts:?}");
 }

@@ -22,7 +22,6 @@ const EXTERNAL: &str = "switch this off, and name the server's endpoint in `keyM
 #[rustfmt::skip]
 pub const KEYS: &[Key] = &[
     Key::later("listenerConfig.maxPipelinedRequests", Number, "10", "HTTP/1.1 pipelining.").instead("Envoy answers pipelined requests one after the other, and reads no more of them than its buffer holds"),
-    Key::later("listenerConfig.maxUriLength", Number, "4096", "Longest request line.").instead("the request line counts towards `maxHeaderSize` (431)"),
 
     Key::later("keyManager.enableLegacyMode", Bool, "false", "Key validation of API Manager 3.1 and older.").danger(WHEN_TRUE).instead(LEGACY),
     Key::later("keyManager.timestampSkew", Number, "", "Clock tolerance.").instead("`server.timestampSkew` is the one that counts"),

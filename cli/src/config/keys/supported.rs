@@ -20,6 +20,7 @@ pub const KEYS: &[Key] = &[
     Key::new("listenerConfig.trustStorePassword", Secret, "ballerina", "Its password."),
     Key::new("listenerConfig.maxHeaderSize", Integer(1024, 262_144), "8192", "Bytes of a request's head, rounded up to 1024; a longer one is answered 431. Where backends are told who calls there is room for that besides: 32 KiB for the JWT, 4 KiB for each plain header."),
     Key::new("listenerConfig.keepAlive", OneOf(&["AUTO", "ALWAYS", "NEVER"]), "AUTO", "`NEVER`: a connection is closed after its first request."),
+    Key::new("listenerConfig.maxUriLength", Integer(0, 16_384), "4096", "Bytes of a request's path and query; longer ones are answered 414. 0: as many as `maxHeaderSize` lets in."),
     Key::new("listenerConfig.maxEntityBodySize", Integer(-1, 4_294_967_295), "-1", "Bytes of a request's body; a longer one is answered 413. -1: no limit."),
 
     Key::new("authConfig.authorizationHeader", Text, "Authorization", "Header that carries access tokens, unless the API names another."),

@@ -9,6 +9,11 @@ use crate::assemble::names;
 use crate::model::Transports;
 use crate::path::PathTemplate;
 
+/// Every request.
+pub fn anything() -> RouteMatch {
+    RouteMatch { path_specifier: Some(PathSpecifier::Prefix("/".to_owned())), ..Default::default() }
+}
+
 /// This path and no other.
 pub fn exactly(path: &str) -> RouteMatch {
     RouteMatch { path_specifier: Some(PathSpecifier::Path(path.to_owned())), ..Default::default() }

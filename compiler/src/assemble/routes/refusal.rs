@@ -1,4 +1,4 @@
-//! 405, with `Allow`.
+//! What is refused of an API: other methods, 405 with `Allow`, and other spellings, 400.
 
 use envoy_types::pb::envoy::config::route::v3::route_match::PathSpecifier;
 use envoy_types::pb::envoy::config::route::v3::{Route, RouteMatch};
@@ -14,6 +14,14 @@ use crate::path::PathTemplate;
 pub struct Refusal {
     pub(super) allow: String,
     transports: Transports,
+}
+
+/// 400 for what only a backend that decodes would take for one of the API's own paths: it may be another than the one that the
+/// request would be judged as.
+pub fn respelled(template: &PathTemplate, transports: Transports) -> Route {
+    let mut matching = path_match(template);
+    matching.headers.extend(transport(transports));
+    refuse(matching, Fault::BadPath, &[])
 }
 
 // === impl Refusal ===

@@ -1,0 +1,122 @@
+//! HTTP/2 by hand: requests that no library would make.
+
+use std::net::SocketAddr;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::PATIENCE;
+use crate::raw::RawAnswer;
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const GOAWAY: u8 = 7;
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
+
+/// A GET of `target`, byte for byte, over a connection of its own, without TLS. Status 0: the gateway ended the connection or the
+/// stream instead.
+///
+/// # Panics
+/// When nobody listens, or nothing comes back.
+pub async fn get(address: SocketAddr, authority: &[u8], target: &[u8]) -> RawAnswer {
+    let mut fields = Vec::new();
+    for (name, value) in
+        [(&b":method"[..], &b"GET"[..]), (b":scheme", b"http"), (b":authority", authority), (b":path", target)]
+    {
+        // Literal, not to be remembered, not compressed.
+        fields.push(0);
+        push_text(&mut fields, name);
+        push_text(&mut fields, value);
+    }
+    let mut request = PREFACE.to_vec();
+    push_frame(&mut request, SETTINGS, 0, 0, &[]);
+    push_frame(&mut request, HEADERS, END_STREAM | END_HEADERS, 1, &fields);
+    let exchange = async {
+        let mut stream = TcpStream::connect(address).await.expect("somebody listens");
+        let _ = stream.write_all(&request).await;
+        let (mut answer, mut bytes) = (RawAnswer { status: 0, head: String::new(), body: String::new() }, Vec::new());
+        let mut body = Vec::new();
+        loop {
+            while let Some((kind, flags, payload, length)) = frame(&bytes) {
+                match kind {
+                    HEADERS if answer.status == 0 => answer.status = status(payload),
+                    DATA => body.extend_from_slice(payload),
+                    _ => {}
+                }
+                let ended = matches!(kind, HEADERS | DATA) && flags & END_STREAM != 0;
+                if ended || matches!(kind, RST_STREAM | GOAWAY) {
+                    answer.body = String::from_utf8_lossy(&body).into_owned();
+                    return answer;
+                }
+                bytes.drain(..length);
+            }
+            if !stream.read_buf(&mut bytes).await.is_ok_and(|read| read > 0) {
+                return answer;
+            }
+        }
+    };
+    timeout(PATIENCE, exchange).await.expect("there is an answer")
+}
+
+fn push_frame(bytes: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
+    let length = u32::try_from(payload.len()).expect("it is short").to_be_bytes();
+    bytes.extend_from_slice(&length[1..]);
+    bytes.extend([kind, flags]);
+    bytes.extend(stream.to_be_bytes());
+    bytes.extend_from_slice(payload);
+}
+
+/// RFC 7541, 5.2, with an integer of a prefix of 7 bits.
+fn push_text(bytes: &mut Vec<u8>, text: &[u8]) {
+    if let Ok(length @ ..127) = u8::try_from(text.len()) {
+        bytes.push(length);
+    } else {
+        bytes.push(127);
+        let mut rest = text.len() - 127;
+        while rest >= 128 {
+            bytes.push(u8::try_from(rest % 128).expect("below 128") | 128);
+            rest /= 128;
+        }
+        bytes.push(u8::try_from(rest).expect("below 128"));
+    }
+    bytes.extend_from_slice(text);
+}
+
+/// Kind, flags, payload and how long the frame is.
+fn frame(bytes: &[u8]) -> Option<(u8, u8, &[u8], usize)> {
+    let [a, b, c, kind, flags, ..] = bytes else { return None };
+    let length = 9 + (usize::from(*a) << 16 | usize::from(*b) << 8 | usize::from(*c));
+    Some((*kind, *flags, bytes.get(9..length)?, length))
+}
+
+/// The first field of an answer is its status: one of the static table, or three digits, compressed or not.
+fn status(block: &[u8]) -> u16 {
+    // A change of the table's size may come first.
+    let block = if block.first().is_some_and(|byte| byte & 0xe0 == 0x20) { &block[1..] } else { block };
+    match block {
+        [indexed @ 0x88..=0x8e, ..] => [200, 204, 206, 304, 400, 404, 500][usize::from(indexed - 0x88)],
+        [0x48, 3, digits @ ..] => {
+            std::str::from_utf8(&digits[..3]).ok().and_then(|text| text.parse().ok()).unwrap_or(0)
+        }
+        [0x48, coded, digits @ ..] => {
+            let mut bits = digits
+                .iter()
+                .take(usize::from(coded & 0x7f))
+                .flat_map(|byte| (0..8).map(move |bit| byte >> (7 - bit) & 1));
+            let mut take =
+                |count: u32| (0..count).fold(0_u16, |value, _| value << 1 | u16::from(bits.next().unwrap_or(1)));
+            (0..3).fold(0, |status, _| {
+                // 0, 1 and 2 have five bits, the others six.
+                let short = take(5);
+                let digit = if short < 3 { short } else { (short << 1 | take(1)) - 0b011_001 + 3 };
+                status * 10 + digit
+            })
+        }
+        _ => 0,
+    }
+}
