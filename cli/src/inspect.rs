@@ -2,6 +2,7 @@
 
 mod limits;
 mod paths;
+mod traffic;
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -141,7 +142,7 @@ fn as_text(model: &Model, id: &str, snapshot: Option<&Snapshot>) -> String {
                 operation.method.as_str(),
                 operation.path.as_str(),
                 rule(operation),
-                endpoints(model, operation)
+                traffic::answer(operation).unwrap_or_else(|| endpoints(model, operation))
             );
             limits::of_operation(&mut text, model, operation);
         }
@@ -179,6 +180,7 @@ fn as_json(model: &Model, id: &str, snapshot: Option<&Snapshot>) -> Value {
             "rule": rule(operation),
             "production": operation.production.map(|id| urls(model, id)),
             "sandbox": operation.sandbox.map(|id| urls(model, id)),
+            "answer": traffic::answer_as_json(operation),
             "limits": limits::of_operation_as_json(model, api, operation),
             "cost": limits::cost_as_json(operation),
             "source": model.locate(operation.source),

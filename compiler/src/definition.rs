@@ -3,6 +3,7 @@
 //! Only what routing and security need is read; schemas are left alone, except that every `$ref` must lead somewhere.
 
 mod access;
+mod answers;
 mod endpoints;
 mod extensions;
 mod features;
@@ -27,6 +28,7 @@ use crate::path::normal;
 use crate::source::{Document, Value};
 use crate::url;
 use access::Guard;
+use answers::Answers;
 use endpoints::{Environments, Named};
 use extensions::Level;
 pub(crate) use fields::{boolean, did_you_mean, list, object, scalar, suggest, text};
@@ -92,6 +94,7 @@ pub(crate) fn read(
     let limit = limits::tier(report, policies, root, source);
     let cost = limits::cost(report, policies, root, source);
     let guard = Guard::new(report, root, schemes, empty, mutual_tls);
+    let answers = Answers::of(report, root, version);
     let mut transports = transports(report, root);
     // As in 3.2.
     transports.https |= mutual_tls == Some(MutualTls::Mandatory);
@@ -105,6 +108,7 @@ pub(crate) fn read(
         policies,
         table,
         guard,
+        answers,
         named,
         environments,
         version,

@@ -229,6 +229,11 @@ impl<'d> Value<'d> {
         self.raw().kind == Kind::Map
     }
 
+    /// The very same place of the same document.
+    pub fn is(self, other: Value<'_>) -> bool {
+        std::ptr::eq(self.document, other.document) && self.node == other.node
+    }
+
     pub fn is_null(self) -> bool {
         matches!(self.content(), Content::Null)
     }

@@ -1,5 +1,7 @@
 //! What may be said of traffic: the bounds that hold for definitions, and for artifacts from anywhere.
 
+pub mod answer;
+
 use microgw_proto::traffic::v1::{ApiTraffic, EndpointPolicy, OperationTraffic};
 
 use crate::model::Endpoint;
@@ -15,5 +17,6 @@ pub fn api_is_sound(traffic: &ApiTraffic) -> bool {
 }
 
 pub fn operation_is_sound(traffic: &OperationTraffic) -> bool {
-    *traffic == OperationTraffic::default()
+    let others = OperationTraffic { answer: None, ..traffic.clone() };
+    traffic.answer.as_ref().is_none_or(answer::is_sound) && others == OperationTraffic::default()
 }

@@ -14,6 +14,7 @@ use crate::model::{
 };
 use crate::names;
 use crate::path::{PathTemplate, normal};
+use crate::traffic::answer;
 use crate::url;
 
 type Result<T> = std::result::Result<T, ArtifactError>;
@@ -68,7 +69,11 @@ impl Bounds {
             return invalid(format!("`{header}` is no header for credentials"));
         }
         let operations =
-            api.operations.into_iter().map(|operation| self.operation(operation)).collect::<Result<_>>()?;
+            api.operations.into_iter().map(|operation| self.operation(operation)).collect::<Result<Vec<_>>>()?;
+        let answers = operations.iter().filter_map(|operation: &Operation| operation.traffic.answer.as_ref());
+        if answers.map(answer::size).sum::<usize>() > answer::MAX_BODIES {
+            return invalid(format!("the answers of the API `{}` are too long", api.name));
+        }
         Ok(Api {
             name: api.name,
             version: api.version,

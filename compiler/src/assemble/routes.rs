@@ -2,6 +2,7 @@
 
 mod action;
 mod answer;
+mod examples;
 mod filters;
 mod matching;
 mod operation;
@@ -23,6 +24,7 @@ use crate::model::{Api, Endpoint, Model, Operation};
 use crate::path::PathTemplate;
 use crate::settings::Settings;
 use crate::snapshot::{ApiKey, ApiSource, ResourceType};
+use crate::traffic;
 
 pub use self::answer::{direct, refuse};
 pub use self::filters::unguarded;
@@ -75,6 +77,8 @@ impl Routes {
             let mut routes = Vec::new();
             for operation in &operations {
                 let rule = rules.operation(api, operation);
+                let longest = operation.traffic.answer.as_ref().map_or(0, traffic::answer::longest_body);
+                self.longest_body = self.longest_body.max(longest);
                 for route in operation_routes(model, api, operation, &template, rule.as_ref(), &mut self.clusters) {
                     routes.push(described(&route, self.described.then_some(api), rule.as_deref()));
                 }
@@ -118,7 +122,7 @@ impl Routes {
         }
         let (metadata, longest) = resource_metadata::entries(model, settings);
         area.extend(metadata);
-        self.longest_body = longest;
+        self.longest_body = self.longest_body.max(longest);
         for path in ["/health", "/health/*"] {
             let Ok(template) = PathTemplate::parse(path) else { continue };
             let headers = [(names::GENERATION_HEADER, generation)];

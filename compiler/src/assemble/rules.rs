@@ -91,9 +91,10 @@ impl<'a> Rules<'a> {
         });
     }
 
-    /// Whether something limits those who call a public operation. Without a production endpoint nobody can.
+    /// Whether something limits those who call a public operation. Without a production endpoint, or an answer, nobody can.
     fn is_limited(&self, operation: &Operation, limits: [Option<LimitId>; 2]) -> bool {
-        operation.production.is_some() && (self.model.limits_everybody() || limits.iter().any(Option::is_some))
+        (operation.production.is_some() || operation.traffic.answer.is_some())
+            && (self.model.limits_everybody() || limits.iter().any(Option::is_some))
     }
 
     /// The rule of an operation of the last [`Self::api`]; `None` where it is public and nothing limits it.
@@ -116,8 +117,9 @@ impl<'a> Rules<'a> {
                 .unwrap_or_else(|| self.settings.credentials.header.clone()),
             // Those of a public operation are its backend's.
             remove_credentials: self.settings.credentials.remove && !public,
-            production: operation.production.is_some(),
-            sandbox: operation.sandbox.is_some(),
+            // What the gateway answers by itself is for callers of both kinds.
+            production: operation.production.is_some() || operation.traffic.answer.is_some(),
+            sandbox: operation.sandbox.is_some() || operation.traffic.answer.is_some(),
             client_trust: client_certificates::trust(&self.settings.client_certificates, api, &operation.access),
             resource_metadata: resource_metadata.unwrap_or_default(),
             public,

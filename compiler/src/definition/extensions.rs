@@ -34,6 +34,8 @@ const fn both(name: &'static str) -> Extension {
 const EXTENSIONS: &[Extension] = &[
     operation("x-auth-type"),
     both("x-microgw-cost"),
+    both("x-microgw-mock"),
+    operation("x-microgw-redirect"),
     both("x-microgw-scope-match"),
     operation("x-scope"),
     both("x-throttling-tier"),

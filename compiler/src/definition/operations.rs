@@ -4,6 +4,7 @@ use microgw_proto::limits::v1::Cost;
 use microgw_proto::traffic::v1::OperationTraffic;
 
 use super::access::Guard;
+use super::answers::{Answers, Declared as Answered};
 use super::endpoints::{self, Declared, Environments, Named};
 use super::extensions::{self, Level};
 use super::features;
@@ -33,6 +34,7 @@ pub(super) struct Paths<'a, 'd> {
     pub policies: &'a mut Policies,
     pub table: &'a mut EndpointTable,
     pub guard: Guard<'d>,
+    pub answers: Answers<'d>,
     pub named: Named<'d>,
     /// The API's own.
     pub environments: Environments,
@@ -71,10 +73,19 @@ impl<'d> Paths<'_, 'd> {
                 // What is wrong has been reported, and there will be no model: shut, it takes part in the other checks.
                 let access =
                     self.guard.access(self.report, &label, value).unwrap_or_else(|| Access::Guarded(Vec::new()));
-                let production = self.endpoint(&environments.production);
-                let sandbox = self.endpoint(&environments.sandbox);
-                if environments.are_nothing() {
-                    homeless.push((label, method.0));
+                let (report, resolver) = (&mut *self.report, &mut *self.resolver);
+                let answered = self.answers.read(report, resolver, &label, method.0, value, self.base_path);
+                let (mut traffic, mut production, mut sandbox) = (OperationTraffic::default(), None, None);
+                match answered {
+                    Answered::Nothing => {
+                        production = self.endpoint(&environments.production);
+                        sandbox = self.endpoint(&environments.sandbox);
+                        if environments.are_nothing() {
+                            homeless.push((label, method.0));
+                        }
+                    }
+                    Answered::Broken => {}
+                    Answered::Answer(answer) => traffic.answer = Some(answer),
                 }
                 let operation_id =
                     value.get("operationId").and_then(|id| text(self.report, "operationId", id)).map(str::to_owned);
@@ -86,7 +97,7 @@ impl<'d> Paths<'_, 'd> {
                     access,
                     production,
                     sandbox,
-                    traffic: OperationTraffic::default(),
+                    traffic,
                     limit: limits::tier(self.report, self.policies, value, source),
                     cost: limits::cost(self.report, self.policies, value, source).or_else(|| self.cost.clone()),
                     source,

@@ -206,6 +206,12 @@ impl<'b> Resolver<'b> {
         None
     }
 
+    /// What the `$ref` of `value` leads to, which may be one again. Nothing is reported, whatever stands beside it.
+    pub(crate) fn step(&mut self, value: Value<'b>) -> Option<Value<'b>> {
+        let reference = value.get("$ref").filter(|reference| matches!(reference.content(), Content::Text(_)))?;
+        self.resolve(&Target::of(reference).ok()?, value.document())
+    }
+
     fn resolve(&mut self, target: &Target, from: &'b Document) -> Option<Value<'b>> {
         let document = match &target.file {
             None => from,
@@ -304,12 +310,27 @@ impl<'d> Survey<'d> {
                     self.anchors.insert(anchor);
                 }
                 _ if site == Site::Other && extensions::is_ours(word) => self.strays.push(key),
+                ("examples", Content::Map) => self.examples(value),
                 _ if word.starts_with("x-") || DATA.contains(&word) => {}
                 _ => self.object(value, site.below(word)),
             }
         }
         for item in value.items() {
             self.object(item, Site::Other);
+        }
+    }
+
+    /// Examples by name, of which each can be a reference. By media type, as in Swagger 2.0, they are data.
+    fn examples(&mut self, examples: Value<'d>) {
+        for (_, example) in examples.entries().filter(|(name, _)| !name.text().contains('/')) {
+            let is_reference =
+                |(key, _): (Value<'d>, Value<'d>)| matches!(key.text(), "$ref" | "summary" | "description");
+            if let Some(reference) = example.get("$ref")
+                && matches!(reference.content(), Content::Text(_))
+                && example.entries().all(is_reference)
+            {
+                self.references.push(reference);
+            }
         }
     }
 }

@@ -86,6 +86,8 @@ codes! {
     BadEtcd "0306" Error "bad-etcd" "`etcd(...)` does not have exactly two parts."
     AssumedScheme "0307" Warning "assumed-scheme" "A Swagger 2.0 definition names a host and no schemes."
     IgnoredUrl "0308" Warning "ignored-url" "A URL is declared and not used."
+    NoExample "0320" Error "no-example" "An operation is to be mocked, and has no example."
+    BadAnswer "0321" Error "bad-answer" "What the gateway is to answer by itself cannot be used."
 
     UndefinedScheme "0401" Error "undefined-scheme" "A security requirement names a scheme that is not declared."
     EmptySecurity "0402" Error "empty-security" "An empty security list or object, whose meaning the project does not fix."

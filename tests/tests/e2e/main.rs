@@ -1,5 +1,6 @@
 //! The product as its users meet it: the real `micro-gw`, the real Envoy, real backends.
 
+mod answers;
 mod api_keys;
 mod backend_jwt;
 mod backends;

@@ -10,6 +10,7 @@ use prost::Message as _;
 
 use super::action::route_action;
 use super::answer::refuse;
+use super::examples::answer_routes;
 use super::filters::{guarded, unguarded};
 use super::matching::{header_is, path_match, transport};
 use crate::assemble::rules::RuleId;
@@ -19,7 +20,7 @@ use crate::model::{Access, Api, Endpoint, Model, Operation};
 use crate::path::PathTemplate;
 
 /// Routes for each environment that has an endpoint: those of the sandbox come first, and ask for the header that the engine
-/// sets. All carry one rule.
+/// sets. What the gateway answers by itself is for both. All carry one rule.
 pub fn operation_routes(
     model: &Model,
     api: &Api,
@@ -37,6 +38,14 @@ pub fn operation_routes(
         matching
     };
     let filter = rule.map_or_else(unguarded, |rule| guarded(rule));
+    if let Some(answer) = &operation.traffic.answer {
+        let routes = answer_routes(answer, &matching(None)).into_iter().map(|route| Route {
+            name: name.clone(),
+            typed_per_filter_config: HashMap::from([(names::EXT_AUTHZ.to_owned(), filter.clone())]),
+            ..route
+        });
+        return routes.collect();
+    }
     let mut forward = |environment: Option<&str>, endpoint: &Endpoint| {
         let mut routes = Vec::new();
         for way in destination::ways(endpoint) {
