@@ -56,7 +56,7 @@ $(DENY):
 
 # Debian packages that are used, where they can be installed without asking. Whoever misses one says so.
 packages:
-	@./.ci/packages valgrind redis-server
+	@./.ci/packages valgrind redis-server etcd-server etcd-client
 
 # The program that is passed on, in target/dist/: the same bytes wherever it is built.
 release:

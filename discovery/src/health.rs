@@ -96,6 +96,16 @@ impl Health {
         }
     }
 
+    /// Nobody says where it is: as if it never answered, and that is said once for each name.
+    pub(crate) fn unconfigured(&self, name: &str) {
+        let source = self.kind.as_str();
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.status.reachable = false;
+        state.status.last_error = Some("it is not configured: default URLs are used".to_owned());
+        drop(state);
+        tracing::warn!(source, name, "discovery is not configured: the default URL is used");
+    }
+
     /// `name`: what was asked about.
     pub(crate) fn failed(&self, name: &str, error: &dyn std::fmt::Display) {
         let error = bounded(&error.to_string());

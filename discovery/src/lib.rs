@@ -12,7 +12,9 @@
 
 mod backoff;
 mod board;
+mod consul;
 mod dns;
+mod etcd;
 mod health;
 mod host;
 mod settings;
@@ -20,6 +22,7 @@ mod shared;
 mod source;
 mod srv;
 mod target;
+mod tls;
 mod value;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,7 +35,7 @@ use tokio::sync::watch;
 
 pub use board::Finds;
 pub use health::{SourceKind, SourceStatus};
-pub use settings::{Dns, Family, Settings};
+pub use settings::{Consul, Dns, Etcd, Family, Settings, Tls};
 
 use board::Board;
 use shared::Task;

@@ -25,7 +25,6 @@ pub(crate) enum Said {
     /// That it does not know it.
     Missing,
     /// A value that should be a URL.
-    #[expect(dead_code, reason = "no source has such values yet")]
     Url(Arc<[u8]>),
     /// None: that there is no such service here.
     Places(Arc<[Place]>),

@@ -13,8 +13,10 @@ use tokio::time::Instant;
 
 use crate::Wanted;
 use crate::board::Board;
+use crate::consul::Consul;
 use crate::dns::Dns;
-use crate::health::SourceStatus;
+use crate::etcd::Etcd;
+use crate::health::{Health, SourceStatus};
 use crate::host::{Hosts, Resolved};
 use crate::settings::Settings;
 use crate::shared::Following;
@@ -26,6 +28,8 @@ use crate::value;
 pub(crate) struct Sources {
     hosts: Hosts,
     srv: Srv,
+    etcd: Etcd,
+    consul: Consul,
 }
 
 /// Addresses of one target that are told.
@@ -45,32 +49,44 @@ struct Meant {
 impl Sources {
     pub(crate) fn new(settings: &Settings, runtime: &Handle) -> Sources {
         let dns = Arc::new(Dns::new(&settings.dns, runtime));
-        Sources { hosts: Hosts::new(dns.clone(), &settings.dns, runtime), srv: Srv::new(dns, &settings.dns, runtime) }
+        Sources {
+            hosts: Hosts::new(dns.clone(), &settings.dns, runtime),
+            srv: Srv::new(dns, &settings.dns, runtime),
+            etcd: Etcd::new(settings.etcd.as_ref(), runtime),
+            consul: Consul::new(settings.consul.as_ref(), runtime),
+        }
     }
 
     fn of<'a>(&'a self, lookup: &'a Lookup) -> Option<(&'a dyn Source, &'a str)> {
         match lookup {
             Lookup::Srv(name) => Some((&self.srv, name)),
-            Lookup::Host | Lookup::Etcd(_) | Lookup::Consul(_) => None,
+            Lookup::Etcd(key) => Some((&self.etcd, key)),
+            Lookup::Consul(service) => Some((&self.consul, service)),
+            Lookup::Host => None,
         }
     }
 
     /// How many targets are looked up where.
     pub(crate) fn wanted<'a>(&self, lookups: impl Iterator<Item = &'a Lookup>) {
-        let (mut hosts, mut services) = (0, 0);
+        let (mut hosts, mut services, mut keys, mut instances) = (0, 0, 0, 0);
         for lookup in lookups {
             match lookup {
                 Lookup::Host => hosts += 1,
                 Lookup::Srv(_) => services += 1,
-                Lookup::Etcd(_) | Lookup::Consul(_) => {}
+                Lookup::Etcd(_) => keys += 1,
+                Lookup::Consul(_) => instances += 1,
             }
         }
         self.hosts.health().wanted(hosts);
         self.srv.health().wanted(services);
+        self.etcd.health().wanted(keys);
+        self.consul.health().wanted(instances);
     }
 
     pub(crate) fn status(&self) -> Vec<SourceStatus> {
-        vec![self.hosts.health().status(), self.srv.health().status()]
+        let sources: [&dyn Source; 3] = [&self.srv, &self.etcd, &self.consul];
+        let healths = [self.hosts.health()].into_iter().chain(sources.map(Source::health));
+        healths.map(Health::status).collect()
     }
 }
 
@@ -99,10 +115,14 @@ pub(crate) async fn follow(target: Wanted, sources: Arc<Sources>, board: Arc<Boa
     let mut told: Option<Meant> = None;
     // A source that has not said anything is waited for.
     let mut awaited = said.is_some();
+    // What is said is judged once.
+    let mut unheard = true;
     let mut names: BTreeMap<String, Following<Resolved>> = BTreeMap::new();
     let mut deadline = Instant::now() + TOGETHER;
     loop {
-        if let (Some(following), Some((source, name))) = (&mut said, source) {
+        if let (Some(following), Some((source, name))) = (&mut said, source)
+            && std::mem::take(&mut unheard)
+        {
             let now = following.said.borrow_and_update().clone();
             awaited = now == Said::Pending;
             let new = match now {
@@ -160,7 +180,7 @@ pub(crate) async fn follow(target: Wanted, sources: Arc<Sources>, board: Arc<Boa
         };
         let waits = pending > 0 && !late;
         tokio::select! {
-            () = source_speaks => {}
+            () = source_speaks => unheard = true,
             () = name_speaks => {}
             () = tokio::time::sleep_until(deadline), if waits => {}
         }
@@ -171,7 +191,12 @@ pub(crate) async fn follow(target: Wanted, sources: Arc<Sources>, board: Arc<Boa
 fn gather(meant: &Meant, known: &BTreeMap<&str, Resolved>, same: bool) -> Option<Found> {
     let mut addresses = Vec::new();
     let mut gone = 0;
+    let mut priority = None;
+    // In the order of their priorities: those of the first that has any are used, the others are for when it has none.
     for place in meant.places.iter() {
+        if priority.is_some_and(|priority| place.priority > priority) {
+            break;
+        }
         let own = match place.host.parse::<IpAddr>() {
             Ok(address) => vec![address],
             Err(_) => match known.get(place.host.as_str()) {
@@ -183,6 +208,9 @@ fn gather(meant: &Meant, known: &BTreeMap<&str, Resolved>, same: bool) -> Option
                 Some(Resolved::Pending | Resolved::Nothing) | None => Vec::new(),
             },
         };
+        if !own.is_empty() {
+            priority = Some(place.priority);
+        }
         addresses.extend(own.into_iter().map(|address| SocketAddr::new(address, place.port)));
     }
     addresses.sort_unstable();

@@ -8,6 +8,7 @@ pub mod collector;
 pub mod container;
 pub mod dpop;
 pub mod envoy;
+pub mod etcd;
 pub mod gateway;
 pub mod http2;
 pub mod issuer;

@@ -1,6 +1,11 @@
 //! Discovery against real servers, and against a DNS server of its own.
 
+mod consul_server;
 mod dns_server;
+#[path = "../../../tests/src/etcd.rs"]
+mod etcd_server;
+mod instances;
+mod keys;
 mod names;
 mod services;
 

@@ -21,7 +21,7 @@ pub fn settings(server: &DnsServer) -> Settings {
         resolv_conf: "/nonexistent".into(),
         ..Dns::default()
     };
-    Settings { dns }
+    Settings { dns, ..Settings::default() }
 }
 
 fn host(text: &str) -> Wanted {

@@ -30,6 +30,11 @@ async fn records_are_resolved_in_turn_and_asked_for_again() {
     // A name that has moved.
     server.addresses("b.example", 0, &["192.0.2.4"]);
     wait_for_addresses(&discovery, &target, &["192.0.2.1:81", "192.0.2.2:81", "192.0.2.4:82"]).await;
+    // Those of a later priority are used where an earlier one has no address.
+    server.services("_http._tcp.example", 0, &[(20, 0, 81, "a.example."), (10, 0, 82, "b.example.")]);
+    wait_for_addresses(&discovery, &target, &["192.0.2.4:82"]).await;
+    server.services("_http._tcp.example", 0, &[(20, 0, 81, "a.example."), (10, 0, 82, "nobody.example.")]);
+    wait_for_addresses(&discovery, &target, &["192.0.2.1:81", "192.0.2.2:81"]).await;
     // A record less.
     server.services("_http._tcp.example", 0, &[(10, 0, 82, "b.example.")]);
     wait_for_addresses(&discovery, &target, &["192.0.2.4:82"]).await;
