@@ -1,6 +1,7 @@
 //! What is measured.
 
 mod build;
+mod discovery;
 mod guarded;
 mod limits_shared;
 mod lookup;
@@ -35,6 +36,8 @@ pub enum Scenario {
     Memory,
     /// One change among ten thousand operations.
     Publish,
+    /// One name among ten thousand that moves.
+    Discovery,
 }
 
 /// One round of load on one gateway.
@@ -56,7 +59,7 @@ const ROUND: Duration = Duration::from_millis(1200);
 // === impl Scenario ===
 
 impl Scenario {
-    pub const ALL: [Scenario; 7] = [
+    pub const ALL: [Scenario; 8] = [
         Scenario::Start,
         Scenario::Build,
         Scenario::Lookup,
@@ -64,6 +67,7 @@ impl Scenario {
         Scenario::LimitsShared,
         Scenario::Memory,
         Scenario::Publish,
+        Scenario::Discovery,
     ];
 
     pub fn measure(self, bench: &Bench, report: &mut Report) -> io::Result<()> {
@@ -75,6 +79,7 @@ impl Scenario {
             Scenario::LimitsShared => limits_shared::measure(bench, report),
             Scenario::Memory => memory::measure(bench, report),
             Scenario::Publish => publish::measure(bench, report),
+            Scenario::Discovery => discovery::measure(bench, report),
         }
     }
 }

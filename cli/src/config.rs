@@ -14,6 +14,7 @@ mod backends;
 mod ciphers;
 mod claims;
 mod diagnostic;
+mod discovery;
 mod dpop;
 mod issuers;
 mod key_manager;
@@ -83,6 +84,8 @@ pub struct Config {
     pub proofs: usize,
     /// `None`: what tokens say themselves is all there is.
     pub subscriptions: Option<Subscriptions>,
+    /// Who knows where backends are.
+    pub discovery: microgw_discovery::Settings,
     pub limits: Limits,
     pub api_keys: settings::ApiKeys,
     /// `None`: backends are sent no JWT of the gateway's own.

@@ -1,5 +1,6 @@
 //! `run` and `serve`: the whole gateway in one process, with or without an Envoy of its own.
 
+pub mod addresses;
 pub mod bootstrap;
 mod data;
 mod last_live;
@@ -23,7 +24,8 @@ use micro_gw::certificates::{Certificates, RemoteTls, Watch};
 use microgw_compiler::assemble::{Input, assemble, conflict, names, unheard, untrusting};
 use microgw_compiler::model::Model;
 use microgw_compiler::settings::{CertificateRequest, Settings};
-use microgw_compiler::snapshot::{Fallbacks, Snapshot};
+use microgw_compiler::snapshot::{Assignments, Fallbacks, Snapshot};
+use microgw_discovery::Discovery;
 use microgw_envoy::{Admin, AdminError, Bootstrap, Launch, LogLevel, SocketDir, SocketPaths, Supervisor, sockets};
 use microgw_extproc::traces::SpanCounts;
 use microgw_xds::{Candidate, Outcome, Publisher, Rejection, Xds};
@@ -31,6 +33,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tracing::Instrument as _;
 
+use self::addresses::Addresses;
 use self::last_live::{LastLive, Loaded};
 use self::observer::Observer;
 use self::probe::{HealthProbe, Targets};
@@ -164,6 +167,7 @@ struct Gateway {
     settings: ArcSwap<Settings>,
     source: Source,
     last_live: Arc<LastLive>,
+    addresses: Addresses,
     services: Services,
     observer: Observer,
     remote: Option<Remote>,
@@ -207,6 +211,7 @@ impl Gateway {
         let remote_credentials = certificates.remote().map(RemoteTls::credentials).transpose()?;
         let certificates = Arc::new(Mutex::new(certificates));
         let last_live = Arc::new(LastLive::new(data, &project));
+        let addresses = Addresses::start(Discovery::start(&config.discovery), data.join("addresses.json"));
         let resumed = match last_live.resume() {
             Some((loaded, rules)) => {
                 let snapshot = snapshot(&loaded.model()?, &loaded.artifact, &settings, &Fallbacks::new(), None)
@@ -224,11 +229,12 @@ impl Gateway {
         let probe = HealthProbe::new(targets, workers(config), shown).context("cannot make the probe")?;
         let publisher = Publisher::new(
             microgw_xds::Config {
+                located: addresses.located(),
                 static_clusters: names::STATIC_CLUSTERS.map(Arc::from).into(),
                 publish_timeout: config.gateway.publish_timeout,
                 ..microgw_xds::Config::new(project)
             },
-            services.rules(),
+            services.rules(&addresses),
             Arc::new(probe),
             resumed,
         );
@@ -236,7 +242,8 @@ impl Gateway {
         services.serve_decisions(paths)?;
         let observer = Observer::new(publisher.clone(), last_live.clone(), certificates.clone(), config)
             .with_opaque_keys(services.opaque_keys())
-            .with_limits(services.limits());
+            .with_limits(services.limits())
+            .with_addresses(&addresses);
         services.serve_admin(config, observer.clone()).await?;
         let listener = tokio::net::UnixListener::from_std(sockets::bind(&paths.xds)?)?;
         let (stop, stopped) = oneshot::channel::<()>();
@@ -255,6 +262,7 @@ impl Gateway {
             settings: ArcSwap::new(settings),
             source,
             last_live,
+            addresses,
             services,
             observer,
             remote,
@@ -361,7 +369,10 @@ impl Gateway {
             Ok(Err(error)) => return Outcome::Rejected(Rejection::Reassembly(error)),
             Err(_) => return Outcome::Rejected(Rejection::Reassembly("assembling failed".to_owned())),
         };
-        self.publisher.publish(Candidate { snapshot, reassemble: Arc::new(reassemble) }).await
+        self.addresses.expect(&snapshot.assignments).instrument(tracing::info_span!("resolve")).await;
+        let outcome = self.publisher.publish(Candidate { snapshot, reassemble: Arc::new(reassemble) }).await;
+        self.addresses.anticipate(&Assignments::new());
+        outcome
     }
 }
 

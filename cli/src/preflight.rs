@@ -14,9 +14,10 @@ use microgw_compiler::model::Model;
 use microgw_compiler::settings::Settings;
 use microgw_compiler::snapshot::{Fallbacks, Generation, Snapshot};
 use microgw_envoy::{Admin, Bootstrap, Launch, LogLevel, SocketDir, Supervisor, sockets};
-use microgw_xds::{Candidate, Config, Fault, Outcome, Probe, Publisher, Rejection, RuleSink, Xds};
+use microgw_xds::{Candidate, Config, Fault, Located, Outcome, Probe, Publisher, Rejection, RuleSink, Xds};
 use tokio::sync::oneshot;
 
+use crate::gateway::addresses::unknown;
 use crate::gateway::check_listeners;
 
 /// An Envoy that has taken the snapshot.
@@ -32,8 +33,9 @@ pub struct Trial {
 #[error("{}", .0.iter().map(describe).collect::<Vec<_>>().join("\n\n"))]
 pub struct Refused(pub Vec<Diagnostic>);
 
-/// There is no traffic, so there is nothing to arm and nothing to see.
-struct NoTraffic;
+/// There is no traffic, so there is nothing to arm, nothing to see and nobody to look up.
+#[derive(Default)]
+struct NoTraffic(Located);
 
 // === impl Trial ===
 
@@ -53,13 +55,15 @@ impl Trial {
         let directory = SocketDir::private()?;
         let paths = directory.sockets();
         let listener = tokio::net::UnixListener::from_std(sockets::bind(&paths.xds)?)?;
+        let nobody = NoTraffic(Located::default());
         let publisher = Publisher::new(
             Config {
+                located: nobody.0.clone(),
                 static_clusters: names::STATIC_CLUSTERS.map(Arc::from).into(),
                 ..Config::new(model.project.clone())
             },
-            Arc::new(NoTraffic),
-            Arc::new(NoTraffic),
+            Arc::new(nobody),
+            Arc::new(NoTraffic::default()),
             None,
         );
         let (stop, stopped) = oneshot::channel::<()>();
@@ -159,7 +163,9 @@ fn describe(diagnostic: &Diagnostic) -> String {
 // === impl NoTraffic ===
 
 impl RuleSink for NoTraffic {
-    fn load(&self, _: &Snapshot) -> Result<(), String> {
+    fn load(&self, snapshot: &Snapshot) -> Result<(), String> {
+        let nobody = snapshot.assignments.iter().map(|(name, of)| (name.clone(), unknown(name, of)));
+        self.0.replace(Arc::new(nobody.collect()));
         Ok(())
     }
 

@@ -70,6 +70,7 @@ pub fn configuration() -> String {
 /// What a section is about.
 fn about(section: &str) -> &'static str {
     match section {
+        "discovery" => "Where backends are: [discovery.md](discovery.md).",
         "listenerConfig" => "Where clients connect, with which certificate, and whom the gateway trusts.",
         "authConfig" | "jwtConfig" => "Headers that carry credentials.",
         "server" => "What messages say of the gateway, and clocks.",

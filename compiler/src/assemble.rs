@@ -34,7 +34,7 @@ use self::rules::Rules;
 use self::wire::{digest, hex, resource};
 use crate::model::{Endpoint, Model};
 use crate::settings::{CertificateRequest, Settings, Verification};
-use crate::snapshot::{ApiKey, Fallbacks, Generation, ResourceType, Resources, Snapshot};
+use crate::snapshot::{ApiKey, Assignment, Fallbacks, Generation, ResourceType, Resources, Snapshot};
 
 pub use self::client_certificates::{unheard, untrusting};
 pub use self::clusters::load_assignment;
@@ -87,15 +87,22 @@ pub fn assemble(input: Input<'_>) -> Snapshot {
         .iter()
         .map(|(name, endpoint)| (name.clone(), clusters::cluster(endpoint, backends)))
         .collect::<BTreeMap<_, _>>();
-    let assignments = routes
-        .clusters
-        .iter()
-        .filter_map(|(name, endpoint)| Some((name.clone(), clusters::assignment(endpoint, backends)?)))
-        .collect();
+    let oauth = input.settings.oauth.as_ref();
+    let assignments =
+        routes
+            .clusters
+            .iter()
+            .filter_map(|(name, endpoint)| {
+                let assignment = clusters::assignment(endpoint, backends)?;
+                Some((name.clone(), Assignment { apis: routes.users(name), ..assignment }.into()))
+            })
+            .chain(oauth.and_then(|oauth| {
+                Some((names::KEY_MANAGER_CLUSTER.into(), oauth::assignment(oauth, backends)?.into()))
+            }))
+            .collect();
     let collector = input.settings.tracing.as_ref();
     clusters
         .extend(collector.map(|settings| (names::COLLECTOR_CLUSTER.into(), tracing::cluster(settings, &backends.tls))));
-    let oauth = input.settings.oauth.as_ref();
     clusters.extend(oauth.map(|oauth| (names::KEY_MANAGER_CLUSTER.into(), oauth::cluster(oauth, backends))));
     let verified = tls && backends.verification != Verification::Nothing
         || collector.is_some_and(|settings| settings.collector.tls)

@@ -51,13 +51,17 @@ pub struct Resource {
 }
 
 /// By cluster: what its addresses are found by. Envoy is told of them apart from the cluster, whenever they change.
-pub type Assignments = BTreeMap<Arc<str>, Assignment>;
+pub type Assignments = BTreeMap<Arc<str>, Arc<Assignment>>;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Assignment {
     pub targets: Vec<Assigned>,
     /// Backends are reached over the forward proxy, which knows names.
     pub tunnelled: bool,
+    /// Hosts have their own names in TLS, rather than one for all.
+    pub named: bool,
+    /// Whom it serves; none: the gateway itself.
+    pub apis: Vec<ApiKey>,
 }
 
 /// A target whose addresses are found.

@@ -33,7 +33,23 @@ impl Backend {
     /// # Panics
     /// When there is none.
     pub async fn start(name: &'static str) -> Backend {
-        Backend::serve(name, None).await
+        Backend::serve(name, "127.0.0.1:0".parse().expect("it is one"), None).await
+    }
+
+    /// Listens there.
+    ///
+    /// # Panics
+    /// When it is not free.
+    pub async fn start_at(name: &'static str, address: SocketAddr) -> Backend {
+        Backend::serve(name, address, None).await
+    }
+
+    /// The same, with TLS.
+    ///
+    /// # Panics
+    /// When it is not free.
+    pub async fn start_tls_at(name: &'static str, address: SocketAddr, identity: &Identity) -> Backend {
+        Backend::serve(name, address, Some(identity.acceptor(None))).await
     }
 
     /// With TLS, as `identity`. Clients need a certificate from `clients`, if that is given.
@@ -41,11 +57,12 @@ impl Backend {
     /// # Panics
     /// When there is no free port.
     pub async fn start_tls(name: &'static str, identity: &Identity, clients: Option<&Identity>) -> Backend {
-        Backend::serve(name, Some(identity.acceptor(clients))).await
+        let address = "127.0.0.1:0".parse().expect("it is one");
+        Backend::serve(name, address, Some(identity.acceptor(clients))).await
     }
 
-    async fn serve(name: &'static str, acceptor: Option<TlsAcceptor>) -> Backend {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    async fn serve(name: &'static str, address: SocketAddr, acceptor: Option<TlsAcceptor>) -> Backend {
+        let listener = tokio::net::TcpListener::bind(address).await.expect("a free port");
         let address = listener.local_addr().expect("it is bound");
         let requests = Arc::new(AtomicU64::new(0));
         let counter = requests.clone();

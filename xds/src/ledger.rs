@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use envoy_types::pb::envoy::config::core::v3::{Node, node::UserAgentVersionType};
@@ -11,13 +11,15 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::session::{Dialect, Step, Verdict};
-use crate::status::{EnvoyStatus, Metrics, TypeCounts, TypeStatus};
+use crate::status::{EnvoyStatus, Metrics, RefusedEndpoints, TypeCounts, TypeStatus};
 
 /// More Envoys than this are turned away.
 const MAX_ENVOYS: usize = 256;
 /// Characters kept of what an Envoy says about itself, and of its reasons.
 pub(crate) const MAX_ID: usize = 256;
 const MAX_TEXT: usize = 4096;
+/// Clusters that are remembered for their addresses having been refused by one Envoy.
+const MAX_REFUSALS: usize = 256;
 /// Envoys that left with a refusal, and are remembered for it.
 const MAX_UNSURE: usize = 1024;
 
@@ -44,6 +46,8 @@ struct Entry {
     settled: u64,
     refused: Option<(u64, Refusal)>,
     types: BTreeMap<ResourceType, TypeEntry>,
+    /// By cluster, with its reasons.
+    refused_endpoints: Refusals,
     /// What it refused of these may have been applied in part, and nothing was accepted since.
     unsure: Types,
     out_of_sync: bool,
@@ -88,6 +92,8 @@ pub(crate) struct Full;
 
 type Entries = BTreeMap<u64, Entry>;
 pub(crate) type Types = BTreeSet<ResourceType>;
+/// Why an Envoy refuses the addresses of clusters.
+pub(crate) type Refusals = BTreeMap<Arc<str>, String>;
 
 // === impl Ledger ===
 
@@ -243,8 +249,25 @@ impl Membership<'_> {
                 tracing::warn!(envoy = ?entry.id, ?kind, ?text, "refused");
                 entry.types.entry(kind).or_default().refusal = Some(text.clone());
                 entry.unsure.insert(kind);
-                entry.refused = Some((sequence, Refusal { kind, text }));
+                // Addresses are no part of an offer.
+                if kind != ResourceType::Endpoint {
+                    entry.refused = Some((sequence, Refusal { kind, text }));
+                }
             }
+        });
+    }
+
+    /// All clusters whose present addresses it refuses.
+    pub(crate) fn refuses_endpoints(&self, refusals: &Refusals) {
+        let shorten = |(cluster, text): (&Arc<str>, &String)| (Arc::clone(cluster), shorten(reason(text), MAX_TEXT));
+        let refusals: Refusals = refusals.iter().take(MAX_REFUSALS).map(shorten).collect();
+        self.update(|entry| {
+            for (cluster, text) in
+                refusals.iter().filter(|(cluster, _)| !entry.refused_endpoints.contains_key(*cluster))
+            {
+                tracing::error!(envoy = ?entry.id, %cluster, ?text, "addresses are refused, and those of before stay");
+            }
+            entry.refused_endpoints = refusals;
         });
     }
 
@@ -290,6 +313,7 @@ impl Entry {
             settled: 0,
             refused: None,
             types: BTreeMap::new(),
+            refused_endpoints: Refusals::new(),
             unsure: Types::new(),
             out_of_sync: false,
         }
@@ -309,7 +333,17 @@ impl Entry {
             connected_since: self.connected_since,
             out_of_sync: self.out_of_sync,
             types: types.collect(),
+            refused_endpoints: self.refused_endpoints(),
         }
+    }
+}
+
+impl Entry {
+    fn refused_endpoints(&self) -> Vec<RefusedEndpoints> {
+        let refused = self.refused_endpoints.iter();
+        refused
+            .map(|(cluster, refusal)| RefusedEndpoints { cluster: cluster.to_string(), refusal: refusal.clone() })
+            .collect()
     }
 }
 

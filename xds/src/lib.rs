@@ -13,6 +13,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
 mod ledger;
+mod located;
 mod offer;
 mod publisher;
 mod server;
@@ -20,8 +21,9 @@ mod session;
 mod status;
 mod wire;
 
+pub use located::{Endpoints, Located, UNKNOWN};
 pub use offer::Inconsistent;
 pub use publisher::{Candidate, Config, Outcome, Probe, Publisher, Reassemble, Rejection, RuleSink};
 pub use server::{ServeError, Xds};
 pub use session::Dialect;
-pub use status::{EnvoyStatus, Fault, Metrics, Publication, State, Status, TypeCounts, TypeStatus};
+pub use status::{EnvoyStatus, Fault, Metrics, Publication, RefusedEndpoints, State, Status, TypeCounts, TypeStatus};

@@ -16,6 +16,7 @@ use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::ledger::{Ledger, unix_now};
+use crate::located::{Endpoints, Located};
 use crate::offer::{Inconsistent, Offer};
 use crate::status::{Fault, Metrics, Publication, State, Status};
 use transaction::Transactions;
@@ -30,6 +31,9 @@ pub struct Config {
     pub publish_timeout: Duration,
     /// How long the rules and clusters of the generation before stay.
     pub retire_after: Duration,
+    /// Where backends are that clusters do not name. Known before their snapshot is offered: when its rules are armed at the
+    /// latest.
+    pub located: Located,
 }
 
 /// Where rules are enforced.
@@ -136,13 +140,14 @@ struct Task(JoinHandle<()>);
 // === impl Config ===
 
 impl Config {
-    /// The defaults: no static clusters, 10 s, 60 s.
+    /// The defaults: no static clusters, 10 s, 60 s, no backends but those that clusters name.
     pub fn new(project: impl Into<String>) -> Config {
         Config {
             project: project.into(),
             static_clusters: BTreeSet::new(),
             publish_timeout: Duration::from_secs(10),
             retire_after: Duration::from_mins(1),
+            located: Located::default(),
         }
     }
 }
@@ -222,6 +227,10 @@ impl Publisher {
 
     pub(crate) fn offers(&self) -> watch::Receiver<Option<Arc<Offer>>> {
         self.shared.offers.subscribe()
+    }
+
+    pub(crate) fn endpoints(&self) -> watch::Receiver<Arc<Endpoints>> {
+        self.shared.config.located.subscribe()
     }
 }
 

@@ -1,7 +1,11 @@
 //! One ADS stream, without its I/O: what the Envoy has, what it asked for, what it should be sent next.
 //!
-//! Clusters, secrets, listeners and routes are sent in this order, each only when what comes before it was ACKed, so
-//! that nothing is referred to before it exists; removals follow in the reverse order, clusters last.
+//! Clusters, endpoints, secrets, listeners and routes are sent in this order, each only when what comes before it was
+//! ACKed, so that nothing is referred to before it exists; removals follow in the reverse order, clusters last. Listeners
+//! and routes wait until the Envoy knows where the backends of all clusters are: until then it does not use these.
+//!
+//! Endpoints change without an offer, and an Envoy that refuses some does not refuse the offer: it stays with those that it had
+//! ([`subscription`]).
 //!
 //! The dialects differ in how an Envoy puts its wishes ([`request`]) and in what a response has to say. Delta: what
 //! changed and what is gone. State of the world: of clusters and listeners all there are, and whatever is missing is
@@ -16,7 +20,7 @@ use std::sync::Arc;
 use microgw_compiler::snapshot::{Generation, Resource, ResourceType};
 use serde::{Serialize, Serializer};
 
-use crate::ledger::Types;
+use crate::ledger::{Refusals, Types};
 use crate::offer::{Offer, is_wildcard};
 use request::Interest;
 pub(crate) use request::{Incoming, Request};
@@ -159,15 +163,32 @@ impl Session {
         if first && self.unsure.contains(&kind) {
             subscription.distrust();
         }
-        if subscription.size() > MAX_NAMES { Err(Abuse::TooManyNames) } else { Ok(verdict) }
+        let size = subscription.size();
+        let judged = subscription.take_judged();
+        if kind == ResourceType::Cluster
+            && let Some(endpoints) = self.subscriptions.get_mut(&ResourceType::Endpoint)
+        {
+            // A cluster that changes is a new one to Envoy, which waits for its endpoints, and does not ask for what it has.
+            endpoints.ask_again(&judged);
+        }
+        if size > MAX_NAMES { Err(Abuse::TooManyNames) } else { Ok(verdict) }
+    }
+
+    /// Clusters whose present endpoints the Envoy does not take.
+    pub(crate) fn refused_endpoints(&self) -> Refusals {
+        let endpoints = self.subscriptions.get(&ResourceType::Endpoint);
+        endpoints.map(Subscription::refusals).unwrap_or_default()
     }
 
     /// To be called until it gives no [`Step::Send`], after each request and each new offer.
     pub(crate) fn next(&mut self, offer: &Offer) -> Step {
         let dialect = self.dialect;
         for kind in ResourceType::ALL {
+            if kind == ResourceType::Listener && !self.has_asked_for_endpoints(offer) {
+                return Step::Wait;
+            }
             let Some(subscription) = self.subscriptions.get_mut(&kind) else { continue };
-            subscription.believe(offer, dialect.repeats(kind));
+            subscription.believe(offer, dialect.repeats(kind) || kind == ResourceType::Endpoint);
             if subscription.has_refused(offer) {
                 return Step::Refused;
             }
@@ -197,6 +218,8 @@ impl Session {
         self.last_nonce += 1;
         let nonce = format!("{:x}", self.last_nonce);
         let (dialect, repeats) = (self.dialect, self.dialect.repeats(kind));
+        // The last good endpoints are what a cluster that changes gets if the present ones are refused.
+        let keeps = repeats || kind == ResourceType::Endpoint;
         let subscription = self.subscriptions.entry(kind).or_insert_with(|| Subscription::new(kind));
         let kept = if repeats && surplus == Surplus::Kept { subscription.kept(offer) } else { Named::new() };
         let removed = match surplus {
@@ -206,7 +229,7 @@ impl Session {
             Surplus::Kept => Vec::new(),
         };
         let held =
-            |(name, resource): &(Arc<str>, Resource)| (Arc::clone(name), Some(Held::new(resource.clone(), repeats)));
+            |(name, resource): &(Arc<str>, Resource)| (Arc::clone(name), Some(Held::new(resource.clone(), keeps)));
         let sent = missing.iter().map(held).chain(removed.iter().map(|name| (Arc::clone(name), None))).collect();
         let (resources, change) = match dialect {
             Dialect::Delta => (missing, Change::Removed(removed)),
@@ -229,6 +252,16 @@ impl Session {
             sent,
         });
         Step::Send(Response { kind, nonce, generation: offer.generation.clone(), resources, change })
+    }
+
+    /// Of all clusters. It asks as soon as it has a cluster, but for those that it needs to begin with.
+    fn has_asked_for_endpoints(&self, offer: &Offer) -> bool {
+        let endpoints = self.subscriptions.get(&ResourceType::Endpoint);
+        !self.subscriptions.contains_key(&ResourceType::Cluster)
+            || offer
+                .named()
+                .filter(|(kind, _)| *kind == ResourceType::Endpoint)
+                .all(|(_, name)| endpoints.is_some_and(|endpoints| endpoints.wants(name)))
     }
 
     /// An Envoy that starts asks for clusters, then for listeners, then for what they refer to.

@@ -84,12 +84,21 @@ pub struct EnvoyStatus {
     pub out_of_sync: bool,
     /// By resource type, in the order in which types are sent.
     pub types: Vec<TypeStatus>,
+    /// Clusters whose present addresses it refuses: it stays with those that it had.
+    pub refused_endpoints: Vec<RefusedEndpoints>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RefusedEndpoints {
+    pub cluster: String,
+    /// Envoy's text.
+    pub refusal: String,
 }
 
 /// What an Envoy last said about one resource type.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct TypeStatus {
-    /// `Cluster`, `Secret`, `Listener`, `Route`.
+    /// `Cluster`, `Endpoint`, `Secret`, `Listener`, `Route`.
     pub kind: String,
     /// Generation of the last ACK.
     #[serde(serialize_with = "text_or_null")]

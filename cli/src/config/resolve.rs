@@ -14,7 +14,7 @@ use super::users::{HashKind, Secret, User, hash_kind, is_well_known};
 use super::values::Values;
 use super::{
     ApiKeyIssuer, Config, Envoy, Gateway, GrantedApi, Listeners, TokenCache, api_keys as key_stores, backend_jwt,
-    backends, ciphers, dpop, issuers, key_manager, limits, mutual_tls, redis, remote, revocation, server,
+    backends, ciphers, discovery, dpop, issuers, key_manager, limits, mutual_tls, redis, remote, revocation, server,
     shared_limits, subscriptions, telemetry, tls,
 };
 
@@ -78,6 +78,7 @@ pub fn resolve(
         oauth: key_manager::endpoints(values, problems),
         public_url: key_manager::public_url(values, problems),
         subscriptions: subscriptions::read(values, problems),
+        discovery: discovery::read(values, problems),
         limits: limits::read(values),
         api_keys,
         backend_jwt: backend_jwt::read(values, &assertion, problems),

@@ -62,6 +62,7 @@ fn the_defaults() {
             backend_jwt: None,
             identity_headers: Vec::new(),
             subscriptions: None,
+            discovery: microgw_discovery::Settings::default(),
             limits: Limits { room: 100_000, headers: microgw_faults::RateLimitHeaders::Standard, bandwidth: false },
             api_keys: settings::ApiKeys {
                 issuer: issuer.clone(),

@@ -16,6 +16,7 @@ use microgw_extproc::opaque_keys::OpaqueKeys;
 use microgw_xds::{Dialect, Metrics, Publisher, TypeCounts};
 use serde_json::json;
 
+use super::addresses::Addresses;
 use super::last_live::LastLive;
 use super::probe;
 use crate::args::Format;
@@ -29,6 +30,7 @@ pub struct Observer {
     certificates: Arc<Mutex<Certificates>>,
     opaque_keys: Option<Arc<OpaqueKeys>>,
     limits: Arc<Limits>,
+    addresses: Option<Addresses>,
     insecure: Arc<[String]>,
     unenforced: Arc<ArcSwap<Vec<serde_json::Value>>>,
 }
@@ -49,6 +51,7 @@ impl Observer {
             certificates,
             opaque_keys: None,
             limits: Arc::default(),
+            addresses: None,
             insecure,
             unenforced: Arc::default(),
         }
@@ -64,6 +67,12 @@ impl Observer {
     #[must_use]
     pub fn with_limits(self, limits: &Arc<Limits>) -> Observer {
         Observer { limits: Arc::clone(limits), ..self }
+    }
+
+    /// Tells of backends that are called by names, too.
+    #[must_use]
+    pub fn with_addresses(self, addresses: &Addresses) -> Observer {
+        Observer { addresses: Some(addresses.clone()), ..self }
     }
 
     fn certificates(&self) -> Vec<PartStatus> {
@@ -133,6 +142,15 @@ impl Observer {
     }
 }
 
+/// Those whose addresses an Envoy refuses.
+fn name_apis(envoy: &mut serde_json::Value, addresses: &Addresses) {
+    let refused = envoy.get_mut("refused_endpoints").and_then(|refused| refused.as_array_mut());
+    for refused in refused.into_iter().flatten().filter_map(|refused| refused.as_object_mut()) {
+        let apis = refused.get("cluster").and_then(|cluster| cluster.as_str()).map(|cluster| addresses.apis(cluster));
+        refused.insert("apis".to_owned(), apis.into());
+    }
+}
+
 impl Status for Observer {
     fn ready(&self) -> bool {
         self.publisher.ready()
@@ -151,6 +169,12 @@ impl Status for Observer {
             }
             let counters = serde_json::json!({ "held": self.limits.counters(), "overflows": self.limits.overflows() });
             fields.insert("limitCounters".to_owned(), counters);
+            if let Some(addresses) = &self.addresses {
+                if let Some(envoys) = fields.get_mut("envoys").and_then(|envoys| envoys.as_array_mut()) {
+                    envoys.iter_mut().for_each(|envoy| name_apis(envoy, addresses));
+                }
+                fields.insert("discovery".to_owned(), addresses.status());
+            }
             fields.insert("insecure".to_owned(), self.insecure.as_ref().into());
             fields.insert("unenforced".to_owned(), self.unenforced.load().as_ref().clone().into());
         }
@@ -189,6 +213,7 @@ impl Status for Observer {
             .map(|(family, number)| Reading::of(family, Value::Integer(number)))
             .into_iter()
             .chain(labelled)
+            .chain(self.addresses.iter().flat_map(Addresses::metrics))
             .collect()
     }
 }

@@ -34,6 +34,7 @@ use microgw_extproc::user_claims::ClaimRetriever;
 use microgw_proto::rules::v1::RuleBook;
 use microgw_xds::RuleSink;
 
+use super::addresses::Addresses;
 use super::lookups;
 use super::observer::Observer;
 use crate::config::{self, Config, ServicesProxy, SubscriptionSource};
@@ -64,7 +65,7 @@ pub struct Services {
 }
 
 /// The rule store as the publisher sees it.
-struct Rules(Arc<RuleStore>, Arc<Limits>);
+struct Rules(Arc<RuleStore>, Arc<Limits>, Addresses);
 
 // === impl Services ===
 
@@ -212,8 +213,9 @@ impl Services {
         }
     }
 
-    pub fn rules(&self) -> Arc<dyn RuleSink> {
-        Arc::new(Rules(self.rules.clone(), self.limits().clone()))
+    /// With them comes and goes who looks for the backends of their generation.
+    pub fn rules(&self, addresses: &Addresses) -> Arc<dyn RuleSink> {
+        Arc::new(Rules(self.rules.clone(), self.limits().clone(), addresses.clone()))
     }
 
     /// Arms the rules that an Envoy that outlived the gateway still refers to, until it has had time to move on.
@@ -367,10 +369,12 @@ fn spawn(server: impl Future<Output = std::io::Result<()>> + Send + 'static, nam
 impl RuleSink for Rules {
     fn load(&self, snapshot: &Snapshot) -> Result<(), String> {
         self.1.prepare(&snapshot.rules);
+        self.2.arm(&snapshot.generation, &snapshot.assignments);
         self.0.load(&snapshot.rules).map_err(|error| error.to_string())
     }
 
     fn retire(&self, generation: &Generation) {
         self.0.retire(&generation.0);
+        self.2.retire(generation);
     }
 }

@@ -4,22 +4,20 @@ mod assignment;
 mod hosts;
 mod protocol;
 
-use std::collections::{BTreeSet, HashMap};
-use std::net::IpAddr;
+use std::collections::HashMap;
 
 use envoy_types::pb::envoy::config::cluster::v3::circuit_breakers::Thresholds;
 use envoy_types::pb::envoy::config::cluster::v3::cluster::{
-    ClusterDiscoveryType, DiscoveryType, DnsLookupFamily, TransportSocketMatch,
+    ClusterDiscoveryType, DiscoveryType, EdsClusterConfig, TransportSocketMatch,
 };
 use envoy_types::pb::envoy::config::cluster::v3::{CircuitBreakers, Cluster};
-use envoy_types::pb::envoy::config::endpoint::v3::{ClusterLoadAssignment, LbEndpoint, LocalityLbEndpoints};
-use envoy_types::pb::google::protobuf::UInt32Value;
+use envoy_types::pb::envoy::config::core::v3::ConfigSource;
 use microgw_proto::traffic::v1::EndpointPolicy;
 use prost::Message as _;
 
 use self::hosts::host_is;
 use super::wire::{any, digest, hex, number, resource, seconds};
-use super::{forward_proxy, names, tls};
+use super::{ads, forward_proxy, names, tls};
 use crate::model::{BackendUrl, Endpoint, Lookup, Target};
 use crate::settings::{Backends, Verification};
 use crate::snapshot::{Resource, ResourceType};
@@ -55,43 +53,40 @@ pub fn cluster(endpoint: &Endpoint, backends: &Backends) -> Resource {
 
 /// The same under another name.
 pub fn named(name: String, endpoint: &Endpoint, backends: &Backends) -> Resource {
-    let tunnelled = backends.proxy.is_some() && forward_proxy::leads_to(endpoint);
-    let fixed = tunnelled || endpoint.urls().all(|url| url.host.parse::<IpAddr>().is_ok());
-    let tls = endpoint.targets.first().is_some_and(|target| target.url.tls);
-    let names: BTreeSet<&str> = endpoint.urls().map(|url| url.host.as_str()).collect();
+    let assignment = assignment::of(endpoint, backends);
+    let (tls, tunnelled, fixed) = (assignment.tls(), assignment.tunnelled, assignment.is_fixed());
+    let names = assignment.names();
     let socket = |name: &&str| {
         let secured = tls.then(|| tls::to_backend(name, backends));
         if tunnelled { Some(forward_proxy::through(secured)) } else { secured }
     };
-    let each = tls && names.len() > 1;
-    let kind = if fixed { DiscoveryType::Static } else { DiscoveryType::StrictDns };
-    let address = |url: &BackendUrl| {
-        if tunnelled { forward_proxy::entry(&url.host, url.port) } else { tcp(url.host.clone(), url.port) }
+    let discovered = |name: &&str| {
+        let secured = tls::to_discovered(name, backends);
+        Some(if tunnelled { forward_proxy::through(Some(secured)) } else { secured })
     };
-    let called = if each { Called::ByName } else { Called::AsAll };
-    let hosts = endpoint.targets.iter().map(|Target { url, weight, .. }| LbEndpoint {
-        load_balancing_weight: (*weight != 1).then_some(UInt32Value { value: *weight }),
-        ..host(url, address(url), called)
-    });
+    let kind = if fixed { DiscoveryType::Static } else { DiscoveryType::Eds };
     let cluster = Cluster {
         name: name.clone(),
         cluster_discovery_type: Some(ClusterDiscoveryType::Type(kind.into())),
         connect_timeout: seconds(5),
-        dns_lookup_family: DnsLookupFamily::V4Preferred.into(),
-        load_assignment: Some(ClusterLoadAssignment {
-            cluster_name: name,
-            endpoints: vec![LocalityLbEndpoints { lb_endpoints: hosts.collect(), ..Default::default() }],
-            ..Default::default()
-        }),
+        eds_cluster_config: (!fixed)
+            .then(|| EdsClusterConfig { eds_config: Some(assignments()), ..Default::default() }),
+        load_assignment: fixed.then(|| assignment::message(&name, &assignment, &[])),
+        // Who is not there any more gets no new requests, whatever a health check says.
+        ignore_health_on_host_removal: !fixed,
         circuit_breakers: Some(limits(backends.max_connections)),
         typed_extension_protocol_options: HashMap::from([(
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions".to_owned(),
             any(&protocol::options(tls, backends)),
         )]),
-        transport_socket: names.first().and_then(socket),
+        transport_socket: if tls && assignment.names_others() {
+            names.first().and_then(discovered)
+        } else {
+            names.first().and_then(socket)
+        },
         transport_socket_matches: names
             .iter()
-            .filter(|_| each)
+            .filter(|_| assignment.named)
             .map(|name| TransportSocketMatch {
                 name: (*name).to_owned(),
                 r#match: Some(host_is(name)),
@@ -107,7 +102,14 @@ pub fn named(name: String, endpoint: &Endpoint, backends: &Backends) -> Resource
     ];
     let listener = tunnelled.then(|| (ResourceType::Listener, names::PROXY_LISTENER.into()));
     let secrets = secrets.into_iter().flatten().map(|name| (ResourceType::Secret, name.into()));
-    resource(cluster.encode_to_vec(), secrets.chain(listener).collect())
+    let endpoints = (!fixed).then(|| (ResourceType::Endpoint, name.into()));
+    resource(cluster.encode_to_vec(), endpoints.into_iter().chain(secrets).chain(listener).collect())
+}
+
+/// Where addresses come from: the gateway tells of them with the cluster. Ten thousand clusters take their time; if the gateway ends
+/// in between, an Envoy that starts does not wait for the next one for ever.
+fn assignments() -> ConfigSource {
+    ConfigSource { initial_fetch_timeout: seconds(30), ..ads() }
 }
 
 /// Connections above the limit wait, and requests with them.

@@ -14,7 +14,7 @@ use super::{clusters, names, resource_metadata};
 use crate::model::{Endpoint, Model, Transports};
 use crate::path::PathTemplate;
 use crate::settings::{Backends, OAuthEndpoints, Settings, Verification};
-use crate::snapshot::Resource;
+use crate::snapshot::{Assignment, Resource};
 
 /// Path and method; the path is also what follows the key manager's context.
 const ENDPOINTS: [(&str, &str); 4] =
@@ -81,6 +81,11 @@ pub fn cluster(endpoints: &OAuthEndpoints, backends: &Backends) -> Resource {
     let endpoint = Endpoint::of(vec![endpoints.key_manager.clone()]);
     let backends = Backends { verification: Verification::Full, identity: None, ..backends.clone() };
     clusters::named(names::KEY_MANAGER_CLUSTER.to_owned(), &endpoint, &backends)
+}
+
+/// Where it is, if its name says it.
+pub fn assignment(endpoints: &OAuthEndpoints, backends: &Backends) -> Option<Assignment> {
+    clusters::assignment(&Endpoint::of(vec![endpoints.key_manager.clone()]), backends)
 }
 
 /// An operation that could not be reached any more, since these settings have the gateway serve its path.

@@ -52,6 +52,8 @@ pub struct Routes {
     pub described: bool,
     /// Clusters in use.
     pub clusters: BTreeMap<Arc<str>, Endpoint>,
+    /// Whom they serve.
+    pub users: HashMap<String, Vec<ApiKey>>,
     /// Other clusters that routes refer to.
     pub others: Vec<Arc<str>>,
     /// Bytes of the longest body that a route answers with.
@@ -80,6 +82,7 @@ impl Routes {
                 let longest = operation.traffic.answer.as_ref().map_or(0, traffic::answer::longest_body);
                 self.longest_body = self.longest_body.max(longest);
                 for route in operation_routes(model, api, operation, &template, rule.as_ref(), &mut self.clusters) {
+                    use_by(&mut self.users, &route, api);
                     routes.push(described(&route, self.described.then_some(api), rule.as_deref()));
                 }
             }
@@ -97,6 +100,11 @@ impl Routes {
             }
         }
         self.sources.push(source(model, api, &content));
+    }
+
+    /// By the name of a cluster of an API.
+    pub fn users(&self, cluster: &str) -> Vec<ApiKey> {
+        self.users.get(cluster).cloned().unwrap_or_default()
     }
 
     /// Answers 503 below the API's base path.
@@ -167,6 +175,22 @@ impl Routes {
 /// How an API is called in fallbacks and in the status.
 pub fn key(api: &Api) -> ApiKey {
     ApiKey(format!("{}:{}", api.name, api.version).into())
+}
+
+fn use_by(users: &mut HashMap<String, Vec<ApiKey>>, route: &Route, api: &Api) {
+    let Some(Action::Route(RouteAction { cluster_specifier: Some(ClusterSpecifier::Cluster(cluster)), .. })) =
+        &route.action
+    else {
+        return;
+    };
+    let key = key(api);
+    match users.get_mut(cluster) {
+        Some(known) if known.last() == Some(&key) => {}
+        Some(known) => known.push(key),
+        None => {
+            users.insert(cluster.clone(), vec![key]);
+        }
+    }
 }
 
 fn source(model: &Model, api: &Api, content: &[u8]) -> ApiSource {

@@ -68,12 +68,26 @@ fn of_clients(request: &CertificateRequest) -> Option<ValidationContextType> {
 /// check of names.)
 pub fn to_backend(host: &str, backends: &Backends) -> TransportSocket {
     let identity = backends.identity.is_some().then(|| secret(names::BACKEND_IDENTITY_SECRET));
-    upstream(host, &backends.tls, identity, backends.verification, &[])
+    upstream(host, &backends.tls, identity, backends.verification, &[], Naming::Fixed)
+}
+
+/// The same for hosts whose names are found out later: each is asked for by its own name, which Envoy knows with its address, and
+/// its certificate must be for that. `host` is the name of those that have none.
+pub fn to_discovered(host: &str, backends: &Backends) -> TransportSocket {
+    let identity = backends.identity.is_some().then(|| secret(names::BACKEND_IDENTITY_SECRET));
+    upstream(host, &backends.tls, identity, backends.verification, &[], Naming::ByHost)
 }
 
 /// The same, always verified: credentials may go there.
 pub fn to_collector(host: &str, range: &TlsRange, alpn: &str) -> TransportSocket {
-    upstream(host, range, None, Verification::Full, &[alpn])
+    upstream(host, range, None, Verification::Full, &[alpn], Naming::Fixed)
+}
+
+/// Whose name is sent and verified.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Naming {
+    Fixed,
+    ByHost,
 }
 
 fn upstream(
@@ -82,6 +96,7 @@ fn upstream(
     identity: Option<SdsSecretConfig>,
     verification: Verification,
     alpn: &[&str],
+    naming: Naming,
 ) -> TransportSocket {
     // An address is no server name (RFC 6066 section 3).
     let sni = if host.parse::<IpAddr>().is_ok() { String::new() } else { host.to_owned() };
@@ -94,6 +109,8 @@ fn upstream(
             ..Default::default()
         }),
         sni,
+        auto_host_sni: naming == Naming::ByHost,
+        auto_sni_san_validation: naming == Naming::ByHost && verification == Verification::Full,
         ..Default::default()
     };
     TransportSocket {

@@ -243,6 +243,19 @@ pub static XDS_ENVOYS: Family =
 pub static XDS_OUT_OF_SYNC: Family =
     family("microgw_xds_envoys_out_of_sync", Gauge, &[], "Connected Envoys that publishes do not wait for");
 
+pub static BACKEND_TARGETS: Family = family(
+    "microgw_backend_targets",
+    Gauge,
+    &["state"],
+    "Backends that are looked up: `found`, or `unknown` while no address is known",
+);
+pub static ADDRESS_CHANGES: Family = family(
+    "microgw_backend_address_changes",
+    Counter,
+    &[],
+    "Times that Envoy was to be told of other addresses of a cluster",
+);
+
 pub static BUILD: Family = family("microgw_build", Info, &["version"], "The version that runs");
 pub static RESIDENT_MEMORY: Family =
     family("process_resident_memory_bytes", Gauge, &[], "Memory of the service, Envoy's not included");
@@ -306,6 +319,8 @@ pub static ALL: &[&Family] = &[
     &XDS_NACKS,
     &XDS_ENVOYS,
     &XDS_OUT_OF_SYNC,
+    &BACKEND_TARGETS,
+    &ADDRESS_CHANGES,
     &BUILD,
     &RESIDENT_MEMORY,
     &START_TIME,

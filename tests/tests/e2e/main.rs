@@ -6,6 +6,7 @@ mod backend_jwt;
 mod backends;
 mod certificates;
 mod demo;
+mod dns;
 mod drain;
 mod environments;
 mod errors;

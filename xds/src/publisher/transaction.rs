@@ -110,6 +110,10 @@ impl Transactions {
                 return;
             }
         };
+        if let Err(error) = self.shared.config.located.check(&served.resources) {
+            tracing::error!(%error, generation = %snapshot.generation, "the last live snapshot is not served");
+            return;
+        }
         self.base = Some(Arc::clone(&served));
         self.pending = Some(self.attempt(served, None, Standing::Whole));
     }
@@ -178,7 +182,9 @@ impl Transactions {
         let armory = Arc::clone(&self.armory);
         let span = tracing::info_span!("arm", generation = %snapshot.generation);
         let armed = spawn_blocking(move || span.in_scope(|| Served::new(&snapshot, &armory))).await;
-        armed.map_err(|panic| Rejection::Rules(panic.to_string()))?.map(Arc::new)
+        let served = armed.map_err(|panic| Rejection::Rules(panic.to_string()))??;
+        self.shared.config.located.check(&served.resources)?;
+        Ok(Arc::new(served))
     }
 
     fn attempt(&mut self, next: Arc<Served>, reassemble: Option<Reassemble>, standing: Standing) -> Attempt {

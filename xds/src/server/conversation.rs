@@ -17,7 +17,7 @@ use tonic::body::Body;
 use tonic::codec::{Codec, Streaming};
 use tonic_prost::ProstCodec;
 
-use crate::ledger::{MAX_ID, Membership, shorten};
+use crate::ledger::{MAX_ID, Membership, Refusals, shorten};
 use crate::publisher::Publisher;
 use crate::session::{Change, Incoming, Response, Session, Step};
 use crate::wire;
@@ -87,8 +87,9 @@ impl<M: Incoming> Conversation<M> {
         let (publisher, membership) = self.join(node, publishers)?;
         self.unknown = None;
 
-        let mut offers = publisher.offers();
+        let (mut offers, mut endpoints) = (publisher.offers(), publisher.endpoints());
         let mut session = Session::new(M::DIALECT, membership.unsure.clone());
+        let mut refused = Refusals::new();
         let mut pace = Pace::new();
         let mut request = Some(first.into_request());
         loop {
@@ -100,12 +101,19 @@ impl<M: Incoming> Conversation<M> {
             }
             // Not held while waiting: an offer keeps a whole route table in memory.
             let offer = offers.borrow_and_update().clone();
+            let located = endpoints.borrow_and_update().clone();
             if let Some(offer) = offer {
+                let offer = offer.with(located);
                 loop {
                     match session.next(&offer) {
                         Step::Send(response) => self.send(&response, &membership)?,
                         step => break membership.reached(offer.sequence, &step),
                     }
+                }
+                let now = session.refused_endpoints();
+                if now != refused {
+                    membership.refuses_endpoints(&now);
+                    refused = now;
                 }
             }
             tokio::select! {
@@ -118,6 +126,7 @@ impl<M: Incoming> Conversation<M> {
                 },
                 () = pace.rest(), if !pace.allows() => {}
                 changed = offers.changed() => changed.map_err(|_| Status::unavailable("the project is closed"))?,
+                changed = endpoints.changed() => changed.map_err(|_| Status::unavailable("the project is closed"))?,
                 _ = self.closing.wait_for(|closing| *closing) => return Err(Status::unavailable("shutting down")),
                 () = self.responses.closed() => return Ok(()),
             }

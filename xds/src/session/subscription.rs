@@ -9,6 +9,8 @@ use microgw_compiler::snapshot::{Generation, Resource, ResourceType};
 use sha2::{Digest as _, Sha256};
 
 use super::Verdict;
+use crate::ledger::Refusals;
+use crate::located::UNKNOWN;
 use crate::offer::{Offer, is_wildcard};
 
 /// Bytes of a state's version, before they are written in hex.
@@ -34,6 +36,12 @@ pub(super) struct Subscription {
     nonce: String,
     /// Sequence of the offer that was last refused. It is not tried again.
     refused: Option<u64>,
+    /// Endpoints that were refused by themselves: with their versions, which are not tried again, and the reasons.
+    refusals: BTreeMap<Arc<str>, (Arc<str>, String)>,
+    /// Endpoints that are sent at once: fewer after a refusal, until it is known which are meant.
+    batch: usize,
+    /// Names of the last response that was answered.
+    judged: Vec<Arc<str>>,
 }
 
 #[derive(Clone, Debug)]
@@ -75,7 +83,14 @@ impl Subscription {
             in_flight: None,
             nonce: String::new(),
             refused: None,
+            refusals: BTreeMap::new(),
+            batch: usize::MAX,
+            judged: Vec::new(),
         }
+    }
+
+    fn has_endpoints(&self) -> bool {
+        self.kind == ResourceType::Endpoint
     }
 
     pub(super) fn wants(&self, name: &str) -> bool {
@@ -152,6 +167,12 @@ impl Subscription {
         } else {
             self.has.remove(&name);
         }
+        self.refusals.retain(|name, _| self.wildcard || self.names.contains(name));
+    }
+
+    /// What is wanted of these is to be sent once more.
+    pub(super) fn ask_again(&mut self, names: &[Arc<str>]) {
+        self.asked.extend(names.iter().filter(|name| self.names.contains(*name)).cloned());
     }
 
     /// State of the world.
@@ -171,6 +192,7 @@ impl Subscription {
         self.wildcard = wildcard;
         self.names = names;
         self.has.retain(|name, _| wildcard || self.names.contains(name));
+        self.refusals.retain(|name, _| wildcard || self.names.contains(name));
     }
 
     // === what it has ===
@@ -183,6 +205,15 @@ impl Subscription {
             let repeated = in_flight.version.as_deref().is_none_or(|sent| version == Some(sent));
             (!repeated).then(|| "no reason given, but it stays with another version".to_owned())
         });
+        self.judged = in_flight.sent.iter().map(|(name, _)| Arc::clone(name)).collect();
+        if self.has_endpoints()
+            && let Some(text) = refusal
+        {
+            let sequence = in_flight.sequence;
+            self.refuse(in_flight.sent, &text);
+            return Some(Verdict::Refused { kind: self.kind, sequence, text });
+        }
+        self.batch = self.batch.saturating_mul(2);
         for (name, held) in in_flight.sent {
             if !self.wants(&name) && held.is_some() {
                 continue; // unsubscribed meanwhile
@@ -202,6 +233,35 @@ impl Subscription {
         Some(Verdict::Acked { kind, generation: in_flight.generation })
     }
 
+    /// Each of several may be to blame, and others may have been taken: they are sent again, fewer at once.
+    fn refuse(&mut self, sent: Vec<(Arc<str>, Option<Held>)>, text: &str) {
+        let alone = sent.len() == 1;
+        self.batch = (sent.len() / 2).max(1);
+        for (name, held) in sent {
+            if !self.wants(&name) {
+                continue;
+            }
+            match held.as_ref().and_then(Held::version) {
+                Some(version) if alone => {
+                    self.refusals.insert(name, (version.into(), text.to_owned()));
+                }
+                _ if alone => {}
+                _ => {
+                    self.asked.insert(name);
+                }
+            }
+        }
+    }
+
+    pub(super) fn refusals(&self) -> Refusals {
+        self.refusals.iter().map(|(name, (_, text))| (Arc::clone(name), text.clone())).collect()
+    }
+
+    /// Names of the response that was answered last, once.
+    pub(super) fn take_judged(&mut self) -> Vec<Arc<str>> {
+        std::mem::take(&mut self.judged)
+    }
+
     pub(super) fn sent(&mut self, in_flight: InFlight) {
         self.greet = false;
         for (name, _) in &in_flight.sent {
@@ -219,6 +279,10 @@ impl Subscription {
 
     /// Believes an Envoy that comes back if what it claims to have is what is on offer.
     pub(super) fn believe(&mut self, offer: &Offer, repeats: bool) {
+        let present = |name: &str, version: &str| {
+            offer.get(self.kind, name).is_some_and(|resource| *resource.version == *version)
+        };
+        self.refusals.retain(|name, (version, _)| present(name, version));
         let Some(claim) = self.claim.take() else { return };
         let offered = self.offered(offer);
         if claim != version(&offered) {
@@ -234,17 +298,43 @@ impl Subscription {
         let missing = self
             .wanted(offer)
             .filter(|(name, resource)| self.asked.contains(*name) || !self.has_current(name, resource));
-        let missing = owned(missing);
+        let missing = if self.has_endpoints() { self.endpoints(missing) } else { owned(missing) };
         (self.greet || !missing.is_empty()).then_some(missing)
     }
 
     fn has_current(&self, name: &str, resource: &Resource) -> bool {
-        self.has.get(name).and_then(Held::version) == Some(&*resource.version)
+        match self.has.get(name) {
+            Some(held) if held.version() == Some(&*resource.version) => true,
+            Some(Held::Version(_) | Held::Repeated(_)) if self.is_unknown(resource) => true,
+            _ => self.refuses(name, resource),
+        }
+    }
+
+    fn is_unknown(&self, endpoints: &Resource) -> bool {
+        self.has_endpoints() && *endpoints.version == *UNKNOWN
+    }
+
+    fn refuses(&self, name: &str, resource: &Resource) -> bool {
+        self.refusals.get(name).is_some_and(|(version, _)| *version == resource.version)
+    }
+
+    /// As many as may be sent at once. Whoever asks again for what it refused, or for what nobody knows any more, gets what it
+    /// took before that.
+    fn endpoints<'a>(&self, missing: impl Iterator<Item = (&'a Arc<str>, &'a Resource)>) -> Named {
+        let good = |(name, resource): (&Arc<str>, &Resource)| match self.has.get(name) {
+            Some(Held::Repeated(good)) if self.refuses(name, resource) || self.is_unknown(resource) => {
+                (Arc::clone(name), good.clone())
+            }
+            _ => (Arc::clone(name), resource.clone()),
+        };
+        missing.map(good).take(self.batch).collect()
     }
 
     /// Had or asked for, and not offered.
     pub(super) fn surplus(&self, offer: &Offer) -> Vec<Arc<str>> {
-        let names: BTreeSet<&Arc<str>> = self.has.keys().chain(&self.asked).collect();
+        // Endpoints go with their cluster.
+        let has = self.has.keys().filter(|_| !self.has_endpoints());
+        let names: BTreeSet<&Arc<str>> = has.chain(&self.asked).collect();
         names.into_iter().filter(|name| offer.get(self.kind, name).is_none()).cloned().collect()
     }
 

@@ -1,5 +1,6 @@
 //! Delta; what both dialects share is tested here. The other one is in [`state_of_the_world`].
 
+mod endpoints;
 mod state_of_the_world;
 
 use envoy_types::pb::envoy::service::discovery::v3::DeltaDiscoveryRequest;

@@ -2,6 +2,7 @@
 //! nothing is said is shown by the answer to a later question.
 
 mod delta;
+mod endpoints;
 mod state_of_the_world;
 mod transport;
 

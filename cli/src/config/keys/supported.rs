@@ -234,6 +234,8 @@ pub const KEYS: &[Key] = &[
     Key::new("throttlingConfig.redis.timeout", Integer(5, 1000), "40", "Milliseconds that a decision waits for it; then the policy's `onStoreFailure` decides."),
     Key::new("throttlingConfig.redis.gateways", Integer(1, 100_000), "1", "Gateways that share it, at least: without Redis no fewer are assumed when a limit is divided. A gateway remembers in `gateway.dataDir` how many there were; where that does not outlive it, say how many there are."),
     Key::new("throttlingConfig.redis.allowInsecure", Bool, "false", "Reach it on another host without TLS."),
+    Key::new("discovery.nameservers", List, "", "Servers to ask about names of backends, as in `127.0.0.1:53`. None: as the system is configured (`/etc/resolv.conf`)."),
+
     Key::new("remoteConfig.host", Text, "", "IP address to serve Envoys of other hosts on; none: only those of this host are served. Of `serve` only."),
     Key::new("remoteConfig.xdsPort", PORT, "9191", "Port for xDS; 0: any free one."),
     Key::new("remoteConfig.authzPort", PORT, "9192", "Port for decisions; 0: any free one."),

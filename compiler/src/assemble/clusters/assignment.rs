@@ -37,10 +37,14 @@ pub fn of(endpoint: &Endpoint, backends: &Backends) -> Assignment {
         weight: target.weight,
         priority: if in_order { priority } else { 0 },
     };
-    Assignment {
+    let mut assignment = Assignment {
         targets: (0..).zip(&endpoint.targets).map(assigned).collect(),
         tunnelled: backends.proxy.is_some() && forward_proxy::leads_to(endpoint),
-    }
+        named: false,
+        apis: Vec::new(),
+    };
+    assignment.named = assignment.tls() && (assignment.names().len() > 1 || assignment.names_others());
+    assignment
 }
 
 pub fn message(cluster: &str, assignment: &Assignment, found: &[Found]) -> ClusterLoadAssignment {
@@ -101,15 +105,12 @@ impl Assignment {
         self.targets.iter().any(|target| matches!(target.lookup, Lookup::Etcd(_)))
     }
 
-    /// Hosts are told apart by their names in TLS.
-    pub(super) fn tells_names_apart(&self) -> bool {
-        self.tls() && (self.names().len() > 1 || self.names_others())
-    }
-
     fn places(&self, target: &Assigned, found: &Found) -> Vec<Place> {
         let Assigned { url, lookup, .. } = target;
         let found_host = found.host.as_deref().filter(|_| *lookup != Lookup::Host);
-        let host = found_host.unwrap_or(&url.host);
+        // An address is no name: TLS goes by the URL's.
+        let is_name = |host: &&str| !url.tls || host.parse::<IpAddr>().is_err();
+        let host = found_host.filter(is_name).unwrap_or(&url.host);
         let place = |port, way| Place {
             url: BackendUrl { host: host.to_owned(), port, ..url.clone() },
             way,
@@ -137,7 +138,7 @@ impl Assignment {
             Way::To(address) => tcp(address.ip().to_string(), address.port()),
             Way::Through(host, port) => forward_proxy::entry(host, *port),
         };
-        let called = match (self.tells_names_apart(), discovered) {
+        let called = match (self.named, discovered) {
             (false, _) => Called::AsAll,
             (true, false) => Called::ByName,
             (true, true) => Called::Otherwise,
@@ -174,3 +175,7 @@ fn shares(targets: Vec<(u32, Vec<Place>)>) -> Vec<(Place, u64)> {
 fn gcd(a: u64, b: u64) -> u64 {
     if b == 0 { a } else { gcd(b, a % b) }
 }
+
+#[cfg(test)]
+#[path = "assignment_tests.rs"]
+mod tests;

@@ -318,3 +318,39 @@ fn a_version_of_the_unknown_is_told_everything() {
     let nothing = offer(1, &[]);
     session.tells(&nothing, Cluster, &[]);
 }
+
+#[test]
+fn of_endpoints_only_what_changed_is_told() {
+    let mut session = Session::new(Dialect::StateOfTheWorld, Types::new());
+    let endpoints = |versions: &[(&str, &str)]| {
+        let named = versions.iter().map(|(name, version)| {
+            let resource = Resource { version: (*version).into(), body: Arc::default(), references: Arc::default() };
+            (Arc::from(*name), resource)
+        });
+        first().with(Arc::new(named.collect()))
+    };
+    let mut clusters = Subscriber::new(Cluster, &[]);
+    let mut located = Subscriber::new(ResourceType::Endpoint, &["a", "b"]);
+    session.hears(clusters.asks());
+    session.hears(located.asks());
+    let offer = endpoints(&[("a", "x"), ("b", "x")]);
+    let told = session.tells(&offer, Cluster, &["a@1", "b@1"]);
+    session.hears(clusters.accepts(&told));
+    let told = session.tells(&offer, ResourceType::Endpoint, &["a@x", "b@x"]);
+    session.hears(located.accepts(&told));
+    let moved = endpoints(&[("a", "x"), ("b", "y")]);
+    let told = session.tells(&moved, ResourceType::Endpoint, &["b@y"]);
+    session.hears(located.accepts(&told));
+    assert!(!matches!(session.next(&moved), Step::Send(_)));
+    // On a new stream it is told nothing that it has.
+    let mut again = Session::new(Dialect::StateOfTheWorld, Types::new());
+    again.hears(clusters.again().asks());
+    again.hears(located.again().asks());
+    assert!(!matches!(again.next(&moved), Step::Send(_)));
+    let refused = endpoints(&[("a", "bad"), ("b", "y")]);
+    let mut located = located.again();
+    let told = again.tells(&refused, ResourceType::Endpoint, &["a@bad"]);
+    again.hears(located.refuses(&told));
+    assert!(!matches!(again.next(&refused), Step::Send(_)));
+    assert_eq!(again.refused_endpoints().len(), 1);
+}
