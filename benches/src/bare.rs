@@ -21,8 +21,8 @@ use envoy_types::pb::xds::r#type::matcher::v3::matcher::{MatcherType, OnMatch};
 use microgw_compiler::artifact;
 use microgw_compiler::assemble::{Input, assemble, names};
 use microgw_compiler::settings::{
-    AccessLog, ApiKeys, Backends, ClientCertificates, Credentials, Dpop, LimitSettings, Listeners, ServerHeader,
-    Settings, TlsIdentity, TlsRange,
+    AccessLog, ApiKeys, Backends, ClientCertificates, Credentials, Dpop, LimitSettings, Listeners, Secrets,
+    ServerHeader, Settings, TlsIdentity, TlsRange,
 };
 use microgw_compiler::snapshot::{Fallbacks, ResourceType};
 use microgw_envoy::{Bootstrap, SocketPaths};
@@ -182,6 +182,8 @@ fn settings(http_port: u16) -> Settings {
         access_log: Some(AccessLog { path: ACCESS_LOG.to_owned(), caller: true }),
         tracing: None,
         backends: Backends::default(),
+        endpoints: Vec::new(),
+        secrets: Secrets::default(),
         client_certificates: ClientCertificates::default(),
         user_agent: None,
         limits: LimitSettings::default(),

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use microgw_compiler::settings::OverrideSubject;
 
 pub use credentials::{
     AddUser, CreateKey, End, ExpireKey, Keys, KeysCommand, ListKeys, NamedKey, RemoveUser, RotateKey, User,
@@ -445,7 +446,7 @@ pub fn with_settings(arguments: impl IntoIterator<Item = OsString>, command: &cl
         let setting = argument
             .to_str()
             .and_then(|argument| argument.strip_prefix("--"))
-            .filter(|rest| rest.split('=').next().unwrap_or_default().contains('.'));
+            .filter(|rest| is_setting(rest.split('=').next().unwrap_or_default()));
         match setting {
             Some(setting) if setting.contains('=') => out.extend(["--set".into(), setting.into()]),
             Some(setting) => {
@@ -458,6 +459,11 @@ pub fn with_settings(arguments: impl IntoIterator<Item = OsString>, command: &cl
         }
     }
     out
+}
+
+/// Settings of sections, and those that are called by endpoints: `shop_prod_endpoint_0`.
+fn is_setting(name: &str) -> bool {
+    name.contains('.') || OverrideSubject::of(name).is_some()
 }
 
 pub fn has_settings(command: &clap::Command) -> bool {

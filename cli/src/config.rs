@@ -16,6 +16,7 @@ mod claims;
 mod diagnostic;
 mod discovery;
 mod dpop;
+mod endpoints;
 mod issuers;
 mod key_manager;
 mod keys;
@@ -51,9 +52,10 @@ pub use api_keys::KeyStore;
 pub use backend_jwt::BackendJwt;
 pub use backends::ServicesProxy;
 pub use diagnostic::ConfigDiagnostic;
+pub use endpoints::{with_pretended_secrets, with_secrets};
 pub use issuers::{Issuer, KeySource};
 pub use key_manager::Introspection;
-pub use keys::{Danger, Key, Kind, Status, all as keys};
+pub use keys::{Danger, Key, Kind, Status, all as keys, of_endpoints as keys_of_endpoints};
 pub use limits::Limits;
 pub use mutual_tls::{ApiCertificates, ClientCertificates, Good, Proxies, Request as CertificateRequest};
 pub use redis::Redis;
@@ -105,6 +107,10 @@ pub struct Config {
     pub client_certificates: ClientCertificates,
     /// Without what is read from files.
     pub backends: settings::Backends,
+    /// What is said of endpoints in the place of definitions.
+    pub endpoints: Vec<settings::EndpointOverride>,
+    /// Passwords for them.
+    pub endpoint_secrets: settings::Secrets,
     /// What is presented to backends that ask for it.
     pub backend_identity: Option<IdentityFiles>,
     /// `None`: as the environment says.
@@ -345,6 +351,8 @@ impl Config {
                 identity: material.backend_identity,
                 ..self.backends.clone()
             },
+            endpoints: self.endpoints.clone(),
+            secrets: self.endpoint_secrets.clone(),
             client_certificates: material.client_certificates,
             user_agent: self.headers.user_agent.clone(),
             limits: settings::LimitSettings {

@@ -42,7 +42,7 @@ use self::remote::Remote;
 use self::services::Services;
 use self::source::Source;
 use crate::args;
-use crate::config::Config;
+use crate::config::{Config, with_secrets};
 use crate::output;
 use crate::stop;
 
@@ -396,12 +396,14 @@ fn snapshot(
     // Only needed where something falls back to it.
     let previous = previous.filter(|_| !fallbacks.is_empty());
     let previous_model = previous.map(Loaded::model).transpose().map_err(|error| format!("{error:#}"))?;
+    let settings = &with_secrets(settings, previous_model.iter().chain([model]));
     let previous = previous_model.as_ref().zip(previous.map(|previous| previous.artifact.as_str()));
     Ok(assemble(Input { model, artifact, settings, fallbacks, previous }))
 }
 
 /// Whether all that the APIs ask for can arrive. Listeners do as the settings say, whatever an API needs.
 pub fn check_listeners(model: &Model, settings: &Settings) -> Result<(), String> {
+    let settings = &with_secrets(settings, [model]);
     if let Some(conflict) = conflict(model, settings) {
         return Err(conflict);
     }

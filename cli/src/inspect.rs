@@ -1,5 +1,6 @@
 //! `inspect`: what an artifact contains, and the snapshot it becomes.
 
+mod destinations;
 mod limits;
 mod paths;
 mod traffic;
@@ -8,15 +9,14 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use micro_gw::certificates;
-use micro_gw::config::{Config, Material};
+use micro_gw::config::{Config, Material, with_pretended_secrets};
 use microgw_compiler::artifact;
-use microgw_compiler::assemble::{Input, assemble};
-use microgw_compiler::model::{Access, Api, Endpoint, EndpointId, KeyLocation, Model, Operation, Requirement};
+use microgw_compiler::assemble::{Input, assemble, conflict, overridden};
+use microgw_compiler::model::{Access, Api, KeyLocation, Model, Operation, Requirement};
 use microgw_compiler::settings::{CertificateRequest, ClientCertificates, Settings, TlsIdentity, TrustStore};
 use microgw_compiler::snapshot::{Fallbacks, Snapshot};
-use microgw_compiler::url::bracketed;
 use serde_json::{Value, json};
 
 use crate::args::{self, Format};
@@ -25,7 +25,7 @@ use crate::output;
 use crate::preflight::Trial;
 
 pub fn inspect(args: &args::Inspect) -> anyhow::Result<()> {
-    let (model, bytes) = build::load(&args.artifact)?;
+    let (mut model, bytes) = build::load(&args.artifact)?;
     let id = artifact::id(&bytes);
     if let Some([method, target]) = args.path.as_deref() {
         let reached = paths::reached(&model, method, target);
@@ -39,10 +39,15 @@ pub fn inspect(args: &args::Inspect) -> anyhow::Result<()> {
         return resources(args, model, id);
     }
     let snapshot = if args.config.is_some() || !args.overrides.is_empty() {
-        let settings = settings(args)?;
+        let settings = with_pretended_secrets(&settings(args)?, &model);
+        if let Some(conflict) = conflict(&model, &settings) {
+            bail!(conflict);
+        }
         let fallbacks = Fallbacks::new();
         let input = Input { model: &model, artifact: &id, settings: &settings, fallbacks: &fallbacks, previous: None };
-        Some(assemble(input))
+        let snapshot = assemble(input);
+        model = overridden(&model, &settings).0.into_owned();
+        Some(snapshot)
     } else {
         None
     };
@@ -142,11 +147,12 @@ fn as_text(model: &Model, id: &str, snapshot: Option<&Snapshot>) -> String {
                 operation.method.as_str(),
                 operation.path.as_str(),
                 rule(operation),
-                traffic::answer(operation).unwrap_or_else(|| endpoints(model, operation))
+                traffic::answer(operation).unwrap_or_else(|| destinations::of_operation(model, operation))
             );
             limits::of_operation(&mut text, model, operation);
         }
     }
+    destinations::names(&mut text, model);
     limits::of_callers(&mut text, model);
     for unenforced in &model.unenforced {
         let _ = writeln!(
@@ -178,8 +184,12 @@ fn as_json(model: &Model, id: &str, snapshot: Option<&Snapshot>) -> Value {
             "path": operation.path.as_str(),
             "operationId": operation.operation_id,
             "rule": rule(operation),
-            "production": operation.production.map(|id| urls(model, id)),
-            "sandbox": operation.sandbox.map(|id| urls(model, id)),
+            "production": operation.production.map(|id| destinations::urls(model, id)),
+            "sandbox": operation.sandbox.map(|id| destinations::urls(model, id)),
+            "endpoints": {
+                "production": operation.production.map(|id| destinations::as_json(model, id)),
+                "sandbox": operation.sandbox.map(|id| destinations::as_json(model, id)),
+            },
             "answer": traffic::answer_as_json(operation),
             "limits": limits::of_operation_as_json(model, api, operation),
             "cost": limits::cost_as_json(operation),
@@ -256,19 +266,4 @@ fn scoped(scheme: &str, scopes: &[String], all: bool) -> String {
         [] => scheme.to_owned(),
         _ => format!("{scheme}({})", scopes.join(if all { " and " } else { " or " })),
     }
-}
-
-fn endpoints(model: &Model, operation: &Operation) -> String {
-    let production = operation.production.map(|id| urls(model, id));
-    let sandbox = operation.sandbox.map(|id| format!("sandbox {}", urls(model, id)));
-    production.into_iter().chain(sandbox).collect::<Vec<_>>().join("; ")
-}
-
-fn urls(model: &Model, id: EndpointId) -> String {
-    let urls = model.endpoint(id).into_iter().flat_map(Endpoint::urls);
-    let url = |url: &microgw_compiler::model::BackendUrl| {
-        let host = bracketed(&url.host);
-        format!("{}://{host}:{}{}", if url.tls { "https" } else { "http" }, url.port, url.path)
-    };
-    urls.map(url).collect::<Vec<_>>().join(", ")
 }

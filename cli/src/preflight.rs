@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow, bail};
+use micro_gw::config::with_pretended_secrets;
 use microgw_compiler::assemble::{Input, assemble, names};
 use microgw_compiler::diagnostic::{Code, Diagnostic, LineColumn, Place};
 use microgw_compiler::model::Model;
@@ -47,8 +48,8 @@ impl Trial {
         settings: Settings,
         envoy: Option<&Path>,
     ) -> anyhow::Result<Trial> {
+        let mut settings = with_pretended_secrets(&settings, &model);
         check_listeners(&model, &settings).map_err(anyhow::Error::msg)?;
-        let mut settings = settings;
         settings.listeners.bind = false;
         let envoy = microgw_envoy::find(envoy)?;
         envoy.check_version().await?;

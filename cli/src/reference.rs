@@ -48,6 +48,15 @@ pub fn configuration() -> String {
         }
     }
     page.push_str(
+        "\n## Endpoints\n\n\
+         By command line, environment or file, in the place of what definitions say ([endpoints.md](endpoints.md)). `<id>` is what an endpoint\n\
+         is called, `<n>` a number from 0; with `sand` in the place of `prod` it is for sandbox callers.\n\n\
+         | key | takes | |\n|---|---|---|\n",
+    );
+    for key in config::keys_of_endpoints().iter().filter(|key| matches!(key.status, Status::Supported)) {
+        let _ = writeln!(page, "| `{}` | {} | {} |", key.path, kind(key.kind), key.doc);
+    }
+    page.push_str(
         "\n## Known and without effect\n\n\
          Keys of WSO2 API Microgateway 3.2 whose feature is not here, or not yet. Most are a warning. Where ignoring one would let more\n\
          through, or trust more, than was asked for, it is an error unless `--allow-unenforced` is given.\n\n\

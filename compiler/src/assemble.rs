@@ -4,6 +4,7 @@ mod access_log;
 mod answers;
 mod client_certificates;
 mod clusters;
+mod credentials;
 mod destination;
 mod forward_proxy;
 mod limits;
@@ -11,6 +12,7 @@ mod listeners;
 mod local_replies;
 pub mod names;
 mod oauth;
+mod overrides;
 mod resource_metadata;
 mod routes;
 mod rules;
@@ -38,12 +40,14 @@ use crate::snapshot::{ApiKey, Assignment, Fallbacks, Generation, ResourceType, R
 
 pub use self::client_certificates::{unheard, untrusting};
 pub use self::clusters::load_assignment;
+pub use self::overrides::{overridden, references as secret_references};
 pub use self::routes::key;
 pub use self::substitute::substitute;
 
 /// Why what the model says cannot be, with these settings.
 pub fn conflict(model: &Model, settings: &Settings) -> Option<String> {
-    oauth::conflict(model, settings).or_else(|| limits::conflict(model, settings))
+    let endpoints = || overrides::conflict(model, settings);
+    oauth::conflict(model, settings).or_else(|| limits::conflict(model, settings)).or_else(endpoints)
 }
 
 /// What a snapshot is made of.
@@ -61,6 +65,10 @@ pub struct Input<'a> {
 /// Makes the snapshot. Total: whatever the model holds was checked when it was compiled or loaded.
 pub fn assemble(input: Input<'_>) -> Snapshot {
     let generation = generation(input);
+    let (own, _) = overridden(input.model, input.settings);
+    let before = input.previous.map(|(model, artifact)| (overridden(model, input.settings).0, artifact));
+    let previous = before.as_ref().map(|(model, artifact)| (&**model, *artifact));
+    let input = Input { model: &own, previous, ..input };
     let answers = Answers::new(&input.model.error_templates);
     let mut routes = Routes { described: input.settings.tells_of_requests(), ..Routes::default() };
     let substituted;
@@ -87,26 +95,35 @@ pub fn assemble(input: Input<'_>) -> Snapshot {
         .iter()
         .map(|(name, endpoint)| (name.clone(), clusters::cluster(endpoint, backends)))
         .collect::<BTreeMap<_, _>>();
+    let token_servers = credentials::token_servers(routes.clusters.values(), backends);
+    let tokens_over_tls = token_servers.values().any(|server| server.tls);
     let oauth = input.settings.oauth.as_ref();
-    let assignments =
-        routes
-            .clusters
-            .iter()
-            .filter_map(|(name, endpoint)| {
-                let assignment = clusters::assignment(endpoint, backends)?;
-                Some((name.clone(), Assignment { apis: routes.users(name), ..assignment }.into()))
-            })
-            .chain(oauth.and_then(|oauth| {
+    let assignments = routes
+        .clusters
+        .iter()
+        .filter_map(|(name, endpoint)| {
+            let assignment = clusters::assignment(endpoint, backends)?;
+            Some((name.clone(), Assignment { apis: routes.users(name), ..assignment }.into()))
+        })
+        .chain(
+            oauth.and_then(|oauth| {
                 Some((names::KEY_MANAGER_CLUSTER.into(), oauth::assignment(oauth, backends)?.into()))
-            }))
-            .collect();
+            }),
+        )
+        .chain(
+            token_servers.iter().filter_map(|(name, server)| Some((name.clone(), server.assignment.clone()?.into()))),
+        )
+        .collect();
+    clusters.extend(token_servers.into_iter().map(|(name, server)| (name, server.cluster)));
     let collector = input.settings.tracing.as_ref();
     clusters
         .extend(collector.map(|settings| (names::COLLECTOR_CLUSTER.into(), tracing::cluster(settings, &backends.tls))));
     clusters.extend(oauth.map(|oauth| (names::KEY_MANAGER_CLUSTER.into(), oauth::cluster(oauth, backends))));
     let verified = tls && backends.verification != Verification::Nothing
         || collector.is_some_and(|settings| settings.collector.tls)
-        || oauth.is_some_and(|oauth| oauth.key_manager.tls);
+        || oauth.is_some_and(|oauth| oauth.key_manager.tls)
+        || tokens_over_tls;
+    let credentials = credentials::secrets(routes.clusters.values(), &input.settings.secrets);
     let withheld = client_certificates::withheld(&input.settings.client_certificates);
     let (table, references) = routes.encode(withheld, input.settings.listeners.max_uri_length);
 
@@ -128,6 +145,7 @@ pub fn assemble(input: Input<'_>) -> Snapshot {
         secrets.insert(names::BACKEND_TRUST_SECRET.into(), secrets::trust(names::BACKEND_TRUST_SECRET, store));
     }
     secrets.extend(collector.into_iter().flat_map(tracing::header_secrets));
+    secrets.extend(credentials);
     if let Some(identity) = backends.identity.as_ref().filter(|_| tls) {
         let secret = secrets::identity(names::BACKEND_IDENTITY_SECRET, identity);
         secrets.insert(names::BACKEND_IDENTITY_SECRET.into(), secret);

@@ -83,8 +83,9 @@ pub(crate) fn read(
     };
     let (base_path, base_path_at) = base_path(report, root, api_version.text(), &servers, name)?;
     let named = Named::of(report, root);
-    let of_servers = endpoints::from_servers(report, &servers);
-    let environments = Environments::of(report, root, &of_servers, &named);
+    let id = endpoints::id_of_api(name.text(), api_version.text());
+    let of_servers = endpoints::from_servers(report, &servers, &id);
+    let environments = Environments::of(report, root, &of_servers, &named, &id);
 
     let mut resolver = Resolver::new(bundle);
     let schemes = Schemes::of(report, &mut resolver, root, version);

@@ -19,6 +19,7 @@ pub mod limits;
 pub mod model;
 pub mod names;
 pub mod path;
+pub mod secret;
 pub mod settings;
 pub mod snapshot;
 mod source;

@@ -3,6 +3,7 @@
 
 mod backends;
 mod client_certificates;
+mod endpoints;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -16,6 +17,7 @@ pub use client_certificates::{
     AlternativeName, ApiCertificates, CertificateHeader, CertificateRequest, CertificateRule, ClientCertificates,
     Subject,
 };
+pub use endpoints::{Change, EndpointOverride, Environment, Secrets, Subject as OverrideSubject, password};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -45,6 +47,10 @@ pub struct Settings {
     /// `None`: no request has a span.
     pub tracing: Option<Tracing>,
     pub backends: Backends,
+    /// What is said of endpoints in the place of definitions; the later one counts.
+    pub endpoints: Vec<EndpointOverride>,
+    /// By which backends know the gateway.
+    pub secrets: Secrets,
     pub client_certificates: ClientCertificates,
     /// Client's `User-Agent` for backends. `None`: as it comes; empty: none.
     pub user_agent: Option<String>,

@@ -1,15 +1,15 @@
 //! What may be said of traffic: the bounds that hold for definitions, and for artifacts from anywhere.
 
 pub mod answer;
+pub mod destination;
 
 use microgw_proto::traffic::v1::{ApiTraffic, EndpointPolicy, OperationTraffic};
 
 use crate::model::Endpoint;
 
 pub fn endpoint_is_sound(endpoint: &Endpoint) -> bool {
-    let Some(first) = endpoint.targets.first() else { return false };
-    let alike = endpoint.urls().all(|url| (url.tls, &url.path) == (first.url.tls, &first.url.path));
-    alike && endpoint.policy == EndpointPolicy::default() && endpoint.canary.is_none()
+    let others = EndpointPolicy { credentials: None, host: None, ..endpoint.policy.clone() };
+    destination::is_sound(endpoint) && others == EndpointPolicy::default()
 }
 
 pub fn api_is_sound(traffic: &ApiTraffic) -> bool {

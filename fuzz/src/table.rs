@@ -191,8 +191,11 @@ impl Route {
             other => panic!("another way to match a path: {other:?}"),
         };
         path && matching.headers.iter().all(|header| {
-            let Some(HeaderMatchSpecifier::StringMatch(wanted)) = &header.header_match_specifier else {
-                panic!("another way to match a header")
+            let wanted = match &header.header_match_specifier {
+                Some(HeaderMatchSpecifier::StringMatch(wanted)) => wanted,
+                // Nobody asks for a canary.
+                Some(HeaderMatchSpecifier::PresentMatch(true)) => return false,
+                other => panic!("another way to match a header: {other:?}"),
             };
             let Some(MatchPattern::Exact(wanted)) = &wanted.match_pattern else { panic!("another pattern") };
             let value = match header.name.as_str() {

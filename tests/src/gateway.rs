@@ -76,8 +76,32 @@ impl Gateway {
         gateway
     }
 
+    /// The same, with these variables in its environment.
+    ///
+    /// # Panics
+    /// When it does not become live.
+    pub async fn run_with(directory: &Path, target: &str, settings: &[&str], environment: &[(&str, &str)]) -> Gateway {
+        let mut gateway = Gateway::start_with(directory, "run", target, settings, environment);
+        gateway.wait_until_live().await;
+        gateway
+    }
+
     /// Starts it without waiting.
     pub fn start(directory: &Path, command: &str, target: &str, settings: &[&str]) -> Gateway {
+        Gateway::start_with(directory, command, target, settings, &[])
+    }
+
+    /// The same, with these variables in its environment.
+    ///
+    /// # Panics
+    /// When it has not been built.
+    pub fn start_with(
+        directory: &Path,
+        command: &str,
+        target: &str,
+        settings: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Gateway {
         let data = directory.join("data");
         let log = directory.join("gateway.log");
         let file = std::fs::OpenOptions::new().create(true).append(true).open(&log).expect("the log can be opened");
@@ -89,6 +113,7 @@ impl Gateway {
             .args(["--envoyConfig.concurrency=1", "--gateway.publishTimeout=10000"])
             .args(settings)
             .env_remove("MGW_CONF_DIR")
+            .envs(environment.iter().copied())
             // Its sockets: a gateway that is killed leaves them behind.
             .env("XDG_RUNTIME_DIR", directory)
             .stdin(Stdio::null())
@@ -180,6 +205,16 @@ impl Gateway {
     pub fn signal(&self, signal: nix::sys::signal::Signal) {
         let pid = i32::try_from(self.child.id().expect("it runs")).expect("a pid is an i32");
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal).expect("it can be signalled");
+    }
+
+    /// Waits until it has ended by itself, and returns its log.
+    ///
+    /// # Panics
+    /// When it goes on.
+    pub async fn refusal(&mut self) -> String {
+        let status = timeout(PATIENCE, self.child.wait()).await.expect("it ends").expect("its end can be seen");
+        assert!(!status.success(), "it ended well; its log:\n{}", self.log());
+        self.log()
     }
 
     /// Stops it in good order.

@@ -5,6 +5,8 @@ mod supported;
 
 use std::borrow::Cow;
 
+use microgw_compiler::settings::OverrideSubject;
+
 /// One key, or several that differ in their last name alone. In a path `[]` stands for an entry of `[[..]]`, `*` for a
 /// name of the user's choice, and `{a,b}` at the end for one of these.
 #[derive(Clone, Copy, Debug)]
@@ -58,6 +60,15 @@ pub enum Danger {
     /// For such values.
     When(fn(&str) -> bool),
 }
+
+/// `<id>` is what an endpoint is called; `sand` in the place of `prod` is for sandbox endpoints.
+static ENDPOINTS: [Key; 4] = [
+    Key::new("<id>_prod_endpoint_<n>", Kind::Text, "", "URL that takes the place of the endpoint's nth, from 0."),
+    Key::new("<id>_prod_basic_username", Kind::Text, "", "User by which its backends know the gateway."),
+    Key::new("<id>_prod_basic_password", Kind::Secret, "", "Their password."),
+    Key::later("<id>_prod_<n>_etcdKey", Kind::Text, "", "Key by which its nth URL is looked up in etcd.")
+        .danger(Danger::Always),
+];
 
 // === impl Key ===
 
@@ -147,7 +158,23 @@ pub fn all() -> impl Iterator<Item = &'static Key> {
 /// The key at `path`, in which `[0]`, `[1]` and so on name entries of arrays.
 pub fn find(path: &str) -> Option<&'static Key> {
     let pattern = without_indexes(path);
-    all().find(|key| key.matches(&pattern))
+    all().find(|key| key.matches(&pattern)).or_else(|| of_endpoint(path))
+}
+
+pub fn of_endpoints() -> &'static [Key] {
+    &ENDPOINTS
+}
+
+/// The key that is about an endpoint, whose name whoever writes definitions chooses.
+pub fn of_endpoint(path: &str) -> Option<&'static Key> {
+    let (_, _, subject) = OverrideSubject::of(path.trim_matches('"'))?;
+    let [url, user, password, etcd] = &ENDPOINTS;
+    Some(match subject {
+        OverrideSubject::Url(_) => url,
+        OverrideSubject::User => user,
+        OverrideSubject::Password => password,
+        OverrideSubject::EtcdKey(_) => etcd,
+    })
 }
 
 /// The known path that is most like `path`, which is not known.

@@ -106,7 +106,8 @@ pub fn add_environment(layers: &mut Layers, variables: &[(String, String)]) -> V
     let mut problems = Vec::new();
     for (name, value) in variables {
         let origin = Origin::Environment(name.clone());
-        if let Some(path) = keys::all().find_map(|key| key.of_variable(name)) {
+        let of_endpoint = || keys::of_endpoint(name).map(|_| name.clone());
+        if let Some(path) = keys::all().find_map(|key| key.of_variable(name)).or_else(of_endpoint) {
             layers.insert(path, Setting::untyped(value, &origin));
         } else if let Some(problem) = misspelt(name, &origin) {
             problems.push(problem);
@@ -118,7 +119,7 @@ pub fn add_environment(layers: &mut Layers, variables: &[(String, String)]) -> V
 fn misspelt(name: &str, origin: &Origin) -> Option<ConfigDiagnostic> {
     let warning = |message: &str| ConfigDiagnostic::warning(Code::UnknownKey, origin, format!("`{name}` {message}"));
     if ["_prod_endpoint_", "_sand_endpoint_", "_prod_basic_", "_sand_basic_"].iter().any(|part| name.contains(part)) {
-        return Some(warning("has no effect: endpoints cannot be overridden yet"));
+        return Some(warning("looks like a setting of an endpoint and is none"));
     }
     let section = name.split(['_', '.']).next().filter(|section| section.len() < name.len())?;
     let of_section = |path: &str| path.split(['.', '[']).next() == Some(section);

@@ -85,7 +85,7 @@ fn variables_that_look_like_ours() {
         ("gateway_publishtimeout", Some("did you mean `gateway_publishTimeout`?")),
         ("jwtTokenConfig_issuer", None),
         ("gateway_xyz", None),
-        ("api_0815_prod_endpoint_0", None),
+        ("api_0815_prod_endpoint_x", None),
     ] {
         let problems = add_environment(&mut Layers::new(), &[(variable.to_owned(), "secret".to_owned())]);
         let [problem] = problems.as_slice() else { panic!("{variable}: {problems:?}") };

@@ -6,18 +6,14 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
+use microgw_compiler::secret::Reference;
+
 use super::diagnostic::{Code, ConfigDiagnostic, Origin};
 use super::keys::{self, Danger, Key, Kind, Status};
 use super::layers::{Layers, Raw};
 
 /// Bytes of a file that a value is in.
 const MAX_SIZE: u64 = 64 * 1024;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reference<'a> {
-    Variable(&'a str),
-    File(&'a str),
-}
 
 /// Where a value is that is referred to.
 struct Target<'a> {
@@ -63,33 +59,6 @@ fn is_read(key: &Key) -> bool {
     }
 }
 
-// === impl Reference ===
-
-impl Reference<'_> {
-    /// `None`: the text is what it says.
-    fn parse(text: &str) -> Result<Option<Reference<'_>>, &'static str> {
-        if !["$env{", "$file{"].iter().any(|start| text.contains(start)) {
-            return Ok(None);
-        }
-        let inside = |start| text.strip_prefix(start)?.strip_suffix('}').filter(|name| !name.contains(['{', '}']));
-        let reference = inside("$env{").map(Reference::Variable).or_else(|| inside("$file{").map(Reference::File));
-        match reference {
-            Some(Reference::Variable("") | Reference::File("")) => Err("has a reference to nothing"),
-            Some(reference) => Ok(Some(reference)),
-            None => Err("has a reference in it: `$env{NAME}` or `$file{PATH}` must be all of the value"),
-        }
-    }
-}
-
-impl std::fmt::Display for Reference<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Reference::Variable(name) => write!(f, "$env{{{name}}}"),
-            Reference::File(path) => write!(f, "$file{{{path}}}"),
-        }
-    }
-}
-
 // === impl Target ===
 
 impl Target<'_> {
@@ -107,7 +76,8 @@ impl Target<'_> {
     }
 
     fn value(&self, text: &str, problems: &mut Vec<ConfigDiagnostic>) -> Result<Option<String>, String> {
-        let Some(reference) = Reference::parse(text)? else { return Ok(None) };
+        let reference = Reference::parse(text).map_err(|error| error.to_string())?;
+        let Some(reference) = reference else { return Ok(None) };
         let value = match reference {
             Reference::Variable(name) => {
                 let found = self.environment.iter().find(|(variable, _)| variable == name);
@@ -130,6 +100,27 @@ impl Target<'_> {
         let value = value.and_then(|value| if value.is_empty() { Err("is empty".to_owned()) } else { Ok(value) });
         value.map(Some).map_err(|reason| format!("refers to `{reference}`, which {reason}"))
     }
+}
+
+/// What a reference of a definition comes to, or why to nothing. Relative paths begin where the gateway was started.
+pub fn look_up(reference: Reference<'_>) -> Result<String, String> {
+    let value = match reference {
+        Reference::Variable(name) => match std::env::var(name) {
+            Ok(value) => value,
+            Err(std::env::VarError::NotPresent) => return Err("is not set".to_owned()),
+            Err(std::env::VarError::NotUnicode(_)) => return Err("is not UTF-8".to_owned()),
+        },
+        Reference::File(path) => match read(Path::new(path)) {
+            Err(error) => return Err(format!("cannot be read: {error}")),
+            Ok((value, mode)) => {
+                if mode & 0o004 != 0 && !is_of_a_container(Path::new(path)) {
+                    tracing::warn!(path, "everybody on this machine can read a secret for backends (mode {mode:03o})");
+                }
+                value
+            }
+        },
+    };
+    if value.is_empty() { Err("is empty".to_owned()) } else { Ok(value) }
 }
 
 /// The text of a file without the newline at its end, and who may do what with it.

@@ -14,8 +14,8 @@ use super::users::{HashKind, Secret, User, hash_kind, is_well_known};
 use super::values::Values;
 use super::{
     ApiKeyIssuer, Config, Envoy, Gateway, GrantedApi, Listeners, TokenCache, api_keys as key_stores, backend_jwt,
-    backends, ciphers, discovery, dpop, issuers, key_manager, limits, mutual_tls, redis, remote, revocation, server,
-    shared_limits, subscriptions, telemetry, tls,
+    backends, ciphers, discovery, dpop, endpoints, issuers, key_manager, limits, mutual_tls, redis, remote, revocation,
+    server, shared_limits, subscriptions, telemetry, tls,
 };
 
 /// Seconds, as [`settings::Issuer`] counts, of clock skew in the old single `[jwtTokenConfig]`.
@@ -67,7 +67,10 @@ pub fn resolve(
         probe: probes(values, problems),
     };
     let redis = redis::read(values, problems);
+    let (endpoints, endpoint_secrets) = endpoints::read(values, problems);
     Some(Config {
+        endpoints,
+        endpoint_secrets,
         listeners: listeners?,
         credentials,
         issuers,

@@ -86,6 +86,8 @@ fn the_defaults() {
             },
             backends: settings::Backends { max_response_header: Some(61_440), ..settings::Backends::default() },
             backend_identity: None,
+            endpoints: Vec::new(),
+            endpoint_secrets: settings::Secrets::default(),
             services_proxy: None,
             headers: ServerHeaders::default(),
             insecure: Vec::new(),

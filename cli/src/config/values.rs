@@ -183,6 +183,11 @@ impl Values {
         found.min().cloned().unwrap_or(Origin::Settings)
     }
 
+    /// What was given, right or wrong.
+    pub fn given(&self) -> impl Iterator<Item = &str> {
+        self.origins.keys().map(String::as_str)
+    }
+
     /// Whether it was given, right or wrong.
     pub fn is_given(&self, path: &str) -> bool {
         self.origins.contains_key(path)

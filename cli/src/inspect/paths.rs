@@ -65,7 +65,7 @@ impl Reached<'_> {
                 api.base_path,
                 operation.path,
                 super::rule(operation),
-                super::endpoints(model, operation),
+                super::destinations::of_operation(model, operation),
                 model.locate(operation.source)
             ),
         }

@@ -177,7 +177,20 @@ fn what_no_compiler_writes_is_refused() {
     refused("backend path", |artifact| {
         artifact.endpoints[0].targets[0].url.as_mut().unwrap().path = "/a/../b".to_owned();
     });
-    refused("mixed endpoint", |artifact| artifact.endpoints[0].targets[0].url.as_mut().unwrap().tls = false);
+    refused("mixed failover", |artifact| {
+        let endpoint = &mut artifact.endpoints[0];
+        endpoint.targets[0].url.as_mut().unwrap().tls = false;
+        endpoint.policy.get_or_insert_default().balance = 1;
+    });
+    refused("secret in the open", |artifact| {
+        use microgw_proto::traffic::v1::{Credentials, credentials::Kind};
+        let credentials = Credentials { kind: Some(Kind::Bearer("eyJhbGciOi".to_owned())) };
+        artifact.endpoints[0].policy.get_or_insert_default().credentials = Some(credentials);
+    });
+    refused("idle canary", |artifact| {
+        let targets = artifact.endpoints[0].targets.clone();
+        artifact.endpoints[0].canary = Some(proto::Canary { targets, ..Default::default() });
+    });
     refused("empty endpoint", |artifact| artifact.endpoints[0].targets.clear());
     refused("same base path", |artifact| artifact.apis.push(artifact.apis[0].clone()));
     refused("empty alternative", |artifact| guard_of(artifact).alternatives[0].requirements.clear());

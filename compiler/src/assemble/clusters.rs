@@ -12,12 +12,13 @@ use envoy_types::pb::envoy::config::cluster::v3::cluster::{
 };
 use envoy_types::pb::envoy::config::cluster::v3::{CircuitBreakers, Cluster};
 use envoy_types::pb::envoy::config::core::v3::ConfigSource;
+use envoy_types::pb::envoy::extensions::upstreams::http::v3::HttpProtocolOptions;
 use microgw_proto::traffic::v1::EndpointPolicy;
 use prost::Message as _;
 
 use self::hosts::host_is;
 use super::wire::{any, digest, hex, number, resource, seconds};
-use super::{ads, forward_proxy, names, tls};
+use super::{ads, credentials, forward_proxy, names, tls};
 use crate::model::{BackendUrl, Endpoint, Lookup, Target};
 use crate::settings::{Backends, Verification};
 use crate::snapshot::{Resource, ResourceType};
@@ -65,6 +66,8 @@ pub fn named(name: String, endpoint: &Endpoint, backends: &Backends) -> Resource
         Some(if tunnelled { forward_proxy::through(Some(secured)) } else { secured })
     };
     let kind = if fixed { DiscoveryType::Static } else { DiscoveryType::Eds };
+    let credentials = endpoint.policy.credentials.as_ref();
+    let http_filters = credentials.map(credentials::filters).unwrap_or_default();
     let cluster = Cluster {
         name: name.clone(),
         cluster_discovery_type: Some(ClusterDiscoveryType::Type(kind.into())),
@@ -77,7 +80,7 @@ pub fn named(name: String, endpoint: &Endpoint, backends: &Backends) -> Resource
         circuit_breakers: Some(limits(backends.max_connections)),
         typed_extension_protocol_options: HashMap::from([(
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions".to_owned(),
-            any(&protocol::options(tls, backends)),
+            any(&HttpProtocolOptions { http_filters, ..protocol::options(tls, backends) }),
         )]),
         transport_socket: if tls && assignment.names_others() {
             names.first().and_then(discovered)
@@ -103,7 +106,9 @@ pub fn named(name: String, endpoint: &Endpoint, backends: &Backends) -> Resource
     let listener = tunnelled.then(|| (ResourceType::Listener, names::PROXY_LISTENER.into()));
     let secrets = secrets.into_iter().flatten().map(|name| (ResourceType::Secret, name.into()));
     let endpoints = (!fixed).then(|| (ResourceType::Endpoint, name.into()));
-    resource(cluster.encode_to_vec(), endpoints.into_iter().chain(secrets).chain(listener).collect())
+    let injected = credentials.into_iter().flat_map(credentials::references);
+    let references = endpoints.into_iter().chain(secrets).chain(listener).chain(injected);
+    resource(cluster.encode_to_vec(), references.collect())
 }
 
 /// Where addresses come from: the gateway tells of them with the cluster. Ten thousand clusters take their time; if the gateway ends

@@ -47,6 +47,8 @@ const REPLIES: &[(Fault, Sign)] = &[
     (Fault::BackendFailed, Sign::Flags(&["UC", "UR", "LR", "UPE"])),
     (Fault::BackendTimeout, Sign::Flags(&["UT", "UMSDR"])),
     (Fault::BackendTimeout, Sign::Response("response.code_details == 'stream_idle_timeout' && response.code == 504")),
+    // Envoy's own status is 401, which would be about the client.
+    (Fault::BackendUnavailable, Sign::Response("response.code_details.contains('failed_to_inject_credential')")),
     (Fault::NoDecision, Sign::Response("response.code_details == 'ext_authz_error'")),
     (Fault::PayloadTooLarge, Sign::Response("response.code_details == 'request_payload_too_large'")),
     (Fault::HeadersTooLarge, Sign::Response("response.code_details.startsWith('http') && response.code == 431")),

@@ -18,7 +18,7 @@ use crate::error_template::{ErrorTemplate, Syntax};
 use crate::files::MemoryFiles;
 use crate::settings::{
     AccessLog, ApiKeys, Backends, ClientCertificates, Credentials, Dpop, Issuer, LimitSettings, Listeners,
-    OAuthEndpoints, Protocol, Proxy, SecretHeader, ServerHeader, TlsIdentity, TlsRange, Tracing, TrustStore,
+    OAuthEndpoints, Protocol, Proxy, SecretHeader, Secrets, ServerHeader, TlsIdentity, TlsRange, Tracing, TrustStore,
     Verification,
 };
 use crate::snapshot::{Fallback, Resource};
@@ -60,7 +60,7 @@ fn model(definitions: &[&str]) -> Model {
     compilation.model.unwrap_or_else(|| panic!("{:?}", compilation.diagnostics))
 }
 
-fn settings() -> Settings {
+pub fn settings() -> Settings {
     Settings {
         listeners: Listeners {
             host: Ipv4Addr::LOCALHOST.into(),
@@ -112,6 +112,8 @@ fn settings() -> Settings {
         access_log: None,
         tracing: None,
         backends: Backends { trust: Some(TrustStore("authorities".to_owned())), ..Backends::default() },
+        endpoints: Vec::new(),
+        secrets: Secrets::default(),
         client_certificates: ClientCertificates::default(),
         user_agent: None,
         limits: LimitSettings::default(),

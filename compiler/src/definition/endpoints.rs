@@ -1,30 +1,34 @@
 //! The endpoints of an API and its operations: `x-wso2-*-endpoints`, and what comes of servers.
 
+mod canary;
+mod credentials;
+mod urls;
+
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use microgw_proto::traffic::v1::{EndpointPolicy, Host, host};
+
 use super::fields::{list, object, suggest, text};
-use super::servers::{self, Address, Server};
+use super::servers::{Address, Server};
 use super::shape::{Shape, one_of, unknown_key};
 use crate::compile::Report;
 use crate::diagnostic::Code;
-use crate::model::{BackendUrl, Endpoint};
+use crate::model::{Endpoint, Target};
 use crate::source::{Content, Value};
+use crate::traffic::destination::host_name;
+use sha2::{Digest, Sha256};
+
+use urls::Written;
 
 const REFERENCE: &str = "#/x-wso2-endpoints/";
-const KEYS: &[&str] = &["urls", "type", "securityConfig", "advanceEndpointConfig"];
+const KEYS: &[&str] = &["urls", "type", "securityConfig", "advanceEndpointConfig", "canary", "host"];
 const TYPES: &[&str] = &["http", "address", "load_balance", "failover"];
 
 const MILLISECONDS: Shape = Shape::Integer(0, i32::MAX as i64);
 const COUNT: Shape = Shape::Integer(0, i32::MAX as i64);
 /// -1: the gateway's setting.
 const LIMIT: Shape = Shape::Integer(-1, i32::MAX as i64);
-
-const SECURITY: Shape = Shape::Object(&[
-    ("type", Shape::OneOf(&["basic", "digest"])),
-    ("username", Shape::Text),
-    ("password", Shape::Text),
-]);
 
 const ADVANCED: Shape = Shape::Object(&[
     ("timeoutInMillis", MILLISECONDS),
@@ -102,9 +106,16 @@ impl Declared {
 
 impl Environments {
     /// Reads the extensions of an API or operation; servers are its production endpoint when no extension names one.
-    pub(super) fn of<'d>(report: &mut Report, owner: Value<'d>, servers: &Declared, named: &Named<'d>) -> Environments {
-        let production = from_extension(report, owner, "x-wso2-production-endpoints", named);
-        let sandbox = from_extension(report, owner, "x-wso2-sandbox-endpoints", named);
+    /// Settings call what is not in `x-wso2-endpoints` by `id`, or not at all if that is empty.
+    pub(super) fn of<'d>(
+        report: &mut Report,
+        owner: Value<'d>,
+        servers: &Declared,
+        named: &Named<'d>,
+        id: &str,
+    ) -> Environments {
+        let production = from_extension(report, owner, "x-wso2-production-endpoints", named, id);
+        let sandbox = from_extension(report, owner, "x-wso2-sandbox-endpoints", named, id);
         Environments { production: production.or(servers), sandbox }
     }
 
@@ -118,12 +129,14 @@ impl Environments {
 }
 
 /// The endpoint that servers of one level make together. A path alone makes none.
-pub(super) fn from_servers(report: &mut Report, servers: &[Server<'_>]) -> Declared {
+pub(super) fn from_servers(report: &mut Report, servers: &[Server<'_>], id: &str) -> Declared {
     let mut urls = Vec::new();
     let mut broken = false;
     for server in servers {
         match &server.address {
-            Address::Absolute(url) => urls.push((url.clone(), server.at)),
+            Address::Absolute(url) => {
+                urls.push(Written { target: Target::of(url.clone()), at: server.at, weight: None });
+            }
             Address::Relative(_) => {}
             Address::Broken => broken = true,
         }
@@ -131,7 +144,10 @@ pub(super) fn from_servers(report: &mut Report, servers: &[Server<'_>]) -> Decla
     match broken {
         true => Declared::Broken,
         false if urls.is_empty() => Declared::Nothing,
-        false => Declared::of(together(report, urls)),
+        false => {
+            let targets = urls::together(report, &urls, false);
+            Declared::of(targets.map(|targets| Endpoint { targets, name: id.to_owned(), ..Endpoint::default() }))
+        }
     }
 }
 
@@ -144,7 +160,7 @@ impl<'d> Named<'d> {
         for item in entries.into_iter().flat_map(Value::items) {
             let Some(item) = object(report, "x-wso2-endpoints", item) else { continue };
             for (name, value) in item.entries() {
-                let endpoint = Declared::of(read(report, name.text(), value));
+                let endpoint = Declared::of(read(report, name.text(), value, name.text()));
                 if named.insert(name.text(), endpoint).is_some() {
                     report.say(Code::DuplicateKey, name, format!("the endpoint `{}` is defined twice", name.text()));
                 }
@@ -154,9 +170,9 @@ impl<'d> Named<'d> {
     }
 }
 
-fn from_extension<'d>(report: &mut Report, owner: Value<'d>, key: &str, named: &Named<'d>) -> Declared {
+fn from_extension<'d>(report: &mut Report, owner: Value<'d>, key: &str, named: &Named<'d>, id: &str) -> Declared {
     let Some(value) = owner.get(key) else { return Declared::Nothing };
-    let Content::Text(reference) = value.content() else { return Declared::of(read(report, key, value)) };
+    let Content::Text(reference) = value.content() else { return Declared::of(read(report, key, value, id)) };
     let Some(name) = reference.strip_prefix(REFERENCE) else {
         report.say(
             Code::UnknownEndpoint,
@@ -174,17 +190,16 @@ fn from_extension<'d>(report: &mut Report, owner: Value<'d>, key: &str, named: &
     })
 }
 
-/// An endpoint object.
-fn read(report: &mut Report, key: &str, value: Value<'_>) -> Option<Endpoint> {
+/// An endpoint object. `id`: what settings call it, if they can.
+fn read(report: &mut Report, key: &str, value: Value<'_>, id: &str) -> Option<Endpoint> {
     let endpoint = object(report, key, value)?;
     for (name, _) in endpoint.entries().filter(|(name, _)| !KEYS.contains(&name.text())) {
         unknown_key(report, key, name, KEYS.iter().copied());
     }
-    if let Some(security) = endpoint.get("securityConfig")
-        && SECURITY.check(report, "securityConfig", security)
-    {
-        report.say(Code::BackendCredentials, security, "credentials for backends are not sent yet");
-    }
+    let security = endpoint.get("securityConfig");
+    let credentials = security.map(|security| credentials::read(report, security, !id.is_empty()));
+    let host = endpoint.get("host").map(|host| host_of(report, host));
+    let canary = endpoint.get("canary").map(|canary| canary::read(report, canary));
     if let Some(advanced) = endpoint.get("advanceEndpointConfig") {
         check_advanced(report, advanced);
     }
@@ -192,81 +207,55 @@ fn read(report: &mut Report, key: &str, value: Value<'_>) -> Option<Endpoint> {
         None => None,
         Some(kind) => Some((kind, one_of(report, "type", kind, TYPES)?)),
     };
-    let Some(urls) = endpoint.get("urls") else {
-        report.say(Code::NoEndpoint, endpoint, format!("`{key}` has no `urls`"));
-        return None;
-    };
-    let urls = list(report, "urls", urls)?;
-    let mut read =
-        urls.items().map(|item| backend(report, item)).collect::<Vec<_>>().into_iter().collect::<Option<Vec<_>>>()?;
-    if read.is_empty() {
-        report.say(Code::NoEndpoint, urls, format!("the `urls` of `{key}` are empty"));
-        return None;
-    }
-    if let (Some((at, kind)), true) = (kind, read.len() > 1) {
+    let mut written = urls::read(report, key, endpoint)?;
+    let mut failover = false;
+    if let (Some((at, kind)), true) = (kind, written.len() > 1) {
         match kind {
             "failover" => {
+                failover = true;
                 report.say(Code::Failover, at, "failover is not done yet: only the first URL would be used");
-                read.truncate(1);
             }
             "http" | "address" => {
                 let message = format!("an endpoint of type `{kind}` uses only its first URL");
                 report.advise(Code::IgnoredUrl, at, message, "write `type: load_balance` to use them all");
-                read.truncate(1);
+                written.truncate(1);
             }
             _ => {}
         }
     }
-    together(report, read)
+    if failover && let Some(at) = written.iter().find_map(|written| written.weight) {
+        report.say(Code::BadValue, at, "URLs that fail over to each other have no shares: `weight` has no meaning");
+    }
+    let mut targets = urls::together(report, &written, failover);
+    if failover && let Some(targets) = &mut targets {
+        targets.truncate(1);
+    }
+    // What is broken has been reported.
+    let policy = EndpointPolicy {
+        credentials: credentials.map_or(Some(None), |read| read.map(Some))?,
+        host: host.map_or(Some(None), |read| read.map(Some))?.filter(|host| host.kind.is_some()),
+        ..EndpointPolicy::default()
+    };
+    let canary = canary.map_or(Some(None), |read| read.map(Some))?;
+    Some(Endpoint { targets: targets?, name: id.to_owned(), policy, canary })
 }
 
-/// A URL, or the default of `etcd(key, default)`.
-fn backend<'d>(report: &mut Report, at: Value<'d>) -> Option<(BackendUrl, Value<'d>)> {
-    let written = text(report, "urls", at)?.trim();
-    let mut plain = written;
-    if let Some(arguments) = written.strip_prefix("etcd").map(str::trim_start).and_then(|rest| rest.strip_prefix('(')) {
-        let parts: Vec<&str> = arguments.strip_suffix(')').unwrap_or_default().split(',').map(str::trim).collect();
-        let [key, default] = *parts.as_slice() else {
-            report.advise(
-                Code::BadEtcd,
-                at,
-                "`etcd(...)` must have exactly two parts",
-                "write `etcd(key, default URL)`",
-            );
-            return None;
-        };
-        if key.is_empty() || default.is_empty() {
-            report.advise(Code::BadEtcd, at, "a part of `etcd(...)` is empty", "write `etcd(key, default URL)`");
-            return None;
+/// What backends get as `Host`: nothing in particular where that is their own.
+fn host_of(report: &mut Report, at: Value<'_>) -> Option<Host> {
+    let kind = match text(report, "host", at)? {
+        "backend" => None,
+        "client" => Some(host::Kind::AsSent(true)),
+        name => {
+            let Some(name) = host_name(name) else {
+                let message = format!("`{name}` cannot stand in `Host`");
+                let help = "write `backend`, `client`, or a name with or without a port";
+                report.advise(Code::BadValue, at, message, help);
+                return None;
+            };
+            Some(host::Kind::Name(name))
         }
-        report.say(
-            Code::Etcd,
-            at,
-            format!("the endpoint is not looked up in etcd yet: only `{default}` would be used"),
-        );
-        plain = default;
-    }
-    match servers::absolute(report, at, plain) {
-        Address::Absolute(url) => Some((url, at)),
-        Address::Relative(_) | Address::Broken => None,
-    }
-}
-
-/// One endpoint of several URLs, each once. They must agree in scheme and path; those that do not are left out.
-fn together(report: &mut Report, urls: Vec<(BackendUrl, Value<'_>)>) -> Option<Endpoint> {
-    let mut agreed: Vec<BackendUrl> = Vec::new();
-    for (url, at) in urls {
-        if agreed.first().is_some_and(|first| (first.tls, &first.path) != (url.tls, &url.path)) {
-            report.say(
-                Code::MixedUrls,
-                at,
-                "URLs of one endpoint that differ in scheme or path are not balanced yet: this one would not be used",
-            );
-        } else if !agreed.contains(&url) {
-            agreed.push(url);
-        }
-    }
-    (!agreed.is_empty()).then(|| Endpoint::of(agreed))
+    };
+    Some(Host { kind })
 }
 
 fn check_advanced(report: &mut Report, advanced: Value<'_>) {
@@ -289,4 +278,14 @@ fn check_advanced(report: &mut Report, advanced: Value<'_>) {
             "timeouts, retries, circuit breakers and pools of endpoints are not applied yet",
         );
     }
+}
+
+/// What settings call the endpoints that an API names for all of its operations, as in the old product.
+pub(super) fn id_of_api(title: &str, version: &str) -> String {
+    use std::fmt::Write as _;
+    let hash = Sha256::digest(format!("{title}:{version}"));
+    hash.iter().fold("api_".to_owned(), |mut id, byte| {
+        let _ = write!(id, "{byte:02x}");
+        id
+    })
 }

@@ -158,7 +158,7 @@ impl<'d> Paths<'_, 'd> {
         extensions::check(self.report, Level::Operation, operation);
         features::check(self.report, operation);
         let servers = self.servers(operation).or(of_path);
-        Environments::of(self.report, operation, &servers, &self.named).or(&self.environments)
+        Environments::of(self.report, operation, &servers, &self.named, "").or(&self.environments)
     }
 
     /// The endpoint of a path's or operation's own servers.
@@ -182,7 +182,7 @@ impl<'d> Paths<'_, 'd> {
                 );
             }
         }
-        let declared = endpoints::from_servers(self.report, &servers);
+        let declared = endpoints::from_servers(self.report, &servers, "");
         if elsewhere { Declared::Broken } else { declared }
     }
 

@@ -7,9 +7,7 @@ use crate::source::{Content, Value};
 
 pub(crate) enum Shape {
     Boolean,
-    Text,
     TextList,
-    OneOf(&'static [&'static str]),
     Integer(i64, i64),
     Number(f64, f64),
     /// HTTP status codes.
@@ -24,14 +22,12 @@ impl Shape {
     pub(crate) fn check(&self, report: &mut Report, key: &str, value: Value<'_>) -> bool {
         match self {
             Shape::Boolean => boolean(report, key, value).is_some(),
-            Shape::Text => text(report, key, value).is_some(),
             Shape::TextList => {
                 let items = list(report, key, value).map(|list| {
                     list.items().map(|item| text(report, key, item).is_some()).fold(true, |all, one| all & one)
                 });
                 items.unwrap_or(false)
             }
-            Shape::OneOf(allowed) => one_of(report, key, value, allowed).is_some(),
             Shape::Integer(min, max) => integer(report, key, value, *min, *max).is_some(),
             Shape::Number(min, max) => number(report, key, value, *min, *max),
             Shape::Statuses => {

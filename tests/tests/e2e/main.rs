@@ -8,6 +8,8 @@ mod certificates;
 mod demo;
 mod dns;
 mod drain;
+mod endpoint_credentials;
+mod endpoints;
 mod environments;
 mod errors;
 mod leases;

@@ -6,6 +6,8 @@ use envoy_types::pb::envoy::config::route::v3::{RetryPolicy, RouteAction};
 use envoy_types::pb::envoy::extensions::retry::host::previous_hosts::v3::PreviousHostsPredicate;
 use envoy_types::pb::envoy::r#type::matcher::v3::RegexMatchAndSubstitute;
 
+use microgw_proto::traffic::v1::host;
+
 use super::matching::regex;
 use crate::assemble::wire::{any, number, seconds, yes};
 use crate::model::{Api, Endpoint, Operation};
@@ -18,7 +20,7 @@ pub fn route_action(api: &Api, operation: &Operation, endpoint: &Endpoint, clust
     let backend_path = endpoint.targets.first().map_or("", |target| target.url.path.as_str());
     let mut action = RouteAction {
         cluster_specifier: Some(ClusterSpecifier::Cluster(cluster.to_owned())),
-        host_rewrite_specifier: yes().map(HostRewriteSpecifier::AutoHostRewrite),
+        host_rewrite_specifier: host(endpoint),
         timeout: seconds(RESPONSE_TIMEOUT_SECONDS),
         retry_policy: next_host(endpoint),
         ..Default::default()
@@ -37,6 +39,15 @@ pub fn route_action(api: &Api, operation: &Operation, endpoint: &Endpoint, clust
         });
     }
     action
+}
+
+/// What backends get as `Host`: without a word, the target's own.
+fn host(endpoint: &Endpoint) -> Option<HostRewriteSpecifier> {
+    match endpoint.policy.host.as_ref().and_then(|host| host.kind.as_ref()) {
+        None => yes().map(HostRewriteSpecifier::AutoHostRewrite),
+        Some(host::Kind::AsSent(_)) => None,
+        Some(host::Kind::Name(name)) => Some(HostRewriteSpecifier::HostRewriteLiteral(name.clone())),
+    }
 }
 
 /// Several URLs: a connection that cannot be made is tried on the others, each once.
