@@ -54,7 +54,12 @@ pub struct Connection {
 
 /// The request for `path`, with more header lines if need be.
 pub fn get(path: &str, headers: &[(&str, &str)]) -> Vec<u8> {
-    let mut request = format!("GET {path} HTTP/1.1\r\nhost: bench\r\naccept: application/json\r\n");
+    request("GET", path, headers)
+}
+
+/// One without a body.
+pub fn request(method: &str, path: &str, headers: &[(&str, &str)]) -> Vec<u8> {
+    let mut request = format!("{method} {path} HTTP/1.1\r\nhost: bench\r\naccept: application/json\r\n");
     for (name, value) in headers {
         request.extend([name, ": ", value, "\r\n"]);
     }

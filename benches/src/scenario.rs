@@ -6,6 +6,7 @@ mod guarded;
 mod limits_shared;
 mod lookup;
 mod memory;
+mod preflight;
 mod publish;
 mod start;
 
@@ -32,6 +33,8 @@ pub enum Scenario {
     Guarded,
     /// What a limit costs that gateways share, by how they do.
     LimitsShared,
+    /// What a preflight costs.
+    Preflight,
     /// Memory of the service with a thousand APIs.
     Memory,
     /// One change among ten thousand operations.
@@ -59,12 +62,13 @@ const ROUND: Duration = Duration::from_millis(1200);
 // === impl Scenario ===
 
 impl Scenario {
-    pub const ALL: [Scenario; 8] = [
+    pub const ALL: [Scenario; 9] = [
         Scenario::Start,
         Scenario::Build,
         Scenario::Lookup,
         Scenario::Guarded,
         Scenario::LimitsShared,
+        Scenario::Preflight,
         Scenario::Memory,
         Scenario::Publish,
         Scenario::Discovery,
@@ -77,6 +81,7 @@ impl Scenario {
             Scenario::Lookup => lookup::measure(bench, report),
             Scenario::Guarded => guarded::measure(bench, report),
             Scenario::LimitsShared => limits_shared::measure(bench, report),
+            Scenario::Preflight => preflight::measure(bench, report),
             Scenario::Memory => memory::measure(bench, report),
             Scenario::Publish => publish::measure(bench, report),
             Scenario::Discovery => discovery::measure(bench, report),

@@ -78,6 +78,7 @@ pub fn assemble(input: Input<'_>) -> Snapshot {
         substituted = substitute(input.model, input.fallbacks, input.previous.map(|(model, _)| model));
         &substituted
     };
+    routes.told = limits::told(model, input.settings);
     let mut rules = Rules::new(input.settings, model, &answers);
     for api in &model.apis {
         routes.api(model, api, &mut rules);

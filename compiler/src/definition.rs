@@ -4,6 +4,7 @@
 
 mod access;
 mod answers;
+mod cors;
 mod endpoints;
 mod extensions;
 mod features;
@@ -90,6 +91,7 @@ pub(crate) fn read(
     let mut resolver = Resolver::new(bundle);
     let schemes = Schemes::of(report, &mut resolver, root, version);
     features::check_api(report, root);
+    let cors = cors::read(report, root);
     let mutual_tls = mutual_tls::read(report, root);
     features::check(report, root);
     let limit = limits::tier(report, policies, root, source);
@@ -126,7 +128,7 @@ pub(crate) fn read(
         transports,
         credential_header,
         limit,
-        traffic: ApiTraffic::default(),
+        traffic: ApiTraffic { cors, ..ApiTraffic::default() },
         source,
         operations,
     };

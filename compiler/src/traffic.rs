@@ -1,6 +1,7 @@
 //! What may be said of traffic: the bounds that hold for definitions, and for artifacts from anywhere.
 
 pub mod answer;
+pub(crate) mod cors;
 pub mod destination;
 
 use microgw_proto::traffic::v1::{ApiTraffic, EndpointPolicy, OperationTraffic};
@@ -13,7 +14,8 @@ pub fn endpoint_is_sound(endpoint: &Endpoint) -> bool {
 }
 
 pub fn api_is_sound(traffic: &ApiTraffic) -> bool {
-    *traffic == ApiTraffic::default()
+    let ApiTraffic { cors, hosts } = traffic;
+    hosts.is_empty() && cors.as_ref().is_none_or(cors::is_sound)
 }
 
 pub fn operation_is_sound(traffic: &OperationTraffic) -> bool {

@@ -227,9 +227,31 @@ fn an_operation_wins_over_its_api() {
 }
 
 #[test]
+fn cors_is_read_in_every_spelling() {
+    let cors =
+        |text: &str| model(&small(&format!("{text}\npaths: {{/a: {{get: {{}}}}}}\n"))).apis[0].traffic.cors.clone();
+    let camel = cors(
+        "x-wso2-cors: {corsConfigurationEnabled: true, accessControlAllowOrigins: [HTTPS://Shop.example, https://a.example], \
+         accessControlAllowOriginPatterns: ['https://[a-z]+\\.b\\.example'], accessControlAllowMethods: [put, GET], \
+         accessControlAllowHeaders: [X-B, x-a, X-b], accessControlAllowCredentials: true, \
+         accessControlExposeHeaders: [X-Total], accessControlMaxAge: 60}",
+    )
+    .unwrap();
+    assert_eq!(camel.origins, ["https://a.example", "https://shop.example"]);
+    assert_eq!(camel.methods, ["GET", "PUT"]);
+    assert_eq!(camel.headers, ["x-a", "x-b"]);
+    assert_eq!((camel.credentials, camel.max_age, camel.exposed), (true, Some(60), vec!["x-total".to_owned()]));
+    let snake = cors("x-wso2-cors: {cors_configuration_enabled: true, access_control_allow_origins: ['*']}");
+    let kebab = cors("x-wso2-cors: {access-control-allow-origins: ['*']}");
+    assert_eq!((&snake, snake.as_ref().unwrap().origins.as_slice()), (&kebab, ["*".to_owned()].as_slice()));
+    assert_eq!(cors("x-wso2-cors: {cors-configuration-enabled: false, accessControlAllowOrigins: ['*']}"), None);
+    assert_eq!(cors("x-wso2-owner: me"), None);
+}
+
+#[test]
 fn unenforced_declarations_are_recorded_when_allowed() {
     let files = small(
-        "x-wso2-cors: {accessControlAllowOrigins: ['*']}\npaths: {/a: {get: {security: [{b: []}, {o: []}]}}}\n\
+        "x-wso2-request-interceptor: check\npaths: {/a: {get: {security: [{b: []}, {o: []}]}}}\n\
         components: {securitySchemes: {b: {type: http, scheme: digest}, o: {type: oauth2}}}\n",
     );
     assert!(build(&files).model.is_none());
@@ -241,7 +263,7 @@ fn unenforced_declarations_are_recorded_when_allowed() {
     assert_eq!(
         unenforced,
         [
-            ("MGW-0702", "api_definitions/a.yaml:4:14".to_owned()),
+            ("MGW-0703", "api_definitions/a.yaml:4:29".to_owned()),
             ("MGW-0711", "api_definitions/a.yaml:5:32".to_owned())
         ]
     );

@@ -126,6 +126,14 @@ fn echo<B>(name: &str, request: &Request<B>) -> Response<Full<Bytes>> {
         let long = hyper::header::HeaderValue::from_bytes(&[b'x'; 4096]).expect("it is text");
         response.headers_mut().insert("x-long", long);
     }
+    if path.ends_with("/cors") {
+        // It lets anybody read.
+        for (name, value) in [("allow-origin", "*"), ("allow-credentials", "true"), ("expose-headers", "*")] {
+            let name = hyper::header::HeaderName::try_from(format!("access-control-{name}")).expect("it is a name");
+            response.headers_mut().insert(name, hyper::header::HeaderValue::from_static(value));
+        }
+        response.headers_mut().insert("x-cors", hyper::header::HeaderValue::from_static("yes"));
+    }
     response.headers_mut().insert("content-type", hyper::header::HeaderValue::from_static("application/json"));
     response
 }

@@ -27,6 +27,11 @@ pub fn conflict(model: &Model, settings: &Settings) -> Option<String> {
     None
 }
 
+/// The headers by which clients are told of limits.
+pub fn told(model: &Model, settings: &Settings) -> &'static [&'static str] {
+    if policies(model).next().is_some() { settings.limits.headers.exposed() } else { &[] }
+}
+
 fn policies(model: &Model) -> impl Iterator<Item = &Policy> {
     let tiers = &model.tiers;
     let custom = tiers.custom.iter().filter_map(|custom| custom.policy.as_ref());

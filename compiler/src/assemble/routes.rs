@@ -2,6 +2,7 @@
 
 mod action;
 mod answer;
+mod cors;
 mod examples;
 mod filters;
 mod matching;
@@ -31,6 +32,7 @@ pub use self::filters::unguarded;
 pub use self::matching::{anything, exactly, has_header, header_is, path_match};
 pub use self::refusal::{Refusal, respelled};
 
+use self::cors::CrossOrigin;
 use self::operation::{described, operation_routes};
 
 /// The routes of one path template, encoded and in the order in which they are tried.
@@ -50,6 +52,8 @@ pub struct Routes {
     pub sources: Vec<ApiSource>,
     /// Each route says what it belongs to.
     pub described: bool,
+    /// The headers by which clients are told of limits.
+    pub told: &'static [&'static str],
     /// Clusters in use.
     pub clusters: BTreeMap<Arc<str>, Endpoint>,
     /// Whom they serve.
@@ -60,12 +64,22 @@ pub struct Routes {
     pub longest_body: usize,
 }
 
+// === impl Entry ===
+
+impl Entry {
+    /// How many routes it is.
+    pub fn weight(&self) -> usize {
+        self.routes.len() + self.refusal.as_ref().map_or(0, Refusal::weight)
+    }
+}
+
 // === impl Routes ===
 
 impl Routes {
     /// Adds an API's operations and their rules.
     pub fn api(&mut self, model: &Model, api: &Api, rules: &mut Rules<'_>) {
         rules.api(api);
+        let cross_origin = CrossOrigin::of(api, self.told).map(Arc::new);
         let mut by_path: BTreeMap<String, Vec<&Operation>> = BTreeMap::new();
         for operation in &api.operations {
             by_path.entry(operation.path.shape()).or_default().push(operation);
@@ -76,20 +90,25 @@ impl Routes {
             let Some(template) = operations.first().and_then(|first| first.path.under(&api.base_path).ok()) else {
                 continue;
             };
-            let mut routes = Vec::new();
+            let refusal = Refusal::new(api, &operations, cross_origin.as_ref());
+            // Where the API has an operation for OPTIONS, it is not for what browsers ask beforehand.
+            let preflights = refusal.preflights(&template).into_iter();
+            let mut routes: Vec<Vec<u8>> = preflights.map(|route| described(route, None, None)).collect();
             for operation in &operations {
                 let rule = rules.operation(api, operation);
                 let longest = operation.traffic.answer.as_ref().map_or(0, traffic::answer::longest_body);
                 self.longest_body = self.longest_body.max(longest);
                 for route in operation_routes(model, api, operation, &template, rule.as_ref(), &mut self.clusters) {
                     use_by(&mut self.users, &route, api);
-                    routes.push(described(&route, self.described.then_some(api), rule.as_deref()));
+                    for route in cors::admit(cross_origin.as_deref(), route) {
+                        routes.push(described(route, self.described.then_some(api), rule.as_deref()));
+                    }
                 }
             }
-            let refusal = Refusal::new(api, &operations);
-            self.operations += operations.len();
+            // To tell browsers what they may do is one operation more.
+            self.operations += operations.len() + usize::from(cross_origin.is_some());
             content.extend(routes.iter().flatten());
-            content.extend(refusal.allow.as_bytes());
+            content.extend(refusal.content());
             // Below another base path are other backends: they do not take these for their own.
             let other = template.respelled(api.base_path.matches('/').count());
             area.push(Entry { template, routes, refusal: Some(refusal) });
@@ -113,7 +132,7 @@ impl Routes {
         let mut content = Vec::new();
         if let Ok(template) = PathTemplate::parse(&format!("{}/*", api.base_path)) {
             let route = refuse(path_match(&template), Fault::ApiUnavailable, &[]);
-            let route = described(&route, self.described.then_some(api), None);
+            let route = described(route, self.described.then_some(api), None);
             content.clone_from(&route);
             area.push(Entry { template, routes: vec![route], refusal: None });
         }

@@ -57,7 +57,7 @@ pub fn encode(
         lists.push((base, (first..entries.len()).collect()));
     }
     let templates: Vec<&PathTemplate> = entries.iter().map(|entry| &entry.template).collect();
-    let weights: Vec<usize> = entries.iter().map(|entry| entry.routes.len() + 1).collect();
+    let weights: Vec<usize> = entries.iter().map(Entry::weight).collect();
     let mut builder = Builder::new(&templates, &weights, operations, bases.iter().map(String::as_str));
     for (base, list) in lists {
         builder.area(&base, list);
@@ -117,7 +117,7 @@ fn route_list(list: &[&Entry]) -> Vec<u8> {
         for entry in list {
             entry.routes.iter().for_each(|route| add(route));
             if let Some(refusal) = &entry.refusal {
-                add(&refusal.route(&[&entry.template]).encode_to_vec());
+                refusal.routes(&[&entry.template]).iter().for_each(|route| add(&route.encode_to_vec()));
             }
         }
         return encoded;
@@ -130,7 +130,7 @@ fn route_list(list: &[&Entry]) -> Vec<u8> {
         }
     }
     for (refusal, templates) in refusals {
-        add(&refusal.route(&templates).encode_to_vec());
+        refusal.routes(&templates).iter().for_each(|route| add(&route.encode_to_vec()));
     }
     encoded
 }

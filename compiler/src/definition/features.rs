@@ -7,14 +7,6 @@ use crate::compile::Report;
 use crate::diagnostic::Code;
 use crate::source::Value;
 
-const CORS: Shape = Shape::Object(&[
-    ("corsConfigurationEnabled", Shape::Boolean),
-    ("accessControlAllowOrigins", Shape::TextList),
-    ("accessControlAllowMethods", Shape::TextList),
-    ("accessControlAllowHeaders", Shape::TextList),
-    ("accessControlAllowCredentials", Shape::Boolean),
-    ("accessControlExposeHeaders", Shape::TextList),
-]);
 const CACHE: Shape =
     Shape::Object(&[("enabled", Shape::Boolean), ("cacheTimeoutInSeconds", Shape::Integer(0, i32::MAX as i64))]);
 
@@ -29,15 +21,8 @@ pub(super) fn check(report: &mut Report, owner: Value<'_>) {
     }
 }
 
-/// CORS and the response cache of an API.
+/// The response cache of an API.
 pub(super) fn check_api(report: &mut Report, root: Value<'_>) {
-    if let Some(cors) = root.get("x-wso2-cors")
-        && CORS.check(report, "x-wso2-cors", cors)
-        // Presence enables it; exports of API Manager carry a switch as well.
-        && cors.get("corsConfigurationEnabled").is_none_or(|switch| switch.text() != "false")
-    {
-        report.say(Code::Cors, cors, "CORS is not enforced yet");
-    }
     if let Some(cache) = root.get("x-wso2-response-cache")
         && CACHE.check(report, "x-wso2-response-cache", cache)
         && let Some(enabled) = cache.get("enabled")

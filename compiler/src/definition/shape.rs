@@ -7,7 +7,6 @@ use crate::source::{Content, Value};
 
 pub(crate) enum Shape {
     Boolean,
-    TextList,
     Integer(i64, i64),
     Number(f64, f64),
     /// HTTP status codes.
@@ -22,12 +21,6 @@ impl Shape {
     pub(crate) fn check(&self, report: &mut Report, key: &str, value: Value<'_>) -> bool {
         match self {
             Shape::Boolean => boolean(report, key, value).is_some(),
-            Shape::TextList => {
-                let items = list(report, key, value).map(|list| {
-                    list.items().map(|item| text(report, key, item).is_some()).fold(true, |all, one| all & one)
-                });
-                items.unwrap_or(false)
-            }
             Shape::Integer(min, max) => integer(report, key, value, *min, *max).is_some(),
             Shape::Number(min, max) => number(report, key, value, *min, *max),
             Shape::Statuses => {
@@ -86,7 +79,7 @@ fn entry(report: &mut Report, owner: &str, keys: &[(&str, Shape)], name: Value<'
 }
 
 /// `maxAge`, `max_age` and `max-age` are one key.
-fn same_key(known: &str, written: &str) -> bool {
+pub(crate) fn same_key(known: &str, written: &str) -> bool {
     known == written || {
         let letters = |text: &str| {
             text.chars().filter(|c| !matches!(c, '_' | '-')).map(|c| c.to_ascii_lowercase()).collect::<String>()

@@ -120,13 +120,14 @@ codes! {
     IdlePolicy "0610" Warning "idle-policy" "A policy, or a part of it, has no effect."
     UnusedTier "0611" Note "unused-tier" "`Default` or `Unauthenticated` is declared, and no request can have it."
 
-    Cors "0702" Unenforced "cors" "CORS is not enforced yet."
     Interceptor "0703" Unenforced "interceptor" "Interceptors are not run yet."
     ResponseCache "0704" Unenforced "response-cache" "Responses are not cached yet."
     Failover "0706" Unenforced "failover" "Failover is not done yet."
     Etcd "0707" Unenforced "etcd" "Endpoints are not looked up in etcd, SRV records or Consul yet."
     AdvancedEndpoint "0709" Unenforced "advanced-endpoint" "Timeouts, retries, circuit breakers and pools are not applied yet."
     UnenforceableScheme "0711" Unenforced "unenforceable-scheme" "A security scheme cannot be enforced yet."
+    BadCors "0712" Error "bad-cors" "What `x-wso2-cors` says cannot be, or lets anybody act for those who are logged in."
+    LooseOrigin "0713" Warning "loose-origin" "A pattern of origins matches more than those that it seems to be for."
 
     BallerinaIgnored "0801" Note "ballerina-ignored" "Ballerina files without code are ignored."
     BallerinaCode "0802" Error "ballerina-code" "Ballerina code is not run."

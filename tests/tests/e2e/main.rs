@@ -5,6 +5,7 @@ mod api_keys;
 mod backend_jwt;
 mod backends;
 mod certificates;
+mod cors;
 mod demo;
 mod dns;
 mod drain;

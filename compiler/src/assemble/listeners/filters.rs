@@ -5,6 +5,7 @@ use envoy_types::pb::envoy::config::common::mutation_rules::v3::HeaderMutationRu
 use envoy_types::pb::envoy::config::core::v3::grpc_service::{EnvoyGrpc, TargetSpecifier};
 use envoy_types::pb::envoy::config::core::v3::{ApiVersion, GrpcService};
 use envoy_types::pb::envoy::extensions::filters::http::buffer::v3::Buffer;
+use envoy_types::pb::envoy::extensions::filters::http::cors::v3::Cors;
 use envoy_types::pb::envoy::extensions::filters::http::ext_authz::v3::{ExtAuthz, ext_authz::Services};
 use envoy_types::pb::envoy::extensions::filters::http::router::v3::Router;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::{HttpFilter, http_filter};
@@ -20,8 +21,10 @@ const AUTHZ_TIMEOUT: envoy_types::pb::google::protobuf::Duration =
     envoy_types::pb::google::protobuf::Duration { seconds: 2, nanos: 250_000_000 };
 
 pub fn filters(settings: &Settings) -> Vec<HttpFilter> {
+    // First: browsers of other origins may read refusals as well.
+    let cors = HttpFilter { disabled: true, ..http_filter(names::CORS, any(&Cors {})) };
     let decision = http_filter(names::EXT_AUTHZ, any(&ext_authz()));
-    std::iter::once(decision).chain(unguarded_filters(settings)).collect()
+    [cors, decision].into_iter().chain(unguarded_filters(settings)).collect()
 }
 
 fn http_filter(name: &str, config: Any) -> HttpFilter {

@@ -35,7 +35,7 @@ pub fn direct(matching: RouteMatch, status: u32, body: Option<&str>, headers: &[
     }
 }
 
-fn header((name, value): (&str, &str)) -> HeaderValueOption {
+pub(super) fn header((name, value): (&str, &str)) -> HeaderValueOption {
     HeaderValueOption {
         header: Some(HeaderValue { key: name.to_owned(), value: value.to_owned(), ..Default::default() }),
         append_action: HeaderAppendAction::OverwriteIfExistsOrAdd.into(),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use envoy_types::pb::envoy::config::route::v3::Route;
 use envoy_types::pb::envoy::config::route::v3::route::Action;
+use envoy_types::pb::google::protobuf::Any;
 use microgw_faults::Fault;
 use prost::Message as _;
 
@@ -79,11 +80,12 @@ pub fn operation_routes(
     }
 }
 
-/// The route, encoded, with what it belongs to: its rule, and its API where that is asked for. By hand: `Metadata` is a
-/// hash map in the generated types.
-pub fn described(route: &Route, api: Option<&Api>, rule: Option<&str>) -> Vec<u8> {
+/// The route, encoded, with what it belongs to: its rule, and its API where that is asked for. By hand: `Metadata`, and what
+/// filters do for it, are hash maps in the generated types.
+pub fn described(mut route: Route, api: Option<&Api>, rule: Option<&str>) -> Vec<u8> {
     const METADATA: u32 = 4;
     const FILTER_METADATA: u32 = 1;
+    const FILTERS: u32 = 13;
     let api_fields = api.map(|api| [(names::API_KEY, api.name.as_str()), (names::VERSION_KEY, &api.version)]);
     // In the order of their names.
     let fields = [
@@ -95,7 +97,11 @@ pub fn described(route: &Route, api: Option<&Api>, rule: Option<&str>) -> Vec<u8
     for (name, text) in fields.into_iter().flatten() {
         append_text_entry(&mut structure, name, text);
     }
+    let filters: BTreeMap<String, Any> = std::mem::take(&mut route.typed_per_filter_config).into_iter().collect();
     let mut encoded = route.encode_to_vec();
+    for (name, config) in filters {
+        append_entry(&mut encoded, FILTERS, &name, &config.encode_to_vec());
+    }
     if !structure.is_empty() {
         let mut metadata = Vec::with_capacity(structure.len() + 16);
         append_entry(&mut metadata, FILTER_METADATA, names::METADATA, &structure);
