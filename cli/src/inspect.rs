@@ -139,6 +139,9 @@ fn as_text(model: &Model, id: &str, snapshot: Option<&Snapshot>) -> String {
     for api in &model.apis {
         // Writing to a string does not fail.
         let _ = writeln!(text, "\n{} {}  {}  ({})", api.name, api.version, base(api), model.locate(api.source));
+        if !api.traffic.hosts.is_empty() {
+            let _ = writeln!(text, "  hosts {}", api.traffic.hosts.join(", "));
+        }
         limits::of_api(&mut text, model, api);
         for operation in &api.operations {
             let _ = writeln!(
@@ -201,6 +204,7 @@ fn as_json(model: &Model, id: &str, snapshot: Option<&Snapshot>) -> Value {
             "name": api.name,
             "version": api.version,
             "basePath": base(api),
+            "hosts": api.traffic.hosts,
             "source": model.locate(api.source),
             "operations": api.operations.iter().map(|own| operation(api, own)).collect::<Vec<_>>(),
         })

@@ -192,4 +192,6 @@ fn ads() -> ConfigSource {
 }
 
 #[cfg(test)]
+mod hosts_tests;
+#[cfg(test)]
 mod tests;

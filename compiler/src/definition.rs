@@ -9,6 +9,7 @@ mod endpoints;
 mod extensions;
 mod features;
 mod fields;
+mod hosts;
 mod limits;
 mod mutual_tls;
 mod operations;
@@ -101,6 +102,7 @@ pub(crate) fn read(
     let mut transports = transports(report, root);
     // As in 3.2.
     transports.https |= mutual_tls == Some(MutualTls::Mandatory);
+    let hosts = hosts::read(report, root);
     let credential_header = credential_header(report, root);
     let owner = root.get("x-wso2-owner").and_then(|owner| text(report, "x-wso2-owner", owner)).map(str::to_owned);
 
@@ -128,7 +130,7 @@ pub(crate) fn read(
         transports,
         credential_header,
         limit,
-        traffic: ApiTraffic { cors, ..ApiTraffic::default() },
+        traffic: ApiTraffic { cors, hosts },
         source,
         operations,
     };

@@ -15,6 +15,7 @@ mod definition;
 pub mod diagnostic;
 pub mod error_template;
 pub mod files;
+pub mod hosts;
 pub mod limits;
 pub mod model;
 pub mod names;

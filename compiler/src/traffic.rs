@@ -6,6 +6,7 @@ pub mod destination;
 
 use microgw_proto::traffic::v1::{ApiTraffic, EndpointPolicy, OperationTraffic};
 
+use crate::hosts;
 use crate::model::Endpoint;
 
 pub fn endpoint_is_sound(endpoint: &Endpoint) -> bool {
@@ -15,7 +16,7 @@ pub fn endpoint_is_sound(endpoint: &Endpoint) -> bool {
 
 pub fn api_is_sound(traffic: &ApiTraffic) -> bool {
     let ApiTraffic { cors, hosts } = traffic;
-    hosts.is_empty() && cors.as_ref().is_none_or(cors::is_sound)
+    hosts::are_sound(hosts) && cors.as_ref().is_none_or(cors::is_sound)
 }
 
 pub fn operation_is_sound(traffic: &OperationTraffic) -> bool {

@@ -120,7 +120,12 @@ pub(crate) fn jwks(keys: &[Value]) -> KeySet {
 pub(crate) fn book(policy: proto::Policy) -> proto::RuleBook {
     proto::RuleBook {
         generation: "g".into(),
-        apis: vec![proto::Api { name: "pets".into(), version: "1.0".into(), base_path: "/v2".into() }],
+        apis: vec![proto::Api {
+            name: "pets".into(),
+            version: "1.0".into(),
+            base_path: "/v2".into(),
+            ..Default::default()
+        }],
         policies: vec![policy],
         rules: vec![proto::Rule {
             id: 1u128.to_be_bytes().to_vec(),

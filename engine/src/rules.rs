@@ -21,6 +21,8 @@ pub struct Api {
     pub name: Box<str>,
     pub version: Box<str>,
     pub base_path: Box<str>,
+    /// On other hosts its base path may be another API's.
+    pub of_hosts: bool,
 }
 
 /// What one guarded operation asks of its callers.
@@ -176,6 +178,7 @@ impl From<&proto::Api> for Api {
             name: api.name.as_str().into(),
             version: api.version.as_str().into(),
             base_path: api.base_path.as_str().into(),
+            of_hosts: api.of_hosts,
         }
     }
 }

@@ -107,7 +107,12 @@ fn load(kind: Kind) -> Option<Arc<Rule>> {
     let when = Some(limits::Condition { kind: Some(kind) });
     let deny = limits::DenyPolicy { name: "Deny".into(), when, ..Default::default() };
     let book = proto::RuleBook {
-        apis: vec![proto::Api { name: "shop".into(), version: "1.0".into(), base_path: "/v2".into() }],
+        apis: vec![proto::Api {
+            name: "shop".into(),
+            version: "1.0".into(),
+            base_path: "/v2".into(),
+            ..Default::default()
+        }],
         policies: vec![proto::Policy {
             public: true,
             credential_header: "authorization".into(),

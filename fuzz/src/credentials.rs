@@ -103,7 +103,12 @@ pub fn book(alternatives: Vec<Vec<Kind>>) -> proto::RuleBook {
         |kinds: Vec<Kind>| proto::Alternative { requirements: kinds.into_iter().map(requirement).collect() };
     proto::RuleBook {
         generation: "one".to_owned(),
-        apis: vec![proto::Api { name: "pets".to_owned(), version: "1.0".to_owned(), base_path: "/v2".to_owned() }],
+        apis: vec![proto::Api {
+            name: "pets".to_owned(),
+            version: "1.0".to_owned(),
+            base_path: "/v2".to_owned(),
+            ..Default::default()
+        }],
         policies: vec![proto::Policy {
             alternatives: alternatives.into_iter().map(alternative).collect(),
             credential_header: "authorization".to_owned(),

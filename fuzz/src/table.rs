@@ -68,7 +68,9 @@ impl Table {
     pub fn of(snapshot: &Snapshot) -> Table {
         let resource = snapshot.resources[&ResourceType::Route].values().next().expect("there is one route table");
         let table = RouteConfiguration::decode(&*resource.body).expect("the table is no RouteConfiguration");
-        let [host] = &table.virtual_hosts[..] else { panic!("{} virtual hosts", table.virtual_hosts.len()) };
+        // Of hosts that no API names.
+        let host = table.virtual_hosts.first().expect("there is a virtual host");
+        assert_eq!(host.domains, ["*"]);
         let Some(Matcher { matcher_type: Some(MatcherType::MatcherList(screen)), on_no_match: Some(rest) }) =
             &host.matcher
         else {

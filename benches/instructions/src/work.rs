@@ -261,7 +261,12 @@ fn book(credential: Credential) -> proto::RuleBook {
     };
     proto::RuleBook {
         generation: "one".to_owned(),
-        apis: vec![proto::Api { name: "pets".to_owned(), version: "1.0".to_owned(), base_path: "/v2".to_owned() }],
+        apis: vec![proto::Api {
+            name: "pets".to_owned(),
+            version: "1.0".to_owned(),
+            base_path: "/v2".to_owned(),
+            ..Default::default()
+        }],
         policies: vec![proto::Policy {
             alternatives: match credential {
                 Credential::CookieKey => vec![alternative(key(Location::Cookie))],

@@ -49,7 +49,7 @@ fn rule(kind: Kind, own: u64, shared: u64) -> Arc<Rule> {
         ..Default::default()
     };
     let book = proto::RuleBook {
-        apis: vec![proto::Api { name: "pets".into(), version: "1.0".into(), base_path: "/pets".into() }],
+        apis: vec![proto::Api { name: "pets".into(), version: "1.0".into(), base_path: "/pets".into() , ..Default::default() }],
         policies: vec![proto::Policy { public: true, credential_header: "authorization".into(), ..Default::default() }],
         rules: vec![proto::Rule { id: vec![1; 16], api_limit: u32::from(shared > 0), ..Default::default() }],
         limits: if shared > 0 { vec![policy("Shared", shared)] } else { Vec::new() },

@@ -8,6 +8,7 @@ use microgw_proto::artifact::v1 as proto;
 
 use super::ArtifactError;
 use crate::error_template::{self, ErrorTemplate, Syntax};
+use crate::hosts;
 use crate::model::{
     Access, Alternative, Api, EndpointId, KeyLocation, LimitId, Method, Model, Operation, Position, Requirement,
     Transports, Unenforced,
@@ -24,14 +25,26 @@ pub(super) fn model(artifact: proto::Artifact) -> Result<Model> {
     let endpoints = artifact.endpoints.into_iter().map(traffic::endpoint).collect::<Result<Vec<_>>>()?;
     let bounds = Bounds { files: files.len(), endpoints: endpoints.len(), limits: artifact.limits.len() };
     let apis = artifact.apis.into_iter().map(|api| bounds.api(api)).collect::<Result<Vec<_>>>()?;
-    if !apis.is_sorted_by(|a, b| a.base_path < b.base_path) {
+    if !apis.is_sorted_by(|a, b| a.base_path <= b.base_path) || share_hosts(&apis) {
         return invalid("its base paths are not distinct and sorted");
+    }
+    if hosts::repeated(&apis) > hosts::MOST_REPEATED {
+        return invalid("its APIs have too many hosts");
     }
     let unenforced = artifact.unenforced.into_iter().map(|entry| bounds.unenforced(entry)).collect::<Result<_>>()?;
     let error_templates = artifact.error_templates.into_iter().map(error_template).collect::<Result<_>>()?;
     let (project, limits, tiers) = (artifact.project, artifact.limits, artifact.tiers.unwrap_or_default());
     limits::check(&limits, &tiers)?;
     Ok(Model { project, files, endpoints, apis, unenforced, error_templates, limits, tiers })
+}
+
+/// Whether two APIs with one base path answer to a common host.
+fn share_hosts(apis: &[Api]) -> bool {
+    apis.chunk_by(|a, b| a.base_path == b.base_path).any(|apis| {
+        apis.iter().enumerate().any(|(index, api)| {
+            apis.iter().skip(index + 1).any(|other| hosts::overlap(&api.traffic.hosts, &other.traffic.hosts))
+        })
+    })
 }
 
 /// One that does not render words nothing: the gateway's own texts are used.

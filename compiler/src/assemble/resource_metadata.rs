@@ -23,11 +23,30 @@ pub fn is_below(path: &str) -> bool {
 
 /// Where an API's metadata is. The path goes between the host and the resource's own, RFC 9728 section 3.1.
 pub fn url(settings: &Settings, api: &Api) -> Option<String> {
-    settings.public_url.as_ref().map(|public| format!("{public}{WELL_KNOWN}{}", api.base_path))
+    origin(settings, api).map(|public| format!("{public}{WELL_KNOWN}{}", api.base_path))
 }
 
-/// The answers, and the length of the longest.
-pub fn entries(model: &Model, settings: &Settings) -> (Vec<Entry>, usize) {
+/// Where clients reach an API: on its first host that is a name, if it answers to some only.
+pub fn origin(settings: &Settings, api: &Api) -> Option<String> {
+    let public = settings.public_url.as_ref()?;
+    let hosts = &api.traffic.hosts;
+    if hosts.is_empty() {
+        return Some(public.clone());
+    }
+    let host = hosts.iter().find(|host| !host.starts_with('*'))?;
+    on_host(public, host)
+}
+
+/// The same place, with another host.
+pub fn on_host(public: &str, host: &str) -> Option<String> {
+    let (scheme, authority) = public.split_once("://")?;
+    let named = authority.rfind(']').map_or(0, |end| end + 1);
+    let port = authority.get(named..).and_then(|rest| rest.find(':').and_then(|at| rest.get(at..))).unwrap_or_default();
+    Some(format!("{scheme}://{host}{port}"))
+}
+
+/// The answers, by the hosts that they are for, and the length of the longest.
+pub fn entries(model: &Model, settings: &Settings) -> (Vec<(Vec<String>, Entry)>, usize) {
     let Some(public) = &settings.public_url else { return (Vec::new(), 0) };
     let mut all = BTreeSet::new();
     let mut answers = Vec::new();
@@ -38,15 +57,19 @@ pub fn entries(model: &Model, settings: &Settings) -> (Vec<Entry>, usize) {
         all.extend(scopes.iter().copied());
         headers.insert(header);
         if !api.base_path.is_empty() {
-            answers.push((api.base_path.as_str(), metadata(settings, public, &api.base_path, &scopes, header)));
+            // Below several names it has no name of its own that clients could compare.
+            let Some(origin) = origin(settings, api) else { continue };
+            let body = metadata(settings, &origin, &api.base_path, &scopes, header);
+            answers.push((api.traffic.hosts.as_slice(), api.base_path.as_str(), body));
         }
     }
     if !headers.is_empty() {
         let header = if let [header] = headers.iter().copied().collect::<Vec<_>>()[..] { header } else { "" };
-        answers.push(("", metadata(settings, public, "", &all, header)));
+        answers.push((&[], "", metadata(settings, public, "", &all, header)));
     }
-    let longest = answers.iter().map(|(_, body)| body.len()).max().unwrap_or(0);
-    (answers.iter().filter_map(|(base_path, body)| entry(base_path, body)).collect(), longest)
+    let longest = answers.iter().map(|(_, _, body)| body.len()).max().unwrap_or(0);
+    let entries = answers.iter().filter_map(|(hosts, base_path, body)| Some((hosts.to_vec(), entry(base_path, body)?)));
+    (entries.collect(), longest)
 }
 
 fn entry(base_path: &str, body: &str) -> Option<Entry> {

@@ -43,12 +43,20 @@ pub struct Entry {
     pub refusal: Option<Refusal>,
 }
 
+/// What is below a base path.
+#[derive(Default)]
+pub struct Area {
+    pub entries: Vec<Entry>,
+    pub operations: usize,
+}
+
+/// By the `Host`s that they are for (none: all), and by base path (`""` for the root).
+pub type Areas = BTreeMap<Vec<String>, BTreeMap<String, Area>>;
+
 /// What the APIs of a snapshot turn into.
 #[derive(Default)]
 pub struct Routes {
-    /// By base path (`""` for the root).
-    pub areas: BTreeMap<String, Vec<Entry>>,
-    pub operations: usize,
+    pub areas: Areas,
     pub sources: Vec<ApiSource>,
     /// Each route says what it belongs to.
     pub described: bool,
@@ -85,7 +93,7 @@ impl Routes {
             by_path.entry(operation.path.shape()).or_default().push(operation);
         }
         let mut content = Vec::new();
-        let area = self.areas.entry(api.base_path.clone()).or_default();
+        let area = area(&mut self.areas, &api.traffic.hosts, &api.base_path);
         for operations in by_path.into_values() {
             let Some(template) = operations.first().and_then(|first| first.path.under(&api.base_path).ok()) else {
                 continue;
@@ -106,16 +114,16 @@ impl Routes {
                 }
             }
             // To tell browsers what they may do is one operation more.
-            self.operations += operations.len() + usize::from(cross_origin.is_some());
+            area.operations += operations.len() + usize::from(cross_origin.is_some());
             content.extend(routes.iter().flatten());
             content.extend(refusal.content());
             // Below another base path are other backends: they do not take these for their own.
             let other = template.respelled(api.base_path.matches('/').count());
-            area.push(Entry { template, routes, refusal: Some(refusal) });
+            area.entries.push(Entry { template, routes, refusal: Some(refusal) });
             if let Some(template) = other {
-                self.operations += 1;
+                area.operations += 1;
                 let route = respelled(&template, api.transports);
-                area.push(Entry { template, routes: vec![route.encode_to_vec()], refusal: None });
+                area.entries.push(Entry { template, routes: vec![route.encode_to_vec()], refusal: None });
             }
         }
         self.sources.push(source(model, api, &content));
@@ -128,13 +136,13 @@ impl Routes {
 
     /// Answers 503 below the API's base path.
     pub fn unavailable(&mut self, model: &Model, api: &Api) {
-        let area = self.areas.entry(api.base_path.clone()).or_default();
+        let area = area(&mut self.areas, &api.traffic.hosts, &api.base_path);
         let mut content = Vec::new();
         if let Ok(template) = PathTemplate::parse(&format!("{}/*", api.base_path)) {
             let route = refuse(path_match(&template), Fault::ApiUnavailable, &[]);
             let route = described(route, self.described.then_some(api), None);
             content.clone_from(&route);
-            area.push(Entry { template, routes: vec![route], refusal: None });
+            area.entries.push(Entry { template, routes: vec![route], refusal: None });
         }
         self.sources.push(source(model, api, &content));
     }
@@ -142,14 +150,16 @@ impl Routes {
     /// The gateway's own paths: `/health` on every listener; `/apikey`, the keys of backend JWTs and the key manager's endpoints on
     /// the HTTPS listener; and what is said of the APIs of `model`.
     pub fn built_in(&mut self, model: &Model, settings: &Settings, generation: &str) {
-        let area = self.areas.entry(String::new()).or_default();
+        let (metadata, longest) = resource_metadata::entries(model, settings);
+        for (hosts, entry) in metadata {
+            area(&mut self.areas, &hosts, "").entries.push(entry);
+        }
+        self.longest_body = self.longest_body.max(longest);
+        let area = &mut area(&mut self.areas, &[], "").entries;
         if let Some(endpoints) = &settings.oauth {
             area.extend(oauth::entries(endpoints));
             self.others.push(names::KEY_MANAGER_CLUSTER.into());
         }
-        let (metadata, longest) = resource_metadata::entries(model, settings);
-        area.extend(metadata);
-        self.longest_body = self.longest_body.max(longest);
         for path in ["/health", "/health/*"] {
             let Ok(template) = PathTemplate::parse(path) else { continue };
             let headers = [(names::GENERATION_HEADER, generation)];
@@ -187,8 +197,12 @@ impl Routes {
     pub fn encode(self, withheld: Vec<String>, longest_uri: Option<u32>) -> (Vec<u8>, Vec<(ResourceType, Arc<str>)>) {
         let clusters = self.clusters.keys().chain(&self.others);
         let references = clusters.map(|name| (ResourceType::Cluster, name.clone())).collect();
-        (table::encode(self.areas, self.operations, self.longest_body, longest_uri, withheld), references)
+        (table::encode(self.areas, self.longest_body, longest_uri, withheld), references)
     }
+}
+
+fn area<'a>(areas: &'a mut Areas, hosts: &[String], base_path: &str) -> &'a mut Area {
+    areas.entry(hosts.to_vec()).or_default().entry(base_path.to_owned()).or_default()
 }
 
 /// How an API is called in fallbacks and in the status.

@@ -1,6 +1,6 @@
 //! The rules of a snapshot: what the engine asks of each guarded operation.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use microgw_proto::limits::v1::Tiers;
 use microgw_proto::rules::v1 as pb;
@@ -63,7 +63,7 @@ impl<'a> Rules<'a> {
             }),
             revocable: settings.revocable,
             dpop: Some(pb::Dpop {
-                origins: settings.dpop.origins.clone(),
+                origins: origins(settings, model),
                 max_age_seconds: settings.dpop.max_age_seconds,
                 skew_seconds: settings.dpop.skew_seconds,
             }),
@@ -88,6 +88,7 @@ impl<'a> Rules<'a> {
             name: api.name.clone(),
             version: api.version.clone(),
             base_path: api.base_path.clone(),
+            of_hosts: !api.traffic.hosts.is_empty(),
         });
     }
 
@@ -132,7 +133,8 @@ impl<'a> Rules<'a> {
         let policies = limits.map(|limit| limit.and_then(|id| self.model.limit(id)));
         let limited = policies.map(|policy| policy.map(prost::Message::encode_to_vec).unwrap_or_default());
         let cost = operation.cost.as_ref().map(prost::Message::encode_to_vec).unwrap_or_default();
-        let own = [method.as_bytes(), path.as_bytes(), &limited[0], &limited[1], &cost];
+        let hosts = api.traffic.hosts.join(" ");
+        let own = [method.as_bytes(), path.as_bytes(), &limited[0], &limited[1], &cost, hosts.as_bytes()];
         let id = digest(&[&identity[..], &own].concat());
         let next = u32::try_from(self.book.policies.len()).unwrap_or(u32::MAX);
         let index = *self.policies.entry(encoded).or_insert(next);
@@ -155,6 +157,18 @@ impl<'a> Rules<'a> {
     pub fn finish(self, generation: &str) -> pb::RuleBook {
         pb::RuleBook { generation: generation.to_owned(), ..self.book }
     }
+}
+
+/// Where proofs may be for: the gateway's own place, and the same with each name that APIs answer to.
+fn origins(settings: &Settings, model: &Model) -> Vec<String> {
+    let names: BTreeSet<&String> =
+        model.apis.iter().flat_map(|api| &api.traffic.hosts).filter(|host| !host.starts_with('*')).collect();
+    let of_hosts = settings
+        .dpop
+        .origins
+        .iter()
+        .flat_map(|origin| names.iter().filter_map(move |host| resource_metadata::on_host(origin, host)));
+    settings.dpop.origins.iter().cloned().chain(of_hosts).collect()
 }
 
 fn limit_index(id: Option<LimitId>) -> u32 {

@@ -1,24 +1,27 @@
 //! A model with some APIs as they were before, for when Envoy refuses their new content.
 
-use std::collections::BTreeSet;
-
 use super::key;
+use crate::hosts;
 use crate::model::{Api, EndpointId, LimitId, Model};
 use crate::snapshot::{Fallback, Fallbacks};
 
 /// `model` with the APIs in fallback as they are in `previous`. Left out are those without a predecessor, and those whose
-/// old base path belongs to another API by now: below a base path only its own API is served.
+/// old base path belongs to another API by now: below a base path only its own API is served, of each host.
 pub fn substitute(model: &Model, fallbacks: &Fallbacks, previous: Option<&Model>) -> Model {
     let mut result = model.clone();
     let own: Vec<Api> = std::mem::take(&mut result.apis);
     let serves = |api: &&Api| !fallbacks.contains_key(&key(api));
-    let taken: BTreeSet<String> = own.iter().filter(serves).map(|api| api.base_path.clone()).collect();
+    let taken: Vec<(String, Vec<String>)> =
+        own.iter().filter(serves).map(|api| (api.base_path.clone(), api.traffic.hosts.clone())).collect();
+    let is_free = |old: &Api| {
+        !taken.iter().any(|(base, hosts)| *base == old.base_path && hosts::overlap(hosts, &old.traffic.hosts))
+    };
     let mut before = previous.map(|previous| appended(&mut result, previous)).unwrap_or_default();
     for api in own {
         match fallbacks.get(&key(&api)) {
             None => result.apis.push(api),
             Some(Fallback::Previous) => {
-                let at = before.iter().position(|old| key(old) == key(&api) && !taken.contains(&old.base_path));
+                let at = before.iter().position(|old| key(old) == key(&api) && is_free(old));
                 result.apis.extend(at.map(|at| before.swap_remove(at)));
             }
             Some(Fallback::Unavailable) => {}

@@ -20,9 +20,10 @@ use envoy_types::pb::xds::r#type::matcher::v3::{Matcher, RegexMatcher, StringMat
 use prost::{Message as _, Name as _};
 
 use super::names;
-use super::routes::{Entry, Refusal};
+use super::routes::{Area, Areas, Entry, Refusal};
 use super::tree::{Branch, Builder, Groups};
 use super::wire::{any, append, append_entry, number};
+use crate::hosts;
 use crate::path::PathTemplate;
 
 // Field numbers of what is encoded by hand, because the generated types hold hash maps.
@@ -39,48 +40,19 @@ const DIRECT_BODY: u32 = 4096;
 /// Templates that may share a 405: their expressions become one.
 const SHARING: usize = 16;
 
-/// Encodes the table: one virtual host for every `Host`, whose matcher finds the routes. The headers `withheld` do not pass, nor do
-/// URIs of more than `longest_uri` bytes.
-pub fn encode(
-    areas: BTreeMap<String, Vec<Entry>>,
-    operations: usize,
-    longest_body: usize,
-    longest_uri: Option<u32>,
-    mut withheld: Vec<String>,
-) -> Vec<u8> {
-    let bases: Vec<String> = areas.keys().cloned().collect();
-    let mut entries: Vec<Entry> = Vec::new();
-    let mut lists = Vec::new();
-    for (base, own) in areas {
-        let first = entries.len();
-        entries.extend(own);
-        lists.push((base, (first..entries.len()).collect()));
-    }
-    let templates: Vec<&PathTemplate> = entries.iter().map(|entry| &entry.template).collect();
-    let weights: Vec<usize> = entries.iter().map(Entry::weight).collect();
-    let mut builder = Builder::new(&templates, &weights, operations, bases.iter().map(String::as_str));
-    for (base, list) in lists {
-        builder.area(&base, list);
-    }
-    let tree = builder.finish();
-
-    let mut map = Vec::new();
-    for (prefix, branch) in tree.prefixes {
-        append_entry(&mut map, MAP_ENTRY, &prefix, &on_match(&branch, &entries).encode_to_vec());
-    }
-    drop(entries);
-    let mut tree = Vec::new();
-    append(&mut tree, TREE_INPUT, &path_input().encode_to_vec());
-    append(&mut tree, TREE_PREFIX_MAP, &map);
-    drop(map);
-    let mut matcher = Vec::new();
-    append(&mut matcher, MATCHER_TREE, &tree);
-    drop(tree);
-    let matcher = screen::before(&matcher, longest_uri);
-    let host = VirtualHost { name: names::GATEWAY.to_owned(), domains: vec!["*".to_owned()], ..Default::default() };
-    let mut host = host.encode_to_vec();
-    append(&mut host, VIRTUAL_HOST_MATCHER, &matcher);
-    drop(matcher);
+/// Encodes the table: a virtual host for each group of `Host`s with the same APIs, one for all others, and in each a matcher that finds
+/// the routes. The headers `withheld` do not pass, nor do URIs of more than `longest_uri` bytes.
+pub fn encode(areas: Areas, longest_body: usize, longest_uri: Option<u32>, mut withheld: Vec<String>) -> Vec<u8> {
+    let sets: Vec<&[String]> = areas.keys().map(Vec::as_slice).collect();
+    let trees: Vec<(VirtualHost, Vec<u8>)> = hosts::groups(&sets)
+        .into_iter()
+        .map(|group| {
+            let reached = group.sets.iter().filter_map(|set| areas.get(*sets.get(*set)?));
+            (virtual_host(&group.hosts), prefixes(&reached.collect::<Vec<_>>()))
+        })
+        .collect();
+    drop(sets);
+    drop(areas);
     // The gateway's own are for route selection, not for backends.
     withheld.extend([names::ENVIRONMENT_HEADER, names::LISTENER_HEADER].map(str::to_owned));
     let configuration = RouteConfiguration {
@@ -90,17 +62,70 @@ pub fn encode(
             .ok()
             .filter(|longest| *longest > DIRECT_BODY)
             .and_then(number),
+        // Of the search alone: the header stays as it is.
+        ignore_port_in_host_matching: trees.len() > 1,
         ..Default::default()
     };
     let mut configuration = configuration.encode_to_vec();
-    append(&mut configuration, ROUTE_CONFIGURATION_VIRTUAL_HOSTS, &host);
+    for (host, map) in trees {
+        let mut tree = Vec::new();
+        append(&mut tree, TREE_INPUT, &path_input().encode_to_vec());
+        append(&mut tree, TREE_PREFIX_MAP, &map);
+        drop(map);
+        let mut matcher = Vec::new();
+        append(&mut matcher, MATCHER_TREE, &tree);
+        drop(tree);
+        let matcher = screen::before(&matcher, longest_uri);
+        let mut host = host.encode_to_vec();
+        append(&mut host, VIRTUAL_HOST_MATCHER, &matcher);
+        drop(matcher);
+        append(&mut configuration, ROUTE_CONFIGURATION_VIRTUAL_HOSTS, &host);
+    }
     configuration
 }
 
-fn on_match(branch: &Branch, entries: &[Entry]) -> OnMatch {
+/// For `hosts`, or all others. Envoy compares in lower case; a dot at the end is the same name.
+fn virtual_host(hosts: &[&str]) -> VirtualHost {
+    let Some(first) = hosts.first() else {
+        return VirtualHost { name: names::GATEWAY.to_owned(), domains: vec!["*".to_owned()], ..Default::default() };
+    };
+    let is_name = |host: &str| !host.starts_with('[');
+    let dotted = hosts.iter().filter(|host| is_name(host)).map(|host| format!("{host}."));
+    VirtualHost {
+        name: format!("{}:{first}", names::GATEWAY),
+        domains: hosts.iter().map(|&host| host.to_owned()).chain(dotted).collect(),
+        ..Default::default()
+    }
+}
+
+/// The tree of all that is reached, as a map of prefixes.
+fn prefixes(reached: &[&BTreeMap<String, Area>]) -> Vec<u8> {
+    let mut entries: Vec<&Entry> = Vec::new();
+    let mut operations = 0;
+    let mut lists: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (base, area) in reached.iter().copied().flatten() {
+        let first = entries.len();
+        entries.extend(&area.entries);
+        operations += area.operations;
+        lists.entry(base).or_default().extend(first..entries.len());
+    }
+    let templates: Vec<&PathTemplate> = entries.iter().map(|entry| &entry.template).collect();
+    let weights: Vec<usize> = entries.iter().map(|entry| entry.weight()).collect();
+    let mut builder = Builder::new(&templates, &weights, operations, lists.keys().copied());
+    for (base, list) in std::mem::take(&mut lists) {
+        builder.area(base, list);
+    }
+    let mut map = Vec::new();
+    for (prefix, branch) in builder.finish().prefixes {
+        append_entry(&mut map, MAP_ENTRY, &prefix, &on_match(&branch, &entries).encode_to_vec());
+    }
+    map
+}
+
+fn on_match(branch: &Branch, entries: &[&Entry]) -> OnMatch {
     let then = match branch {
         Branch::List(list) => {
-            let list: Vec<&Entry> = list.iter().filter_map(|index| entries.get(*index)).collect();
+            let list: Vec<&Entry> = list.iter().filter_map(|index| entries.get(*index).copied()).collect();
             routes(route_list(&list))
         }
         Branch::Groups(groups) => Then::Matcher(Box::new(matcher(groups, entries))),
@@ -141,7 +166,7 @@ fn are_disjoint(list: &[&Entry]) -> bool {
         .all(|(index, entry)| list.iter().skip(index + 1).all(|other| !entry.template.may_overlap(&other.template)))
 }
 
-fn matcher(groups: &Groups, entries: &[Entry]) -> Matcher {
+fn matcher(groups: &Groups, entries: &[&Entry]) -> Matcher {
     let matchers = groups.groups.iter().map(|(regex, branch)| FieldMatcher {
         predicate: Some(Predicate {
             match_type: Some(MatchType::SinglePredicate(single(path_input(), regex.clone()))),

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use envoy_types::pb::envoy::config::accesslog::v3::access_log::ConfigType as LogConfig;
 use envoy_types::pb::envoy::config::route::v3::route::Action;
 use envoy_types::pb::envoy::config::route::v3::route_action::ClusterSpecifier;
-use envoy_types::pb::envoy::config::route::v3::{FilterConfig, Route, RouteConfiguration, RouteList};
+use envoy_types::pb::envoy::config::route::v3::{FilterConfig, Route, RouteConfiguration, RouteList, VirtualHost};
 use envoy_types::pb::envoy::extensions::filters::http::ext_authz::v3::ExtAuthzPerRoute;
 use envoy_types::pb::envoy::extensions::filters::http::ext_authz::v3::ext_authz_per_route::Override;
 use envoy_types::pb::google::protobuf::value::Kind;
@@ -50,7 +50,7 @@ const NOTES: &str = r#"{
   "paths": { "/{name}": { "get": { "responses": {} } } }
 }"#;
 
-fn model(definitions: &[&str]) -> Model {
+pub(super) fn model(definitions: &[&str]) -> Model {
     let mut files =
         MemoryFiles::new().with("conf/deployment-config.toml", "[project]\nopenapiSecurity = \"standard\"\n");
     for (index, definition) in definitions.iter().enumerate() {
@@ -120,16 +120,21 @@ pub fn settings() -> Settings {
     }
 }
 
-fn snapshot(model: &Model, settings: &Settings) -> Snapshot {
+pub(super) fn snapshot(model: &Model, settings: &Settings) -> Snapshot {
     assemble(Input { model, artifact: "a", settings, fallbacks: &Fallbacks::new(), previous: None })
 }
 
-fn resource(snapshot: &Snapshot, kind: ResourceType, name: &str) -> Resource {
+pub(super) fn resource(snapshot: &Snapshot, kind: ResourceType, name: &str) -> Resource {
     snapshot.resources[&kind][name].clone()
 }
 
 /// Every list of the table with the prefix that leads to it, in order.
 fn lists(snapshot: &Snapshot) -> BTreeMap<String, Vec<Route>> {
+    let table = resource(snapshot, ResourceType::Route, names::GATEWAY);
+    lists_of(&RouteConfiguration::decode(&*table.body).unwrap().virtual_hosts[0])
+}
+
+pub(super) fn lists_of(host: &VirtualHost) -> BTreeMap<String, Vec<Route>> {
     fn walk(on_match: &OnMatch, found: &mut Vec<Route>) {
         match on_match.on_match.as_ref().unwrap() {
             Then::Action(action) => {
@@ -143,10 +148,8 @@ fn lists(snapshot: &Snapshot) -> BTreeMap<String, Vec<Route>> {
             }
         }
     }
-    let table = resource(snapshot, ResourceType::Route, names::GATEWAY);
-    let table = RouteConfiguration::decode(&*table.body).unwrap();
     // Behind what every request must pass.
-    let screen = table.virtual_hosts[0].matcher.clone().unwrap();
+    let screen = host.matcher.clone().unwrap();
     let Some(Then::Matcher(matcher)) = screen.on_no_match.unwrap().on_match else { panic!("nothing behind it") };
     let Some(MatcherType::MatcherTree(tree)) = matcher.matcher_type else { panic!("not a tree") };
     let Some(TreeType::PrefixMatchMap(map)) = tree.tree_type else { panic!("not by prefix") };
@@ -159,7 +162,7 @@ fn lists(snapshot: &Snapshot) -> BTreeMap<String, Vec<Route>> {
 }
 
 /// The rule that Envoy asks the service about, or `None` where it asks nothing.
-fn rule_of(route: &Route) -> Option<String> {
+pub(super) fn rule_of(route: &Route) -> Option<String> {
     let filter = &route.typed_per_filter_config[names::EXT_AUTHZ];
     if filter.type_url == FilterConfig::type_url() {
         assert!(FilterConfig::decode(filter.value.as_slice()).unwrap().disabled, "present and not disabled");

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use super::Report;
 use crate::definition::Definition;
 use crate::diagnostic::{Code, Diagnostic, LineColumn, Place};
+use crate::hosts::{self, overlap};
 use crate::model::{Api, Method, Operation, Position};
 use crate::path::{Piece, Segment};
 
@@ -17,6 +18,7 @@ pub(super) fn check(definitions: &[Definition], files: &[String], report: &mut R
     checks.identities(definitions, report);
     checks.base_paths(definitions, report);
     checks.operations(definitions, report);
+    checks.repeated(definitions, report);
     for definition in definitions {
         checks.reserved(&definition.api, report);
         checks.ambiguous(&definition.api, report);
@@ -51,16 +53,19 @@ impl Checks<'_> {
 
     /// Operations that match exactly the same requests, within an API or between two of them.
     fn operations(&self, definitions: &[Definition], report: &mut Report) {
-        let mut seen: HashMap<(Method, String), (&Api, &Operation)> = HashMap::new();
+        let mut seen: HashMap<(Method, String), Vec<(&Api, &Operation)>> = HashMap::new();
         for Definition { api, .. } in definitions {
             for operation in &api.operations {
                 let shape = format!("{}{}", api.base_path, operation.path.shape());
-                let Some((other_api, other)) = seen.insert((operation.method, shape), (api, operation)) else {
-                    continue;
-                };
-                if other_api.base_path == api.base_path && other_api.source != api.source {
-                    continue; // Every operation of two definitions with one base path may clash; that was said once.
-                }
+                let before = seen.entry((operation.method, shape)).or_default();
+                let found = before.iter().rev().find(|(other, _)| {
+                    // Every operation of two definitions with one base path may clash; that was said once.
+                    let is_own = other.source == api.source;
+                    is_own || other.base_path != api.base_path && overlap(&other.traffic.hosts, &api.traffic.hosts)
+                });
+                let found = found.copied();
+                before.push((api, operation));
+                let Some((other_api, other)) = found else { continue };
                 let (first, second) = (other.source.min(operation.source), other.source.max(operation.source));
                 let message = format!(
                     "`{} {}{}` and `{}{}` match the same requests",
@@ -71,6 +76,20 @@ impl Checks<'_> {
                         .related(self.place(first), "the other one"),
                 );
             }
+        }
+    }
+
+    /// An API is in the table for each group of hosts that it answers to.
+    fn repeated(&self, definitions: &[Definition], report: &mut Report) {
+        let apis: Vec<Api> = definitions.iter().map(|definition| definition.api.clone()).collect();
+        let repeated = hosts::repeated(&apis);
+        if repeated > hosts::MOST_REPEATED {
+            let message = format!(
+                "with `x-microgw-hosts` the table of routes would have {repeated} operations more, and may have {}",
+                hosts::MOST_REPEATED
+            );
+            let help = "give hosts to the APIs without: they are repeated for every host";
+            report.add(Diagnostic::new(Code::InputBudget, None, message).help(help));
         }
     }
 
@@ -128,10 +147,15 @@ impl Checks<'_> {
                 path.strip_prefix(outer.api.base_path.as_str())
                     .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
             };
-            if let Some(outer) = above.iter().rev().find(contains) {
-                report.add(overlap(outer, definition));
+            let meets = |outer: &&&Definition| {
+                contains(outer) && overlap(&outer.api.traffic.hosts, &definition.api.traffic.hosts)
+            };
+            if let Some(outer) = above.iter().rev().find(meets) {
+                report.add(clash(outer, definition));
             }
-            for outer in above.iter().filter(contains) {
+            // Elsewhere the outer one has its operations.
+            let hides = |outer: &&&Definition| hosts::contain(&definition.api.traffic.hosts, &outer.api.traffic.hosts);
+            for outer in above.iter().filter(contains).filter(hides) {
                 self.unreachable(outer, definition, report);
             }
             above.push(definition);
@@ -167,7 +191,7 @@ impl Checks<'_> {
     }
 }
 
-fn overlap(outer: &Definition, inner: &Definition) -> Diagnostic {
+fn clash(outer: &Definition, inner: &Definition) -> Diagnostic {
     let base = |definition: &Definition| match definition.api.base_path.as_str() {
         "" => "/".to_owned(),
         path => path.to_owned(),
@@ -177,10 +201,12 @@ fn overlap(outer: &Definition, inner: &Definition) -> Diagnostic {
             format!("`{}` and `{}` have the same base path `{}`", outer.api.name, inner.api.name, base(inner));
         return Diagnostic::new(Code::DuplicateBasePath, inner.base_path.clone(), message)
             .related(outer.base_path.clone(), "the other one")
-            .help("give one of them another `x-wso2-basePath`");
+            .help("give one of them another `x-wso2-basePath`, or each of them its own `x-microgw-hosts`");
     }
+    let hosts =
+        if hosts::contain(&inner.api.traffic.hosts, &outer.api.traffic.hosts) { "" } else { " where a host is both's" };
     let message = format!(
-        "the base path `{}` of `{}` lies below `{}` of `{}`, which gets no request below it",
+        "the base path `{}` of `{}` lies below `{}` of `{}`, which gets no request below it{hosts}",
         base(inner),
         inner.api.name,
         base(outer),

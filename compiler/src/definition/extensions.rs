@@ -34,6 +34,7 @@ const fn both(name: &'static str) -> Extension {
 const EXTENSIONS: &[Extension] = &[
     operation("x-auth-type"),
     both("x-microgw-cost"),
+    api("x-microgw-hosts"),
     both("x-microgw-mock"),
     operation("x-microgw-redirect"),
     both("x-microgw-scope-match"),

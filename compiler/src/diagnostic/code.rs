@@ -89,6 +89,7 @@ codes! {
     BadCredentials "0309" Error "bad-credentials" "What a backend is to know the gateway by cannot be used."
     IgnoredPassword "0310" Warning "ignored-password" "A password stands in a definition, where it is not used."
     MixedFailover "0311" Error "mixed-failover" "URLs that fail over to each other differ in scheme or path."
+    BadHost "0315" Error "bad-host" "An entry of `x-microgw-hosts` is no host."
     NoExample "0320" Error "no-example" "An operation is to be mocked, and has no example."
     BadAnswer "0321" Error "bad-answer" "What the gateway is to answer by itself cannot be used."
 

@@ -42,7 +42,12 @@ impl Plan {
         tiers: Option<&Arc<Tiers>>,
         denials: Box<[Arc<Denial>]>,
     ) -> Plan {
-        let name = format!("{}:{}", api.base_path, api.version);
+        let mut name = format!("{}:{}", api.base_path, api.version);
+        if api.of_hosts {
+            // What tells it from those with its base path on other hosts; no version has such a character.
+            name.push('\0');
+            name.push_str(&api.name);
+        }
         let keyed = |tier: &Tier, names: &[&str]| {
             tier.choice().map(|limits| {
                 limits.iter().map(|(limit, stem)| (Arc::clone(limit), stem.of(Counted::by(names)))).collect::<Keyed>()

@@ -81,7 +81,12 @@ async fn the_policy_that_denies_is_told_to_the_operator_and_not_to_the_client() 
     let name = format!("Abuser{}", "\u{e9}".repeat(300));
     let deny = limits::DenyPolicy { name: name.clone(), api: "/v2/1.0".into(), ..Default::default() };
     let book = proto::RuleBook {
-        apis: vec![proto::Api { name: "pets".into(), version: "1.0".into(), base_path: "/v2".into() }],
+        apis: vec![proto::Api {
+            name: "pets".into(),
+            version: "1.0".into(),
+            base_path: "/v2".into(),
+            ..Default::default()
+        }],
         policies: vec![proto::Policy { public: true, credential_header: "authorization".into(), ..Default::default() }],
         rules: vec![proto::Rule { id: 1u128.to_be_bytes().to_vec(), ..Default::default() }],
         tiers: Some(limits::Tiers { deny: vec![deny], ..Default::default() }),

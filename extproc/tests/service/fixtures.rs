@@ -136,7 +136,12 @@ pub fn book(generation: &str) -> proto::RuleBook {
     proto::RuleBook {
         certificate_header: None,
         generation: generation.into(),
-        apis: vec![proto::Api { name: "pets".into(), version: "1.0".into(), base_path: "/v2".into() }],
+        apis: vec![proto::Api {
+            name: "pets".into(),
+            version: "1.0".into(),
+            base_path: "/v2".into(),
+            ..Default::default()
+        }],
         policies: vec![proto::Policy {
             alternatives: vec![
                 requirement(proto::requirement::Kind::Oauth2(oauth2)),

@@ -37,3 +37,4 @@ mod telemetry;
 mod token_faults;
 mod tokens;
 mod users;
+mod virtual_hosts;

@@ -486,7 +486,8 @@ fn a_deny_policy_names_apis_applications_and_users() {
     assert_eq!(outcome(deny("", "eve:shop", ""), application.clone()), None);
     assert_eq!(outcome(deny("/v2/1.0", "bob:shop", "alice"), application.clone()), blocked);
     assert_eq!(outcome(deny("/v2/1.0", "bob:shop", "eve"), application), None, "all that it names");
-    let versioned = proto::Api { name: "pets".into(), version: "1.0".into(), base_path: "/pets/1.0".into() };
+    let versioned =
+        proto::Api { name: "pets".into(), version: "1.0".into(), base_path: "/pets/1.0".into(), ..Default::default() };
     let book = proto::RuleBook { apis: vec![versioned], ..book_of(public(), deny("/pets/1.0", "", "")) };
     assert_eq!(spent(&load(&book), &Host::default(), &request()), Err(Reason::Blocked));
 }
