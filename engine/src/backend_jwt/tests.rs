@@ -18,7 +18,7 @@ fn settings() -> proto::BackendJwt {
 }
 
 fn api() -> Api {
-    Api { name: "pets \"&\" more".into(), version: "1.0".into(), base_path: "/v2".into() }
+    Api { name: "pets \"&\" more".into(), version: "1.0".into(), base_path: "/v2".into(), of_hosts: false }
 }
 
 fn terms(settings: &proto::BackendJwt) -> Terms {

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::*;
 
 fn api(name: &str) -> Api {
-    Api { name: name.into(), version: "1.0".into(), base_path: "/".into() }
+    Api { name: name.into(), version: "1.0".into(), base_path: "/".into(), of_hosts: false }
 }
 
 /// Application 1 of alice, with the production key `key` and the sandbox key `sandbox`, and two APIs.

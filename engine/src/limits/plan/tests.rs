@@ -25,7 +25,12 @@ fn policy(name: &str, windows: &[(u64, u64)]) -> limits::Policy {
 /// Of operations by method and path, the API limited by the first policy and each operation by the second.
 fn book(operations: &[(&str, &str)], policies: [limits::Policy; 2], tiers: limits::Tiers) -> rules::RuleBook {
     rules::RuleBook {
-        apis: vec![rules::Api { name: "pets".into(), version: "1".into(), base_path: "/v2".into() }],
+        apis: vec![rules::Api {
+            name: "pets".into(),
+            version: "1".into(),
+            base_path: "/v2".into(),
+            ..Default::default()
+        }],
         policies: vec![rules::Policy { public: true, credential_header: "authorization".into(), ..Default::default() }],
         rules: operations
             .iter()
