@@ -30,7 +30,10 @@ pub fn configuration() -> String {
          In 3.2 no value could be kept elsewhere, and encrypted ones (`@encrypted:{..}`) did not work: they are refused here.\n",
     );
     let supported = || config::keys().filter(|key| matches!(key.status, Status::Supported));
-    let section_of = |path: &'static str| path.split(['.', '[']).next().unwrap_or_default();
+    let section_of = |path: &'static str| match path.split(['.', '[']).next().unwrap_or_default() {
+        "etcdurl" | "etcdusername" | "etcdpassword" => "discovery",
+        section => section,
+    };
     // Keys stand where what they are about is: a section is one here all the same.
     let mut sections: Vec<&str> = Vec::new();
     for section in supported().map(|key| section_of(key.path)) {

@@ -173,6 +173,6 @@ fn a_dangerous_key_without_effect_is_judged_by_its_value() {
     );
     Settings::new(text).variable("VALIDATE", "false").config();
     // Nothing depends on these.
-    let (_, warnings) = Settings::new("etcdpassword = '$file{none}'").resolved().unwrap();
+    let (_, warnings) = Settings::new("etcdbasepath = '$file{none}'").resolved().unwrap();
     assert_eq!(warnings.iter().map(|warning| warning.code).collect::<Vec<_>>(), [Code::NoEffect]);
 }

@@ -146,7 +146,7 @@ fn what_lets_nothing_through_is_only_named() {
 #[test]
 fn help_has_no_secret() {
     let mut problems = Vec::new();
-    let file = "etcdpassword = 'hunter2'\n[validationConfig]\nenableRequestValidation = true";
+    let file = "apim.credentials.password = 'hunter2'\n[validationConfig]\nenableRequestValidation = true";
     judge(&Document::parse(Path::new("x"), file).layers, false, &mut problems);
     let text: String = problems.iter().map(ToString::to_string).collect();
     assert!(problems.len() == 2 && !text.contains("hunter2"), "{text}");

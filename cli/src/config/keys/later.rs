@@ -90,9 +90,6 @@ pub const KEYS: &[Key] = &[
     Key::later("apim.eventHub.enable", Bool, "false", "Subscriptions from the event hub.").danger(WHEN_TRUE).instead("`[subscriptions]` takes what the event hub lists, from a file or from Redis"),
     Key::later("apim.eventHub.{serviceUrl,internalDataContext,username,password,eventListeningEndpoints}", Secret, "", "The event hub."),
     Key::later("apim.credentials.{username,password}", Secret, "", "The event hub."),
-    Key::later("etcdurl", Text, "", "etcd.").instead("endpoints come from the definitions"),
-    Key::later("etcdusername", Secret, "", "etcd."),
-    Key::later("etcdpassword", Secret, "", "etcd."),
-    Key::later("etcdtimer", Number, "10000", "etcd."),
-    Key::later("etcdbasepath", Text, "/v3", "etcd."),
+    Key::later("etcdtimer", Number, "10000", "How often etcd was asked.").instead("keys are watched: a change is known at once"),
+    Key::later("etcdbasepath", Text, "/v3", "Base path of etcd's JSON gateway.").instead("etcd is spoken to by gRPC, version 3, which has no base path"),
 ];
