@@ -6,13 +6,13 @@ mod memory;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use microgw_compiler::assemble::load_assignment;
 use microgw_compiler::model::BackendUrl;
 use microgw_compiler::snapshot::{Assigned, Assignment, Assignments, Found, Generation, Resource};
 use microgw_compiler::url::bracketed;
-use microgw_discovery::{Discovery, Finds, Wanted};
+use microgw_discovery::{Discovery, Finds, SourceStatus, Wanted};
 use microgw_extproc::metrics::{Reading, Value, families};
 use microgw_xds::{Endpoints, Located, UNKNOWN};
 use serde_json::json;
@@ -137,7 +137,28 @@ impl Addresses {
                 "addresses": found.map(|found| &found.addresses),
             })
         });
-        json!({ "targets": all, "shown": shown.collect::<Vec<_>>() })
+        let shown: Vec<_> = shown.collect();
+        json!({ "targets": all, "sources": self.sources(), "shown": shown })
+    }
+
+    /// Those that are, or were, asked, and those that would be if they were configured.
+    fn sources(&self) -> Vec<serde_json::Value> {
+        let sources = self.shared.discovery.status().into_iter();
+        let asked = sources.filter(|of| of.targets > 0 || of.last_success.is_some() || !of.reachable);
+        let shown = asked.map(|of| {
+            let since_1970 =
+                |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).ok().map(|time| time.as_secs());
+            json!({
+                "source": of.source.as_str(),
+                "targets": of.targets,
+                "reachable": of.reachable,
+                "lastSuccess": of.last_success.and_then(since_1970),
+                "failures": of.failures,
+                "refused": of.refused,
+                "lastError": of.last_error,
+            })
+        });
+        shown.collect()
     }
 
     /// Whom a cluster serves.
@@ -150,7 +171,18 @@ impl Addresses {
         let known = state.targets().filter(|(_, _, found)| found.is_some_and(|found| !found.addresses.is_empty()));
         let known = known.count() as u64;
         let samples = [("found", known), ("unknown", state.targets().count() as u64 - known)];
+        let sources = self.shared.discovery.status();
+        let by_source = |family, value: fn(&SourceStatus) -> u64| Reading {
+            family,
+            samples: sources
+                .iter()
+                .map(|of| (vec![of.source.as_str().to_owned()], Value::Integer(value(of))))
+                .collect(),
+        };
         vec![
+            by_source(&families::DISCOVERY_REACHABLE, |of| of.reachable.into()),
+            by_source(&families::DISCOVERY_FAILURES, |of| of.failures),
+            by_source(&families::DISCOVERY_REFUSED, |of| of.refused),
             Reading {
                 family: &families::BACKEND_TARGETS,
                 samples: samples.map(|(label, count)| (vec![label.to_owned()], Value::Integer(count))).into(),

@@ -124,7 +124,6 @@ codes! {
     Interceptor "0703" Unenforced "interceptor" "Interceptors are not run yet."
     ResponseCache "0704" Unenforced "response-cache" "Responses are not cached yet."
     Failover "0706" Unenforced "failover" "Failover is not done yet."
-    Etcd "0707" Unenforced "etcd" "Endpoints are not looked up in etcd, SRV records or Consul yet."
     AdvancedEndpoint "0709" Unenforced "advanced-endpoint" "Timeouts, retries, circuit breakers and pools are not applied yet."
     UnenforceableScheme "0711" Unenforced "unenforceable-scheme" "A security scheme cannot be enforced yet."
     BadCors "0712" Error "bad-cors" "What `x-wso2-cors` says cannot be, or lets anybody act for those who are logged in."

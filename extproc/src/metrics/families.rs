@@ -255,6 +255,24 @@ pub static ADDRESS_CHANGES: Family = family(
     &[],
     "Times that Envoy was to be told of other addresses of a cluster",
 );
+pub static DISCOVERY_REACHABLE: Family = family(
+    "microgw_discovery_reachable",
+    Gauge,
+    &["source"],
+    "1 unless what says where backends are does not answer, or is not configured and would be asked: dns, srv, etcd or consul",
+);
+pub static DISCOVERY_FAILURES: Family = family(
+    "microgw_discovery_failures",
+    Counter,
+    &["source"],
+    "Questions about where backends are that had no answer: what was known last is used",
+);
+pub static DISCOVERY_REFUSED: Family = family(
+    "microgw_discovery_refused",
+    Counter,
+    &["source"],
+    "Answers about where backends are that could not be used, as a URL with another scheme or path",
+);
 
 pub static BUILD: Family = family("microgw_build", Info, &["version"], "The version that runs");
 pub static RESIDENT_MEMORY: Family =
@@ -321,6 +339,9 @@ pub static ALL: &[&Family] = &[
     &XDS_OUT_OF_SYNC,
     &BACKEND_TARGETS,
     &ADDRESS_CHANGES,
+    &DISCOVERY_REACHABLE,
+    &DISCOVERY_FAILURES,
+    &DISCOVERY_REFUSED,
     &BUILD,
     &RESIDENT_MEMORY,
     &START_TIME,

@@ -2,7 +2,7 @@
 
 #[expect(dead_code, reason = "what other tests need of it is theirs")]
 #[path = "../../../discovery/tests/discovery/dns_server.rs"]
-mod dns_server;
+pub mod dns_server;
 
 use std::net::SocketAddr;
 
@@ -33,12 +33,12 @@ async fn define(project: &Project, apis: &[(&str, String)]) {
     project.build().await;
 }
 
-fn nameserver(dns: &DnsServer) -> String {
+pub fn nameserver(dns: &DnsServer) -> String {
     format!("--discovery.nameservers={}", dns.address)
 }
 
 /// Backends on addresses of their own, with one port.
-async fn backends<const N: usize>(names: [&'static str; N]) -> ([Backend; N], u16) {
+pub async fn backends<const N: usize>(names: [&'static str; N]) -> ([Backend; N], u16) {
     let port = free_port();
     let mut backends = Vec::new();
     for (name, number) in names.into_iter().zip(2..) {
@@ -47,12 +47,12 @@ async fn backends<const N: usize>(names: [&'static str; N]) -> ([Backend; N], u1
     (backends.try_into().ok().unwrap(), port)
 }
 
-async fn who(gateway: &Gateway, path: &str) -> String {
+pub async fn who(gateway: &Gateway, path: &str) -> String {
     let answer = gateway.get(&gateway.http(path), &[]).await;
     if answer.status == 200 { answer.json()["backend"].as_str().unwrap().to_owned() } else { answer.status.to_string() }
 }
 
-async fn until(gateway: &Gateway, path: &str, backend: &str) {
+pub async fn until(gateway: &Gateway, path: &str, backend: &str) {
     eventually(&format!("{path} comes from {backend}"), async || (who(gateway, path).await == backend).then_some(()))
         .await;
 }
@@ -173,7 +173,8 @@ async fn a_preflight_needs_no_dns() {
         return;
     }
     let project = project(&[("/shop", "https://nowhere.invalid/v1".to_owned())]).await;
-    let arguments = ["build", "shop", "--preflight", "--listenerConfig.httpPort=0", "--listenerConfig.httpsPort=0"];
+    // It opens no port.
+    let arguments = ["build", "shop", "--preflight"];
     let output = microgw_tests::gateway::command(project.directory(), &arguments).await;
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }

@@ -7,6 +7,7 @@ mod backends;
 mod certificates;
 mod cors;
 mod demo;
+mod discovery;
 mod dns;
 mod drain;
 mod endpoint_credentials;

@@ -125,11 +125,6 @@ fn target(report: &mut Report, at: Value<'_>) -> Option<Target> {
         return None;
     }
     let url = url(report, at, default)?;
-    report.say(
-        Code::Etcd,
-        at,
-        format!("the endpoint is not looked up by `{form}` yet: only `{default}` would be used"),
-    );
     Some(Target { lookup, ..Target::of(url) })
 }
 

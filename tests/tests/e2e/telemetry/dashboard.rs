@@ -37,7 +37,16 @@ pub fn check(exposed: &BTreeMap<String, BTreeSet<String>>, always: &BTreeSet<Str
         panels.iter().filter(|panel| panel["type"] == "row").map(|row| row["title"].as_str().unwrap()).collect();
     assert_eq!(
         rows,
-        ["Traffic", "Decisions", "Latency", "Lookups and cache", "Limits", "xDS and publishing", "Process"]
+        [
+            "Traffic",
+            "Decisions",
+            "Latency",
+            "Lookups and cache",
+            "Limits",
+            "xDS and publishing",
+            "Discovery",
+            "Process"
+        ]
     );
 
     let queries = queries(&dashboard);
