@@ -292,8 +292,8 @@ async fn answers_out_of_order_do_not_count_and_wishes_do() {
 async fn types_that_are_not_served_are_ignored() {
     let server = Server::start().await;
     let mut talk = server.delta().await;
-    let endpoints = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment".to_owned();
-    talk.say(first(Request { type_url: endpoints, ..subscribe(Cluster, &["pets-1"]) }));
+    let scopes = "type.googleapis.com/envoy.config.route.v3.ScopedRouteConfiguration".to_owned();
+    talk.say(first(Request { type_url: scopes, ..subscribe(Cluster, &["pets-1"]) }));
     talk.say(Request { type_url: "no type".to_owned(), ..about(Cluster) });
     talk.hears_nothing().await;
 }

@@ -269,8 +269,8 @@ async fn an_answer_that_repeats_another_version_is_a_refusal() {
 async fn types_that_are_not_served_are_ignored() {
     let server = Server::start().await;
     let mut talk = server.state_of_the_world().await;
-    let endpoints = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment".to_owned();
-    talk.say(first(Request { type_url: endpoints, ..about(Cluster, &["pets-1"]) }));
+    let scopes = "type.googleapis.com/envoy.config.route.v3.ScopedRouteConfiguration".to_owned();
+    talk.say(first(Request { type_url: scopes, ..about(Cluster, &["pets-1"]) }));
     talk.say(Request { type_url: "no type".to_owned(), ..about(Cluster, &[]) });
     talk.hears_nothing().await;
 }
