@@ -41,6 +41,7 @@ fn paths_are_normalised_as_envoy_does() {
         ("/s/w/a/b/..;q=1/x", "/s/w/a/x"),
         ("/s/w/a/b/..;x", "/s/w/a/"),
         ("/s/w/a/b/..;\\x", "/s/w/a/"),
+        ("/s\\..;/x", "/s/..;/x"),
         ("/s/w/a/b/%2e%2e;x/y", "/s/w/a/b/..;x/y"),
         ("/s/w/a/b/..;%00/x", "/s/w/a/x"),
         ("/s/w/a;b/../x", "/s/w/x"),
@@ -135,8 +136,11 @@ proptest! {
         match plain(&target) {
             Ok(path) => {
                 prop_assert!(ADMITS.is_match(&path), "{path}");
-                prop_assert_eq!(plain(&path), Ok(path.clone()), "{}", target);
                 let bare = path.split('?').next().unwrap();
+                // Behind a `\`, Envoy leaves `..;` as it is: no template has a `;`, so nothing is found there.
+                if !bare.contains(';') {
+                    prop_assert_eq!(plain(&path), Ok(path.clone()), "{}", target);
+                }
                 prop_assert!(!bare.contains("//") && !bare.contains('\\'));
                 prop_assert!(bare.split('/').all(|segment| segment != "." && segment != ".."), "{bare}");
             }
