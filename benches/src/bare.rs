@@ -187,6 +187,7 @@ fn settings(http_port: u16) -> Settings {
         client_certificates: ClientCertificates::default(),
         user_agent: None,
         limits: LimitSettings::default(),
+        compression: None,
     }
 }
 

@@ -13,6 +13,7 @@ mod backend_jwt;
 mod backends;
 mod ciphers;
 mod claims;
+mod compression;
 mod diagnostic;
 mod discovery;
 mod dpop;
@@ -89,6 +90,7 @@ pub struct Config {
     /// Who knows where backends are.
     pub discovery: microgw_discovery::Settings,
     pub limits: Limits,
+    pub compression: Option<settings::Compression>,
     pub api_keys: settings::ApiKeys,
     /// `None`: backends are sent no JWT of the gateway's own.
     pub backend_jwt: Option<BackendJwt>,
@@ -360,6 +362,7 @@ impl Config {
                 headers: self.limits.headers,
                 bandwidth: self.limits.bandwidth,
             },
+            compression: self.compression.clone(),
         }
     }
 

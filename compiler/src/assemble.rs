@@ -4,6 +4,7 @@ mod access_log;
 mod answers;
 mod client_certificates;
 mod clusters;
+mod compression;
 mod credentials;
 mod destination;
 mod forward_proxy;
@@ -47,7 +48,10 @@ pub use self::substitute::substitute;
 /// Why what the model says cannot be, with these settings.
 pub fn conflict(model: &Model, settings: &Settings) -> Option<String> {
     let endpoints = || overrides::conflict(model, settings);
-    oauth::conflict(model, settings).or_else(|| limits::conflict(model, settings)).or_else(endpoints)
+    oauth::conflict(model, settings)
+        .or_else(|| limits::conflict(model, settings))
+        .or_else(endpoints)
+        .or_else(|| routes::edits::conflict(model, settings))
 }
 
 /// What a snapshot is made of.
@@ -79,6 +83,7 @@ pub fn assemble(input: Input<'_>) -> Snapshot {
         &substituted
     };
     routes.told = limits::told(model, input.settings);
+    routes.compression = input.settings.compression.as_ref();
     let mut rules = Rules::new(input.settings, model, &answers);
     for api in &model.apis {
         routes.api(model, api, &mut rules);

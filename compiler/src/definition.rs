@@ -9,6 +9,7 @@ mod endpoints;
 mod extensions;
 mod features;
 mod fields;
+mod headers;
 mod hosts;
 mod limits;
 mod mutual_tls;
@@ -95,6 +96,8 @@ pub(crate) fn read(
     let cors = cors::read(report, root);
     let mutual_tls = mutual_tls::read(report, root);
     features::check(report, root);
+    let edits = headers::read(report, root);
+    let compressed = features::compression(report, root);
     let limit = limits::tier(report, policies, root, source);
     let cost = limits::cost(report, policies, root, source);
     let guard = Guard::new(report, root, schemes, empty, mutual_tls);
@@ -119,6 +122,8 @@ pub(crate) fn read(
         version,
         base_path: &base_path,
         cost,
+        edits,
+        compressed,
         relative,
     };
     let operations = paths.read(root);

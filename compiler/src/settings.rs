@@ -3,6 +3,7 @@
 
 mod backends;
 mod client_certificates;
+mod compression;
 mod endpoints;
 
 use std::fmt;
@@ -18,6 +19,8 @@ pub use client_certificates::{
     Subject,
 };
 pub use endpoints::{Change, EndpointOverride, Environment, Secrets, Subject as OverrideSubject, password};
+
+pub use compression::{Algorithm, Compression};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -55,6 +58,8 @@ pub struct Settings {
     /// Client's `User-Agent` for backends. `None`: as it comes; empty: none.
     pub user_agent: Option<String>,
     pub limits: LimitSettings,
+    /// `None`: responses are as backends send them.
+    pub compression: Option<Compression>,
 }
 
 /// Which limits can be enforced, and what clients are told of them.

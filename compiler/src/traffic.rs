@@ -3,6 +3,7 @@
 pub mod answer;
 pub(crate) mod cors;
 pub mod destination;
+pub(crate) mod headers;
 
 use microgw_proto::traffic::v1::{ApiTraffic, EndpointPolicy, OperationTraffic};
 
@@ -20,6 +21,10 @@ pub fn api_is_sound(traffic: &ApiTraffic) -> bool {
 }
 
 pub fn operation_is_sound(traffic: &OperationTraffic) -> bool {
-    let others = OperationTraffic { answer: None, ..traffic.clone() };
-    traffic.answer.as_ref().is_none_or(answer::is_sound) && others == OperationTraffic::default()
+    let OperationTraffic { request, response, .. } = traffic;
+    let edited = |direction, edits: &Option<_>| edits.as_ref().is_none_or(|edits| headers::is_sound(direction, edits));
+    let others =
+        OperationTraffic { answer: None, request: None, response: None, uncompressed: false, ..traffic.clone() };
+    let edited = edited(headers::Direction::Request, request) && edited(headers::Direction::Response, response);
+    edited && traffic.answer.as_ref().is_none_or(answer::is_sound) && others == OperationTraffic::default()
 }

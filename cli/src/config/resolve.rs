@@ -14,8 +14,8 @@ use super::users::{HashKind, Secret, User, hash_kind, is_well_known};
 use super::values::Values;
 use super::{
     ApiKeyIssuer, Config, Envoy, Gateway, GrantedApi, Listeners, TokenCache, api_keys as key_stores, backend_jwt,
-    backends, ciphers, discovery, dpop, endpoints, issuers, key_manager, limits, mutual_tls, redis, remote, revocation,
-    server, shared_limits, subscriptions, telemetry, tls,
+    backends, ciphers, compression, discovery, dpop, endpoints, issuers, key_manager, limits, mutual_tls, redis,
+    remote, revocation, server, shared_limits, subscriptions, telemetry, tls,
 };
 
 /// Seconds, as [`settings::Issuer`] counts, of clock skew in the old single `[jwtTokenConfig]`.
@@ -83,6 +83,7 @@ pub fn resolve(
         subscriptions: subscriptions::read(values, problems),
         discovery: discovery::read(values, problems),
         limits: limits::read(values),
+        compression: compression::read(values, problems),
         api_keys,
         backend_jwt: backend_jwt::read(values, &assertion, problems),
         identity_headers,

@@ -64,6 +64,7 @@ fn the_defaults() {
             subscriptions: None,
             discovery: microgw_discovery::Settings::default(),
             limits: Limits { room: 100_000, headers: microgw_faults::RateLimitHeaders::Standard, bandwidth: false },
+            compression: None,
             api_keys: settings::ApiKeys {
                 issuer: issuer.clone(),
                 skew_seconds: 5,

@@ -3,6 +3,7 @@
 mod action;
 mod answer;
 mod cors;
+pub mod edits;
 mod examples;
 mod filters;
 mod matching;
@@ -20,10 +21,10 @@ use prost::Message as _;
 
 use super::rules::Rules;
 use super::wire::{digest, hex, seconds};
-use super::{names, oauth, resource_metadata, table, tracing};
+use super::{compression, names, oauth, resource_metadata, table, tracing};
 use crate::model::{Api, Endpoint, Model, Operation};
 use crate::path::PathTemplate;
-use crate::settings::Settings;
+use crate::settings::{Compression, Settings};
 use crate::snapshot::{ApiKey, ApiSource, ResourceType};
 use crate::traffic;
 
@@ -55,13 +56,15 @@ pub type Areas = BTreeMap<Vec<String>, BTreeMap<String, Area>>;
 
 /// What the APIs of a snapshot turn into.
 #[derive(Default)]
-pub struct Routes {
+pub struct Routes<'a> {
     pub areas: Areas,
     pub sources: Vec<ApiSource>,
     /// Each route says what it belongs to.
     pub described: bool,
     /// The headers by which clients are told of limits.
     pub told: &'static [&'static str],
+    /// How responses are compressed, where they are.
+    pub compression: Option<&'a Compression>,
     /// Clusters in use.
     pub clusters: BTreeMap<Arc<str>, Endpoint>,
     /// Whom they serve.
@@ -83,7 +86,7 @@ impl Entry {
 
 // === impl Routes ===
 
-impl Routes {
+impl Routes<'_> {
     /// Adds an API's operations and their rules.
     pub fn api(&mut self, model: &Model, api: &Api, rules: &mut Rules<'_>) {
         rules.api(api);
@@ -106,8 +109,12 @@ impl Routes {
                 let rule = rules.operation(api, operation);
                 let longest = operation.traffic.answer.as_ref().map_or(0, traffic::answer::longest_body);
                 self.longest_body = self.longest_body.max(longest);
-                for route in operation_routes(model, api, operation, &template, rule.as_ref(), &mut self.clusters) {
+                for mut route in operation_routes(model, api, operation, &template, rule.as_ref(), &mut self.clusters) {
                     use_by(&mut self.users, &route, api);
+                    edits::edit(&mut route, &operation.traffic);
+                    if let Some(compression) = self.compression.filter(|_| operation.traffic.uncompressed) {
+                        compression::spare(&mut route, compression);
+                    }
                     for route in cors::admit(cross_origin.as_deref(), route) {
                         routes.push(described(route, self.described.then_some(api), rule.as_deref()));
                     }

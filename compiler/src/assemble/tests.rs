@@ -117,6 +117,7 @@ pub fn settings() -> Settings {
         client_certificates: ClientCertificates::default(),
         user_agent: None,
         limits: LimitSettings::default(),
+        compression: None,
     }
 }
 

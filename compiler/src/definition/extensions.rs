@@ -33,7 +33,9 @@ const fn both(name: &'static str) -> Extension {
 
 const EXTENSIONS: &[Extension] = &[
     operation("x-auth-type"),
+    both("x-microgw-compression"),
     both("x-microgw-cost"),
+    both("x-microgw-headers"),
     api("x-microgw-hosts"),
     both("x-microgw-mock"),
     operation("x-microgw-redirect"),

@@ -32,6 +32,12 @@ pub(super) fn check_api(report: &mut Report, root: Value<'_>) {
     }
 }
 
+/// Whether responses may be compressed, where that is said.
+pub(super) fn compression(report: &mut Report, owner: Value<'_>) -> Option<bool> {
+    let key = "x-microgw-compression";
+    owner.get(key).and_then(|value| boolean(report, key, value))
+}
+
 /// An object, or nothing when `key` is absent or has another type, which is reported.
 pub(super) fn part<'d>(report: &mut Report, owner: Value<'d>, key: &str) -> Option<Value<'d>> {
     owner.get(key).and_then(|value| object(report, key, value))

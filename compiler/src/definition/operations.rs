@@ -1,7 +1,7 @@
 //! The paths of a definition and the operations on them.
 
 use microgw_proto::limits::v1::Cost;
-use microgw_proto::traffic::v1::OperationTraffic;
+use microgw_proto::traffic::v1::{HeaderEdits, OperationTraffic};
 
 use super::access::Guard;
 use super::answers::{Answers, Declared as Answered};
@@ -9,6 +9,7 @@ use super::endpoints::{self, Declared, Environments, Named};
 use super::extensions::{self, Level};
 use super::features;
 use super::fields::{object, text};
+use super::headers::{self, Edits};
 use super::limits;
 use super::references::Resolver;
 use super::servers::{self, Address};
@@ -42,6 +43,10 @@ pub(super) struct Paths<'a, 'd> {
     pub base_path: &'a str,
     /// What the API says that its requests count.
     pub cost: Option<Cost>,
+    /// What the API says of its headers.
+    pub edits: Edits,
+    /// Whether its responses may be compressed.
+    pub compressed: Option<bool>,
     /// Where a server URL gives a path and no host.
     pub relative: Option<Value<'d>>,
 }
@@ -90,6 +95,9 @@ impl<'d> Paths<'_, 'd> {
                 let operation_id =
                     value.get("operationId").and_then(|id| text(self.report, "operationId", id)).map(str::to_owned);
                 let source = method.0.position();
+                let edits = self.edits.then(headers::read(self.report, value));
+                (traffic.request, traffic.response) = (given(edits.request), given(edits.response));
+                traffic.uncompressed = features::compression(self.report, value).or(self.compressed) == Some(false);
                 operations.push(Operation {
                     method: method.1,
                     path,
@@ -209,4 +217,8 @@ impl<'d> Paths<'_, 'd> {
         }
         self.report.add(diagnostic);
     }
+}
+
+fn given(edits: HeaderEdits) -> Option<HeaderEdits> {
+    (edits != HeaderEdits::default()).then_some(edits)
 }

@@ -128,6 +128,7 @@ codes! {
     UnenforceableScheme "0711" Unenforced "unenforceable-scheme" "A security scheme cannot be enforced yet."
     BadCors "0712" Error "bad-cors" "What `x-wso2-cors` says cannot be, or lets anybody act for those who are logged in."
     LooseOrigin "0713" Warning "loose-origin" "A pattern of origins matches more than those that it seems to be for."
+    BadHeaderEdit "0714" Error "bad-header-edit" "A header cannot be edited, or a value cannot be sent."
 
     BallerinaIgnored "0801" Note "ballerina-ignored" "Ballerina files without code are ignored."
     BallerinaCode "0802" Error "ballerina-code" "Ballerina code is not run."

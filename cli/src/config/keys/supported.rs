@@ -217,6 +217,11 @@ pub const KEYS: &[Key] = &[
     Key::new("redis.timeout", Integer(50, 60_000), "1000", "Milliseconds that Redis has to answer. No request ever waits for it."),
     Key::new("redis.keyPrefix", Text, "microgw", "What all names in Redis begin with, a colon after it."),
     Key::new("redis.allowInsecure", Bool, "false", "Reach Redis on another host without TLS."),
+    Key::new("compression.enable", Bool, "false", "Compress responses that backends have not."),
+    Key::new("compression.algorithms", CommaList, "br,gzip", "`br`, `gzip`, `zstd`: the first that a client likes."),
+    Key::new("compression.minimumLength", Integer(30, 10_485_760), "1024", "Bytes; a response that says that it is shorter stays as it is."),
+    Key::new("compression.contentTypes", CommaList, "application/json,application/problem+json,application/xml,application/javascript,application/xhtml+xml,image/svg+xml,text/css,text/csv,text/html,text/javascript,text/plain,text/xml", "Of responses that are compressed."),
+
     Key::new("throttlingConfig.maxCounters", Integer(1, 100_000_000), "100000", "Counters of limits that there is room for, 68 bytes each when it is full; sliding windows take the room of several. Beyond that new ones share one for each limit."),
     Key::new("throttlingConfig.rateLimitHeaders", OneOf(&["standard", "legacy", "both", "none"]), "standard", "What clients are told of limits: `RateLimit` and `RateLimit-Policy`, `X-RateLimit-*`, both or nothing."),
     Key::new("throttlingConfig.bandwidth", Bool, "false", "Measure what bodies take, for policies that limit it: Envoy reports each such request when it is over, and long ones once a second."),

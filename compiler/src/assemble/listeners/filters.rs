@@ -12,8 +12,8 @@ use envoy_types::pb::envoy::extensions::filters::network::http_connection_manage
 use envoy_types::pb::envoy::r#type::v3::{HttpStatus, StatusCode};
 use envoy_types::pb::google::protobuf::Any;
 
-use crate::assemble::names;
 use crate::assemble::wire::{any, number, yes};
+use crate::assemble::{compression, names};
 use crate::settings::Settings;
 
 /// All lookups of one decision share 2 s; Envoy waits a little longer, so that the service's own answer arrives.
@@ -24,7 +24,9 @@ pub fn filters(settings: &Settings) -> Vec<HttpFilter> {
     // First: browsers of other origins may read refusals as well.
     let cors = HttpFilter { disabled: true, ..http_filter(names::CORS, any(&Cors {})) };
     let decision = http_filter(names::EXT_AUTHZ, any(&ext_authz()));
-    [cors, decision].into_iter().chain(unguarded_filters(settings)).collect()
+    let compressors = settings.compression.iter().flat_map(compression::filters);
+    let compressors = compressors.map(|(name, config)| http_filter(&name, config));
+    [cors, decision].into_iter().chain(compressors).chain(unguarded_filters(settings)).collect()
 }
 
 fn http_filter(name: &str, config: Any) -> HttpFilter {

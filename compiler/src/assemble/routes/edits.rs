@@ -1,0 +1,81 @@
+//! Header edits as Envoy makes them.
+
+use std::collections::BTreeSet;
+
+use envoy_types::pb::envoy::config::core::v3::HeaderValueOption;
+use envoy_types::pb::envoy::config::core::v3::header_value_option::HeaderAppendAction;
+use envoy_types::pb::envoy::config::route::v3::Route;
+use microgw_proto::traffic::v1::{HeaderEdits, OperationTraffic};
+
+use super::answer::header;
+use crate::model::{Access, Api, KeyLocation, Model, Operation, Requirement};
+use crate::settings::Settings;
+
+/// Envoy removes before it adds. It makes them after the decision: what the engine sets is nothing that may be edited.
+pub fn edit(route: &mut Route, traffic: &OperationTraffic) {
+    if let Some(edits) = &traffic.request {
+        route.request_headers_to_remove.extend(edits.remove.iter().cloned());
+        route.request_headers_to_add.extend(added(edits));
+    }
+    if let Some(edits) = &traffic.response {
+        route.response_headers_to_remove.extend(edits.remove.iter().cloned());
+        route.response_headers_to_add.extend(added(edits));
+    }
+}
+
+fn added(edits: &HeaderEdits) -> impl Iterator<Item = HeaderValueOption> {
+    let set = edits.set.iter().map(|edit| (edit, HeaderAppendAction::OverwriteIfExistsOrAdd));
+    let add = edits.add.iter().map(|edit| (edit, HeaderAppendAction::AppendIfExistsOrAdd));
+    set.chain(add).map(|(edit, action)| HeaderValueOption {
+        append_action: action.into(),
+        // To Envoy `%` begins a command that tells of the request, or of the gateway.
+        ..header((&edit.name, &edit.value.replace('%', "%%")))
+    })
+}
+
+/// An edit of what, with these settings, the engine sets in requests or takes out of them. It would come after the engine.
+pub fn conflict(model: &Model, settings: &Settings) -> Option<String> {
+    let certificates = &settings.client_certificates;
+    let header = certificates.header.as_ref().map(|header| header.name.as_str());
+    let credentials = &settings.credentials;
+    let own: BTreeSet<String> = credentials
+        .strip
+        .iter()
+        .map(String::as_str)
+        .chain([credentials.header.as_str(), certificates.forbidden_header.as_str()])
+        .chain(header)
+        .map(alike)
+        .collect();
+    model.apis.iter().find_map(|api| {
+        api.operations.iter().find_map(|operation| {
+            let edits = operation.traffic.request.as_ref()?;
+            let keys = keys(api, operation);
+            let edited = edits.set.iter().chain(&edits.add).map(|header| &header.name).chain(&edits.remove);
+            let wrong = edited.into_iter().find(|name| own.contains(&alike(name)) || keys.contains(&alike(name)))?;
+            Some(format!(
+                "{}: `x-microgw-headers` edits `{wrong}` in requests, which is where credentials are expected or what backends \
+                 are told of callers: leave it out",
+                model.locate(operation.source)
+            ))
+        })
+    })
+}
+
+/// Headers that carry an operation's credentials.
+fn keys(api: &Api, operation: &Operation) -> BTreeSet<String> {
+    let alternatives = match &operation.access {
+        Access::Public => &[][..],
+        Access::Guarded(alternatives) => alternatives,
+    };
+    let requirements = alternatives.iter().flat_map(|alternative| &alternative.0);
+    let names = requirements.filter_map(|requirement| match requirement {
+        Requirement::ApiKey { location: KeyLocation::Header, name } => Some(name.as_str()),
+        _ => None,
+    });
+    names.chain(api.credential_header.as_deref()).map(alike).collect()
+}
+
+/// To CGI and its kin `-` and `_` are the same.
+fn alike(name: &str) -> String {
+    name.replace('_', "-")
+}
