@@ -18,7 +18,7 @@ pub(super) fn check(definitions: &[Definition], files: &[String], report: &mut R
     checks.identities(definitions, report);
     checks.base_paths(definitions, report);
     checks.operations(definitions, report);
-    checks.repeated(definitions, report);
+    Checks::repeated(definitions, report);
     for definition in definitions {
         checks.reserved(&definition.api, report);
         checks.ambiguous(&definition.api, report);
@@ -80,7 +80,7 @@ impl Checks<'_> {
     }
 
     /// An API is in the table for each group of hosts that it answers to.
-    fn repeated(&self, definitions: &[Definition], report: &mut Report) {
+    fn repeated(definitions: &[Definition], report: &mut Report) {
         let apis: Vec<Api> = definitions.iter().map(|definition| definition.api.clone()).collect();
         let repeated = hosts::repeated(&apis);
         if repeated > hosts::MOST_REPEATED {
