@@ -133,6 +133,8 @@ fn check_snapshot(model: &Model, snapshot: &Snapshot) {
         // Some clusters are in Envoy's bootstrap.
         snapshot.resources.get(&kind).is_some_and(|named| named.contains_key(name))
             || kind == ResourceType::Cluster && STATIC_CLUSTERS.contains(&name)
+            // Addresses come later.
+            || kind == ResourceType::Endpoint && snapshot.assignments.contains_key(name)
     };
     for resource in snapshot.resources.values().flat_map(BTreeMap::values) {
         for (kind, name) in resource.references.iter() {

@@ -28,12 +28,11 @@ fn dns(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Dns {
     let mut nameservers = Vec::new();
     for text in values.list(path) {
         let address = text.parse::<IpAddr>().map(|address| SocketAddr::new(address, DNS_PORT));
-        match text.parse().or(address) {
-            Ok(address) => nameservers.push(address),
-            Err(_) => {
-                let message = format!("`{path}` has `{text}` in it, which is no IP address, nor one with a port");
-                problems.push(ConfigDiagnostic::error(Code::BadValue, &values.origin(path), message));
-            }
+        if let Ok(address) = text.parse().or(address) {
+            nameservers.push(address);
+        } else {
+            let message = format!("`{path}` has `{text}` in it, which is no IP address, nor one with a port");
+            problems.push(ConfigDiagnostic::error(Code::BadValue, &values.origin(path), message));
         }
     }
     let family = match values.text("discovery.addressFamily").as_str() {
