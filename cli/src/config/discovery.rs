@@ -76,6 +76,8 @@ fn etcd(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Option<Etcd> {
     let credentials = match (user, password) {
         (Some((user, _)), Some((password, _))) => Some((user, password)),
         (None, None) => None,
+        // That has been said.
+        _ if ["username", "password"].iter().any(|name| values.is_wrong(&format!("{ETCD}.{name}"))) => return None,
         (Some((_, path)), None) | (None, Some((_, path))) => {
             let message = format!("`{path}` needs a user and a password of etcd, and there is only one of them");
             problems.push(ConfigDiagnostic::error(Code::Conflict, &values.origin(&path), message));

@@ -63,7 +63,7 @@ fn names_of_no_code_have_codes_near() {
     let near = |name: &str| Code::near(name).iter().map(|code| code.slug()).collect::<Vec<_>>();
     assert_eq!(near("MGW-0113").first(), Some(&"error-template"));
     assert_eq!(near("duplicate-kye").first(), Some(&"duplicate-key"));
-    assert!(near("etcd endpoint").contains(&"etcd"), "{:?}", near("etcd endpoint"));
+    assert!(near("etcd endpoint").contains(&"bad-etcd"), "{:?}", near("etcd endpoint"));
     assert!(near("MGW-9999").is_empty() && near("").is_empty() && near("zzzzzz").is_empty());
     assert!(near("duplicate").len() > 3 && near("duplicate").iter().all(|slug| slug.contains("duplicate")));
 }

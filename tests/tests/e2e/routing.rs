@@ -281,5 +281,5 @@ async fn envoy_normalises_and_refuses_as_the_compiler_says() {
         let got = seen(&answer).map_err(|_| status);
         assert_eq!(got, wanted, "HTTP/2: {shown}: {:?}: {answer:?}", normalise(&target, Version::Http2));
     }
-    assert!([200, 400].iter().all(|status| counts.get(status).is_some_and(|count| *count > 100)), "{counts:?}");
+    assert!([200, 400].iter().all(|status| counts.get(status).is_some_and(|count| *count > 40)), "{counts:?}");
 }
