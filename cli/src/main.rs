@@ -83,7 +83,9 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Init(args) => runtime()?.block_on(init::init(&args)),
         Command::Build(args) => build::build(&args),
         Command::Check(args) => build::check(&args),
-        Command::Run(args) => service(&args.serving, async |config, spans| gateway::run(&args, config, spans).await),
+        Command::Run(args) => {
+            service(&args.serving, async |config, spans| Box::pin(gateway::run(&args, config, spans)).await)
+        }
         Command::Serve(args) => {
             service(&args.serving, async |config, spans| gateway::serve(&args, config, spans).await)
         }

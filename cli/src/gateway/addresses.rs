@@ -3,6 +3,7 @@
 
 mod memory;
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -240,9 +241,9 @@ impl Shared {
         let mut changed = state.clusters.len() != before;
         let found = self.discovery.found().borrow().clone();
         for (name, assignment) in wanted {
-            if !state.clusters.contains_key(&name) {
-                let cluster = Cluster::new(&name, assignment, &found, &self.memory);
-                state.clusters.insert(name, cluster);
+            if let Entry::Vacant(vacant) = state.clusters.entry(name) {
+                let cluster = Cluster::new(vacant.key(), assignment, &found, &self.memory);
+                vacant.insert(cluster);
                 changed = true;
             }
         }

@@ -171,7 +171,9 @@ impl Status for Observer {
             fields.insert("limitCounters".to_owned(), counters);
             if let Some(addresses) = &self.addresses {
                 if let Some(envoys) = fields.get_mut("envoys").and_then(|envoys| envoys.as_array_mut()) {
-                    envoys.iter_mut().for_each(|envoy| name_apis(envoy, addresses));
+                    for envoy in envoys {
+                        name_apis(envoy, addresses);
+                    }
                 }
                 fields.insert("discovery".to_owned(), addresses.status());
             }
