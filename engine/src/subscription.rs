@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::identity::{Application, KeyType};
 use crate::json::{Json, Object};
 use crate::jwt::TokenError;
+use crate::jwt::claims::named;
 use crate::reason::Reason;
 
 /// Of one application to one API.
@@ -147,7 +148,8 @@ impl Claimed {
         let text = |name| api.get(name).and_then(Json::as_str);
         let subscription = Subscription {
             application: application.clone(),
-            tier: text("subscriptionTier").map(Box::from),
+            // A number is the name of a tier that nobody declared, not of none.
+            tier: api.get("subscriptionTier").and_then(named),
             state: State::Unblocked,
         };
         Some(Claimed {

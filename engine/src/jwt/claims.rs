@@ -184,11 +184,7 @@ fn membership(claims: &Object, issuer: &Issuer) -> Result<Membership, TokenError
 /// `application` of API Manager's tokens. Names it, and opens nothing: what cannot be read is left out.
 pub(crate) fn application(claims: &Object) -> Option<Box<Application>> {
     let members = claims.get("application")?.as_object()?;
-    let text = |name| match members.get(name)? {
-        Json::String(text) if !text.is_empty() => Some(text.as_str().into()),
-        number @ (Json::Number(_) | Json::Large(_)) => serde_json::to_string(number).ok().map(Box::from),
-        _ => None,
-    };
+    let text = |name| members.get(name).and_then(named);
     let application = Application {
         id: text("id"),
         uuid: text("uuid"),
@@ -197,6 +193,15 @@ pub(crate) fn application(claims: &Object) -> Option<Box<Application>> {
         owner: text("owner"),
     };
     (application != Application::default()).then(|| Box::new(application))
+}
+
+/// What a text or a number names.
+pub(crate) fn named(value: &Json) -> Option<Box<str>> {
+    match value {
+        Json::String(text) if !text.is_empty() => Some(text.as_str().into()),
+        number @ (Json::Number(_) | Json::Large(_)) => serde_json::to_string(number).ok().map(Box::from),
+        _ => None,
+    }
 }
 
 /// `allowedAPIs`, or `subscribedAPIs` of API Manager's keys. An empty list allows nothing.

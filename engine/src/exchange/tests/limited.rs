@@ -154,6 +154,13 @@ fn tokens_say_their_tiers_or_a_store_does() {
     ] {
         assert_eq!(of_caller(&rule, &host, &request().bearer(claims.clone())), levels(&expected), "{claims}");
     }
+    // A number is a name, too.
+    let unknown = |tier: Value| {
+        let apis = json!([{"name": "pets", "version": "1.0", "subscriptionTier": tier}]);
+        of_caller(&rule, &Host::default(), &request().bearer(json!({ "subscribedAPIs": apis })))
+    };
+    assert_eq!(unknown(json!(5)), unknown(json!("5")));
+    assert_ne!(unknown(json!(5)), levels(&[DEFAULT]));
     // What is known of the client today, in whichever state: who must be subscribed is another question.
     let application = Application { id: Some("9".into()), tier: Some("10PerMin".into()), ..Application::default() };
     let known = |tier: Option<&str>, state| Host {
