@@ -7,6 +7,7 @@ mod counters;
 mod expiry;
 mod identity;
 mod part;
+mod profiles;
 mod remote;
 pub mod store;
 mod watch;
@@ -31,6 +32,7 @@ pub use clients::settings as client_certificates;
 use counters::CountersTls;
 pub use identity::{SHIPPED_NOTICE, signing_key};
 pub use part::{Part, PartStatus};
+pub use profiles::Profile;
 pub use remote::RemoteTls;
 pub use watch::Watch;
 
@@ -49,6 +51,7 @@ pub struct Certificates {
     backends: Part<Option<TrustStore>>,
     /// `None`: nothing is presented to backends.
     backend_identity: Part<Option<TlsIdentity>>,
+    profiles: Vec<Profile>,
     /// `None`: the system's, which are not read here.
     services: Part<Option<Vec<CertificateDer<'static>>>>,
     /// Certificates and public keys of those who sign tokens and API keys, PEM.
@@ -98,6 +101,7 @@ impl Certificates {
         let backend_identity = Part::load("client of backends", files, move || {
             presented.as_ref().map(identity::presented).transpose().map(Option::flatten)
         })?;
+        let profiles = config.tls_profiles.iter().map(Profile::load).collect::<anyhow::Result<_>>()?;
         let services = Part::load("authorities", files_of(services_store.as_ref()), move || {
             services_store.as_ref().map(authorities).transpose().map(Option::flatten)
         })?;
@@ -127,6 +131,7 @@ impl Certificates {
             listener,
             backends,
             backend_identity,
+            profiles,
             services,
             signers,
             clients,
@@ -140,8 +145,11 @@ impl Certificates {
     pub fn reload(&mut self) -> Changes {
         // Not `||`: each must be asked.
         let identities = [self.listener.reload(), self.backend_identity.reload()];
-        let settings =
-            [self.backends.reload(), self.clients.reload()].into_iter().chain(identities).any(|changed| changed);
+        let profiles = self.profiles.iter_mut().map(Profile::reload).fold(false, |any, one| any | one);
+        let settings = [self.backends.reload(), self.clients.reload(), profiles]
+            .into_iter()
+            .chain(identities)
+            .any(|changed| changed);
         let services = self.services.reload();
         let mut signers = Vec::new();
         for (source, part) in &mut self.signers {
@@ -160,6 +168,7 @@ impl Certificates {
         self.listener.accepted();
         self.backends.accepted();
         self.backend_identity.accepted();
+        self.profiles.iter_mut().for_each(Profile::accepted);
         self.clients.accepted();
     }
 
@@ -168,6 +177,7 @@ impl Certificates {
         self.listener.refused(reason);
         self.backends.refused(reason);
         self.backend_identity.refused(reason);
+        self.profiles.iter_mut().for_each(|profile| profile.refused(reason));
         self.clients.refused(reason);
     }
 
@@ -178,6 +188,7 @@ impl Certificates {
     pub fn status(&self) -> Vec<PartStatus> {
         let mut status = vec![self.listener.status(), self.backends.status()];
         status.extend([self.backend_identity.status(), self.services.status()]);
+        status.extend(self.profiles.iter().flat_map(Profile::status));
         status.extend(self.signers.iter().map(|(_, part)| part.status()));
         status.push(self.clients.status());
         status.extend(self.remote.iter().map(Part::status));
@@ -191,6 +202,7 @@ impl Certificates {
             identity: self.listener.value().clone(),
             backend_trust: self.backends.value().clone(),
             backend_identity: self.backend_identity.value().clone(),
+            tls_profiles: self.profiles.iter().map(Profile::settings).collect(),
             client_certificates: self.clients.value().settings.clone(),
         })
     }

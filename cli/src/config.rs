@@ -35,6 +35,7 @@ mod shared_limits;
 mod subscriptions;
 mod telemetry;
 mod tls;
+mod tls_profiles;
 mod users;
 mod values;
 
@@ -67,6 +68,7 @@ pub use shared_limits::SharedLimits;
 pub use subscriptions::{SubscriptionSource, Subscriptions};
 pub use telemetry::LogFormat;
 pub use tls::{IdentityFiles, KeyEntry, SHIPPED, SigningKeyFile, Store, Trust, VerifyingKey};
+pub use tls_profiles::TlsProfile;
 pub use users::{Secret, User, Users};
 
 /// Everything that applies.
@@ -115,6 +117,8 @@ pub struct Config {
     pub endpoint_secrets: settings::Secrets,
     /// What is presented to backends that ask for it.
     pub backend_identity: Option<IdentityFiles>,
+    /// What endpoints can ask for instead.
+    pub tls_profiles: Vec<TlsProfile>,
     /// `None`: as the environment says.
     pub services_proxy: Option<ServicesProxy>,
     pub headers: ServerHeaders,
@@ -164,6 +168,8 @@ pub struct Material {
     pub identity: settings::TlsIdentity,
     pub backend_trust: Option<settings::TrustStore>,
     pub backend_identity: Option<settings::TlsIdentity>,
+    /// Of [`Config::tls_profiles`].
+    pub tls_profiles: Vec<settings::TlsProfile>,
     pub client_certificates: settings::ClientCertificates,
 }
 
@@ -351,6 +357,7 @@ impl Config {
             backends: settings::Backends {
                 trust: material.backend_trust,
                 identity: material.backend_identity,
+                profiles: material.tls_profiles,
                 ..self.backends.clone()
             },
             endpoints: self.endpoints.clone(),

@@ -1,6 +1,7 @@
 //! `inspect`: what an artifact contains, and the snapshot it becomes.
 
 mod destinations;
+mod endpoints;
 mod limits;
 mod paths;
 mod traffic;
@@ -11,11 +12,13 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use micro_gw::certificates;
-use micro_gw::config::{Config, Material, with_pretended_secrets};
+use micro_gw::config::{self, Config, Material, Store, with_pretended_secrets};
 use microgw_compiler::artifact;
 use microgw_compiler::assemble::{Input, assemble, conflict, overridden};
 use microgw_compiler::model::{Access, Api, KeyLocation, Model, Operation, Requirement};
-use microgw_compiler::settings::{CertificateRequest, ClientCertificates, Settings, TlsIdentity, TrustStore};
+use microgw_compiler::settings::{
+    CertificateRequest, ClientCertificates, Settings, TlsIdentity, TlsProfile, TrustStore,
+};
 use microgw_compiler::snapshot::{Fallbacks, Snapshot};
 use serde_json::{Value, json};
 
@@ -102,8 +105,7 @@ fn settings(args: &args::Inspect) -> anyhow::Result<Settings> {
 }
 
 /// Whom backends are verified by. An artifact can be looked at where the gateway's files are not.
-fn backend_trust(config: &Config) -> Option<TrustStore> {
-    let store = config.trust.backends.as_ref();
+fn backend_trust(store: Option<&Store>) -> Option<TrustStore> {
     certificates::backend_trust(store).unwrap_or_else(|error| {
         output::note(&format!("{error:#}: the generation is not the one that a gateway with that file has"));
         certificates::system_trust()
@@ -122,9 +124,19 @@ fn client_certificates(config: &Config) -> ClientCertificates {
 pub fn material(config: &Config) -> anyhow::Result<Material> {
     Ok(Material {
         identity: passing_identity()?,
-        backend_trust: backend_trust(config),
+        backend_trust: backend_trust(config.trust.backends.as_ref()),
         backend_identity: config.backend_identity.as_ref().map(|_| passing_identity()).transpose()?,
+        tls_profiles: config.tls_profiles.iter().map(tls_profile).collect::<anyhow::Result<_>>()?,
         client_certificates: client_certificates(config),
+    })
+}
+
+fn tls_profile(profile: &config::TlsProfile) -> anyhow::Result<TlsProfile> {
+    Ok(TlsProfile {
+        name: profile.name.clone(),
+        trust: backend_trust(profile.trust.as_ref()),
+        identity: profile.identity.as_ref().map(|_| passing_identity()).transpose()?,
+        tls: profile.range.clone(),
     })
 }
 
@@ -152,6 +164,7 @@ fn as_text(model: &Model, id: &str, snapshot: Option<&Snapshot>) -> String {
                 rule(operation),
                 traffic::answer(operation).unwrap_or_else(|| destinations::of_operation(model, operation))
             );
+            endpoints::of_operation(&mut text, model, operation);
             limits::of_operation(&mut text, model, operation);
         }
     }
@@ -194,6 +207,7 @@ fn as_json(model: &Model, id: &str, snapshot: Option<&Snapshot>) -> Value {
                 "sandbox": operation.sandbox.map(|id| destinations::as_json(model, id)),
             },
             "answer": traffic::answer_as_json(operation),
+            "endpointPolicies": endpoints::of_operation_as_json(model, operation),
             "limits": limits::of_operation_as_json(model, api, operation),
             "cost": limits::cost_as_json(operation),
             "source": model.locate(operation.source),

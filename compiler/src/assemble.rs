@@ -47,11 +47,13 @@ pub use self::substitute::substitute;
 
 /// Why what the model says cannot be, with these settings.
 pub fn conflict(model: &Model, settings: &Settings) -> Option<String> {
+    let limits = || limits::conflict(model, settings);
     let endpoints = || overrides::conflict(model, settings);
     oauth::conflict(model, settings)
-        .or_else(|| limits::conflict(model, settings))
+        .or_else(limits)
         .or_else(endpoints)
         .or_else(|| routes::edits::conflict(model, settings))
+        .or_else(|| clusters::conflict(model, settings))
 }
 
 /// What a snapshot is made of.
@@ -121,6 +123,7 @@ pub fn assemble(input: Input<'_>) -> Snapshot {
         )
         .collect();
     clusters.extend(token_servers.into_iter().map(|(name, server)| (name, server.cluster)));
+    let profiles = clusters::secrets(routes.clusters.values(), backends);
     let collector = input.settings.tracing.as_ref();
     clusters
         .extend(collector.map(|settings| (names::COLLECTOR_CLUSTER.into(), tracing::cluster(settings, &backends.tls))));
@@ -150,6 +153,7 @@ pub fn assemble(input: Input<'_>) -> Snapshot {
     if let Some(store) = backends.trust.as_ref().filter(|_| verified) {
         secrets.insert(names::BACKEND_TRUST_SECRET.into(), secrets::trust(names::BACKEND_TRUST_SECRET, store));
     }
+    secrets.extend(profiles);
     secrets.extend(collector.into_iter().flat_map(tracing::header_secrets));
     secrets.extend(credentials);
     if let Some(identity) = backends.identity.as_ref().filter(|_| tls) {

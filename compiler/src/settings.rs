@@ -13,7 +13,7 @@ use microgw_faults::RateLimitHeaders;
 
 use crate::model::BackendUrl;
 
-pub use backends::{Backends, Proxy, Verification};
+pub use backends::{Backends, Proxy, TlsProfile, Verification};
 pub use client_certificates::{
     AlternativeName, ApiCertificates, CertificateHeader, CertificateRequest, CertificateRule, ClientCertificates,
     Subject,

@@ -4,15 +4,17 @@ pub mod answer;
 pub(crate) mod cors;
 pub mod destination;
 pub(crate) mod headers;
+mod policy;
 
-use microgw_proto::traffic::v1::{ApiTraffic, EndpointPolicy, OperationTraffic};
+use microgw_proto::traffic::v1::{ApiTraffic, OperationTraffic};
 
 use crate::hosts;
 use crate::model::Endpoint;
 
+pub use self::policy::{WHOLE, is_health_path, is_profile_name};
+
 pub fn endpoint_is_sound(endpoint: &Endpoint) -> bool {
-    let others = EndpointPolicy { credentials: None, host: None, ..endpoint.policy.clone() };
-    destination::is_sound(endpoint) && others == EndpointPolicy::default()
+    destination::is_sound(endpoint) && policy::is_sound(endpoint)
 }
 
 pub fn api_is_sound(traffic: &ApiTraffic) -> bool {

@@ -123,6 +123,7 @@ fn settings() -> Settings {
         identity,
         backend_trust,
         backend_identity: None,
+        tls_profiles: Vec::new(),
         client_certificates: ClientCertificates::default(),
     })
 }

@@ -13,6 +13,7 @@ pub mod gateway;
 pub mod http2;
 pub mod issuer;
 pub mod load;
+pub mod misbehaving;
 pub mod openid_provider;
 pub mod project;
 pub mod proxy;

@@ -158,6 +158,12 @@ impl Identity {
     /// What a server with this certificate accepts; from clients that present one of `clients`, if that is given.
     #[must_use]
     pub fn acceptor(&self, clients: Option<&Identity>) -> TlsAcceptor {
+        self.acceptor_speaking(clients, &[])
+    }
+
+    /// The same, with what is spoken after it (ALPN).
+    #[must_use]
+    pub fn acceptor_speaking(&self, clients: Option<&Identity>, protocols: &[&[u8]]) -> TlsAcceptor {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let config = ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions();
         let config = config.expect("there are versions");
@@ -171,7 +177,8 @@ impl Identity {
             }
         };
         let key = PrivatePkcs8KeyDer::from(self.key.serialize_der());
-        let config = config.with_single_cert(vec![self.der()], key.into()).expect("they go together");
+        let mut config = config.with_single_cert(vec![self.der()], key.into()).expect("they go together");
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
         TlsAcceptor::from(Arc::new(config))
     }
 

@@ -22,6 +22,7 @@ pub fn backends(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Backen
     Backends {
         trust: None,
         identity: None,
+        profiles: Vec::new(),
         verification: verification(values, problems),
         tls: ciphers::range(values, "httpClients.sslConfig", problems),
         http2: values.bool(&at("enableHttp2")),

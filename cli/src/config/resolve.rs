@@ -15,7 +15,7 @@ use super::values::Values;
 use super::{
     ApiKeyIssuer, Config, Envoy, Gateway, GrantedApi, Listeners, TokenCache, api_keys as key_stores, backend_jwt,
     backends, ciphers, compression, discovery, dpop, endpoints, issuers, key_manager, limits, mutual_tls, redis,
-    remote, revocation, server, shared_limits, subscriptions, telemetry, tls,
+    remote, revocation, server, shared_limits, subscriptions, telemetry, tls, tls_profiles,
 };
 
 /// Seconds, as [`settings::Issuer`] counts, of clock skew in the old single `[jwtTokenConfig]`.
@@ -93,6 +93,7 @@ pub fn resolve(
         key_store: key_stores::store(values, problems),
         key_store_stale_after: key_stores::stale_after(values),
         client_certificates: mutual_tls::read(values, &trust, problems),
+        tls_profiles: tls_profiles::read(values, &trust, problems),
         trust,
         backends: backends::backends(values, problems),
         backend_identity: backends::identity(values, problems),

@@ -23,6 +23,7 @@ fn material() -> Material {
         backend_identity: Some(identity.clone()),
         identity,
         backend_trust: None,
+        tls_profiles: Vec::new(),
         client_certificates: settings::ClientCertificates::default(),
     }
 }
@@ -89,6 +90,7 @@ fn the_defaults() {
             backend_identity: None,
             endpoints: Vec::new(),
             endpoint_secrets: settings::Secrets::default(),
+            tls_profiles: Vec::new(),
             services_proxy: None,
             headers: ServerHeaders::default(),
             insecure: Vec::new(),

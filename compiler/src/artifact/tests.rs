@@ -1,5 +1,7 @@
 use microgw_proto::limits::v1::{Fixed, Limit, Policy, Tiers, limit::Window};
-use microgw_proto::traffic::v1::{ApiTraffic, OperationTraffic};
+use microgw_proto::traffic::v1::{
+    ApiTraffic, CircuitBreaker, EndpointPolicy, HealthCheck, OperationTraffic, Pool, Retry,
+};
 use proptest::prelude::*;
 use prost::Message;
 
@@ -10,6 +12,10 @@ use crate::model::{
     Position, Requirement, Transports, Unenforced,
 };
 use crate::path::PathTemplate;
+
+fn policy_of(artifact: &mut proto::Artifact) -> &mut EndpointPolicy {
+    artifact.endpoints[0].policy.get_or_insert_default()
+}
 
 fn policy(name: &str, quota: u64) -> Policy {
     let window = Some(Window::Fixed(Fixed { seconds: 60 }));
@@ -192,6 +198,17 @@ fn what_no_compiler_writes_is_refused() {
         artifact.endpoints[0].canary = Some(proto::Canary { targets, ..Default::default() });
     });
     refused("empty endpoint", |artifact| artifact.endpoints[0].targets.clear());
+    refused("balance", |artifact| policy_of(artifact).balance = 2);
+    refused("protocol", |artifact| policy_of(artifact).protocol = 3);
+    refused("timeout", |artifact| policy_of(artifact).timeout = Some(u32::MAX));
+    refused("profile", |artifact| policy_of(artifact).tls_profile = "a/b".to_owned());
+    refused("server name", |artifact| policy_of(artifact).server_name = "A".to_owned());
+    refused("retried status", |artifact| {
+        policy_of(artifact).retry = Some(Retry { statuses: vec![600], ..Retry::default() });
+    });
+    refused("window", |artifact| policy_of(artifact).circuit_breaker = Some(CircuitBreaker::default()));
+    refused("streams", |artifact| policy_of(artifact).pool = Some(Pool { max_streams: Some(0), ..Pool::default() }));
+    refused("health check", |artifact| policy_of(artifact).health_check = Some(HealthCheck::default()));
     refused("same base path", |artifact| artifact.apis.push(artifact.apis[0].clone()));
     refused("empty alternative", |artifact| guard_of(artifact).alternatives[0].requirements.clear());
     refused("unknown requirement", |artifact| guard_of(artifact).alternatives[0].requirements[0].kind = None);

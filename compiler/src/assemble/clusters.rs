@@ -1,33 +1,36 @@
 //! Endpoints as Envoy clusters. Equal endpoints are one cluster, whoever uses them.
 
 mod assignment;
+mod health;
 mod hosts;
+mod limits;
+mod outlier;
 mod protocol;
+mod security;
 
 use std::collections::HashMap;
 
-use envoy_types::pb::envoy::config::cluster::v3::circuit_breakers::Thresholds;
+use envoy_types::pb::envoy::config::cluster::v3::Cluster;
 use envoy_types::pb::envoy::config::cluster::v3::cluster::{
     ClusterDiscoveryType, DiscoveryType, EdsClusterConfig, TransportSocketMatch,
 };
-use envoy_types::pb::envoy::config::cluster::v3::{CircuitBreakers, Cluster};
 use envoy_types::pb::envoy::config::core::v3::ConfigSource;
 use envoy_types::pb::envoy::extensions::upstreams::http::v3::HttpProtocolOptions;
-use microgw_proto::traffic::v1::EndpointPolicy;
+use microgw_proto::traffic::v1::{EndpointPolicy, Retry};
 use prost::Message as _;
 
 use self::hosts::host_is;
-use super::wire::{any, digest, hex, number, resource, seconds};
-use super::{ads, credentials, forward_proxy, names, tls};
+use self::security::Security;
+use super::wire::{any, digest, hex, resource, seconds};
+use super::{ads, credentials, forward_proxy, names};
 use crate::model::{BackendUrl, Endpoint, Lookup, Target};
-use crate::settings::{Backends, Verification};
+use crate::settings::Backends;
 use crate::snapshot::{Resource, ResourceType};
 
 pub use self::assignment::{assignment, load_assignment};
 pub use self::hosts::{Called, host, tcp};
-
-/// The old product had no limit unless one was configured; Envoy's own default would answer 503 at 1,024.
-const UNLIMITED: u32 = 1_000_000;
+pub use self::limits::limits;
+pub use self::security::{conflict, secrets};
 
 /// The cluster's name: a hash of all that it does. What routes do of an endpoint's policy, and the paths, are not in it.
 pub fn name(endpoint: &Endpoint) -> String {
@@ -40,11 +43,22 @@ pub fn name(endpoint: &Endpoint) -> String {
         }
     };
     let targets: Vec<String> = endpoint.targets.iter().map(target).collect();
-    let policy = EndpointPolicy { host: None, ..endpoint.policy.clone() };
+    let policy = of_cluster(&endpoint.policy);
     let policy = (policy != EndpointPolicy::default()).then(|| policy.encode_to_vec());
     let parts: Vec<&[u8]> = targets.iter().map(String::as_bytes).chain(policy.as_deref()).collect();
     let id = hex(&digest(&parts));
     format!("backend-{}", id.get(..16).unwrap_or(&id))
+}
+
+/// A policy without what routes do.
+fn of_cluster(policy: &EndpointPolicy) -> EndpointPolicy {
+    let budget = policy.retry.as_ref().map_or(0, |retry| retry.budget);
+    EndpointPolicy {
+        host: None,
+        timeout: None,
+        retry: (budget > 0).then(|| Retry { budget, ..Retry::default() }),
+        ..policy.clone()
+    }
 }
 
 /// The cluster of an endpoint, under [`name`].
@@ -57,12 +71,14 @@ pub fn named(name: String, endpoint: &Endpoint, backends: &Backends) -> Resource
     let assignment = assignment::of(endpoint, backends);
     let (tls, tunnelled, fixed) = (assignment.tls(), assignment.tunnelled, assignment.is_fixed());
     let names = assignment.names();
+    let policy = &endpoint.policy;
+    let security = Security::of(policy, backends);
     let socket = |name: &&str| {
-        let secured = tls.then(|| tls::to_backend(name, backends));
+        let secured = tls.then(|| security.socket(name));
         if tunnelled { Some(forward_proxy::through(secured)) } else { secured }
     };
     let discovered = |name: &&str| {
-        let secured = tls::to_discovered(name, backends);
+        let secured = security.discovered(name);
         Some(if tunnelled { forward_proxy::through(Some(secured)) } else { secured })
     };
     let kind = if fixed { DiscoveryType::Static } else { DiscoveryType::Eds };
@@ -77,10 +93,14 @@ pub fn named(name: String, endpoint: &Endpoint, backends: &Backends) -> Resource
         load_assignment: fixed.then(|| assignment::message(&name, &assignment, &[])),
         // Who is not there any more gets no new requests, whatever a health check says.
         ignore_health_on_host_removal: !fixed,
-        circuit_breakers: Some(limits(backends.max_connections)),
+        circuit_breakers: Some(limits::of(policy, backends)),
+        outlier_detection: outlier::detection(policy),
+        health_checks: health::checks(policy),
+        common_lb_config: health::panic(policy),
+        lb_config: health::slow_start(policy),
         typed_extension_protocol_options: HashMap::from([(
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions".to_owned(),
-            any(&HttpProtocolOptions { http_filters, ..protocol::options(tls, backends) }),
+            any(&HttpProtocolOptions { http_filters, ..protocol::options(policy, tls, backends) }),
         )]),
         transport_socket: if tls && assignment.names_others() {
             names.first().and_then(discovered)
@@ -98,13 +118,8 @@ pub fn named(name: String, endpoint: &Endpoint, backends: &Backends) -> Resource
             .collect(),
         ..Default::default()
     };
-    let trust = tls && backends.verification != Verification::Nothing;
-    let secrets = [
-        trust.then_some(names::BACKEND_TRUST_SECRET),
-        (tls && backends.identity.is_some()).then_some(names::BACKEND_IDENTITY_SECRET),
-    ];
     let listener = tunnelled.then(|| (ResourceType::Listener, names::PROXY_LISTENER.into()));
-    let secrets = secrets.into_iter().flatten().map(|name| (ResourceType::Secret, name.into()));
+    let secrets = tls.then(|| security.references()).into_iter().flatten();
     let endpoints = (!fixed).then(|| (ResourceType::Endpoint, name.into()));
     let injected = credentials.into_iter().flat_map(credentials::references);
     let references = endpoints.into_iter().chain(secrets).chain(listener).chain(injected);
@@ -117,15 +132,5 @@ fn assignments() -> ConfigSource {
     ConfigSource { initial_fetch_timeout: seconds(30), ..ads() }
 }
 
-/// Connections above the limit wait, and requests with them.
-pub fn limits(max_connections: Option<u32>) -> CircuitBreakers {
-    CircuitBreakers {
-        thresholds: vec![Thresholds {
-            max_connections: number(max_connections.unwrap_or(UNLIMITED)),
-            max_pending_requests: number(UNLIMITED),
-            max_requests: number(UNLIMITED),
-            ..Default::default()
-        }],
-        ..Default::default()
-    }
-}
+#[cfg(test)]
+mod tests;

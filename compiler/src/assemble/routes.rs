@@ -9,6 +9,7 @@ mod filters;
 mod matching;
 mod operation;
 mod refusal;
+mod retry;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -32,6 +33,7 @@ pub use self::answer::{direct, refuse};
 pub use self::filters::unguarded;
 pub use self::matching::{anything, exactly, has_header, header_is, path_match};
 pub use self::refusal::{Refusal, respelled};
+pub use self::retry::FAILURES_OF_FAILOVER;
 
 use self::cors::CrossOrigin;
 use self::operation::{described, operation_routes};

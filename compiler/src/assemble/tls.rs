@@ -16,7 +16,7 @@ use envoy_types::pb::envoy::r#type::matcher::v3::{StringMatcher, string_matcher:
 
 use super::wire::{any, no, yes};
 use super::{ads, names};
-use crate::settings::{Backends, CertificateRequest, Listeners, TlsRange, TlsVersion, Verification};
+use crate::settings::{CertificateRequest, Listeners, TlsRange, TlsVersion, Verification};
 
 /// What clients meet; the certificate arrives as a secret.
 pub fn presented(listeners: &Listeners, request: &CertificateRequest) -> TransportSocket {
@@ -66,46 +66,46 @@ fn of_clients(request: &CertificateRequest) -> Option<ValidationContextType> {
 /// With the backend's name in SNI (Envoy's `auto_host_sni` would send the port along); its certificate must chain to a
 /// trusted authority, which arrives as a secret, and be for that name. (Envoy's `system_root_certs` does not go with a
 /// check of names.)
-pub fn to_backend(host: &str, backends: &Backends) -> TransportSocket {
-    let identity = backends.identity.is_some().then(|| secret(names::BACKEND_IDENTITY_SECRET));
-    upstream(host, &backends.tls, identity, backends.verification, &[], Naming::Fixed)
-}
-
-/// The same for hosts whose names are found out later: each is asked for by its own name, which Envoy knows with its address, and
-/// its certificate must be for that. `host` is the name of those that have none.
-pub fn to_discovered(host: &str, backends: &Backends) -> TransportSocket {
-    let identity = backends.identity.is_some().then(|| secret(names::BACKEND_IDENTITY_SECRET));
-    upstream(host, &backends.tls, identity, backends.verification, &[], Naming::ByHost)
+pub fn to_backend(host: &str, terms: &Terms<'_>, naming: Naming) -> TransportSocket {
+    upstream(host, terms, &[], naming)
 }
 
 /// The same, always verified: credentials may go there.
 pub fn to_collector(host: &str, range: &TlsRange, alpn: &str) -> TransportSocket {
-    upstream(host, range, None, Verification::Full, &[alpn], Naming::Fixed)
+    let trust = Some(names::BACKEND_TRUST_SECRET);
+    let terms = Terms { range, identity: None, trust, verification: Verification::Full };
+    upstream(host, &terms, &[alpn], Naming::Fixed)
+}
+
+/// What backends are met with.
+#[derive(Clone, Copy)]
+pub struct Terms<'a> {
+    pub range: &'a TlsRange,
+    /// Names of secrets: what is presented, and whom certificates must come from. `None`: nothing, and anybody.
+    pub identity: Option<&'a str>,
+    pub trust: Option<&'a str>,
+    pub verification: Verification,
 }
 
 /// Whose name is sent and verified.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Naming {
+pub enum Naming {
     Fixed,
+    /// Names are found out later: each host is asked for by its own, which Envoy knows with its address, and its certificate must be for
+    /// that. The name that is given is that of those that have none.
     ByHost,
 }
 
-fn upstream(
-    host: &str,
-    range: &TlsRange,
-    identity: Option<SdsSecretConfig>,
-    verification: Verification,
-    alpn: &[&str],
-    naming: Naming,
-) -> TransportSocket {
+fn upstream(host: &str, terms: &Terms<'_>, alpn: &[&str], naming: Naming) -> TransportSocket {
+    let Terms { range, identity, trust, verification } = *terms;
     // An address is no server name (RFC 6066 section 3).
     let sni = if host.parse::<IpAddr>().is_ok() { String::new() } else { host.to_owned() };
     let context = UpstreamTlsContext {
         common_tls_context: Some(CommonTlsContext {
             tls_params: Some(parameters(range)),
-            tls_certificate_sds_secret_configs: identity.into_iter().collect(),
+            tls_certificate_sds_secret_configs: identity.map(secret).into_iter().collect(),
             alpn_protocols: alpn.iter().map(|&protocol| protocol.to_owned()).collect(),
-            validation_context_type: validation(host, verification),
+            validation_context_type: trust.and_then(|trust| validation(host, trust, verification)),
             ..Default::default()
         }),
         sni,
@@ -119,8 +119,8 @@ fn upstream(
     }
 }
 
-fn validation(host: &str, verification: Verification) -> Option<ValidationContextType> {
-    let authorities = secret(names::BACKEND_TRUST_SECRET);
+fn validation(host: &str, trust: &str, verification: Verification) -> Option<ValidationContextType> {
+    let authorities = secret(trust);
     Some(match verification {
         Verification::Full => ValidationContextType::CombinedValidationContext(CombinedCertificateValidationContext {
             default_validation_context: Some(CertificateValidationContext {

@@ -79,6 +79,11 @@ pub fn seconds(seconds: i64) -> Option<Duration> {
     Some(Duration { seconds, nanos: 0 })
 }
 
+pub fn milliseconds(milliseconds: u32) -> Option<Duration> {
+    let nanos = i32::try_from(milliseconds % 1000 * 1_000_000).unwrap_or_default();
+    Some(Duration { seconds: (milliseconds / 1000).into(), nanos })
+}
+
 pub fn number(value: u32) -> Option<UInt32Value> {
     Some(UInt32Value { value })
 }

@@ -2,16 +2,17 @@
 
 mod canary;
 mod credentials;
+mod policy;
 mod urls;
 
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use microgw_proto::traffic::v1::{EndpointPolicy, Host, host};
+use microgw_proto::traffic::v1::{Balance, Host, host};
 
 use super::fields::{list, object, suggest, text};
 use super::servers::{Address, Server};
-use super::shape::{Shape, one_of, unknown_key};
+use super::shape::{one_of, unknown_key};
 use crate::compile::Report;
 use crate::diagnostic::Code;
 use crate::model::{Endpoint, Target};
@@ -22,52 +23,8 @@ use sha2::{Digest, Sha256};
 use urls::Written;
 
 const REFERENCE: &str = "#/x-wso2-endpoints/";
-const KEYS: &[&str] = &["urls", "type", "securityConfig", "advanceEndpointConfig", "canary", "host"];
+const KEYS: &[&str] = &["urls", "type", "securityConfig", "canary", "host"];
 const TYPES: &[&str] = &["http", "address", "load_balance", "failover"];
-
-const MILLISECONDS: Shape = Shape::Integer(0, i32::MAX as i64);
-const COUNT: Shape = Shape::Integer(0, i32::MAX as i64);
-/// -1: the gateway's setting.
-const LIMIT: Shape = Shape::Integer(-1, i32::MAX as i64);
-
-const ADVANCED: Shape = Shape::Object(&[
-    ("timeoutInMillis", MILLISECONDS),
-    (
-        "retryConfig",
-        Shape::Object(&[
-            ("count", COUNT),
-            ("intervalInMillis", MILLISECONDS),
-            ("backOffFactor", Shape::Number(0.0, 1000.0)),
-            ("maxWaitIntervalInMillis", MILLISECONDS),
-            ("statusCodes", Shape::Statuses),
-        ]),
-    ),
-    (
-        "circuitBreaker",
-        Shape::Object(&[
-            (
-                "rollingWindow",
-                Shape::Object(&[
-                    ("requestVolumeThreshold", COUNT),
-                    ("timeWindowInMillis", MILLISECONDS),
-                    ("bucketSizeInMillis", MILLISECONDS),
-                ]),
-            ),
-            ("failureThreshold", Shape::Number(0.0, 1.0)),
-            ("resetTimeInMillis", MILLISECONDS),
-            ("statusCodes", Shape::Statuses),
-        ]),
-    ),
-    (
-        "poolConfig",
-        Shape::Object(&[
-            ("maxActiveConnections", LIMIT),
-            ("maxIdleConnections", LIMIT),
-            ("waitTimeInMillis", LIMIT),
-            ("maxActiveStreamsPerConnection", LIMIT),
-        ]),
-    ),
-]);
 
 /// What one level says about one environment.
 #[derive(Clone, Default)]
@@ -193,49 +150,37 @@ fn from_extension<'d>(report: &mut Report, owner: Value<'d>, key: &str, named: &
 /// An endpoint object. `id`: what settings call it, if they can.
 fn read(report: &mut Report, key: &str, value: Value<'_>, id: &str) -> Option<Endpoint> {
     let endpoint = object(report, key, value)?;
-    for (name, _) in endpoint.entries().filter(|(name, _)| !KEYS.contains(&name.text())) {
-        unknown_key(report, key, name, KEYS.iter().copied());
+    let known = || KEYS.iter().copied().chain(policy::KEYS);
+    for (name, _) in endpoint.entries().filter(|(name, _)| !known().any(|known| known == name.text())) {
+        unknown_key(report, key, name, known());
     }
     let security = endpoint.get("securityConfig");
     let credentials = security.map(|security| credentials::read(report, security, !id.is_empty()));
     let host = endpoint.get("host").map(|host| host_of(report, host));
     let canary = endpoint.get("canary").map(|canary| canary::read(report, canary));
-    if let Some(advanced) = endpoint.get("advanceEndpointConfig") {
-        check_advanced(report, advanced);
-    }
     let kind = match endpoint.get("type") {
         None => None,
         Some(kind) => Some((kind, one_of(report, "type", kind, TYPES)?)),
     };
     let mut written = urls::read(report, key, endpoint)?;
-    let mut failover = false;
-    if let (Some((at, kind)), true) = (kind, written.len() > 1) {
-        match kind {
-            "failover" => {
-                failover = true;
-                report.say(Code::Failover, at, "failover is not done yet: only the first URL would be used");
-            }
-            "http" | "address" => {
-                let message = format!("an endpoint of type `{kind}` uses only its first URL");
-                report.advise(Code::IgnoredUrl, at, message, "write `type: load_balance` to use them all");
-                written.truncate(1);
-            }
-            _ => {}
-        }
+    let failover = written.len() > 1 && kind.is_some_and(|(_, kind)| kind == "failover");
+    if let (Some((at, kind @ ("http" | "address"))), true) = (kind, written.len() > 1) {
+        let message = format!("an endpoint of type `{kind}` uses only its first URL");
+        report.advise(Code::IgnoredUrl, at, message, "write `type: load_balance` to use them all");
+        written.truncate(1);
     }
     if failover && let Some(at) = written.iter().find_map(|written| written.weight) {
         report.say(Code::BadValue, at, "URLs that fail over to each other have no shares: `weight` has no meaning");
     }
-    let mut targets = urls::together(report, &written, failover);
-    if failover && let Some(targets) = &mut targets {
-        targets.truncate(1);
+    let targets = urls::together(report, &written, failover);
+    let encrypted = targets.as_ref().is_none_or(|targets| targets.iter().any(|target| target.url.tls));
+    let mut policy = policy::read(report, endpoint, encrypted);
+    if failover && targets.as_ref().is_some_and(|targets| targets.len() > 1) {
+        policy.balance = Balance::Failover.into();
     }
     // What is broken has been reported.
-    let policy = EndpointPolicy {
-        credentials: credentials.map_or(Some(None), |read| read.map(Some))?,
-        host: host.map_or(Some(None), |read| read.map(Some))?.filter(|host| host.kind.is_some()),
-        ..EndpointPolicy::default()
-    };
+    policy.credentials = credentials.map_or(Some(None), |read| read.map(Some))?;
+    policy.host = host.map_or(Some(None), |read| read.map(Some))?.filter(|host| host.kind.is_some());
     let canary = canary.map_or(Some(None), |read| read.map(Some))?;
     Some(Endpoint { targets: targets?, name: id.to_owned(), policy, canary })
 }
@@ -256,28 +201,6 @@ fn host_of(report: &mut Report, at: Value<'_>) -> Option<Host> {
         }
     };
     Some(Host { kind })
-}
-
-fn check_advanced(report: &mut Report, advanced: Value<'_>) {
-    if !ADVANCED.check(report, "advanceEndpointConfig", advanced) {
-        return;
-    }
-    let window = advanced.get("circuitBreaker").and_then(|breaker| breaker.get("rollingWindow"));
-    let milliseconds = |key: &str, default: i64| {
-        window.and_then(|window| window.get(key)).and_then(|value| value.text().parse::<i64>().ok()).unwrap_or(default)
-    };
-    if let Some(window) = window
-        && milliseconds("bucketSizeInMillis", 10_000) > milliseconds("timeWindowInMillis", 60_000)
-    {
-        report.say(Code::BadValue, window, "`bucketSizeInMillis` must not be longer than `timeWindowInMillis`");
-    }
-    if advanced.entries().next().is_some() {
-        report.say(
-            Code::AdvancedEndpoint,
-            advanced,
-            "timeouts, retries, circuit breakers and pools of endpoints are not applied yet",
-        );
-    }
 }
 
 /// What settings call the endpoints that an API names for all of its operations, as in the old product.

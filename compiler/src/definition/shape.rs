@@ -7,6 +7,7 @@ use crate::source::{Content, Value};
 
 pub(crate) enum Shape {
     Boolean,
+    Text,
     Integer(i64, i64),
     Number(f64, f64),
     /// HTTP status codes.
@@ -21,6 +22,7 @@ impl Shape {
     pub(crate) fn check(&self, report: &mut Report, key: &str, value: Value<'_>) -> bool {
         match self {
             Shape::Boolean => boolean(report, key, value).is_some(),
+            Shape::Text => text(report, key, value).is_some(),
             Shape::Integer(min, max) => integer(report, key, value, *min, *max).is_some(),
             Shape::Number(min, max) => number(report, key, value, *min, *max),
             Shape::Statuses => {
@@ -76,6 +78,11 @@ fn entry(report: &mut Report, owner: &str, keys: &[(&str, Shape)], name: Value<'
     }
     unknown_key(report, owner, name, keys.iter().map(|(known, _)| *known));
     true
+}
+
+/// What `object` has under `key`, in any of its spellings.
+pub(crate) fn member<'d>(object: Value<'d>, key: &str) -> Option<Value<'d>> {
+    object.entries().find(|(name, _)| same_key(key, name.text())).map(|(_, value)| value)
 }
 
 /// `maxAge`, `max_age` and `max-age` are one key.

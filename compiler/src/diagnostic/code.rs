@@ -89,6 +89,7 @@ codes! {
     BadCredentials "0309" Error "bad-credentials" "What a backend is to know the gateway by cannot be used."
     IgnoredPassword "0310" Warning "ignored-password" "A password stands in a definition, where it is not used."
     MixedFailover "0311" Error "mixed-failover" "URLs that fail over to each other differ in scheme or path."
+    WithoutEffect "0314" Warning "without-effect" "An endpoint asks for something that has no effect."
     BadHost "0315" Error "bad-host" "An entry of `x-microgw-hosts` is no host."
     NoExample "0320" Error "no-example" "An operation is to be mocked, and has no example."
     BadAnswer "0321" Error "bad-answer" "What the gateway is to answer by itself cannot be used."
@@ -123,8 +124,6 @@ codes! {
 
     Interceptor "0703" Unenforced "interceptor" "Interceptors are not run yet."
     ResponseCache "0704" Unenforced "response-cache" "Responses are not cached yet."
-    Failover "0706" Unenforced "failover" "Failover is not done yet."
-    AdvancedEndpoint "0709" Unenforced "advanced-endpoint" "Timeouts, retries, circuit breakers and pools are not applied yet."
     UnenforceableScheme "0711" Unenforced "unenforceable-scheme" "A security scheme cannot be enforced yet."
     BadCors "0712" Error "bad-cors" "What `x-wso2-cors` says cannot be, or lets anybody act for those who are logged in."
     LooseOrigin "0713" Warning "loose-origin" "A pattern of origins matches more than those that it seems to be for."

@@ -10,6 +10,8 @@ pub struct Backends {
     pub identity: Option<TlsIdentity>,
     pub verification: Verification,
     pub tls: TlsRange,
+    /// What endpoints can ask for instead, by name; each name once.
+    pub profiles: Vec<TlsProfile>,
     /// HTTP/2 where a backend offers it over TLS.
     pub http2: bool,
     /// To each endpoint. `None`: no limit.
@@ -20,6 +22,17 @@ pub struct Backends {
     pub max_response_header: Option<u32>,
     /// `None`: they are reached directly.
     pub proxy: Option<Proxy>,
+}
+
+/// How the backends of some endpoints are met, which say so. They are verified in full.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsProfile {
+    pub name: String,
+    /// Certificate authorities. `None`: no backend can be reached.
+    pub trust: Option<TrustStore>,
+    /// What is presented. `None`: nothing.
+    pub identity: Option<TlsIdentity>,
+    pub tls: TlsRange,
 }
 
 /// What a backend's certificate must be.
@@ -48,6 +61,7 @@ impl Default for Backends {
             identity: None,
             verification: Verification::Full,
             tls: TlsRange::default(),
+            profiles: Vec::new(),
             http2: true,
             max_connections: None,
             max_streams: None,

@@ -13,6 +13,7 @@ mod dns;
 mod drain;
 mod endpoint_credentials;
 mod endpoints;
+mod endpoints_that_fail;
 mod environments;
 mod errors;
 mod headers;

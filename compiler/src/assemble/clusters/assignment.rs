@@ -43,7 +43,8 @@ pub fn of(endpoint: &Endpoint, backends: &Backends) -> Assignment {
         named: false,
         apis: Vec::new(),
     };
-    assignment.named = assignment.tls() && (assignment.names().len() > 1 || assignment.names_others());
+    let one_name = !endpoint.policy.server_name.is_empty();
+    assignment.named = assignment.tls() && !one_name && (assignment.names().len() > 1 || assignment.names_others());
     assignment
 }
 

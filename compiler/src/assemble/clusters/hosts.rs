@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use envoy_types::pb::envoy::config::core::v3::socket_address::PortSpecifier;
 use envoy_types::pb::envoy::config::core::v3::{Address, Metadata, SocketAddress, address};
+use envoy_types::pb::envoy::config::endpoint::v3::endpoint::HealthCheckConfig;
 use envoy_types::pb::envoy::config::endpoint::v3::lb_endpoint::HostIdentifier;
 use envoy_types::pb::envoy::config::endpoint::v3::{Endpoint as Host, LbEndpoint};
 use envoy_types::pb::google::protobuf::value::Kind;
@@ -43,8 +44,9 @@ pub fn host(url: &BackendUrl, address: Address, called: Called) -> LbEndpoint {
         }),
         host_identifier: Some(HostIdentifier::Endpoint(Host {
             address: Some(address),
-            // What `auto_host_rewrite` sends as `Host`.
-            hostname,
+            // What `auto_host_rewrite` and health checks send as `Host`.
+            hostname: hostname.clone(),
+            health_check_config: Some(HealthCheckConfig { hostname, ..Default::default() }),
             ..Default::default()
         })),
         ..Default::default()

@@ -7,37 +7,40 @@ use envoy_types::pb::envoy::extensions::upstreams::http::v3::HttpProtocolOptions
 use envoy_types::pb::envoy::extensions::upstreams::http::v3::http_protocol_options::{
     AutoHttpConfig, ExplicitHttpConfig, UpstreamProtocolOptions, explicit_http_config,
 };
+use microgw_proto::traffic::v1::{EndpointPolicy, Protocol};
 
+use super::outlier;
 use crate::assemble::wire::{number, seconds};
 use crate::settings::Backends;
 
-pub fn options(tls: bool, backends: &Backends) -> HttpProtocolOptions {
+pub fn options(policy: &EndpointPolicy, tls: bool, backends: &Backends) -> HttpProtocolOptions {
     HttpProtocolOptions {
         common_http_protocol_options: Some(CommonOptions {
             idle_timeout: seconds(60),
             max_response_headers_kb: backends.max_response_header.and_then(|bytes| number(bytes.div_ceil(1024))),
             ..Default::default()
         }),
-        upstream_protocol_options: Some(protocol(tls, backends)),
+        upstream_protocol_options: Some(protocol(policy, tls, backends)),
+        outlier_detection: outlier::failures(policy),
         ..Default::default()
     }
 }
 
-/// HTTP/1.1 in the clear; over TLS what the backend prefers, unless that is switched off.
-fn protocol(tls: bool, backends: &Backends) -> UpstreamProtocolOptions {
-    if tls && backends.http2 {
-        return UpstreamProtocolOptions::AutoConfig(AutoHttpConfig {
+/// What the endpoint says; otherwise HTTP/1.1 in the clear, and over TLS what the backend prefers, unless that is switched off.
+fn protocol(policy: &EndpointPolicy, tls: bool, backends: &Backends) -> UpstreamProtocolOptions {
+    let streams = policy.pool.as_ref().and_then(|pool| pool.max_streams).or(backends.max_streams);
+    let http2 = || Http2ProtocolOptions { max_concurrent_streams: streams.and_then(number), ..Default::default() };
+    let explicit =
+        |config| UpstreamProtocolOptions::ExplicitHttpConfig(ExplicitHttpConfig { protocol_config: Some(config) });
+    match policy.protocol() {
+        Protocol::Auto if tls && backends.http2 => UpstreamProtocolOptions::AutoConfig(AutoHttpConfig {
             http_protocol_options: Some(Http1ProtocolOptions::default()),
-            http2_protocol_options: Some(Http2ProtocolOptions {
-                max_concurrent_streams: backends.max_streams.and_then(number),
-                ..Default::default()
-            }),
+            http2_protocol_options: Some(http2()),
             ..Default::default()
-        });
+        }),
+        Protocol::Auto | Protocol::Http1 => {
+            explicit(explicit_http_config::ProtocolConfig::HttpProtocolOptions(Http1ProtocolOptions::default()))
+        }
+        Protocol::Http2 => explicit(explicit_http_config::ProtocolConfig::Http2ProtocolOptions(http2())),
     }
-    UpstreamProtocolOptions::ExplicitHttpConfig(ExplicitHttpConfig {
-        protocol_config: Some(explicit_http_config::ProtocolConfig::HttpProtocolOptions(
-            Http1ProtocolOptions::default(),
-        )),
-    })
 }

@@ -1,0 +1,85 @@
+//! What is tried again, where, and when.
+
+use envoy_types::pb::envoy::config::route::v3::RetryPolicy;
+use envoy_types::pb::envoy::config::route::v3::retry_policy::{
+    RetryBackOff, RetryHostPredicate, RetryPriority, retry_host_predicate, retry_priority,
+};
+use envoy_types::pb::envoy::extensions::retry::host::previous_hosts::v3::PreviousHostsPredicate;
+use envoy_types::pb::envoy::extensions::retry::priority::previous_priorities::v3::PreviousPrioritiesConfig;
+use microgw_proto::traffic::v1::{Balance, Retry};
+
+use crate::assemble::wire::{any, milliseconds, number};
+use crate::model::{Endpoint, Method};
+
+/// What the next target of a failover is asked after, beside connections that fail.
+pub const FAILURES_OF_FAILOVER: &[u32] = &[501, 502, 503, 504];
+/// Envoy's least.
+const AT_ONCE: u32 = 1;
+/// `maxWaitIntervalInMillis` where none is declared, as in the old product.
+const LONGEST_WAIT: u32 = 60_000;
+
+/// Of a route for `method`. A request whose effect would be another one the second time is tried again only if no backend has begun
+/// with it, unless the endpoint says otherwise.
+pub fn policy(endpoint: &Endpoint, method: Method) -> Option<RetryPolicy> {
+    let declared = endpoint.policy.retry.clone().unwrap_or_default();
+    let others = u32::try_from(endpoint.targets.len()).unwrap_or(u32::MAX).saturating_sub(1);
+    let retries = declared.count.max(others);
+    let per_try_timeout = (declared.per_try_timeout > 0).then(|| milliseconds(declared.per_try_timeout)).flatten();
+    if retries == 0 {
+        return per_try_timeout.map(|timeout| RetryPolicy { per_try_timeout: Some(timeout), ..Default::default() });
+    }
+    let failover = endpoint.policy.balance() == Balance::Failover;
+    let repeatable = is_idempotent(method) || declared.non_idempotent;
+    let mut statuses = Vec::new();
+    if repeatable {
+        statuses.extend(declared.statuses.iter().filter(|_| declared.count > 0));
+        statuses.extend(FAILURES_OF_FAILOVER.iter().filter(|_| failover));
+        statuses.sort_unstable();
+        statuses.dedup();
+    }
+    let mut conditions = vec!["connect-failure", "refused-stream", "reset-before-request"];
+    conditions.extend(repeatable.then_some("reset"));
+    conditions.extend((!statuses.is_empty()).then_some("retriable-status-codes"));
+    Some(RetryPolicy {
+        retry_on: conditions.join(","),
+        num_retries: number(retries),
+        retriable_status_codes: statuses,
+        per_try_timeout,
+        retry_back_off: Some(back_off(&declared)),
+        retry_priority: failover.then(|| RetryPriority {
+            name: "envoy.retry_priorities.previous_priorities".to_owned(),
+            config_type: Some(retry_priority::ConfigType::TypedConfig(any(&PreviousPrioritiesConfig {
+                update_frequency: 1,
+            }))),
+        }),
+        retry_host_predicate: (others > 0 && !failover)
+            .then(|| RetryHostPredicate {
+                name: "envoy.retry_host_predicates.previous_hosts".to_owned(),
+                config_type: Some(retry_host_predicate::ConfigType::TypedConfig(any(&PreviousHostsPredicate {}))),
+            })
+            .into_iter()
+            .collect(),
+        host_selection_retry_max_attempts: 5,
+        ..Default::default()
+    })
+}
+
+/// RFC 9110 section 9.2.2.
+fn is_idempotent(method: Method) -> bool {
+    match method {
+        Method::Delete | Method::Get | Method::Head | Method::Options | Method::Put => true,
+        Method::Patch | Method::Post => false,
+    }
+}
+
+/// Envoy waits for a random time below the interval, which it doubles each time, up to the longest.
+fn back_off(retry: &Retry) -> RetryBackOff {
+    let longest = if retry.max_interval == 0 { LONGEST_WAIT } else { retry.max_interval };
+    let first = retry.interval.clamp(AT_ONCE, longest);
+    let grows = retry.interval > 0 && retry.back_off > 100;
+    RetryBackOff { base_interval: milliseconds(first), max_interval: milliseconds(if grows { longest } else { first }) }
+}
+
+#[cfg(test)]
+#[path = "retry_tests.rs"]
+mod tests;
