@@ -87,7 +87,7 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
             service(&args.serving, async |config, spans| Box::pin(gateway::run(&args, config, spans)).await)
         }
         Command::Serve(args) => {
-            service(&args.serving, async |config, spans| gateway::serve(&args, config, spans).await)
+            service(&args.serving, async |config, spans| Box::pin(gateway::serve(&args, config, spans)).await)
         }
         Command::Bootstrap(args) => {
             let config = settings(&args.target, &args.settings, false)?;
