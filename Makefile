@@ -12,6 +12,7 @@ TARGETS ?=
 UPDATE ?=
 
 OPENID_PROVIDER := tests/oidc/node_modules/.package-lock.json
+SUITES := tests/suites/node_modules/.package-lock.json
 TOOLS := target/tools
 DENY_VERSION := 0.20.2
 SBOM := $(TOOLS)/sbom
@@ -50,6 +51,14 @@ $(OPENID_PROVIDER): tests/oidc/package-lock.json
 	@npm ci --prefix tests/oidc --ignore-scripts --no-audit --no-fund --silent || \
 		{ echo "not installed: the OpenID provider" >&2; [ -z "$$CI" ]; }
 
+# What the validator of schemas is compared with; as above without npm.
+suites: $(SUITES)
+
+$(SUITES): tests/suites/package-lock.json
+	@command -v npm >/dev/null || ./.ci/packages nodejs npm
+	@npm ci --prefix tests/suites --ignore-scripts --no-audit --no-fund --silent || \
+		{ echo "not installed: the JSON Schema Test Suite" >&2; [ -z "$$CI" ]; }
+
 # Unoptimised: it builds in a minute and runs in two seconds.
 $(DENY):
 	$(CARGO) install --quiet --locked --profile dev --root $(TOOLS)/cargo-deny-$(DENY_VERSION) cargo-deny@$(DENY_VERSION)
@@ -83,7 +92,7 @@ demo: $(ENVOY)
 	$(CARGO) build --release --package micro-gw
 	./demo.sh target/release/micro-gw
 
-test: $(ENVOY) packages openid-provider
+test: $(ENVOY) packages openid-provider suites
 	$(CARGO) test --workspace --all-targets -- --test-threads=$(TEST_THREADS)
 	@$(MAKE) --no-print-directory instructions
 
@@ -123,4 +132,4 @@ clean:
 	$(CARGO) clean
 	rm -rf .envoy
 
-.PHONY: help envoy packages openid-provider release reproducible sbom demo test instructions lint audit bench fuzz doc clean
+.PHONY: help envoy packages openid-provider suites release reproducible sbom demo test instructions lint audit bench fuzz doc clean

@@ -2,6 +2,7 @@
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let files = [
+        "microgw/contracts/v1/contracts.proto",
         "microgw/limits/v1/limits.proto",
         "microgw/traffic/v1/traffic.proto",
         "microgw/artifact/v1/artifact.proto",

@@ -1,10 +1,17 @@
-//! The protobuf messages that micro-gw owns: the artifact, the rules, the limits of both, and how requests travel.
+//! The protobuf messages that micro-gw owns: the artifact, the rules, and what both have in one form: limits, how requests travel, and
+//! what operations take and answer.
 
 #![allow(clippy::pedantic)] // generated code
 
 pub mod artifact {
     pub mod v1 {
         include!(concat!(env!("OUT_DIR"), "/microgw.artifact.v1.rs"));
+    }
+}
+
+pub mod contracts {
+    pub mod v1 {
+        include!(concat!(env!("OUT_DIR"), "/microgw.contracts.v1.rs"));
     }
 }
 
