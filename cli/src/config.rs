@@ -92,6 +92,7 @@ pub struct Config {
     /// Who knows where backends are.
     pub discovery: microgw_discovery::Settings,
     pub limits: Limits,
+    pub bodies: settings::Bodies,
     pub compression: Option<settings::Compression>,
     pub api_keys: settings::ApiKeys,
     /// `None`: backends are sent no JWT of the gateway's own.
@@ -369,6 +370,7 @@ impl Config {
                 headers: self.limits.headers,
                 bandwidth: self.limits.bandwidth,
             },
+            bodies: self.bodies,
             compression: self.compression.clone(),
         }
     }

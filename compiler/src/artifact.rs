@@ -30,6 +30,8 @@ pub const MAX_SIZE: usize = 512 << 20;
 const LIMITS: &str = "limits";
 /// What one requires that says more of traffic than where it goes.
 const TRAFFIC: &str = "traffic";
+/// What one requires that looks at bodies or responses.
+const BODIES: &str = "bodies";
 
 const MAGIC: &[u8; 8] = b"\x89MGW\r\n\x1a\n";
 const DIGEST_AT: usize = 20;
@@ -106,7 +108,7 @@ pub fn decode(bytes: &[u8]) -> Result<Model, ArtifactError> {
         return Err(ArtifactError::Altered);
     }
     let artifact = proto::Artifact::decode(payload)?;
-    if let Some(feature) = artifact.requires.iter().find(|feature| ![LIMITS, TRAFFIC].contains(&feature.as_str())) {
+    if let Some(feature) = artifact.requires.iter().find(|feature| ![LIMITS, TRAFFIC, BODIES].contains(&feature.as_str())) {
         return Err(ArtifactError::Requires(feature.clone()));
     }
     decode::model(artifact)

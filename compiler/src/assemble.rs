@@ -14,6 +14,7 @@ mod local_replies;
 pub mod names;
 mod oauth;
 mod overrides;
+mod phases;
 mod resource_metadata;
 mod routes;
 mod rules;

@@ -4,6 +4,7 @@
 
 mod access;
 mod answers;
+mod bodies;
 mod cors;
 mod endpoints;
 mod extensions;
@@ -21,6 +22,7 @@ mod shape;
 
 use std::collections::HashMap;
 
+use microgw_proto::bodies::v1::OperationBodies;
 use microgw_proto::traffic::v1::ApiTraffic;
 
 use crate::compile::{EmptySecurity, Policies, Report};
@@ -98,6 +100,7 @@ pub(crate) fn read(
     features::check(report, root);
     let edits = headers::read(report, root);
     let compressed = features::compression(report, root);
+    let bodies = bodies::read(report, root, &OperationBodies::default());
     let limit = limits::tier(report, policies, root, source);
     let cost = limits::cost(report, policies, root, source);
     let guard = Guard::new(report, root, schemes, empty, mutual_tls);
@@ -124,6 +127,7 @@ pub(crate) fn read(
         cost,
         edits,
         compressed,
+        bodies,
         relative,
     };
     let operations = paths.read(root);

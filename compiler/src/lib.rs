@@ -9,6 +9,7 @@
 
 pub mod artifact;
 pub mod assemble;
+pub mod bodies;
 pub mod compile;
 pub mod coverage;
 mod definition;

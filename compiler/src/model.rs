@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use microgw_proto::bodies::v1::OperationBodies;
 use microgw_proto::limits::v1::{Cost, Policy, Tiers};
 use microgw_proto::traffic::v1::{ApiTraffic, EndpointPolicy, OperationTraffic};
 
@@ -80,6 +81,8 @@ pub struct Operation {
     pub sandbox: Option<EndpointId>,
     /// What Envoy does for it by itself.
     pub traffic: OperationTraffic,
+    /// What is done to bodies and responses.
+    pub bodies: OperationBodies,
     /// Of its own, beside its API's.
     pub limit: Option<LimitId>,
     /// What a request counts. `None`: 1.

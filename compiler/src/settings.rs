@@ -58,6 +58,7 @@ pub struct Settings {
     /// Client's `User-Agent` for backends. `None`: as it comes; empty: none.
     pub user_agent: Option<String>,
     pub limits: LimitSettings,
+    pub bodies: Bodies,
     /// `None`: responses are as backends send them.
     pub compression: Option<Compression>,
 }
@@ -71,6 +72,13 @@ pub struct LimitSettings {
     pub bandwidth: bool,
     /// In which headers clients are told of limits.
     pub headers: RateLimitHeaders,
+}
+
+/// Bytes of bodies that are collected where an operation looks at them and does not say how many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bodies {
+    pub max_request: u64,
+    pub max_response: u64,
 }
 
 /// CA certificates, PEM.

@@ -1,5 +1,6 @@
 //! One request, from its head to the decision.
 
+mod body;
 mod certificate;
 mod credential;
 mod settle;
@@ -28,13 +29,19 @@ use crate::realm::{CredentialKind, KeySource};
 use crate::reason::Reason;
 use crate::rules::Rule;
 use crate::subscription::{Says, Subscribed, Subscription};
+use body::Following;
 use credential::{Challenge, Failure, Slot, present};
 use settle::Pending;
 use spend::Spent;
 
+pub use body::{Edits, ResponseHead, ResponseStep};
+
 /// The headers of a request, by lower-case name. Several of one name are one value joined by `,`.
 pub trait Headers: Sync {
     fn get(&self, name: &str) -> Option<&str>;
+
+    /// Each header as it came, in its order; several of one name one by one, where the host knows them so.
+    fn visit(&self, visitor: &mut dyn FnMut(&str, &[u8]));
 }
 
 /// What the engine reads of a request's head.
@@ -68,6 +75,8 @@ pub struct ClientCertificate<'a> {
 #[allow(clippy::large_enum_variant)] // Moved once; a box would be an allocation for each request.
 pub enum Step<'a> {
     Done(Decision<'a>),
+    /// Bring the request's body, and go on with [`Exchange::on_request_body`].
+    NeedBody,
     /// Find it out, and [`Exchange::resume`].
     Ask(Lookup),
 }
@@ -155,6 +164,8 @@ pub struct Allow<'a> {
     pub subscription: Option<Arc<Subscription>>,
     /// The limits that it drew on, and what is left.
     pub limits: Balances<'a>,
+    /// What else becomes of it.
+    pub edits: Option<Box<Edits>>,
 }
 
 /// A limit, and how its counter is now.
@@ -227,6 +238,7 @@ pub struct Exchange<'a> {
     spent: Spent<'a>,
     /// What is left, until it is told.
     balances: Balances<'a>,
+    following: Following<'a>,
 }
 
 /// How far the JWT for the backend is.
@@ -270,6 +282,10 @@ impl<S: BuildHasher + Sync> Headers for HashMap<String, String, S> {
     fn get(&self, name: &str) -> Option<&str> {
         HashMap::get(self, name).map(String::as_str)
     }
+
+    fn visit(&self, visitor: &mut dyn FnMut(&str, &[u8])) {
+        self.iter().for_each(|(name, value)| visitor(name, value.as_bytes()));
+    }
 }
 
 // === impl Exchange ===
@@ -293,6 +309,7 @@ impl<'a> Exchange<'a> {
             address: OnceLock::new(),
             spent: Spent::NotYet,
             balances: Balances::new(),
+            following: Following::default(),
         }
     }
 
@@ -400,6 +417,9 @@ impl<'a> Exchange<'a> {
         let rule = self.rule;
         let policy = &rule.policy;
         let subscription = self.subscription(&identity);
+        if let Some(step) = self.look_at_body() {
+            return step;
+        }
         if let Some(step) = self.spend(&identity, subscription.as_deref()) {
             return step;
         }
@@ -415,6 +435,10 @@ impl<'a> Exchange<'a> {
                     None => return self.ask_for(order),
                 }
             }
+        };
+        let edits = match self.edits(&identity) {
+            Ok(edits) => edits,
+            Err(reason) => return self.deny(Failure { reason, ..Failure::MISSING }),
         };
         let path = match self.head {
             Some(head) if !policy.query_cuts.is_empty() => query::cut(head.path, &policy.query_cuts),
@@ -432,6 +456,7 @@ impl<'a> Exchange<'a> {
             assertion,
             identity_headers: &rule.realm.identity_headers,
             identity,
+            edits,
         }))
     }
 

@@ -44,8 +44,8 @@ pub mod subscription;
 pub use answers::{Answers, Body};
 pub use dpop::{Novelty, ProofError, ProofId};
 pub use exchange::{
-    Allow, Answer, Balance, Balances, ClientCertificate, Decision, Deny, Exchange, Headers, Lookup, RequestHead,
-    Sensitive, Step,
+    Allow, Answer, Balance, Balances, ClientCertificate, Decision, Deny, Edits, Exchange, Headers, Lookup, RequestHead,
+    ResponseHead, ResponseStep, Sensitive, Step,
 };
 pub use facts::{CredentialDigest, Facts, OpaqueKey, UnixTime};
 pub use identity::{ApiGrant, Application, Identity, KeyTerms, KeyType, Metadata};
@@ -57,5 +57,5 @@ pub use policy::{ENVIRONMENT_HEADER, Policy, SANDBOX};
 pub use realm::{CredentialKind, Issuer, KeySource, Realm};
 pub use reason::Reason;
 pub use revocation::{RevocationName, Revoked, Standing, signed};
-pub use rules::{Api, LoadError, Rule, RuleId, Rules};
+pub use rules::{Api, LoadError, Phases, Rule, RuleId, Rules};
 pub use subscription::{Subscribed, Subscription};

@@ -46,6 +46,14 @@ pub enum Reason {
     ApplicationLimit,
     /// That of a policy with a key of its own is.
     CustomLimit,
+    /// The body would have to be decoded before it could be looked at.
+    EncodedBody,
+    /// The body is longer than what is collected of one.
+    BodyTooLarge,
+    /// The response is.
+    ResponseTooLarge,
+    /// The backend's response is encoded all the same.
+    UnreadableResponse,
     /// Too many logins from the caller's address have failed: the password was not looked at.
     TooManyLogins,
     /// A lookup failed: nobody can tell whether the credential is valid.
@@ -65,7 +73,7 @@ pub enum Reason {
 // === impl Reason ===
 
 impl Reason {
-    pub const ALL: [Reason; 28] = [
+    pub const ALL: [Reason; 32] = [
         Reason::MissingCredentials,
         Reason::InvalidScheme,
         Reason::MalformedLogin,
@@ -87,6 +95,10 @@ impl Reason {
         Reason::SubscriptionLimit,
         Reason::ApplicationLimit,
         Reason::CustomLimit,
+        Reason::EncodedBody,
+        Reason::BodyTooLarge,
+        Reason::ResponseTooLarge,
+        Reason::UnreadableResponse,
         Reason::TooManyLogins,
         Reason::Unavailable,
         Reason::RevocationsUnknown,
@@ -120,6 +132,10 @@ impl Reason {
             Reason::SubscriptionLimit => "subscription_limit",
             Reason::ApplicationLimit => "application_limit",
             Reason::CustomLimit => "custom_limit",
+            Reason::EncodedBody => "encoded_body",
+            Reason::BodyTooLarge => "body_too_large",
+            Reason::ResponseTooLarge => "response_too_large",
+            Reason::UnreadableResponse => "unreadable_response",
             Reason::TooManyLogins => "too_many_logins",
             Reason::Unavailable => "unavailable",
             Reason::RevocationsUnknown => "revocations_unknown",
@@ -153,6 +169,10 @@ impl Reason {
             Reason::ApplicationLimit => Fault::ApplicationLimit,
             Reason::CustomLimit => Fault::CustomLimit,
             Reason::LimitsUnknown => Fault::LimitsUnknown,
+            Reason::EncodedBody => Fault::EncodedBody,
+            Reason::BodyTooLarge => Fault::PayloadTooLarge,
+            Reason::ResponseTooLarge => Fault::ResponseTooLarge,
+            Reason::UnreadableResponse => Fault::UnreadableResponse,
             Reason::TooManyLogins => Fault::TooManyLogins,
             Reason::Unavailable | Reason::RevocationsUnknown | Reason::SubscriptionsUnknown => Fault::CannotVerify,
             Reason::UnknownRule | Reason::Internal => Fault::Internal,

@@ -36,7 +36,21 @@ pub struct Rule {
     pub(crate) backend_jwt: Option<Arc<Terms>>,
     /// What requests draw on. `None`: nothing.
     pub(crate) limits: Option<Box<Plan>>,
+    /// What of an exchange it looks at besides the request's head. `None`: nothing.
+    pub(crate) phases: Option<Phases>,
     operation: Box<str>,
+}
+
+/// Messages of an exchange that follow the request's head.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Phases {
+    pub request_body: bool,
+    pub response_head: bool,
+    /// Comes with its head.
+    pub response_body: bool,
+    /// Bytes of a request's body that is collected.
+    pub max_request_body: usize,
+    pub max_response_body: usize,
 }
 
 /// The rules of one generation.
@@ -141,6 +155,7 @@ impl Rule {
                 answers: Arc::clone(&answers),
                 backend_jwt: terms.get(rule.api as usize).cloned().flatten(),
                 limits: limits.plan(api, rule)?,
+                phases: rule.phases.as_ref().map(Phases::from),
                 operation: format!("{} {}", rule.method, rule.path).into(),
             };
             Ok((id, Arc::new(loaded)))
@@ -167,8 +182,25 @@ impl Rule {
         &self.answers
     }
 
+    pub fn phases(&self) -> Option<&Phases> {
+        self.phases.as_ref()
+    }
+
     pub fn policy(&self) -> &Policy {
         &self.policy
+    }
+}
+
+impl From<&proto::Phases> for Phases {
+    fn from(phases: &proto::Phases) -> Phases {
+        let bytes = |bytes| usize::try_from(bytes).unwrap_or(usize::MAX);
+        Phases {
+            request_body: phases.request_body,
+            response_head: phases.response_head,
+            response_body: phases.response_body,
+            max_request_body: bytes(phases.max_request_body),
+            max_response_body: bytes(phases.max_response_body),
+        }
     }
 }
 

@@ -23,7 +23,7 @@ use quick_cache::sync::Cache;
 use reqwest::StatusCode;
 use tokio::time::timeout;
 
-use crate::authz::Decider;
+use crate::decider::Decider;
 use crate::metrics::{IntrospectionOutcome, Metrics};
 use crate::seldom::Seldom;
 use crate::transport::{ClientError, Transport};

@@ -9,11 +9,15 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
 pub mod admin;
+mod answer;
 pub mod apikey;
 pub mod authz;
 pub mod backend_jwt;
 pub mod bandwidth;
+mod certificate;
 mod clock;
+pub mod decider;
+mod description;
 pub mod fact_cache;
 pub mod fault;
 mod flights;
@@ -26,12 +30,15 @@ pub mod lookups;
 pub mod metrics;
 pub mod opaque_keys;
 mod polled;
+pub mod process;
 pub mod proofs;
+mod rate_limit;
 pub mod redis;
 pub mod remote;
 pub mod revocations;
 pub mod rule_store;
 mod seldom;
+pub mod server;
 pub mod signing;
 pub mod socket;
 pub mod subscriptions;

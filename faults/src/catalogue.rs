@@ -142,7 +142,10 @@ catalogue! {
         "The request's head took more than 10 seconds, or its body stopped coming."
     PayloadTooLarge "payload-too-large" 413 413
         "Payload Too Large" ". The request's body is too long"
-        "The body is longer than `listenerConfig.maxEntityBodySize`."
+        "The body is longer than `listenerConfig.maxEntityBodySize`, or than the operation looks at."
+    EncodedBody "encoded-body" 415 415
+        "Unsupported Media Type" ". The request's body must not be encoded"
+        "The operation looks at bodies, and this one has a `Content-Encoding` such as `gzip`."
     UriTooLong "uri-too-long" 414 414
         "URI Too Long" ". The path and query are too long"
         "Path and query together are longer than `listenerConfig.maxUriLength`."
@@ -162,6 +165,12 @@ catalogue! {
     BackendFailed "backend-failed" 502 101_503
         "Runtime Error" ". Error connecting to the back end"
         "The backend closed the connection before it answered, or what it answered is not HTTP."
+    ResponseTooLarge "response-too-large" 502 101_503
+        "Runtime Error" ". The response of the back end is too long"
+        "The operation looks at responses, and this one is longer than it looks at."
+    UnreadableResponse "unreadable-response" 502 101_503
+        "Runtime Error" ". The response of the back end cannot be read"
+        "The operation looks at responses, and the backend has encoded this one though it was asked not to."
     BackendUnavailable "backend-unavailable" 503 101_503
         "Runtime Error" ". Error connecting to the back end"
         "The backend cannot be reached: no connection, no address, or none left that works."

@@ -10,7 +10,7 @@ use envoy_types::pb::envoy::service::auth::v3::attribute_context::{HttpRequest, 
 use envoy_types::pb::envoy::service::auth::v3::check_response::HttpResponse;
 use envoy_types::pb::envoy::service::auth::v3::{AttributeContext, CheckRequest, CheckResponse};
 use microgw_engine::{KeySet, KeySource};
-use microgw_extproc::authz::{Decider, RULE_KEY};
+use microgw_extproc::decider::{Decider, RULE_KEY};
 use microgw_extproc::fact_cache::FactCache;
 use microgw_extproc::keys::{IssuerKeys, KeyStore, KeyTiming};
 use microgw_extproc::lookups::Lookups;

@@ -179,6 +179,7 @@ pub fn decide(rule: &Rule, path: &str, headers: &dyn Headers) -> Option<Option<S
             match step {
                 Step::Done(Decision::Allow(allow)) => break Some(allow.path),
                 Step::Done(Decision::Deny(_)) => break None,
+                Step::NeedBody => panic!("no rule here looks at bodies"),
                 Step::Ask(Lookup::Keys(source) | Lookup::FreshKeys(source)) => {
                     asked += 1;
                     assert!(asked < 100, "the engine asks for ever");

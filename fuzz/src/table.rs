@@ -9,6 +9,7 @@ use envoy_types::pb::envoy::config::route::v3::route_match::PathSpecifier;
 use envoy_types::pb::envoy::config::route::v3::{self as pb, RouteConfiguration, RouteList};
 use envoy_types::pb::envoy::extensions::filters::http::ext_authz::v3::ExtAuthzPerRoute;
 use envoy_types::pb::envoy::extensions::filters::http::ext_authz::v3::ext_authz_per_route::Override;
+use envoy_types::pb::envoy::extensions::filters::http::ext_proc::v3::{ExtProcPerRoute, ext_proc_per_route};
 use envoy_types::pb::envoy::r#type::matcher::v3::HttpRequestHeaderMatchInput;
 use envoy_types::pb::envoy::r#type::matcher::v3::string_matcher::MatchPattern;
 use envoy_types::pb::xds::r#type::matcher::v3::Matcher;
@@ -21,7 +22,7 @@ use envoy_types::pb::xds::r#type::matcher::v3::matcher::matcher_list::predicate:
 use envoy_types::pb::xds::r#type::matcher::v3::matcher::matcher_tree::TreeType;
 use envoy_types::pb::xds::r#type::matcher::v3::matcher::on_match::OnMatch as Then;
 use envoy_types::pb::xds::r#type::matcher::v3::string_matcher;
-use microgw_compiler::assemble::names::{EXT_AUTHZ, ISSUER_CLUSTER};
+use microgw_compiler::assemble::names::{EXT_AUTHZ, EXT_PROC, ISSUER_CLUSTER, RULE_METADATA};
 use microgw_compiler::snapshot::{ResourceType, Snapshot};
 use prost::{Message as _, Name as _};
 use regex::Regex;
@@ -218,8 +219,9 @@ impl Route {
         if any.type_url == pb::FilterConfig::type_url() {
             let filter = pb::FilterConfig::decode(any.value.as_slice()).expect("no FilterConfig");
             assert!(filter.disabled, "a route turns the filter on without a rule");
-            return None;
+            return configured.get(EXT_PROC).map(processed);
         }
+        assert!(!configured.contains_key(EXT_PROC), "a route asks twice");
         assert_eq!(any.type_url, ExtAuthzPerRoute::type_url());
         match ExtAuthzPerRoute::decode(any.value.as_slice()).expect("no ExtAuthzPerRoute").r#override {
             Some(Override::CheckSettings(settings)) => {
@@ -251,4 +253,16 @@ impl Route {
 
 fn full(regex: &str) -> Regex {
     Regex::new(&format!("^(?:{regex})$")).unwrap_or_else(|error| panic!("`{regex}`: {error}"))
+}
+
+/// The rule of a route that asks ext_proc.
+fn processed(any: &envoy_types::pb::google::protobuf::Any) -> String {
+    assert_eq!(any.type_url, pb::FilterConfig::type_url());
+    let filter = pb::FilterConfig::decode(any.value.as_slice()).expect("no FilterConfig");
+    assert!(!filter.disabled && !filter.is_optional, "nobody is asked");
+    let own = ExtProcPerRoute::decode(filter.config.expect("no rule").value.as_slice()).expect("no ExtProcPerRoute");
+    let Some(ext_proc_per_route::Override::Overrides(own)) = own.r#override else { panic!("nobody is asked") };
+    assert!(own.failure_mode_allow.is_none(), "who is not answered passes");
+    let rule = own.grpc_initial_metadata.into_iter().find(|header| header.key == RULE_METADATA);
+    rule.expect("a guarded route without a rule").value
 }

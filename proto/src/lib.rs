@@ -9,6 +9,12 @@ pub mod artifact {
     }
 }
 
+pub mod bodies {
+    pub mod v1 {
+        include!(concat!(env!("OUT_DIR"), "/microgw.bodies.v1.rs"));
+    }
+}
+
 pub mod contracts {
     pub mod v1 {
         include!(concat!(env!("OUT_DIR"), "/microgw.contracts.v1.rs"));

@@ -83,6 +83,10 @@ pub fn resolve(
         subscriptions: subscriptions::read(values, problems),
         discovery: discovery::read(values, problems),
         limits: limits::read(values),
+        bodies: settings::Bodies {
+            max_request: values.number("bodyConfig.maxRequestSize"),
+            max_response: values.number("bodyConfig.maxResponseSize"),
+        },
         compression: compression::read(values, problems),
         api_keys,
         backend_jwt: backend_jwt::read(values, &assertion, problems),

@@ -7,6 +7,7 @@ mod traffic;
 use microgw_proto::artifact::v1 as proto;
 
 use super::ArtifactError;
+use crate::bodies;
 use crate::error_template::{self, ErrorTemplate, Syntax};
 use crate::hosts;
 use crate::model::{
@@ -111,6 +112,10 @@ impl Bounds {
         if production.is_none() && sandbox.is_none() && traffic.answer.is_none() {
             return invalid(format!("`{method} {path}` has no endpoint"));
         }
+        let bodies = operation.bodies.unwrap_or_default();
+        if !bodies::are_sound(bodies) {
+            return invalid("what an operation says of bodies is malformed");
+        }
         let access = match operation.guard {
             None => Access::Public,
             Some(guard) => {
@@ -125,6 +130,7 @@ impl Bounds {
             production,
             sandbox,
             traffic,
+            bodies,
             limit: self.limit(operation.limit)?,
             cost: limits::cost(operation.cost)?,
             source: self.position(operation.source)?,

@@ -2,9 +2,10 @@
 
 use microgw_proto::artifact::v1 as proto;
 use microgw_proto::limits::v1::Tiers;
+use microgw_proto::bodies::v1::OperationBodies;
 use microgw_proto::traffic::v1::{ApiTraffic, EndpointPolicy, OperationTraffic};
 
-use super::{LIMITS, TRAFFIC};
+use super::{BODIES, LIMITS, TRAFFIC};
 use crate::error_template::ErrorTemplate;
 use crate::model::{
     Access, Alternative, Api, BackendUrl, Canary, Endpoint, EndpointId, KeyLocation, LimitId, Lookup, Model, Operation,
@@ -95,6 +96,7 @@ fn operation(operation: &Operation) -> proto::Operation {
         limit: limit_index(operation.limit),
         cost: operation.cost.clone(),
         traffic: given(&operation.traffic),
+        bodies: given(&operation.bodies),
     }
 }
 
@@ -111,7 +113,9 @@ fn requires(model: &Model) -> Vec<String> {
             || api.operations.iter().any(|operation| operation.traffic != OperationTraffic::default())
     };
     let traffic = !model.endpoints.iter().all(plain) || model.apis.iter().any(shaped);
-    let required = [limited.then_some(LIMITS), traffic.then_some(TRAFFIC)];
+    let mut operations = model.apis.iter().flat_map(|api| &api.operations);
+    let bodies = operations.any(|operation| operation.bodies != OperationBodies::default());
+    let required = [limited.then_some(LIMITS), traffic.then_some(TRAFFIC), bodies.then_some(BODIES)];
     required.into_iter().flatten().map(str::to_owned).collect()
 }
 

@@ -50,6 +50,7 @@ const REPLIES: &[(Fault, Sign)] = &[
     // Envoy's own status is 401, which would be about the client.
     (Fault::BackendUnavailable, Sign::Response("response.code_details.contains('failed_to_inject_credential')")),
     (Fault::NoDecision, Sign::Response("response.code_details == 'ext_authz_error'")),
+    (Fault::NoDecision, Sign::Response("response.code_details.startsWith('ext_proc_error')")),
     (Fault::PayloadTooLarge, Sign::Response("response.code_details == 'request_payload_too_large'")),
     (Fault::HeadersTooLarge, Sign::Response("response.code_details.startsWith('http') && response.code == 431")),
     (
@@ -71,7 +72,7 @@ const REPLIES: &[(Fault, Sign)] = &[
     (Fault::Internal, Sign::Response("response.code_details != 'direct_response' && response.code >= 500")),
 ];
 /// The engine's own words.
-const DENIED: &str = "response.code_details == 'ext_authz_denied'";
+const DENIED: &str = "response.code_details in ['ext_authz_denied', 'microgw_refused']";
 
 pub fn config(answers: &Answers) -> LocalReplyConfig {
     let denied = ResponseMapper { filter: Some(filter(response(DENIED))), ..Default::default() };

@@ -34,6 +34,9 @@ pub const PROXY_LISTENER: &str = "forward-proxy";
 pub const PROXY_CLUSTER: &str = "forward-proxy";
 
 pub const EXT_AUTHZ: &str = "envoy.filters.http.ext_authz";
+pub const EXT_PROC: &str = "envoy.filters.http.ext_proc";
+/// The metadata of its streams that names the rule.
+pub const RULE_METADATA: &str = "microgw-rule";
 pub const CORS: &str = "envoy.filters.http.cors";
 /// Key of the rule's id in context extensions and in route metadata.
 pub const RULE_KEY: &str = "rule";

@@ -8,6 +8,7 @@ use prost::Message as _;
 
 use super::answers::Answers;
 use super::client_certificates;
+use super::phases;
 use super::resource_metadata;
 use super::wire::{digest, hex};
 use crate::model::{Access, Alternative, Api, KeyLocation, LimitId, Model, Operation, Requirement};
@@ -26,6 +27,14 @@ pub struct Rules<'a> {
 
 /// 32 hexadecimal digits: what a route carries.
 pub type RuleId = String;
+
+/// The rule of a route, and what the service is asked about for it.
+#[derive(Clone, Debug)]
+pub struct Ruled {
+    pub id: RuleId,
+    /// `None`: the request's head alone.
+    pub phases: Option<pb::Phases>,
+}
 
 // === impl Rules ===
 
@@ -98,12 +107,14 @@ impl<'a> Rules<'a> {
             && (self.model.limits_everybody() || limits.iter().any(Option::is_some))
     }
 
-    /// The rule of an operation of the last [`Self::api`]; `None` where it is public and nothing limits it.
-    pub fn operation(&mut self, api: &Api, operation: &Operation) -> Option<RuleId> {
+    /// The rule of an operation of the last [`Self::api`]; `None` where it is public, nothing limits it and nothing looks at what
+    /// passes.
+    pub fn operation(&mut self, api: &Api, operation: &Operation) -> Option<Ruled> {
         let limits = [api.limit, operation.limit];
+        let phases = phases::of(self.settings, operation, self.is_limited(operation, limits));
         let alternatives = match &operation.access {
             Access::Guarded(alternatives) => alternatives.as_slice(),
-            Access::Public if self.is_limited(operation, limits) => &[],
+            Access::Public if phases.is_some() || self.is_limited(operation, limits) => &[],
             Access::Public => return None,
         };
         let mut requirements = alternatives.iter().flat_map(|alternative| &alternative.0);
@@ -134,7 +145,8 @@ impl<'a> Rules<'a> {
         let limited = policies.map(|policy| policy.map(prost::Message::encode_to_vec).unwrap_or_default());
         let cost = operation.cost.as_ref().map(prost::Message::encode_to_vec).unwrap_or_default();
         let hosts = api.traffic.hosts.join(" ");
-        let own = [method.as_bytes(), path.as_bytes(), &limited[0], &limited[1], &cost, hosts.as_bytes()];
+        let followed = phases.as_ref().map(prost::Message::encode_to_vec).unwrap_or_default();
+        let own = [method.as_bytes(), path.as_bytes(), &limited[0], &limited[1], &cost, hosts.as_bytes(), &followed];
         let id = digest(&[&identity[..], &own].concat());
         let next = u32::try_from(self.book.policies.len()).unwrap_or(u32::MAX);
         let index = *self.policies.entry(encoded).or_insert(next);
@@ -150,8 +162,9 @@ impl<'a> Rules<'a> {
             api_limit: limit_index(api.limit),
             operation_limit: limit_index(operation.limit),
             cost: operation.cost.clone(),
+            phases,
         });
-        Some(hex(&id))
+        Some(Ruled { id: hex(&id), phases })
     }
 
     pub fn finish(self, generation: &str) -> pb::RuleBook {

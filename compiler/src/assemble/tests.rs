@@ -16,7 +16,7 @@ use super::*;
 use crate::compile::{Options, compile};
 use crate::error_template::{ErrorTemplate, Syntax};
 use crate::files::MemoryFiles;
-use crate::settings::{
+use crate::settings::{Bodies, 
     AccessLog, ApiKeys, Backends, ClientCertificates, Credentials, Dpop, Issuer, LimitSettings, Listeners,
     OAuthEndpoints, Protocol, Proxy, SecretHeader, Secrets, ServerHeader, TlsIdentity, TlsRange, Tracing, TrustStore,
     Verification,
@@ -117,6 +117,7 @@ pub fn settings() -> Settings {
         client_certificates: ClientCertificates::default(),
         user_agent: None,
         limits: LimitSettings::default(),
+        bodies: Bodies { max_request: 1 << 20, max_response: 1 << 20 },
         compression: None,
     }
 }

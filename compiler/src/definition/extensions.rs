@@ -33,6 +33,7 @@ const fn both(name: &'static str) -> Extension {
 
 const EXTENSIONS: &[Extension] = &[
     operation("x-auth-type"),
+    both("x-microgw-body-limit"),
     both("x-microgw-compression"),
     both("x-microgw-cost"),
     both("x-microgw-headers"),

@@ -1,10 +1,12 @@
 //! The paths of a definition and the operations on them.
 
+use microgw_proto::bodies::v1::OperationBodies;
 use microgw_proto::limits::v1::Cost;
 use microgw_proto::traffic::v1::{HeaderEdits, OperationTraffic};
 
 use super::access::Guard;
 use super::answers::{Answers, Declared as Answered};
+use super::bodies;
 use super::endpoints::{self, Declared, Environments, Named};
 use super::extensions::{self, Level};
 use super::features;
@@ -47,6 +49,8 @@ pub(super) struct Paths<'a, 'd> {
     pub edits: Edits,
     /// Whether its responses may be compressed.
     pub compressed: Option<bool>,
+    /// What it says of bodies.
+    pub bodies: OperationBodies,
     /// Where a server URL gives a path and no host.
     pub relative: Option<Value<'d>>,
 }
@@ -106,6 +110,7 @@ impl<'d> Paths<'_, 'd> {
                     production,
                     sandbox,
                     traffic,
+                    bodies: bodies::read(self.report, value, &self.bodies),
                     limit: limits::tier(self.report, self.policies, value, source),
                     cost: limits::cost(self.report, self.policies, value, source).or_else(|| self.cost.clone()),
                     source,

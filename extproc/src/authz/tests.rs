@@ -1,9 +1,11 @@
 use std::fmt;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use envoy_types::pb::envoy::service::auth::v3::AttributeContext;
 use envoy_types::pb::envoy::service::auth::v3::attribute_context::Request as Asked;
 use envoy_types::pb::envoy::service::auth::v3::check_response::HttpResponse;
+use envoy_types::pb::google::protobuf::value::Kind;
 use microgw_proto::limits::v1 as limits;
 use microgw_proto::rules::v1 as proto;
 use tracing::field::{Field, Visit};
@@ -11,8 +13,11 @@ use tracing::span;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 
 use super::*;
+use crate::description::Description;
+use crate::fact_cache::FactCache;
 use crate::keys::{KeyStore, KeyTiming};
-use crate::metrics::Exposition;
+use crate::lookups::Lookups;
+use crate::metrics::{Exposition, Metrics};
 use crate::transport::Transport;
 
 fn decider(metrics: &Arc<Metrics>) -> Decider {

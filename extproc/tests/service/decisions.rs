@@ -5,7 +5,7 @@ use std::time::Duration;
 use envoy_types::pb::envoy::service::auth::v3::CheckRequest;
 use microgw_engine::apikey::{Terms, claims};
 use microgw_engine::{ApiGrant, UnixTime};
-use microgw_extproc::authz::{Decider, Description};
+use microgw_extproc::decider::{Decider, Description};
 use microgw_extproc::keys::KeyTiming;
 use microgw_extproc::socket::PrivateListener;
 use microgw_proto::rules::v1::{FaultBody, fault_body};

@@ -6,7 +6,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use microgw_engine::ApiGrant;
 use microgw_engine::apikey::Terms;
 use microgw_extproc::apikey::{ApiKeyIssuer, router};
-use microgw_extproc::authz::Decider;
+use microgw_extproc::decider::Decider;
 use microgw_extproc::keys::KeyTiming;
 use microgw_extproc::login::Login;
 use microgw_extproc::users::{UserConfig, Users};

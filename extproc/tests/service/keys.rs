@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use microgw_extproc::authz::Decider;
+use microgw_extproc::decider::Decider;
 use microgw_extproc::keys::{KeyLocation, KeyTiming};
 
 use crate::fixtures::{Idp, IdpKey, PATIENCE, Page, Service, key_set};

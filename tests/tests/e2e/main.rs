@@ -4,6 +4,7 @@ mod answers;
 mod api_keys;
 mod backend_jwt;
 mod backends;
+mod bodies;
 mod certificates;
 mod compression;
 mod cors;

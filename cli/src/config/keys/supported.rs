@@ -23,6 +23,9 @@ pub const KEYS: &[Key] = &[
     Key::new("listenerConfig.maxUriLength", Integer(0, 16_384), "4096", "Bytes of a request's path and query; longer ones are answered 414. 0: as many as `maxHeaderSize` lets in."),
     Key::new("listenerConfig.maxEntityBodySize", Integer(-1, 4_294_967_295), "-1", "Bytes of a request's body; a longer one is answered 413. -1: no limit."),
 
+    Key::new("bodyConfig.maxRequestSize", Integer(1, 67_108_864), "1048576", "Bytes of a request's body that is collected where an operation looks at bodies; a longer one is answered 413. `x-microgw-body-limit` says otherwise for an operation."),
+    Key::new("bodyConfig.maxResponseSize", Integer(1, 67_108_864), "1048576", "The same for responses; a longer one is answered 502."),
+
     Key::new("authConfig.authorizationHeader", Text, "Authorization", "Header that carries access tokens, unless the API names another."),
     Key::new("authConfig.removeAuthHeaderFromOutMessage", Bool, "true", "Take credentials out of what backends see."),
     Key::new("jwtConfig.header", Text, "X-JWT-Assertion", "Header of the backend JWT. Clients' own are removed."),

@@ -7,6 +7,8 @@ use envoy_types::pb::envoy::config::core::v3::{ApiVersion, GrpcService};
 use envoy_types::pb::envoy::extensions::filters::http::buffer::v3::Buffer;
 use envoy_types::pb::envoy::extensions::filters::http::cors::v3::Cors;
 use envoy_types::pb::envoy::extensions::filters::http::ext_authz::v3::{ExtAuthz, ext_authz::Services};
+use envoy_types::pb::envoy::extensions::filters::http::ext_proc::v3::metadata_options::MetadataNamespaces;
+use envoy_types::pb::envoy::extensions::filters::http::ext_proc::v3::{ExternalProcessor, MetadataOptions, ProcessingMode};
 use envoy_types::pb::envoy::extensions::filters::http::router::v3::Router;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::{HttpFilter, http_filter};
 use envoy_types::pb::envoy::r#type::v3::{HttpStatus, StatusCode};
@@ -24,9 +26,11 @@ pub fn filters(settings: &Settings) -> Vec<HttpFilter> {
     // First: browsers of other origins may read refusals as well.
     let cors = HttpFilter { disabled: true, ..http_filter(names::CORS, any(&Cors {})) };
     let decision = http_filter(names::EXT_AUTHZ, any(&ext_authz()));
+    // Nearer to backends than compression: what it looks at is as it came.
+    let processing = HttpFilter { disabled: true, ..http_filter(names::EXT_PROC, any(&ext_proc(settings))) };
     let compressors = settings.compression.iter().flat_map(compression::filters);
     let compressors = compressors.map(|(name, config)| http_filter(&name, config));
-    [cors, decision].into_iter().chain(compressors).chain(unguarded_filters(settings)).collect()
+    [cors, decision].into_iter().chain(compressors).chain([processing]).chain(unguarded_filters(settings)).collect()
 }
 
 fn http_filter(name: &str, config: Any) -> HttpFilter {
@@ -48,18 +52,49 @@ pub fn unguarded_filters(settings: &Settings) -> Vec<HttpFilter> {
     filters
 }
 
+fn service() -> GrpcService {
+    GrpcService {
+        target_specifier: Some(TargetSpecifier::EnvoyGrpc(EnvoyGrpc {
+            cluster_name: names::AUTHZ_CLUSTER.to_owned(),
+            ..Default::default()
+        })),
+        ..Default::default()
+    }
+}
+
+/// Takes the place of ext_authz on routes whose rules look at bodies or responses, and is enabled there. What it looks at, each
+/// route says.
+fn ext_proc(settings: &Settings) -> ExternalProcessor {
+    // Who tells of another's certificate is known by the connection.
+    let peer = settings.client_certificates.header.as_ref().map(|_| "source.address".to_owned());
+    ExternalProcessor {
+        grpc_service: Some(service()),
+        processing_mode: Some(ProcessingMode::default()),
+        request_attributes: peer.into_iter().collect(),
+        // Replies of Envoy's own are no backend's.
+        response_attributes: vec!["response.code_details".to_owned()],
+        message_timeout: Some(AUTHZ_TIMEOUT),
+        status_on_error: Some(HttpStatus { code: StatusCode::ServiceUnavailable.into() }),
+        mutation_rules: Some(HeaderMutationRules { allow_all_routing: yes(), ..Default::default() }),
+        // What decisions say of themselves is where access logs look for it, whichever filter asked.
+        metadata_options: Some(MetadataOptions {
+            receiving_namespaces: Some(MetadataNamespaces {
+                untyped: vec![names::EXT_AUTHZ.to_owned()],
+                ..Default::default()
+            }),
+            ..Default::default()
+        }),
+        // Of bodies that are looked at the service knows how long they are.
+        allow_content_length_header: true,
+        ..Default::default()
+    }
+}
+
 /// Enabled here and disabled per route, never the reverse: a route that says nothing is refused.
 fn ext_authz() -> ExtAuthz {
     ExtAuthz {
         transport_api_version: ApiVersion::V3.into(),
-        services: Some(Services::GrpcService(GrpcService {
-            target_specifier: Some(TargetSpecifier::EnvoyGrpc(EnvoyGrpc {
-                cluster_name: names::AUTHZ_CLUSTER.to_owned(),
-                ..Default::default()
-            })),
-            timeout: Some(AUTHZ_TIMEOUT),
-            ..Default::default()
-        })),
+        services: Some(Services::GrpcService(GrpcService { timeout: Some(AUTHZ_TIMEOUT), ..service() })),
         // A dead service must not look like a denial.
         status_on_error: Some(HttpStatus { code: StatusCode::ServiceUnavailable.into() }),
         validate_mutations: true,

@@ -1,6 +1,6 @@
 //! The routes of one operation.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use envoy_types::pb::envoy::config::route::v3::Route;
@@ -12,9 +12,9 @@ use prost::Message as _;
 use super::action::route_action;
 use super::answer::refuse;
 use super::examples::answer_routes;
-use super::filters::{guarded, unguarded};
+use super::filters::{Filters, guarded, unguarded};
 use super::matching::{header_is, path_match, transport};
-use crate::assemble::rules::RuleId;
+use crate::assemble::rules::Ruled;
 use crate::assemble::wire::{append, append_entry, append_text_entry};
 use crate::assemble::{clusters, destination, names};
 use crate::model::{Access, Api, Endpoint, Model, Operation};
@@ -27,7 +27,7 @@ pub fn operation_routes(
     api: &Api,
     operation: &Operation,
     template: &PathTemplate,
-    rule: Option<&RuleId>,
+    rule: Option<&Ruled>,
     clusters: &mut BTreeMap<Arc<str>, Endpoint>,
 ) -> Vec<Route> {
     let name = format!("{} {template}", operation.method);
@@ -38,11 +38,11 @@ pub fn operation_routes(
         matching.headers.extend(transport(api.transports));
         matching
     };
-    let filter = rule.map_or_else(unguarded, |rule| guarded(rule));
+    let filters = rule.map_or_else(|| Filters::from([(names::EXT_AUTHZ.to_owned(), unguarded())]), guarded);
     if let Some(answer) = &operation.traffic.answer {
         let routes = answer_routes(answer, &matching(None)).into_iter().map(|route| Route {
             name: name.clone(),
-            typed_per_filter_config: HashMap::from([(names::EXT_AUTHZ.to_owned(), filter.clone())]),
+            typed_per_filter_config: filters.clone(),
             ..route
         });
         return routes.collect();
@@ -56,7 +56,7 @@ pub fn operation_routes(
             routes.push(Route {
                 name: name.clone(),
                 r#match: Some(matching),
-                typed_per_filter_config: HashMap::from([(names::EXT_AUTHZ.to_owned(), filter.clone())]),
+                typed_per_filter_config: filters.clone(),
                 action: Some(Action::Route(route_action(api, operation, &way.endpoint, &cluster))),
                 ..Default::default()
             });

@@ -11,6 +11,7 @@ use std::thread;
 use axum::serve::Listener as _;
 use envoy_types::pb::envoy::service::accesslog::v3::access_log_service_server::AccessLogServiceServer;
 use envoy_types::pb::envoy::service::auth::v3::authorization_server::AuthorizationServer;
+use envoy_types::pb::envoy::service::ext_proc::v3::external_processor_server::ExternalProcessorServer;
 use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -21,8 +22,10 @@ use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::task::JoinHandle;
 use tonic::codegen::{BoxFuture, Service, http};
 
-use super::{Authz, Decider};
+use crate::authz::Authz;
 use crate::bandwidth::Reports;
+use crate::decider::Decider;
+use crate::process::Processor;
 use crate::remote::{Arrival, Guest, RemoteListener, attentive};
 use crate::socket::PrivateListener;
 
@@ -30,7 +33,8 @@ use crate::socket::PrivateListener;
 const MAX_STREAMS: u32 = 4096;
 /// Bytes of headers of one question, which are Envoy's own few: those of the request are in the message.
 const MAX_HEADERS: u32 = 16 * 1024;
-/// The service of reports, as paths name it.
+/// Services, as paths name them.
+const PROCESSING: &str = "/envoy.service.ext_proc.v3.ExternalProcessor/";
 const REPORTS: &str = "/envoy.service.accesslog.v3.AccessLogService/";
 /// Bytes of one question. Envoy's own limit on request heads is below a quarter of that.
 const MAX_QUESTION: usize = 1024 * 1024;
@@ -135,6 +139,7 @@ async fn serve<S: Source>(mut arrivals: UnboundedReceiver<S::Arrival>, decider: 
 #[derive(Clone)]
 struct Services {
     decisions: AuthorizationServer<Authz>,
+    processing: ExternalProcessorServer<Processor>,
     /// `None`: nobody is to report.
     reports: Option<AccessLogServiceServer<Reports>>,
 }
@@ -146,6 +151,8 @@ impl Services {
         let bandwidth = decider.bandwidth.clone();
         let reports = bandwidth.map(|bandwidth| AccessLogServiceServer::new(Reports(bandwidth)));
         Services {
+            processing: ExternalProcessorServer::new(Processor(Arc::clone(&decider)))
+                .max_decoding_message_size(MAX_QUESTION),
             decisions: AuthorizationServer::new(Authz(decider)).max_decoding_message_size(MAX_QUESTION),
             reports: reports.map(|reports| reports.max_decoding_message_size(MAX_QUESTION)),
         }
@@ -162,8 +169,10 @@ impl Service<http::Request<Incoming>> for Services {
     }
 
     fn call(&mut self, request: http::Request<Incoming>) -> Self::Future {
+        let path = request.uri().path();
         match &mut self.reports {
-            Some(reports) if request.uri().path().starts_with(REPORTS) => reports.call(request),
+            _ if path.starts_with(PROCESSING) => self.processing.call(request),
+            Some(reports) if path.starts_with(REPORTS) => reports.call(request),
             _ => self.decisions.call(request),
         }
     }

@@ -8,14 +8,14 @@ use microgw_faults::RateLimitHeaders;
 use microgw_faults::rate_limit::{RATE_LIMIT, RATE_LIMIT_POLICY, X_LIMIT, X_REMAINING, X_RESET};
 
 /// A header and its value.
-pub(super) type Told = (&'static str, String);
+pub(crate) type Told = (&'static str, String);
 
 /// Bytes of one limit in a header, as a rule.
 const ITEM: usize = 64;
 
 /// One after the other; none, where nothing limits. `refused`: the limit that has not enough left, and the seconds after which
 /// it has.
-pub(super) fn headers(
+pub(crate) fn headers(
     which: RateLimitHeaders,
     balances: &Balances<'_>,
     refused: Option<(&Limit, u64)>,

@@ -1,17 +1,15 @@
 //! What Envoy says of the other end of a client's connection.
 
-use std::collections::HashMap;
-
 use envoy_types::pb::envoy::config::core::v3::address::Address;
 use envoy_types::pb::envoy::service::auth::v3::attribute_context::Peer;
-use microgw_engine::ClientCertificate;
+use microgw_engine::{ClientCertificate, Headers};
 
 /// As `names` of the compiler has it.
 const HEADER: &str = "x-forwarded-client-cert";
 
 /// The certificates that it has shown, in the header that Envoy sets where it asks for them, and else takes away from clients:
 /// `Hash=...;Chain="..."`. What is not in this form was not said by Envoy.
-pub(super) fn shown(headers: &HashMap<String, String>) -> Option<ClientCertificate<'_>> {
+pub(crate) fn shown(headers: &dyn Headers) -> Option<ClientCertificate<'_>> {
     let text = headers.get(HEADER)?;
     // `By=` is the URI in the gateway's own certificate, if it has one.
     let text = if text.starts_with("By=") { text.split_once(";Hash=")?.1 } else { text.strip_prefix("Hash=")? };
@@ -21,7 +19,7 @@ pub(super) fn shown(headers: &HashMap<String, String>) -> Option<ClientCertifica
 }
 
 /// Of the connection itself, whatever `x-forwarded-for` says.
-pub(super) fn address(peer: &Peer) -> &str {
+pub(crate) fn address(peer: &Peer) -> &str {
     match peer.address.as_ref().and_then(|address| address.address.as_ref()) {
         Some(Address::SocketAddress(socket)) => &socket.address,
         _ => "",
@@ -41,6 +39,8 @@ fn hexadecimal(text: &str) -> Option<[u8; 32]> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use super::*;
 
     #[test]
@@ -65,6 +65,6 @@ mod tests {
         ] {
             assert_eq!(read(text.clone()), None, "{text}");
         }
-        assert!(shown(&HashMap::new()).is_none());
+        assert!(shown(&HashMap::<String, String>::new()).is_none());
     }
 }

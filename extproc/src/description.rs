@@ -25,7 +25,7 @@ pub enum Description {
 // === impl Description ===
 
 impl Description {
-    pub(super) fn of(self, decision: &Decision<'_>) -> Option<Struct> {
+    pub(crate) fn of(self, decision: &Decision<'_>) -> Option<Struct> {
         let (reason, identity) = match decision {
             Decision::Allow(allow) => (None, Some(&*allow.identity)),
             Decision::Deny(deny) => (Some(deny.reason.as_str()), deny.identity.as_deref()),
@@ -71,6 +71,6 @@ impl Description {
     }
 }
 
-pub(super) fn bounded(text: &str) -> &str {
+pub(crate) fn bounded(text: &str) -> &str {
     text.get(..text.floor_char_boundary(MAX_TEXT)).unwrap_or(text)
 }

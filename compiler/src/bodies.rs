@@ -1,0 +1,11 @@
+//! What is done to bodies and responses: the bounds that hold for definitions, and for artifacts from anywhere.
+
+use microgw_proto::bodies::v1::OperationBodies;
+
+/// Bytes of a body that is collected, at most.
+pub const MAX_LIMIT: u64 = 64 << 20;
+
+pub(crate) fn are_sound(bodies: OperationBodies) -> bool {
+    let OperationBodies { max_request, max_response } = bodies;
+    max_request <= MAX_LIMIT && max_response <= MAX_LIMIT
+}

@@ -1,0 +1,170 @@
+//! What follows a request's head, where its rule looks at more: the request's body, and the response.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use super::credential::Failure;
+use super::{Balances, Decision, Deny, Exchange, Headers, RequestHead, Step};
+use crate::facts::UnixTime;
+use crate::identity::Identity;
+use crate::reason::Reason;
+
+/// What becomes of a message, beside what becomes of credentials.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Edits {
+    pub method: Option<String>,
+    /// With its query.
+    pub path: Option<String>,
+    pub status: Option<u16>,
+    /// Headers by lower-case name, each with all the values that it is to have; none: it goes.
+    pub headers: Vec<(Cow<'static, str>, Vec<Vec<u8>>)>,
+    pub body: Option<Vec<u8>>,
+}
+
+/// What the engine reads of a response's head.
+#[derive(Clone, Copy)]
+pub struct ResponseHead<'a> {
+    pub status: u16,
+    pub headers: &'a dyn Headers,
+    /// No body follows.
+    pub ended: bool,
+}
+
+/// What becomes of a response.
+#[derive(Debug)]
+pub enum ResponseStep<'a> {
+    /// It goes on, changed like this.
+    Pass(Option<Box<Edits>>),
+    /// Bring its body, and go on with [`Exchange::on_response_body`].
+    NeedBody,
+    /// The client is told this in its place.
+    Refuse(Deny<'a>),
+}
+
+/// How far an exchange has come after the request's head.
+#[derive(Default)]
+pub(super) struct Following<'a> {
+    body: Awaited<'a>,
+    /// The request was let through, as this caller's.
+    admitted: Option<Arc<Identity>>,
+    response: Option<ResponseHead<'a>>,
+}
+
+/// The request's body.
+#[derive(Default)]
+enum Awaited<'a> {
+    #[default]
+    NotYet,
+    Asked,
+    Here(&'a [u8]),
+}
+
+/// The backend is to answer in full, and readably.
+const UNREADABLE: [&str; 2] = ["range", "if-range"];
+
+// === impl Exchange ===
+
+impl<'a> Exchange<'a> {
+    /// Takes the request's body, whole; empty, where there is none. Whoever calls is judged once more: it took time to arrive.
+    pub fn on_request_body(&mut self, body: &'a [u8], now: UnixTime) -> Step<'a> {
+        if !matches!(self.following.body, Awaited::Asked) {
+            return self.deny(Failure { reason: Reason::Internal, ..Failure::MISSING });
+        }
+        self.following.body = Awaited::Here(body);
+        self.now = now;
+        self.proceed()
+    }
+
+    /// The request's, once it has arrived.
+    pub fn request_body(&self) -> Option<&'a [u8]> {
+        match self.following.body {
+            Awaited::Here(body) => Some(body),
+            Awaited::NotYet | Awaited::Asked => None,
+        }
+    }
+
+    /// Not the exchange's own matter, as where a body is longer than the host may collect.
+    pub fn refuse_request(&self, reason: Reason) -> Decision<'a> {
+        Decision::Deny(Deny { identity: self.genuine(), ..refusal(reason) })
+    }
+
+    /// Takes the head of the backend's response to a request that was let through.
+    pub fn on_response_head(&mut self, head: ResponseHead<'a>) -> ResponseStep<'a> {
+        let (Some(phases), Some(_)) = (&self.rule.phases, &self.following.admitted) else {
+            return self.refuse_response(Reason::Internal);
+        };
+        self.following.response = Some(head);
+        if !phases.response_body || head.ended {
+            return self.finish(&[]);
+        }
+        if is_encoded(head.headers) {
+            return self.refuse_response(Reason::UnreadableResponse);
+        }
+        ResponseStep::NeedBody
+    }
+
+    /// Takes the response's body, whole.
+    pub fn on_response_body(&mut self, body: &'a [u8]) -> ResponseStep<'a> {
+        self.finish(body)
+    }
+
+    /// As [`Self::refuse_request`].
+    pub fn refuse_response(&self, reason: Reason) -> ResponseStep<'a> {
+        ResponseStep::Refuse(Deny { identity: self.following.admitted.clone(), ..refusal(reason) })
+    }
+
+    fn finish(&mut self, _body: &'a [u8]) -> ResponseStep<'a> {
+        match self.following.response.take() {
+            Some(_) => ResponseStep::Pass(None),
+            None => self.refuse_response(Reason::Internal),
+        }
+    }
+
+    /// `None`: the rule does not look at the body, or it is here.
+    pub(super) fn look_at_body(&mut self) -> Option<Step<'a>> {
+        if !self.rule.phases.is_some_and(|phases| phases.request_body) {
+            return None;
+        }
+        if let Awaited::Here(_) = self.following.body {
+            return None;
+        }
+        if self.head.is_some_and(|head| is_encoded(head.headers)) {
+            return Some(self.deny(Failure { reason: Reason::EncodedBody, ..Failure::MISSING }));
+        }
+        self.following.body = Awaited::Asked;
+        Some(Step::NeedBody)
+    }
+
+    /// What becomes of a request that is let through.
+    pub(super) fn edits(&mut self, identity: &Arc<Identity>) -> Result<Option<Box<Edits>>, Reason> {
+        let Some(phases) = self.rule.phases else { return Ok(None) };
+        self.following.admitted = Some(Arc::clone(identity));
+        let mut edits = Edits::default();
+        if phases.response_body {
+            edits.headers.push((Cow::Borrowed("accept-encoding"), vec![b"identity".to_vec()]));
+            let present = |name: &&str| self.head.is_some_and(|head: RequestHead<'_>| head.headers.get(name).is_some());
+            let unreadable = UNREADABLE.into_iter().filter(present);
+            edits.headers.extend(unreadable.map(|name| (Cow::Borrowed(name), Vec::new())));
+        }
+        Ok((edits != Edits::default()).then(|| Box::new(edits)))
+    }
+}
+
+fn refusal<'a>(reason: Reason) -> Deny<'a> {
+    Deny {
+        reason,
+        cause: None,
+        challenges: &[],
+        identity: None,
+        retry_after: None,
+        limit: None,
+        limits: Balances::new(),
+        policy: None,
+    }
+}
+
+/// RFC 9110, section 8.4: it would have to be decoded before it could be read.
+fn is_encoded(headers: &dyn Headers) -> bool {
+    let codings = headers.get("content-encoding").into_iter().flat_map(|codings| codings.split(','));
+    codings.map(str::trim).any(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case("identity"))
+}

@@ -1,0 +1,278 @@
+//! What answers both of Envoy's services: it finds the rule, lets the engine judge, and looks up what the engine asks for.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use envoy_types::pb::google::protobuf::value::Kind;
+use envoy_types::pb::google::protobuf::{Struct, Value};
+use microgw_engine::client_address::client_address;
+use microgw_engine::{Answer, Balances, Decision, Deny, Exchange, Lookup, Reason, Step};
+use microgw_faults::RateLimitHeaders;
+use tokio::time::{Instant, timeout_at};
+use tracing::{Instrument as _, Span, field};
+
+use crate::bandwidth::{Bandwidth, OWED};
+use crate::clock::now;
+use crate::description;
+pub use crate::description::Description;
+use crate::fact_cache::FactCache;
+use crate::known::Known;
+use crate::lookups::Lookups;
+use crate::metrics::{LookupOutcome, Metrics, Outcome};
+use crate::rule_store::{Armed, RuleStore};
+use crate::seldom::Seldom;
+use crate::traces;
+
+/// Where a question names its rule.
+pub const RULE_KEY: &str = "rule";
+
+/// Everything that decisions are made from.
+pub struct Decider {
+    pub rules: Arc<RuleStore>,
+    pub facts: Known,
+    pub lookups: Lookups,
+    pub metrics: Arc<Metrics>,
+    /// For all lookups of one decision together.
+    pub deadline: Duration,
+    /// What Envoy is told about each decision.
+    pub description: Description,
+    /// Continue the traces that Envoy began.
+    pub traced: bool,
+    /// Proxies in front of Envoy that append to `x-forwarded-for`.
+    pub trusted_hops: u32,
+    /// Charges what bodies take. `None`: nobody measures that.
+    pub bandwidth: Option<Arc<Bandwidth>>,
+    /// In which headers clients are told of limits.
+    pub rate_limits: RateLimitHeaders,
+    unknown_rules: Seldom,
+}
+
+/// What is looked up for one decision.
+pub(crate) struct Asking<'r> {
+    /// `x-forwarded-for`.
+    forwarded: Option<&'r str>,
+    span: &'r Span,
+    /// Of all lookups together, from the first.
+    deadline: Option<Instant>,
+    /// Something was.
+    asked: bool,
+}
+
+/// Nothing more is to be looked up.
+pub(crate) enum Settled<'a> {
+    Decided(Decision<'a>),
+    /// The engine goes on once it has the request's body.
+    NeedBody,
+}
+
+// === impl Decider ===
+
+impl Decider {
+    /// What all lookups of one decision may take together, unless said otherwise.
+    pub const DEADLINE: Duration = Duration::from_secs(2);
+
+    pub fn new(
+        rules: Arc<RuleStore>,
+        facts: FactCache,
+        lookups: Lookups,
+        metrics: Arc<Metrics>,
+        deadline: Duration,
+    ) -> Decider {
+        metrics.show(&facts, &rules);
+        metrics.show_limits(&lookups.limits);
+        lookups.limits.show_marks(&metrics);
+        let mut facts = Known::new(facts, Arc::clone(&lookups.limits));
+        facts.failed_expressions = metrics.failed_expressions();
+        let (description, unknown_rules) = (Description::default(), Seldom::default());
+        Decider {
+            rules,
+            facts,
+            lookups,
+            metrics,
+            deadline,
+            description,
+            traced: false,
+            trusted_hops: 0,
+            bandwidth: None,
+            rate_limits: RateLimitHeaders::default(),
+            unknown_rules,
+        }
+    }
+
+    /// The span of one decision, as part of a trace.
+    pub(crate) fn span(parent: traces::Parent) -> Span {
+        let span = tracing::info_span!(
+            "decision",
+            otel.kind = "server",
+            otel.status_code = field::Empty,
+            microgw.api = field::Empty,
+            microgw.version = field::Empty,
+            microgw.operation = field::Empty,
+            microgw.reason = field::Empty,
+            microgw.exceeded = field::Empty,
+            microgw.denied_by = field::Empty,
+            microgw.cached = field::Empty,
+        );
+        traces::continues(&span, parent);
+        span
+    }
+
+    /// The rule that a route carries. `None`: nobody knows it, and the request is to be refused.
+    pub(crate) fn armed(&self, id: &str, span: &Span) -> Option<Armed> {
+        let armed = id.parse().ok().and_then(|id| self.rules.get(id));
+        match &armed {
+            Some(Armed { rule, .. }) => {
+                span.record("microgw.api", &*rule.api().name);
+                span.record("microgw.version", &*rule.api().version);
+                span.record("microgw.operation", rule.operation());
+            }
+            None if self.unknown_rules.now() => {
+                tracing::error!(rule = ?id, "a route carries a rule that is not loaded: its requests are answered 500");
+            }
+            None => {}
+        }
+        armed
+    }
+
+    /// Looks up whatever the engine asks for, until it knows.
+    pub(crate) async fn settle<'a>(
+        &self,
+        exchange: &mut Exchange<'a>,
+        mut step: Step<'a>,
+        asking: &mut Asking<'_>,
+    ) -> Settled<'a> {
+        loop {
+            let lookup = match step {
+                Step::Done(decision) => return Settled::Decided(decision),
+                Step::NeedBody => return Settled::NeedBody,
+                Step::Ask(lookup) => lookup,
+            };
+            // Whoever guesses passwords is known by where they come from.
+            let address = match &lookup {
+                Lookup::Password { .. } => client_address(asking.forwarded.into_iter(), self.trusted_hops),
+                _ => None,
+            };
+            let deadline = *asking.deadline.get_or_insert_with(|| Instant::now() + self.deadline);
+            asking.asked = true;
+            let answer = if asking.span.is_none() {
+                self.look_up(&lookup, address, deadline, asking.span).await
+            } else {
+                let kind = lookup.kind();
+                let span = tracing::info_span!(parent: asking.span, "lookup", kind, outcome = field::Empty);
+                self.look_up(&lookup, address, deadline, &span).instrument(span.clone()).await
+            };
+            step = exchange.resume(answer, now());
+        }
+    }
+
+    /// Counts it, and says so in its span.
+    pub(crate) fn decided(&self, armed: &Armed, decision: &Decision<'_>, took: Duration, asking: &Asking<'_>) {
+        self.count(armed, decision, took);
+        tell(asking.span, decision, !asking.asked);
+    }
+
+    /// A refusal of no rule's, counted.
+    pub(crate) fn refusal(&self, reason: Reason) -> Deny<'static> {
+        self.metrics.denied(reason);
+        Deny {
+            reason,
+            cause: None,
+            challenges: &[],
+            identity: None,
+            retry_after: None,
+            limit: None,
+            limits: Balances::new(),
+            policy: None,
+        }
+    }
+
+    /// What Envoy is told beside the answer: for logs, and of what it has to measure.
+    pub(crate) fn describe(&self, decision: &Decision<'_>) -> Option<Struct> {
+        let description = self.description.of(decision);
+        let (Some(bandwidth), Decision::Allow(allow)) = (&self.bandwidth, decision) else { return description };
+        let Some(owed) = bandwidth.owed(&allow.limits) else { return description };
+        let mut description = description.unwrap_or_default();
+        description.fields.insert(OWED.to_owned(), Value { kind: Some(Kind::StringValue(owed)) });
+        Some(description)
+    }
+
+    async fn look_up(&self, lookup: &Lookup, address: Option<IpAddr>, deadline: Instant, span: &Span) -> Answer {
+        let started = Instant::now();
+        let answer = timeout_at(deadline, self.lookups.answer(lookup, address)).await;
+        let outcome = match &answer {
+            Ok(Answer::Keys(_) | Answer::Identity(_) | Answer::Assertion(_) | Answer::Spent(_)) => LookupOutcome::Found,
+            Ok(Answer::Refused(_)) => LookupOutcome::Refused,
+            Ok(Answer::Slowed { .. }) => LookupOutcome::Slowed,
+            Ok(Answer::Unavailable) => LookupOutcome::Unavailable,
+            Err(_) => LookupOutcome::Timeout,
+        };
+        self.metrics.looked_up(lookup, outcome, started.elapsed());
+        span.record("outcome", outcome.as_str());
+        answer.unwrap_or(Answer::Unavailable)
+    }
+
+    fn count(&self, Armed { rule, place }: &Armed, decision: &Decision<'_>, took: Duration) {
+        self.facts.limits.decided(decision);
+        let outcome = match decision {
+            Decision::Allow(_) => {
+                self.metrics.allowed();
+                Outcome::Allowed
+            }
+            Decision::Deny(deny) => {
+                self.metrics.denied(deny.reason);
+                if let Some(limit) = deny.limit {
+                    self.facts.limits.refused(limit);
+                }
+                tracing::debug!(
+                    api = %rule.api().name,
+                    operation = rule.operation(),
+                    reason = %deny.reason,
+                    cause = deny.cause.map(tracing::field::display),
+                    policy = deny.policy.map(description::bounded),
+                    "refused a request"
+                );
+                Outcome::of(deny.reason.fault().status())
+            }
+        };
+        self.rules.operations().count(*place, outcome);
+        self.metrics.decided(took);
+    }
+}
+
+// === impl Asking ===
+
+impl<'r> Asking<'r> {
+    pub(crate) fn new(forwarded: Option<&'r str>, span: &'r Span) -> Asking<'r> {
+        Asking { forwarded, span, deadline: None, asked: false }
+    }
+
+    /// What was waited for in between was the client's time.
+    pub(crate) fn again(&mut self) {
+        self.deadline = None;
+    }
+}
+
+/// What a decision's span says at its end; `cached` only where a credential was genuine.
+fn tell(span: &Span, decision: &Decision<'_>, cached: bool) {
+    if let Some(limit) = decision.exceeded() {
+        span.record("microgw.exceeded", &*limit.policy);
+    }
+    let genuine = match decision {
+        Decision::Allow(_) => true,
+        Decision::Deny(deny) => {
+            span.record("microgw.reason", deny.reason.as_str());
+            if let Some(policy) = deny.policy {
+                span.record("microgw.denied_by", description::bounded(policy));
+            }
+            if Outcome::of(deny.reason.fault().status()) == Outcome::Failed {
+                span.record("otel.status_code", "ERROR");
+            }
+            deny.identity.is_some()
+        }
+    };
+    if genuine {
+        span.record("microgw.cached", cached);
+    }
+}
+

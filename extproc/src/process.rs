@@ -1,0 +1,344 @@
+//! The ext_proc service, for routes whose rules look at bodies or responses: one stream for each request. It decides as ext_authz
+//! does, so these routes do not ask that as well.
+//!
+//! Bodies that a rule looks at come in pieces and are collected here, up to the rule's own bound, before anything of the message
+//! goes on; others pass by. A stream that ends well before everything is said would let the request through: whatever goes
+//! wrong ends it with an error, which Envoy answers with 503.
+
+mod answer;
+mod head;
+
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+
+use envoy_types::pb::envoy::service::ext_proc::v3::external_processor_server::ExternalProcessor;
+use envoy_types::pb::envoy::service::ext_proc::v3::processing_request::Request as Asked;
+use envoy_types::pb::envoy::service::ext_proc::v3::processing_response::Response as Said;
+use envoy_types::pb::envoy::service::ext_proc::v3::{CommonResponse, HttpHeaders, ProcessingRequest, ProcessingResponse};
+use envoy_types::pb::google::protobuf::Struct;
+use envoy_types::pb::google::protobuf::value::Kind;
+use futures_util::{FutureExt as _, Stream, stream};
+use microgw_engine::{Decision, Deny, Exchange, Phases, Reason, ResponseHead, ResponseStep, Rule};
+use microgw_faults::Form;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tonic::{Request, Response, Status, Streaming};
+use tracing::{Instrument as _, Span};
+
+use self::answer::Direction;
+use self::head::Head;
+use crate::answer::{refusal, told};
+use crate::clock::now;
+use crate::decider::{Asking, Decider, Settled};
+use crate::traces;
+
+/// The metadata of a stream that names the route's rule.
+pub const RULE_METADATA: &str = "microgw-rule";
+/// Where Envoy's attributes are.
+const ATTRIBUTES: &str = "envoy.filters.http.ext_proc";
+/// The address that a connection comes from.
+const PEER: &str = "source.address";
+/// How a response came about.
+const DETAILS: &str = "response.code_details";
+const FROM_BACKEND: &str = "via_upstream";
+
+/// The service that tonic serves.
+#[derive(Clone)]
+pub(crate) struct Processor(pub(crate) Arc<Decider>);
+
+/// One stream.
+struct Conversation {
+    decider: Arc<Decider>,
+    asked: Streaming<ProcessingRequest>,
+    said: mpsc::Sender<Result<ProcessingResponse, Status>>,
+}
+
+/// Why there is nothing more to say.
+enum End {
+    /// Envoy has gone, or has answered the request itself.
+    Over,
+    Failed(Status),
+}
+
+/// A body that was collected.
+enum Collected {
+    Whole {
+        body: Vec<u8>,
+        /// Trailers follow, and wait to be let on.
+        trailers: bool,
+    },
+    TooLong,
+}
+
+type Outcome<T> = Result<T, End>;
+
+// === impl Processor ===
+
+#[tonic::async_trait]
+impl ExternalProcessor for Processor {
+    type ProcessStream = Pin<Box<dyn Stream<Item = Result<ProcessingResponse, Status>> + Send>>;
+
+    async fn process(
+        &self,
+        request: Request<Streaming<ProcessingRequest>>,
+    ) -> Result<Response<Self::ProcessStream>, Status> {
+        let (metadata, _, asked) = request.into_parts();
+        let span = if self.0.traced { traces::parent(metadata.as_ref()).map(Decider::span) } else { None };
+        let rule = metadata.get(RULE_METADATA).and_then(|rule| rule.to_str().ok()).unwrap_or_default().to_owned();
+        // One message is on its way at a time, and as many as a body has pieces.
+        let (said, mut saying) = mpsc::channel(1);
+        let conversation = Conversation { decider: Arc::clone(&self.0), asked, said };
+        tokio::spawn(conversation.isolate(rule, span.unwrap_or_else(Span::none)));
+        Ok(Response::new(Box::pin(stream::poll_fn(move |context| saying.poll_recv(context)))))
+    }
+}
+
+// === impl Conversation ===
+
+impl Conversation {
+    /// A panic costs the request that caused it, and nothing else.
+    async fn isolate(self, rule: String, span: Span) {
+        let (decider, said) = (Arc::clone(&self.decider), self.said.clone());
+        let conversation = AssertUnwindSafe(self.hold(&rule, &span)).catch_unwind().instrument(span.clone());
+        match conversation.await {
+            Ok(Ok(()) | Err(End::Over)) => {}
+            // Gone meanwhile: nobody is to be told.
+            Ok(Err(End::Failed(status))) => drop(said.send(Err(status)).await),
+            Err(_) => {
+                decider.metrics.panicked();
+                tracing::error!("a request ended in a panic and was answered 500");
+                let deny = decider.refusal(Reason::Internal);
+                let refused = answer::refused(refusal(&deny, Form::Fault, None, decider.rate_limits));
+                let _ = said.send(Ok(message(refused))).await;
+            }
+        }
+    }
+
+    async fn hold(mut self, rule: &str, span: &Span) -> Outcome<()> {
+        let first = self.next().await?;
+        let peer = attribute(&first, PEER).unwrap_or_default().to_owned();
+        let Some(Asked::RequestHeaders(HttpHeaders { headers, end_of_stream, .. })) = first.request else {
+            return Err(out_of_turn());
+        };
+        let head = Head::read(headers);
+        let Some(armed) = self.decider.armed(rule, span) else {
+            let deny = self.decider.refusal(Reason::UnknownRule);
+            return self.refuse(deny, head.form(), None).await;
+        };
+        let decider = Arc::clone(&self.decider);
+        let rule = &*armed.rule;
+        let Phases { response_head, response_body, max_request_body, max_response_body, .. } =
+            rule.phases().copied().unwrap_or_default();
+
+        let mut asking = Asking::new(microgw_engine::Headers::get(&head, "x-forwarded-for"), span);
+        let (body, response, response_body_of) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
+        let mut exchange = Exchange::new(rule, &decider.facts, now());
+        let started = Instant::now();
+        let step = exchange.on_request_head(head.request(&peer));
+        let mut settled = decider.settle(&mut exchange, step, &mut asking).await;
+        let mut took = started.elapsed();
+        let mut trailers = false;
+        if let Settled::NeedBody = settled {
+            let collected = if end_of_stream {
+                Collected::Whole { body: Vec::new(), trailers: false }
+            } else {
+                self.collect(Direction::Request, max_request_body, head.content_length()).await?
+            };
+            let started = Instant::now();
+            settled = match collected {
+                Collected::Whole { body: whole, trailers: follow } => {
+                    trailers = follow;
+                    let step = exchange.on_request_body(body.get_or_init(|| whole), now());
+                    asking.again();
+                    decider.settle(&mut exchange, step, &mut asking).await
+                }
+                Collected::TooLong => Settled::Decided(exchange.refuse_request(Reason::BodyTooLarge)),
+            };
+            took += started.elapsed();
+        }
+        let Settled::Decided(decision) = settled else { return Err(out_of_turn()) };
+        decider.decided(&armed, &decision, took, &asking);
+        let description = answer::metadata(decider.describe(&decision));
+        let allow = match decision {
+            Decision::Allow(allow) => allow,
+            Decision::Deny(deny) => {
+                let refused = answer::refused(refusal(&deny, head.form(), Some(rule), decider.rate_limits));
+                return self.say(ProcessingResponse { dynamic_metadata: description, ..message(refused) }).await;
+            }
+        };
+        let told: Vec<_> = told(&allow, decider.rate_limits).collect();
+        let collected = body.get().filter(|_| !end_of_stream);
+        let length = collected.filter(|_| !trailers).map(Vec::len);
+        let (common, edited) = answer::admitted(allow, length);
+        match (collected, edited) {
+            (None, Some(new)) => {
+                let common = answer::replaced(common, new);
+                self.head(Direction::Request, common, description).await?;
+            }
+            (None, None) => self.head(Direction::Request, common, description).await?,
+            (Some(collected), edited) => {
+                self.head(Direction::Request, common, description).await?;
+                let whole = edited.unwrap_or_else(|| collected.clone());
+                self.body(Direction::Request, whole, trailers).await?;
+            }
+        }
+        if !response_head {
+            return Ok(());
+        }
+
+        let answered = self.next().await?;
+        let from_backend = attribute(&answered, DETAILS) == Some(FROM_BACKEND);
+        let Some(Asked::ResponseHeaders(HttpHeaders { headers, end_of_stream: ended, .. })) = answered.request else {
+            return Err(out_of_turn());
+        };
+        let response = response.get_or_init(|| Head::read(headers));
+        if !from_backend {
+            let (common, _) = answer::passed(None, told.into_iter(), None);
+            self.head(Direction::Response, common, None).await?;
+            return if response_body && !ended { self.echo(Direction::Response).await } else { Ok(()) };
+        }
+        let step = exchange.on_response_head(ResponseHead { status: response.status(), headers: response, ended });
+        let (mut length, mut trailers) = (None, false);
+        let step = match step {
+            ResponseStep::NeedBody => {
+                match self.collect(Direction::Response, max_response_body, response.content_length()).await? {
+                    Collected::Whole { body, trailers: follow } => {
+                        trailers = follow;
+                        length = Some(body.len()).filter(|_| !follow);
+                        exchange.on_response_body(response_body_of.get_or_init(|| body))
+                    }
+                    Collected::TooLong => exchange.refuse_response(Reason::ResponseTooLarge),
+                }
+            }
+            step => step,
+        };
+        let edits = match step {
+            ResponseStep::Pass(edits) => edits,
+            ResponseStep::Refuse(deny) => {
+                decider.metrics.denied(deny.reason);
+                tracing::debug!(api = %rule.api().name, operation = rule.operation(), reason = %deny.reason, "refused a response");
+                return self.refuse(deny, head.form(), Some(rule)).await;
+            }
+            ResponseStep::NeedBody => return Err(out_of_turn()),
+        };
+        let (common, edited) = answer::passed(edits, told.into_iter(), length);
+        match (response_body_of.get(), edited) {
+            (None, Some(new)) if ended => {
+                self.head(Direction::Response, answer::replaced(common, new), None).await
+            }
+            (None, _) => {
+                self.head(Direction::Response, common, None).await?;
+                if response_body && !ended { self.echo(Direction::Response).await } else { Ok(()) }
+            }
+            (Some(collected), edited) => {
+                self.head(Direction::Response, common, None).await?;
+                let whole = edited.unwrap_or_else(|| collected.clone());
+                self.body(Direction::Response, whole, trailers).await
+            }
+        }
+    }
+
+    async fn next(&mut self) -> Outcome<ProcessingRequest> {
+        match self.asked.message().await {
+            Ok(Some(message)) => Ok(message),
+            Ok(None) | Err(_) => Err(End::Over),
+        }
+    }
+
+    async fn say(&self, message: ProcessingResponse) -> Outcome<()> {
+        self.said.send(Ok(message)).await.map_err(|_| End::Over)
+    }
+
+    async fn head(&self, direction: Direction, common: CommonResponse, metadata: Option<Struct>) -> Outcome<()> {
+        self.say(ProcessingResponse { dynamic_metadata: metadata, ..message(direction.headers(common)) }).await
+    }
+
+    async fn body(&self, direction: Direction, body: Vec<u8>, trailers: bool) -> Outcome<()> {
+        for piece in direction.body(body, !trailers) {
+            self.say(message(piece)).await?;
+        }
+        if trailers { self.say(message(direction.trailers())).await } else { Ok(()) }
+    }
+
+    async fn refuse(&self, deny: Deny<'_>, form: Form, rule: Option<&Rule>) -> Outcome<()> {
+        let refused = answer::refused(refusal(&deny, form, rule, self.decider.rate_limits));
+        let dynamic_metadata = answer::metadata(self.decider.describe(&Decision::Deny(deny)));
+        self.say(ProcessingResponse { dynamic_metadata, ..message(refused) }).await
+    }
+
+    /// `length`: what the message says of itself, which may be less than what comes.
+    async fn collect(&mut self, direction: Direction, most: usize, length: Option<u64>) -> Outcome<Collected> {
+        let length = length.map_or(0, |length| usize::try_from(length).unwrap_or(usize::MAX));
+        if length > most {
+            return Ok(Collected::TooLong);
+        }
+        let mut body = Vec::with_capacity(length);
+        loop {
+            let piece = match (self.next().await?.request, direction) {
+                (Some(Asked::RequestBody(piece)), Direction::Request)
+                | (Some(Asked::ResponseBody(piece)), Direction::Response) => piece,
+                (Some(Asked::RequestTrailers(_)), Direction::Request)
+                | (Some(Asked::ResponseTrailers(_)), Direction::Response) => {
+                    return Ok(Collected::Whole { body, trailers: true });
+                }
+                // The client was too slow, say: Envoy has answered, and the request goes nowhere.
+                (Some(Asked::ResponseHeaders(headers)), Direction::Request) => {
+                    return self.let_by(headers).await.and(Err(End::Over));
+                }
+                _ => return Err(out_of_turn()),
+            };
+            if body.len().saturating_add(piece.body.len()) > most {
+                return Ok(Collected::TooLong);
+            }
+            body.extend_from_slice(&piece.body);
+            if piece.end_of_stream {
+                return Ok(Collected::Whole { body, trailers: false });
+            }
+        }
+    }
+
+    /// A reply of Envoy's own goes by.
+    async fn let_by(&mut self, headers: HttpHeaders) -> Outcome<()> {
+        self.head(Direction::Response, CommonResponse::default(), None).await?;
+        if headers.end_of_stream { Ok(()) } else { self.echo(Direction::Response).await }
+    }
+
+    /// What comes goes on as it is, until it ends.
+    async fn echo(&mut self, direction: Direction) -> Outcome<()> {
+        loop {
+            match (self.next().await?.request, direction) {
+                (Some(Asked::RequestBody(piece)), Direction::Request)
+                | (Some(Asked::ResponseBody(piece)), Direction::Response) => {
+                    let last = piece.end_of_stream;
+                    self.say(message(direction.piece(piece.body, last))).await?;
+                    if last {
+                        return Ok(());
+                    }
+                }
+                (Some(Asked::RequestTrailers(_)), Direction::Request)
+                | (Some(Asked::ResponseTrailers(_)), Direction::Response) => {
+                    return self.say(message(direction.trailers())).await;
+                }
+                // What is left of a request that was answered meanwhile.
+                (Some(Asked::RequestBody(_) | Asked::RequestTrailers(_)), Direction::Response) => {}
+                _ => return Err(out_of_turn()),
+            }
+        }
+    }
+}
+
+fn message(response: Said) -> ProcessingResponse {
+    ProcessingResponse { response: Some(response), ..ProcessingResponse::default() }
+}
+
+fn out_of_turn() -> End {
+    End::Failed(Status::failed_precondition("a message out of turn"))
+}
+
+fn attribute<'m>(message: &'m ProcessingRequest, name: &str) -> Option<&'m str> {
+    match message.attributes.get(ATTRIBUTES)?.fields.get(name)?.kind.as_ref()? {
+        Kind::StringValue(text) => Some(text),
+        _ => None,
+    }
+}

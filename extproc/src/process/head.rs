@@ -1,0 +1,139 @@
+//! The heads of messages, as ext_proc brings them: several headers of one name one by one, and pseudo-headers among them.
+
+use envoy_types::pb::envoy::config::core::v3::HeaderMap;
+use microgw_engine::{Headers, RequestHead};
+use microgw_faults::Form;
+
+use crate::certificate;
+
+#[derive(Debug, Default)]
+pub(super) struct Head {
+    method: String,
+    scheme: String,
+    authority: String,
+    path: String,
+    status: u16,
+    /// By lower-case name, without pseudo-headers.
+    fields: Vec<(String, Vec<u8>)>,
+    /// What cannot be lent from `fields`: several of one name, joined, and what is not UTF-8.
+    made: Vec<(String, String)>,
+}
+
+// === impl Head ===
+
+impl Head {
+    pub(super) fn read(headers: Option<HeaderMap>) -> Head {
+        let mut head = Head::default();
+        for header in headers.unwrap_or_default().headers {
+            let value = if header.raw_value.is_empty() { header.value.into_bytes() } else { header.raw_value };
+            let text = |value| String::from_utf8_lossy(value).into_owned();
+            match header.key.as_str() {
+                ":method" => head.method = text(&value),
+                ":scheme" => head.scheme = text(&value),
+                ":authority" => head.authority = text(&value),
+                ":path" => head.path = text(&value),
+                // Not a number: no status that anything is done for.
+                ":status" => head.status = text(&value).parse().unwrap_or_default(),
+                name if name.starts_with(':') => {}
+                _ => head.fields.push((header.key, value)),
+            }
+        }
+        head.make();
+        head
+    }
+
+    fn make(&mut self) {
+        for (index, (name, value)) in self.fields.iter().enumerate() {
+            let before = self.fields.get(..index).unwrap_or_default();
+            let text = String::from_utf8_lossy(value);
+            if let Some((_, made)) = self.made.iter_mut().find(|(other, _)| other == name) {
+                made.push(',');
+                made.push_str(&text);
+            } else if let Some((_, first)) = before.iter().find(|(other, _)| other == name) {
+                self.made.push((name.clone(), format!("{},{text}", String::from_utf8_lossy(first))));
+            } else if std::str::from_utf8(value).is_err() {
+                self.made.push((name.clone(), text.into_owned()));
+            }
+        }
+    }
+
+    pub(super) fn request<'a>(&'a self, peer: &'a str) -> RequestHead<'a> {
+        RequestHead {
+            method: &self.method,
+            scheme: &self.scheme,
+            authority: &self.authority,
+            path: &self.path,
+            headers: self,
+            certificate: certificate::shown(self),
+            peer,
+        }
+    }
+
+    pub(super) fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// The form in which the client wants to be told of a fault.
+    pub(super) fn form(&self) -> Form {
+        Form::asked(self.get("accept"), self.get("content-type"))
+    }
+
+    /// Bytes of the body, where that is said beforehand.
+    pub(super) fn content_length(&self) -> Option<u64> {
+        self.get("content-length")?.parse().ok()
+    }
+}
+
+impl Headers for Head {
+    fn get(&self, name: &str) -> Option<&str> {
+        let made = self.made.iter().find(|(other, _)| other == name).map(|(_, text)| text.as_str());
+        made.or_else(|| {
+            let (_, value) = self.fields.iter().find(|(other, _)| other == name)?;
+            std::str::from_utf8(value).ok()
+        })
+    }
+
+    fn visit(&self, visitor: &mut dyn FnMut(&str, &[u8])) {
+        self.fields.iter().for_each(|(name, value)| visitor(name, value));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use envoy_types::pb::envoy::config::core::v3::HeaderValue;
+
+    use super::*;
+
+    fn head(fields: &[(&str, &[u8])]) -> Head {
+        let header = |(key, value): &(&str, &[u8])| HeaderValue {
+            key: (*key).to_owned(),
+            raw_value: value.to_vec(),
+            ..HeaderValue::default()
+        };
+        Head::read(Some(HeaderMap { headers: fields.iter().map(header).collect() }))
+    }
+
+    #[test]
+    fn names_that_occur_more_than_once_are_one_value_and_are_visited_one_by_one() {
+        let head = head(&[
+            (":method", b"PUT"),
+            (":path", b"/a?b"),
+            (":status", b"204"),
+            ("a", b"1"),
+            ("b", b"\xff"),
+            ("a", b"2"),
+            ("c", b"3"),
+            ("a", b"\xfe"),
+            ("content-length", b"12"),
+        ]);
+        assert_eq!((head.method.as_str(), head.path.as_str(), head.status), ("PUT", "/a?b", 204));
+        assert_eq!(head.get("a"), Some("1,2,\u{fffd}"));
+        assert_eq!(head.get("b"), Some("\u{fffd}"));
+        assert_eq!((head.get("c"), head.get("d"), head.get(":path")), (Some("3"), None, None));
+        assert_eq!(head.content_length(), Some(12));
+        let mut seen = Vec::new();
+        head.visit(&mut |name, value| seen.push((name.to_owned(), value.to_vec())));
+        assert_eq!(seen.len(), 6);
+        assert_eq!(seen[3], ("c".to_owned(), b"3".to_vec()));
+    }
+}
