@@ -110,6 +110,7 @@ fn about(section: &str) -> &'static str {
         "throttlingConfig" => {
             "Limits: [limits.md](limits.md), and [shared-limits.md](shared-limits.md) for those that gateways share."
         }
+        "bodyConfig" => "Bodies that operations look at, which [bodies.md](bodies.md) is about.",
         "compression" => "What Envoy compresses, which [compression.md](compression.md) is about.",
         "remoteConfig" => "Envoys on other hosts, which [remote.md](remote.md) is about.",
         "gateway" => "The gateway's own process.",

@@ -108,7 +108,9 @@ pub fn decode(bytes: &[u8]) -> Result<Model, ArtifactError> {
         return Err(ArtifactError::Altered);
     }
     let artifact = proto::Artifact::decode(payload)?;
-    if let Some(feature) = artifact.requires.iter().find(|feature| ![LIMITS, TRAFFIC, BODIES].contains(&feature.as_str())) {
+    if let Some(feature) =
+        artifact.requires.iter().find(|feature| ![LIMITS, TRAFFIC, BODIES].contains(&feature.as_str()))
+    {
         return Err(ArtifactError::Requires(feature.clone()));
     }
     decode::model(artifact)

@@ -284,7 +284,9 @@ impl<S: BuildHasher + Sync> Headers for HashMap<String, String, S> {
     }
 
     fn visit(&self, visitor: &mut dyn FnMut(&str, &[u8])) {
-        self.iter().for_each(|(name, value)| visitor(name, value.as_bytes()));
+        for (name, value) in self {
+            visitor(name, value.as_bytes());
+        }
     }
 }
 
@@ -436,10 +438,7 @@ impl<'a> Exchange<'a> {
                 }
             }
         };
-        let edits = match self.edits(&identity) {
-            Ok(edits) => edits,
-            Err(reason) => return self.deny(Failure { reason, ..Failure::MISSING }),
-        };
+        let edits = self.edits(&identity);
         let path = match self.head {
             Some(head) if !policy.query_cuts.is_empty() => query::cut(head.path, &policy.query_cuts),
             _ => None,

@@ -25,10 +25,8 @@ pub(crate) fn set<'a>(allow: &mut Allow<'a>) -> impl Iterator<Item = (&'a str, S
     let assertion = allow.assertion.take().map(|(name, assertion)| (name, assertion.text().to_owned()));
     // Clients' own were removed before the request was routed: what is not known is not there.
     let identity = std::sync::Arc::clone(&allow.identity);
-    let told = allow
-        .identity_headers
-        .iter()
-        .filter_map(move |told| Some((told.name(), told.value(&identity)?.into_owned())));
+    let told =
+        allow.identity_headers.iter().filter_map(move |told| Some((told.name(), told.value(&identity)?.into_owned())));
     path.into_iter().chain(environment).chain(cookie).chain(assertion).chain(told)
 }
 

@@ -60,6 +60,7 @@ pub(crate) struct Asking<'r> {
 }
 
 /// Nothing more is to be looked up.
+#[allow(clippy::large_enum_variant)] // Moved once.
 pub(crate) enum Settled<'a> {
     Decided(Decision<'a>),
     /// The engine goes on once it has the request's body.
@@ -275,4 +276,3 @@ fn tell(span: &Span, decision: &Decision<'_>, cached: bool) {
         span.record("microgw.cached", cached);
     }
 }
-

@@ -15,7 +15,9 @@ use std::sync::{Arc, OnceLock};
 use envoy_types::pb::envoy::service::ext_proc::v3::external_processor_server::ExternalProcessor;
 use envoy_types::pb::envoy::service::ext_proc::v3::processing_request::Request as Asked;
 use envoy_types::pb::envoy::service::ext_proc::v3::processing_response::Response as Said;
-use envoy_types::pb::envoy::service::ext_proc::v3::{CommonResponse, HttpHeaders, ProcessingRequest, ProcessingResponse};
+use envoy_types::pb::envoy::service::ext_proc::v3::{
+    CommonResponse, HttpHeaders, ProcessingRequest, ProcessingResponse,
+};
 use envoy_types::pb::google::protobuf::Struct;
 use envoy_types::pb::google::protobuf::value::Kind;
 use futures_util::{FutureExt as _, Stream, stream};
@@ -224,9 +226,7 @@ impl Conversation {
         };
         let (common, edited) = answer::passed(edits, told.into_iter(), length);
         match (response_body_of.get(), edited) {
-            (None, Some(new)) if ended => {
-                self.head(Direction::Response, answer::replaced(common, new), None).await
-            }
+            (None, Some(new)) if ended => self.head(Direction::Response, answer::replaced(common, new), None).await,
             (None, _) => {
                 self.head(Direction::Response, common, None).await?;
                 if response_body && !ended { self.echo(Direction::Response).await } else { Ok(()) }

@@ -20,8 +20,8 @@ use microgw_engine::{
     Answer, ClientCertificate, CredentialDigest, Decision, Exchange, Facts, Identity, KeySet, KeySource, KeyTerms,
     Lookup, Novelty, OpaqueKey, ProofId, RequestHead, RevocationName, Rule, Standing, Step, UnixTime,
 };
-use microgw_extproc::decider::{Decider, RULE_KEY};
 use microgw_extproc::backend_jwt::AssertionCache;
+use microgw_extproc::decider::{Decider, RULE_KEY};
 use microgw_extproc::fact_cache::FactCache;
 use microgw_extproc::keys::{IssuerKeys, KeyStore, KeyTiming};
 use microgw_extproc::known::Known;

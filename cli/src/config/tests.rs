@@ -65,6 +65,7 @@ fn the_defaults() {
             subscriptions: None,
             discovery: microgw_discovery::Settings::default(),
             limits: Limits { room: 100_000, headers: microgw_faults::RateLimitHeaders::Standard, bandwidth: false },
+            bodies: settings::Bodies { max_request: 1 << 20, max_response: 1 << 20 },
             compression: None,
             api_keys: settings::ApiKeys {
                 issuer: issuer.clone(),

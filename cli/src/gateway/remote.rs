@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use micro_gw::certificates::Certificates;
-use microgw_extproc::server::AuthzServer;
 use microgw_extproc::remote::{Credentials, Guest, RemoteListener, ServerTls};
+use microgw_extproc::server::AuthzServer;
 use microgw_xds::Xds;
 use tokio::sync::oneshot;
 

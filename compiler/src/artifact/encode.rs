@@ -1,8 +1,8 @@
 //! The model as protobuf.
 
 use microgw_proto::artifact::v1 as proto;
-use microgw_proto::limits::v1::Tiers;
 use microgw_proto::bodies::v1::OperationBodies;
+use microgw_proto::limits::v1::Tiers;
 use microgw_proto::traffic::v1::{ApiTraffic, EndpointPolicy, OperationTraffic};
 
 use super::{BODIES, LIMITS, TRAFFIC};

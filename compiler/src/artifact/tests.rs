@@ -1,5 +1,5 @@
-use microgw_proto::limits::v1::{Fixed, Limit, Policy, Tiers, limit::Window};
 use microgw_proto::bodies::v1::OperationBodies;
+use microgw_proto::limits::v1::{Fixed, Limit, Policy, Tiers, limit::Window};
 use microgw_proto::traffic::v1::{
     ApiTraffic, CircuitBreaker, EndpointPolicy, HealthCheck, OperationTraffic, Pool, Retry,
 };

@@ -118,7 +118,11 @@ impl Routes<'_> {
                         compression::spare(&mut route, compression);
                     }
                     for route in cors::admit(cross_origin.as_deref(), route) {
-                        routes.push(described(route, self.described.then_some(api), rule.as_ref().map(|rule| &*rule.id)));
+                        routes.push(described(
+                            route,
+                            self.described.then_some(api),
+                            rule.as_ref().map(|rule| &*rule.id),
+                        ));
                     }
                 }
             }

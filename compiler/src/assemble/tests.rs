@@ -16,8 +16,8 @@ use super::*;
 use crate::compile::{Options, compile};
 use crate::error_template::{ErrorTemplate, Syntax};
 use crate::files::MemoryFiles;
-use crate::settings::{Bodies, 
-    AccessLog, ApiKeys, Backends, ClientCertificates, Credentials, Dpop, Issuer, LimitSettings, Listeners,
+use crate::settings::{
+    AccessLog, ApiKeys, Backends, Bodies, ClientCertificates, Credentials, Dpop, Issuer, LimitSettings, Listeners,
     OAuthEndpoints, Protocol, Proxy, SecretHeader, Secrets, ServerHeader, TlsIdentity, TlsRange, Tracing, TrustStore,
     Verification,
 };

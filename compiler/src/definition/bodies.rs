@@ -13,11 +13,14 @@ const KEYS: [&str; 2] = ["request", "response"];
 
 /// What an operation says comes before what its API says.
 pub(super) fn read(report: &mut Report, owner: Value<'_>, of_api: &OperationBodies) -> OperationBodies {
-    let Some(limits) = owner.get(EXTENSION).and_then(|limits| object(report, EXTENSION, limits)) else { return *of_api };
+    let Some(limits) = owner.get(EXTENSION).and_then(|limits| object(report, EXTENSION, limits)) else {
+        return *of_api;
+    };
     for (key, _) in limits.entries().filter(|(key, _)| !KEYS.contains(&key.text())) {
         unknown_key(report, EXTENSION, key, KEYS);
     }
-    let [request, response] = KEYS.map(|key| limits.get(key).map(|bytes| limit(report, key, bytes).unwrap_or_default()));
+    let [request, response] =
+        KEYS.map(|key| limits.get(key).map(|bytes| limit(report, key, bytes).unwrap_or_default()));
     OperationBodies {
         max_request: request.unwrap_or(of_api.max_request),
         max_response: response.unwrap_or(of_api.max_response),

@@ -32,6 +32,7 @@ pub struct ResponseHead<'a> {
 
 /// What becomes of a response.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant)] // Moved once.
 pub enum ResponseStep<'a> {
     /// It goes on, changed like this.
     Pass(Option<Box<Edits>>),
@@ -136,8 +137,8 @@ impl<'a> Exchange<'a> {
     }
 
     /// What becomes of a request that is let through.
-    pub(super) fn edits(&mut self, identity: &Arc<Identity>) -> Result<Option<Box<Edits>>, Reason> {
-        let Some(phases) = self.rule.phases else { return Ok(None) };
+    pub(super) fn edits(&mut self, identity: &Arc<Identity>) -> Option<Box<Edits>> {
+        let phases = self.rule.phases?;
         self.following.admitted = Some(Arc::clone(identity));
         let mut edits = Edits::default();
         if phases.response_body {
@@ -146,7 +147,7 @@ impl<'a> Exchange<'a> {
             let unreadable = UNREADABLE.into_iter().filter(present);
             edits.headers.extend(unreadable.map(|name| (Cow::Borrowed(name), Vec::new())));
         }
-        Ok((edits != Edits::default()).then(|| Box::new(edits)))
+        (edits != Edits::default()).then(|| Box::new(edits))
     }
 }
 

@@ -1,4 +1,5 @@
 mod backend_jwt;
+mod bodies;
 mod bound;
 mod conditions;
 mod keys;
@@ -99,6 +100,7 @@ fn run_with(
     loop {
         match step {
             Step::Ask(lookup) => step = exchange.resume(host(&lookup), UnixTime(NOW)),
+            Step::NeedBody => unreachable!("no rule here looks at bodies"),
             Step::Done(Decision::Allow(allow)) => {
                 return Outcome::Allow {
                     remove: allow.remove_headers.iter().map(ToString::to_string).collect(),

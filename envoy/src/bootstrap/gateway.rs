@@ -69,7 +69,10 @@ impl Gateway {
 fn local(name: &str, socket: &Path, protocol: Protocol) -> Value {
     let options = match protocol {
         Protocol::Http1 => json!({ "http_protocol_options": {} }),
-        Protocol::Http2 => json!({ "http2_protocol_options": {} }),
+        // Of a service that is frozen only this is known: who waits for a body to be looked at has no other bound.
+        Protocol::Http2 => {
+            json!({ "http2_protocol_options": { "connection_keepalive": { "interval": "2s", "timeout": "2s" } } })
+        }
     };
     cluster(name, &json!({ "pipe": { "path": text(socket) } }), &options)
 }

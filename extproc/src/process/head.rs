@@ -94,7 +94,9 @@ impl Headers for Head {
     }
 
     fn visit(&self, visitor: &mut dyn FnMut(&str, &[u8])) {
-        self.fields.iter().for_each(|(name, value)| visitor(name, value));
+        for (name, value) in &self.fields {
+            visitor(name, value);
+        }
     }
 }
 

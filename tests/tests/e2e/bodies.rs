@@ -2,19 +2,20 @@
 
 use std::path::PathBuf;
 
-use microgw_tests::{envoy_is_here, eventually};
 use microgw_tests::gateway::{Answer, Gateway, client};
 use microgw_tests::issuer::TokenKey;
 use microgw_tests::project::{Project, definition};
 use microgw_tests::scripted::{Reply, Scripted, in_pieces};
+use microgw_tests::{envoy_is_here, eventually};
 use serde_json::{Value, json};
 
 const ISSUER: &str = "https://idp.example/";
 /// Longer than what Envoy passes on in one piece.
 const LONG: usize = 150_000;
 
-fn operation(limit: &Value, more: Value) -> Value {
-    let mut operation = json!({ "security": [], "x-microgw-body-limit": limit, "responses": { "200": { "description": "done" } } });
+fn operation(limit: &Value, more: &Value) -> Value {
+    let mut operation =
+        json!({ "security": [], "x-microgw-body-limit": limit, "responses": { "200": { "description": "done" } } });
     operation.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     operation
 }
@@ -33,16 +34,16 @@ impl Shop {
         let both = json!({ "request": LONG, "response": LONG });
         let oauth = json!({ "security": [{ "oauth": [] }] });
         let paths = json!({
-            "/both": { "post": operation(&both, json!({})), "get": operation(&both, json!({})), "head": operation(&both, json!({})) },
-            "/request": { "post": operation(&json!({ "request": 1000 }), json!({})) },
-            "/response": { "get": operation(&json!({ "response": 1000 }), json!({})) },
-            "/guarded": { "post": operation(&both, oauth.clone()) },
-            "/environments": { "post": operation(&both, json!({
+            "/both": { "post": operation(&both, &json!({})), "get": operation(&both, &json!({})), "head": operation(&both, &json!({})) },
+            "/request": { "post": operation(&json!({ "request": 1000 }), &json!({})) },
+            "/response": { "get": operation(&json!({ "response": 1000 }), &json!({})) },
+            "/guarded": { "post": operation(&both, &oauth) },
+            "/environments": { "post": operation(&both, &json!({
                 "security": [{ "oauth": [] }],
                 "x-wso2-sandbox-endpoints": { "urls": [format!("http://{}/sandbox", backend.address)] } })) },
-            "/key": { "post": operation(&both, json!({ "security": [{ "query_key": [] }] })) },
-            "/limited": { "post": operation(&json!({ "request": 1000 }), json!({ "x-wso2-throttling-tier": "Two" })) },
-            "/dead": { "post": operation(&both, json!({
+            "/key": { "post": operation(&both, &json!({ "security": [{ "query_key": [] }] })) },
+            "/limited": { "post": operation(&json!({ "request": 1000 }), &json!({ "x-wso2-throttling-tier": "Two" })) },
+            "/dead": { "post": operation(&both, &json!({
                 "x-wso2-production-endpoints": { "urls": ["http://127.0.0.1:1"] } })) },
             "/mock": { "get": { "security": [], "x-microgw-body-limit": both, "x-microgw-mock": true,
                 "responses": { "200": { "description": "done", "content": { "application/json": { "example": { "mock": true } } } } } } },
@@ -57,10 +58,8 @@ impl Shop {
         let key = TokenKey::new("one");
         let jwks = project.directory().join("one.jwks");
         std::fs::write(&jwks, json!({ "keys": [key.jwk()] }).to_string()).unwrap();
-        let config = project.config(&format!(
-            "[[jwtTokenConfig]]\nissuer = \"{ISSUER}\"\njwksURL = \"file://{}\"\n",
-            jwks.display()
-        ));
+        let config = project
+            .config(&format!("[[jwtTokenConfig]]\nissuer = \"{ISSUER}\"\njwksURL = \"file://{}\"\n", jwks.display()));
         let log = project.directory().join("access.log");
         let to = format!("--b7a.http.accesslog.path={}", log.display());
         let gateway = Gateway::run(project.directory(), "shop/target/shop.mgw", &[&config, &to]).await;

@@ -33,7 +33,10 @@ async fn rude(answer: &'static [u8]) -> SocketAddr {
 async fn gateway(backends: &[(&str, SocketAddr)], templates: &[(&str, &str)], settings: &[&str]) -> (Project, Gateway) {
     let project = Project::new();
     for (name, backend) in backends {
+        let mut read = get(&json!([{ "key": [] }]));
+        read["get"]["x-microgw-body-limit"] = json!({ "request": 1000 });
         let paths = json!({
+            "/read": { "post": read["get"] },
             "/open": get(&json!([])),
             "/guarded": get(&json!([{ "key": [] }])),
             "/token": get(&json!([{ "oauth": ["read"] }])),
@@ -181,9 +184,11 @@ async fn a_service_that_does_not_answer_is_no_denial() {
     let pid = Pid::from_raw(i32::try_from(gateway.child.id().unwrap()).unwrap());
     kill(pid, Signal::SIGSTOP).unwrap();
     let fault = gateway.get(&gateway.http("/shop/guarded"), &[]).await;
+    let body = Answer::of(gateway.client.post(gateway.http("/shop/read")).body("{}")).await;
     let problem = gateway.get(&gateway.http("/shop/guarded"), &[("accept", PROBLEM)]).await;
     kill(pid, Signal::SIGCONT).unwrap();
     is_fault(&fault, 503, 900_900);
+    is_fault(&body, 503, 900_900);
     is_problem(&problem, 503, 900_900);
     assert_eq!(problem.json()["type"], "urn:micro-gw:error:no-decision");
     assert_eq!(backend.requests(), 0);

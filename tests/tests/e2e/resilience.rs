@@ -12,13 +12,18 @@ use microgw_tests::{envoy_is_here, eventually};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 const ARTIFACT: &str = "shop/target/shop.mgw";
 
 async fn shop(backend: &Backend) -> Project {
     let project = Project::new();
     let (open, guarded) = (get(&json!([])), get(&json!([{ "key": [] }])));
-    let paths = json!({ "/open": open, "/guarded": guarded, "/held": guarded });
+    let mut read = guarded.clone();
+    read["get"]["x-microgw-body-limit"] = json!({ "request": 100_000, "response": 100_000 });
+    read["post"] = read["get"].clone();
+    let paths = json!({ "/open": open, "/guarded": guarded, "/held": guarded, "/read": read });
     project.define("shop", &definition("Shop", "/shop", backend.address, &paths));
     project.build().await;
     project
@@ -55,9 +60,18 @@ async fn a_dead_service_refuses_and_lets_nothing_through() {
     let guarded = start("/shop/guarded", &[("x-api-key", key.clone())]);
     let without = start("/shop/guarded", &[]);
     let open = start("/shop/open", &[]);
-    for load in [&guarded, &without, &open] {
+    let read = start("/shop/read", &[("x-api-key", key.clone())]);
+    let read_without = start("/shop/read", &[]);
+    for load in [&guarded, &without, &open, &read, &read_without] {
         load.answers(20).await;
     }
+    // Half of a body, of somebody who has a key.
+    let mut half = TcpStream::connect(http).await.unwrap();
+    let head = format!("POST /shop/read HTTP/1.1\r\nhost: a\r\nx-api-key: {key}\r\ncontent-length: 50000\r\n\r\n");
+    let part = vec![b'x'; 25_000];
+    half.write_all(&[head.as_bytes(), &part].concat()).await.unwrap();
+    let before = backend.requests();
+    eventually("others go on", async || (backend.requests() > before + 5).then_some(())).await;
     service.signal(Signal::SIGKILL);
     service.child.wait().await.unwrap();
     let ask = async |path: &str| {
@@ -66,9 +80,16 @@ async fn a_dead_service_refuses_and_lets_nothing_through() {
     };
     eventually("Envoy has noticed", async || (ask("/shop/guarded").await == 503).then_some(())).await;
     let while_dead = start("/shop/guarded", &[("x-api-key", key.clone())]);
-    for load in [&guarded, &without, &open, &while_dead] {
+    let read_while_dead = start("/shop/read", &[("x-api-key", key.clone())]);
+    for load in [&guarded, &without, &open, &read, &read_without, &while_dead, &read_while_dead] {
         load.answers(50).await;
     }
+    assert_eq!(statuses(&read_while_dead.stop().await), BTreeSet::from([503]));
+    // Whether the rest comes or not.
+    let _ = half.write_all(&part).await;
+    let mut told = [0; 12];
+    half.read_exact(&mut told).await.unwrap();
+    assert_eq!(&told, b"HTTP/1.1 503");
     assert_eq!(statuses(&while_dead.stop().await), BTreeSet::from([503]));
     assert_eq!(ask("/health").await, 200);
 
@@ -76,12 +97,14 @@ async fn a_dead_service_refuses_and_lets_nothing_through() {
     let mut service = serve(project.directory(), &sockets, &[]);
     eventually("it is guarded again", async || (ask("/shop/guarded").await == 200).then_some(())).await;
     assert_eq!(service.wait_until_live().await.generation, generation);
-    for load in [&guarded, &without, &open] {
+    for load in [&guarded, &without, &open, &read, &read_without] {
         load.answers(20).await;
     }
     // Never let through without a key, never called forbidden, never an unknown rule.
     assert_eq!(statuses(&guarded.stop().await), BTreeSet::from([200, 503]));
     assert_eq!(statuses(&without.stop().await), BTreeSet::from([401, 503]));
+    assert_eq!(statuses(&read.stop().await), BTreeSet::from([200, 503]));
+    assert_eq!(statuses(&read_without.stop().await), BTreeSet::from([401, 503]));
     assert_eq!(statuses(&open.stop().await), BTreeSet::from([200]));
 }
 

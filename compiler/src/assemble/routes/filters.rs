@@ -32,10 +32,7 @@ pub fn guarded(ruled: &Ruled) -> Filters {
         return HashMap::from([(names::EXT_AUTHZ.to_owned(), head_only(&ruled.id))]);
     };
     let processing = FilterConfig { config: Some(processing(&ruled.id, phases)), ..Default::default() };
-    HashMap::from([
-        (names::EXT_AUTHZ.to_owned(), unguarded()),
-        (names::EXT_PROC.to_owned(), any(&processing)),
-    ])
+    HashMap::from([(names::EXT_AUTHZ.to_owned(), unguarded()), (names::EXT_PROC.to_owned(), any(&processing))])
 }
 
 fn head_only(rule: &str) -> Any {
@@ -58,8 +55,7 @@ fn processing(rule: &str, phases: &Phases) -> Any {
         request_trailer_mode: send(phases.request_body),
         response_trailer_mode: send(phases.response_body),
     };
-    let rule =
-        HeaderValue { key: names::RULE_METADATA.to_owned(), value: rule.to_owned(), ..Default::default() };
+    let rule = HeaderValue { key: names::RULE_METADATA.to_owned(), value: rule.to_owned(), ..Default::default() };
     any(&ExtProcPerRoute {
         r#override: Some(ext_proc_per_route::Override::Overrides(ExtProcOverrides {
             processing_mode: Some(processing_mode),

@@ -53,6 +53,7 @@ fn ask(
     let mut asked = Vec::new();
     loop {
         match step {
+            Step::NeedBody => unreachable!("no rule here looks at bodies"),
             Step::Done(Decision::Allow(allow)) => {
                 let (name, assertion) = allow.assertion.unwrap();
                 assert_eq!(name, "x-jwt");

@@ -45,6 +45,7 @@ fn outcome(rule: &Rule, store: &Store, claims: Value) -> Result<Option<String>, 
         step = exchange.resume(answer(&lookup), UnixTime(NOW));
     }
     match step {
+        Step::NeedBody => unreachable!("no rule here looks at bodies"),
         Step::Done(Decision::Allow(allow)) => {
             Ok(allow.subscription.and_then(|subscription| subscription.tier.as_deref().map(str::to_owned)))
         }
