@@ -21,7 +21,7 @@ use envoy_types::pb::xds::r#type::matcher::v3::matcher::{MatcherType, OnMatch};
 use microgw_compiler::artifact;
 use microgw_compiler::assemble::{Input, assemble, names};
 use microgw_compiler::settings::{
-    AccessLog, ApiKeys, Backends, ClientCertificates, Credentials, Dpop, LimitSettings, Listeners, Secrets,
+    AccessLog, ApiKeys, Backends, Bodies, ClientCertificates, Credentials, Dpop, LimitSettings, Listeners, Secrets,
     ServerHeader, Settings, TlsIdentity, TlsRange,
 };
 use microgw_compiler::snapshot::{Fallbacks, ResourceType};
@@ -187,6 +187,7 @@ fn settings(http_port: u16) -> Settings {
         client_certificates: ClientCertificates::default(),
         user_agent: None,
         limits: LimitSettings::default(),
+        bodies: Bodies { max_request: 1 << 20, max_response: 1 << 20 },
         compression: None,
     }
 }

@@ -37,7 +37,7 @@ pub struct Rule {
     /// What requests draw on. `None`: nothing.
     pub(crate) limits: Option<Box<Plan>>,
     /// What of an exchange it looks at besides the request's head. `None`: nothing.
-    pub(crate) phases: Option<Phases>,
+    pub(crate) phases: Option<Box<Phases>>,
     operation: Box<str>,
 }
 
@@ -155,7 +155,7 @@ impl Rule {
                 answers: Arc::clone(&answers),
                 backend_jwt: terms.get(rule.api as usize).cloned().flatten(),
                 limits: limits.plan(api, rule)?,
-                phases: rule.phases.as_ref().map(Phases::from),
+                phases: rule.phases.as_ref().map(|phases| Box::new(phases.into())),
                 operation: format!("{} {}", rule.method, rule.path).into(),
             };
             Ok((id, Arc::new(loaded)))
@@ -183,7 +183,7 @@ impl Rule {
     }
 
     pub fn phases(&self) -> Option<&Phases> {
-        self.phases.as_ref()
+        self.phases.as_deref()
     }
 
     pub fn policy(&self) -> &Policy {

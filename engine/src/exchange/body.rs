@@ -91,7 +91,7 @@ impl<'a> Exchange<'a> {
 
     /// Takes the head of the backend's response to a request that was let through.
     pub fn on_response_head(&mut self, head: ResponseHead<'a>) -> ResponseStep<'a> {
-        let (Some(phases), Some(_)) = (&self.rule.phases, &self.following.admitted) else {
+        let (Some(phases), Some(_)) = (self.rule.phases(), &self.following.admitted) else {
             return self.refuse_response(Reason::Internal);
         };
         self.following.response = Some(head);
@@ -123,7 +123,7 @@ impl<'a> Exchange<'a> {
 
     /// `None`: the rule does not look at the body, or it is here.
     pub(super) fn look_at_body(&mut self) -> Option<Step<'a>> {
-        if !self.rule.phases.is_some_and(|phases| phases.request_body) {
+        if !self.rule.phases().is_some_and(|phases| phases.request_body) {
             return None;
         }
         if let Awaited::Here(_) = self.following.body {
@@ -138,7 +138,7 @@ impl<'a> Exchange<'a> {
 
     /// What becomes of a request that is let through.
     pub(super) fn edits(&mut self, identity: &Arc<Identity>) -> Option<Box<Edits>> {
-        let phases = self.rule.phases?;
+        let phases = self.rule.phases()?;
         self.following.admitted = Some(Arc::clone(identity));
         let mut edits = Edits::default();
         if phases.response_body {

@@ -7,7 +7,12 @@ type Map = std::collections::HashMap<String, String>;
 
 fn rule(phases: proto::Phases) -> Rule {
     let book = proto::RuleBook {
-        apis: vec![proto::Api { name: "pets".into(), version: "1".into(), base_path: "/v2".into(), ..Default::default() }],
+        apis: vec![proto::Api {
+            name: "pets".into(),
+            version: "1".into(),
+            base_path: "/v2".into(),
+            ..Default::default()
+        }],
         policies: vec![proto::Policy { public: true, credential_header: "authorization".into(), ..Default::default() }],
         rules: vec![proto::Rule { id: vec![0; 16], phases: Some(phases), ..Default::default() }],
         ..Default::default()
