@@ -6,6 +6,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "microgw/limits/v1/limits.proto",
         "microgw/traffic/v1/traffic.proto",
         "microgw/bodies/v1/bodies.proto",
+        "microgw/transforms/v1/transforms.proto",
         "microgw/artifact/v1/artifact.proto",
         "microgw/rules/v1/rules.proto",
     ];

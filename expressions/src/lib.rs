@@ -94,14 +94,26 @@ pub struct Failed;
 // === impl Expression ===
 
 impl Expression {
-    /// One that is true or false.
+    /// One that is true or false, of a request.
     pub fn condition(text: &str) -> Result<Expression, ExpressionError> {
+        Expression::read(text, Kind::Boolean, "true or false").and_then(Expression::of_request)
+    }
+
+    /// One that is true or false, of a response and the request that it answers.
+    pub fn response_condition(text: &str) -> Result<Expression, ExpressionError> {
         Expression::read(text, Kind::Boolean, "true or false")
     }
 
     /// One that is a number.
     pub fn cost(text: &str) -> Result<Expression, ExpressionError> {
-        Expression::read(text, Kind::Number, "a number")
+        Expression::read(text, Kind::Number, "a number").and_then(Expression::of_request)
+    }
+
+    fn of_request(self) -> Result<Expression, ExpressionError> {
+        match self.variables.iter().find_map(Variable::of_response) {
+            Some(name) => Err(ExpressionError::UnknownName(name.to_owned())),
+            None => Ok(self),
+        }
     }
 
     fn read(text: &str, kind: Kind, wanted: &'static str) -> Result<Expression, ExpressionError> {

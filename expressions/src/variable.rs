@@ -34,6 +34,10 @@ pub enum Variable {
     ApiBasePath,
     /// Method and path template.
     Operation,
+    /// Of a response.
+    Status,
+    /// Of a response, by its lower-case name.
+    ResponseHeader(Box<str>),
     /// Whether there is such a header, parameter or claim.
     Present(Box<Variable>),
 }
@@ -71,6 +75,10 @@ impl Variable {
             ["request", "headers", rest @ ..] if rest.len() < 2 => {
                 return Some(named("request.headers", rest, |name| Variable::Header(name.to_ascii_lowercase().into())));
             }
+            ["response", "headers", rest @ ..] if rest.len() < 2 => {
+                let header = |name: Box<str>| Variable::ResponseHeader(name.to_ascii_lowercase().into());
+                return Some(named("response.headers", rest, header));
+            }
             ["request", "query", rest @ ..] if rest.len() < 2 => {
                 return Some(named("request.query", rest, Variable::Query));
             }
@@ -92,6 +100,7 @@ impl Variable {
             ["api", "version"] => Variable::ApiVersion,
             ["api", "basePath"] => Variable::ApiBasePath,
             ["operation"] => Variable::Operation,
+            ["response", "status"] => Variable::Status,
             _ => return None,
         }))
     }
@@ -101,12 +110,23 @@ impl Variable {
             Variable::Query(_) | Variable::Scopes => Kind::List,
             Variable::Claim(_) => Kind::Any,
             Variable::Present(_) => Kind::Boolean,
+            Variable::Status => Kind::Number,
             _ => Kind::Text,
         }
     }
 
     /// Is there for some requests only.
     pub(crate) fn may_be_absent(&self) -> bool {
-        matches!(self, Variable::Header(_) | Variable::Query(_) | Variable::Claim(_))
+        matches!(self, Variable::Header(_) | Variable::Query(_) | Variable::Claim(_) | Variable::ResponseHeader(_))
+    }
+
+    /// As it is written; `None`: there is none before a response has come.
+    pub(crate) fn of_response(&self) -> Option<&'static str> {
+        match self {
+            Variable::Status => Some("response.status"),
+            Variable::ResponseHeader(_) => Some("response.headers"),
+            Variable::Present(variable) => variable.of_response(),
+            _ => None,
+        }
     }
 }

@@ -29,6 +29,7 @@ pub mod routes;
 pub mod settings;
 pub mod table;
 pub mod token;
+pub mod transforms;
 pub mod xds;
 
 /// One function to fuzz.
@@ -49,7 +50,7 @@ pub struct Target {
 pub type Reached = &'static str;
 
 /// By the name of the thing that is tested.
-pub const TARGETS: [Target; 22] = [
+pub const TARGETS: [Target; 23] = [
     artifact::TARGET,
     certificate::TARGET,
     check::TARGET,
@@ -71,5 +72,6 @@ pub const TARGETS: [Target; 22] = [
     routes::TARGET,
     settings::TARGET,
     token::TARGET,
+    transforms::TARGET,
     xds::TARGET,
 ];

@@ -38,3 +38,9 @@ pub mod traffic {
         include!(concat!(env!("OUT_DIR"), "/microgw.traffic.v1.rs"));
     }
 }
+
+pub mod transforms {
+    pub mod v1 {
+        include!(concat!(env!("OUT_DIR"), "/microgw.transforms.v1.rs"));
+    }
+}

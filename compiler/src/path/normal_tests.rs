@@ -150,3 +150,13 @@ proptest! {
         }
     }
 }
+
+proptest! {
+    /// What transformations may send is what a request could have been sent to.
+    #[test]
+    fn rewritten_paths_are_normal(path in "/[a-c./;?#%0-9A-F2\\\\\u{e9} ]{0,10}") {
+        if microgw_transforms::path::check(&path).is_ok() {
+            prop_assert_eq!(plain(&path), Ok(path));
+        }
+    }
+}

@@ -102,7 +102,8 @@ impl<'a> Request<'a> {
             Variable::ApiVersion => text(Some(&api.version)),
             Variable::ApiBasePath => text(Some(&api.base_path)),
             Variable::Operation => text(Some(self.rule.operation())),
-            Variable::Present(_) => Value::Absent,
+            // Nobody answers yet.
+            Variable::Present(_) | Variable::Status | Variable::ResponseHeader(_) => Value::Absent,
         }
     }
 }
