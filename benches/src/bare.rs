@@ -21,8 +21,8 @@ use envoy_types::pb::xds::r#type::matcher::v3::matcher::{MatcherType, OnMatch};
 use microgw_compiler::artifact;
 use microgw_compiler::assemble::{Input, assemble, names};
 use microgw_compiler::settings::{
-    AccessLog, ApiKeys, Backends, Bodies, ClientCertificates, Credentials, Dpop, LimitSettings, Listeners, Secrets,
-    ServerHeader, Settings, TlsIdentity, TlsRange,
+    AccessLog, ApiKeys, Backends, Balanced, Bodies, ClientCertificates, Connections, Credentials, Dpop, LimitSettings,
+    Listeners, Secrets, ServerHeader, Settings, TlsIdentity, TlsRange,
 };
 use microgw_compiler::snapshot::{Fallbacks, ResourceType};
 use microgw_envoy::{Bootstrap, SocketPaths};
@@ -153,10 +153,13 @@ fn settings(http_port: u16) -> Settings {
             max_body_size: None,
             trusted_hops: 0,
             http2: true,
-            keep_alive: true,
+            connections: Connections::default(),
+            balanced: Balanced::default(),
+            https_redirect: None,
             server_header: ServerHeader::default(),
             tls: TlsRange::default(),
             identity: TlsIdentity { certificate_chain: String::new(), private_key: String::new() },
+            certificates: Vec::new(),
         },
         credentials: Credentials {
             header: "authorization".to_owned(),

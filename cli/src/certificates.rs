@@ -6,6 +6,7 @@ mod clients;
 mod counters;
 mod expiry;
 mod identity;
+mod listed;
 mod part;
 mod profiles;
 mod remote;
@@ -31,6 +32,7 @@ use clients::Clients;
 pub use clients::settings as client_certificates;
 use counters::CountersTls;
 pub use identity::{SHIPPED_NOTICE, signing_key};
+pub use listed::Listed;
 pub use part::{Part, PartStatus};
 pub use profiles::Profile;
 pub use remote::RemoteTls;
@@ -47,6 +49,8 @@ const BUNDLES: [&str; 4] = [
 /// All of the gateway's, as they are now.
 pub struct Certificates {
     listener: Part<TlsIdentity>,
+    /// For clients that ask for certain names.
+    listed: Vec<Listed>,
     /// `None`: there is no bundle on this system.
     backends: Part<Option<TrustStore>>,
     /// `None`: nothing is presented to backends.
@@ -93,6 +97,7 @@ impl Certificates {
         let data = data.to_owned();
         let listener =
             Part::load("listener", files_of_identity(files.as_ref()), move || identity::tls(files.as_ref(), &data))?;
+        let listed = listed::load(&config.listeners.certificates)?;
         let (store, services_store) = (config.trust.backends.clone(), config.trust.services.clone());
         let backends =
             Part::load("backends' authorities", files_of(store.as_ref()), move || backend_trust(store.as_ref()))?;
@@ -129,6 +134,7 @@ impl Certificates {
         let counters = shared.context("cannot share limits (throttlingConfig.redis)")?.flatten();
         Ok(Certificates {
             listener,
+            listed,
             backends,
             backend_identity,
             profiles,
@@ -145,8 +151,9 @@ impl Certificates {
     pub fn reload(&mut self) -> Changes {
         // Not `||`: each must be asked.
         let identities = [self.listener.reload(), self.backend_identity.reload()];
+        let listed = self.listed.iter_mut().map(|listed| listed.part.reload()).fold(false, |any, one| any | one);
         let profiles = self.profiles.iter_mut().map(Profile::reload).fold(false, |any, one| any | one);
-        let settings = [self.backends.reload(), self.clients.reload(), profiles]
+        let settings = [self.backends.reload(), self.clients.reload(), listed, profiles]
             .into_iter()
             .chain(identities)
             .any(|changed| changed);
@@ -166,6 +173,7 @@ impl Certificates {
     /// What changed last for Envoy is used now.
     pub fn accepted(&mut self) {
         self.listener.accepted();
+        self.listed.iter_mut().for_each(|listed| listed.part.accepted());
         self.backends.accepted();
         self.backend_identity.accepted();
         self.profiles.iter_mut().for_each(Profile::accepted);
@@ -175,6 +183,7 @@ impl Certificates {
     /// Envoy does not take what changed last: what was there before stays.
     pub fn refused(&mut self, reason: &str) {
         self.listener.refused(reason);
+        self.listed.iter_mut().for_each(|listed| listed.part.refused(reason));
         self.backends.refused(reason);
         self.backend_identity.refused(reason);
         self.profiles.iter_mut().for_each(|profile| profile.refused(reason));
@@ -190,6 +199,7 @@ impl Certificates {
         status.extend([self.backend_identity.status(), self.services.status()]);
         status.extend(self.profiles.iter().flat_map(Profile::status));
         status.extend(self.signers.iter().map(|(_, part)| part.status()));
+        status.extend(self.listed.iter().map(|listed| listed.part.status()));
         status.push(self.clients.status());
         status.extend(self.remote.iter().map(Part::status));
         status.extend(self.backend_signer.iter().map(Part::status));
@@ -200,6 +210,7 @@ impl Certificates {
     pub fn settings(&self, config: &Config) -> Settings {
         config.settings(Material {
             identity: self.listener.value().clone(),
+            certificates: self.listed.iter().map(Listed::settings).collect(),
             backend_trust: self.backends.value().clone(),
             backend_identity: self.backend_identity.value().clone(),
             tls_profiles: self.profiles.iter().map(Profile::settings).collect(),

@@ -23,6 +23,7 @@ mod key_manager;
 mod keys;
 mod layers;
 mod limits;
+mod listeners;
 mod mutual_tls;
 mod redis;
 mod references;
@@ -59,6 +60,7 @@ pub use issuers::{Issuer, KeySource};
 pub use key_manager::Introspection;
 pub use keys::{Danger, Key, Kind, Status, all as keys, of_endpoints as keys_of_endpoints};
 pub use limits::Limits;
+pub use listeners::CertificateFiles;
 pub use mutual_tls::{ApiCertificates, ClientCertificates, Good, Proxies, Request as CertificateRequest};
 pub use redis::Redis;
 pub use remote::{MutualTls, Remote};
@@ -157,16 +159,23 @@ pub struct Listeners {
     /// Bytes. `None`: no limit.
     pub max_body_size: Option<u64>,
     pub http2: bool,
-    pub keep_alive: bool,
+    pub connections: settings::Connections,
+    pub balanced: settings::Balanced,
+    /// Requests over http are led to HTTPS: there, to this port.
+    pub https_redirect: Option<u16>,
     pub tls: settings::TlsRange,
     /// `None`: a self-signed certificate.
     pub identity: Option<IdentityFiles>,
+    /// For clients that ask for certain names.
+    pub certificates: Vec<CertificateFiles>,
 }
 
 /// Keys and certificates, as they were read.
 #[derive(Clone, Debug)]
 pub struct Material {
     pub identity: settings::TlsIdentity,
+    /// Of [`Listeners::certificates`].
+    pub certificates: Vec<settings::ListedCertificate>,
     pub backend_trust: Option<settings::TrustStore>,
     pub backend_identity: Option<settings::TlsIdentity>,
     /// Of [`Config::tls_profiles`].
@@ -336,10 +345,13 @@ impl Config {
                 max_body_size: self.listeners.max_body_size,
                 trusted_hops: self.gateway.trusted_hops,
                 http2: self.listeners.http2,
-                keep_alive: self.listeners.keep_alive,
+                connections: self.listeners.connections.clone(),
+                balanced: self.listeners.balanced.clone(),
+                https_redirect: self.listeners.https_redirect,
                 server_header: self.headers.server.clone(),
                 tls: self.listeners.tls.clone(),
                 identity: material.identity,
+                certificates: material.certificates,
             },
             credentials: self.credentials.clone(),
             issuers: self.issuers.iter().map(|issuer| issuer.settings.clone()).collect(),

@@ -104,7 +104,7 @@ fn free(config: &Config) -> anyhow::Result<()> {
 pub async fn serve(args: &args::Serve, mut config: Config, spans: Option<&SpanCounts>) -> anyhow::Result<()> {
     config.insecure.extend(remote::check(&config.remote, args.insecure)?);
     let directory = SocketDir::open(&socket_directory(args.sockets.as_deref(), &config))?;
-    let targets = Targets::Urls(probe_urls(&config));
+    let targets = elsewhere(&config);
     let gateway = Gateway::start(&args.serving, &config, &directory.sockets(), targets).await?;
     if let Some(counts) = spans {
         gateway.services.metrics().show_spans(counts);
@@ -139,19 +139,17 @@ fn socket_directory(given: Option<&Path>, config: &Config) -> PathBuf {
 
 /// Where an Envoy that was started elsewhere can be looked at: as configured, or the listeners' own addresses. With
 /// free ports, or on another host, nobody knows them, and Envoy's ACK has to do.
-fn probe_urls(config: &Config) -> Vec<String> {
+fn elsewhere(config: &Config) -> Targets {
     if !config.gateway.probe.is_empty() {
-        return config.gateway.probe.clone();
+        return Targets::Urls(config.gateway.probe.clone());
     }
     if config.remote.host.is_some() {
         tracing::warn!("no `gateway.probe`: what remote Envoys have accepted counts as live, and nobody looks");
-        return Vec::new();
+        return Targets::Urls(Vec::new());
     }
     let listeners = &config.listeners;
-    let address = |port| probe::reachable(SocketAddr::new(listeners.host, port));
-    let http = (listeners.http_port != 0).then(|| format!("http://{}", address(listeners.http_port)));
-    let https = (listeners.https_port != 0).then(|| format!("https://{}", address(listeners.https_port)));
-    http.into_iter().chain(https).collect()
+    let address = |port: u16| (port != 0).then(|| SocketAddr::new(listeners.host, port));
+    Targets::Listeners([address(listeners.http_port), address(listeners.https_port)])
 }
 
 fn workers(config: &Config) -> usize {
@@ -226,7 +224,8 @@ impl Gateway {
         };
         let insists = matches!(settings.client_certificates.request, CertificateRequest::Required(_));
         let shown = insists.then_some(&settings.listeners.identity);
-        let probe = HealthProbe::new(targets, workers(config), shown).context("cannot make the probe")?;
+        let probe = HealthProbe::new(targets, workers(config), shown, &settings.listeners.balanced);
+        let probe = probe.context("cannot make the probe")?;
         let publisher = Publisher::new(
             microgw_xds::Config {
                 located: addresses.located(),

@@ -11,13 +11,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
-use micro_gw::certificates;
+use micro_gw::certificates::{self, Listed};
 use micro_gw::config::{self, Config, Material, Store, with_pretended_secrets};
 use microgw_compiler::artifact;
 use microgw_compiler::assemble::{Input, assemble, conflict, overridden};
 use microgw_compiler::model::{Access, Api, KeyLocation, Model, Operation, Requirement};
 use microgw_compiler::settings::{
-    CertificateRequest, ClientCertificates, Settings, TlsIdentity, TlsProfile, TrustStore,
+    CertificateRequest, ClientCertificates, ListedCertificate, Settings, TlsIdentity, TlsProfile, TrustStore,
 };
 use microgw_compiler::snapshot::{Fallbacks, Snapshot};
 use serde_json::{Value, json};
@@ -124,11 +124,29 @@ fn client_certificates(config: &Config) -> ClientCertificates {
 pub fn material(config: &Config) -> anyhow::Result<Material> {
     Ok(Material {
         identity: passing_identity()?,
+        certificates: listed(config)?,
         backend_trust: backend_trust(config.trust.backends.as_ref()),
         backend_identity: config.backend_identity.as_ref().map(|_| passing_identity()).transpose()?,
         tls_profiles: config.tls_profiles.iter().map(tls_profile).collect::<anyhow::Result<_>>()?,
         client_certificates: client_certificates(config),
     })
+}
+
+/// For the names that they are for, as far as the files are here.
+fn listed(config: &Config) -> anyhow::Result<Vec<ListedCertificate>> {
+    let mut listed = Vec::new();
+    for (index, files) in config.listeners.certificates.iter().enumerate() {
+        let server_names = match Listed::load(index, files) {
+            Ok(listed) => listed.settings().server_names,
+            Err(_) if !files.server_names.is_empty() => files.server_names.clone(),
+            Err(error) => {
+                output::note(&format!("{error:#}: the generation is not the one that a gateway with that file has"));
+                continue;
+            }
+        };
+        listed.push(ListedCertificate { server_names, identity: passing_identity()? });
+    }
+    Ok(listed)
 }
 
 fn tls_profile(profile: &config::TlsProfile) -> anyhow::Result<TlsProfile> {

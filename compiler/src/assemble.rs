@@ -15,6 +15,7 @@ pub mod names;
 mod oauth;
 mod overrides;
 mod phases;
+mod redirect;
 mod resource_metadata;
 mod routes;
 mod rules;
@@ -55,6 +56,7 @@ pub fn conflict(model: &Model, settings: &Settings) -> Option<String> {
         .or_else(endpoints)
         .or_else(|| routes::edits::conflict(model, settings))
         .or_else(|| clusters::conflict(model, settings))
+        .or_else(|| redirect::conflict(model, settings))
 }
 
 /// What a snapshot is made of.
@@ -147,10 +149,10 @@ pub fn assemble(input: Input<'_>) -> Snapshot {
     }
     if let Some(proxy) = &backends.proxy {
         clusters.insert(names::PROXY_CLUSTER.into(), forward_proxy::cluster(proxy));
-        listeners.insert(names::PROXY_LISTENER.into(), forward_proxy::listener());
+        listeners.insert(names::PROXY_LISTENER.into(), forward_proxy::listener(proxy));
     }
-    let identity = secrets::identity(names::IDENTITY_SECRET, &input.settings.listeners.identity);
-    let mut secrets = BTreeMap::from([(names::IDENTITY_SECRET.into(), identity)]);
+    let mut secrets = secrets::presented(&input.settings.listeners);
+    secrets.extend(backends.proxy.as_ref().and_then(forward_proxy::login));
     if let Some(store) = backends.trust.as_ref().filter(|_| verified) {
         secrets.insert(names::BACKEND_TRUST_SECRET.into(), secrets::trust(names::BACKEND_TRUST_SECRET, store));
     }
@@ -168,7 +170,11 @@ pub fn assemble(input: Input<'_>) -> Snapshot {
     resources.insert(ResourceType::Cluster, clusters);
     resources.insert(ResourceType::Secret, secrets);
     resources.insert(ResourceType::Listener, listeners);
-    resources.insert(ResourceType::Route, BTreeMap::from([(names::GATEWAY.into(), resource(table, references))]));
+    let mut tables = BTreeMap::from([(names::GATEWAY.into(), resource(table, references))]);
+    if let Some(port) = input.settings.listeners.https_redirect {
+        tables.insert(names::REDIRECT.into(), redirect::configuration(input.settings, port, &generation));
+    }
+    resources.insert(ResourceType::Route, tables);
     let rules = Arc::new(rules.finish(&generation));
     Snapshot { generation: Generation(generation.into()), resources, assignments, rules, sources }
 }
@@ -203,5 +209,7 @@ fn ads() -> ConfigSource {
 
 #[cfg(test)]
 mod hosts_tests;
+#[cfg(test)]
+mod listeners_tests;
 #[cfg(test)]
 mod tests;

@@ -5,6 +5,7 @@ mod backends;
 mod client_certificates;
 mod compression;
 mod endpoints;
+mod listeners;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -18,9 +19,9 @@ pub use client_certificates::{
     AlternativeName, ApiCertificates, CertificateHeader, CertificateRequest, CertificateRule, ClientCertificates,
     Subject,
 };
-pub use endpoints::{Change, EndpointOverride, Environment, Secrets, Subject as OverrideSubject, password};
-
 pub use compression::{Algorithm, Compression};
+pub use endpoints::{Change, EndpointOverride, Environment, Secrets, Subject as OverrideSubject, password};
+pub use listeners::{Balanced, Connections, ListedCertificate};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -102,12 +103,16 @@ pub struct Listeners {
     /// Proxies in front of the gateway that append to `x-forwarded-for`.
     pub trusted_hops: u32,
     pub http2: bool,
-    /// Several requests over one connection.
-    pub keep_alive: bool,
+    pub connections: Connections,
+    pub balanced: Balanced,
+    /// Requests over http are led to HTTPS: there, to this port.
+    pub https_redirect: Option<u16>,
     pub server_header: ServerHeader,
     pub tls: TlsRange,
     /// What the HTTPS listener presents.
     pub identity: TlsIdentity,
+    /// What it presents to clients that ask for certain names.
+    pub certificates: Vec<ListedCertificate>,
 }
 
 /// The `Server` header of responses.

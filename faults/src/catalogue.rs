@@ -139,7 +139,7 @@ catalogue! {
         "The path is known with other methods; `Allow` lists them."
     RequestTimeout "request-timeout" 408 408
         "Request Timeout" ". The request was not received in time"
-        "The request's head took more than 10 seconds, or its body stopped coming."
+        "The request's head took longer than `listenerConfig.requestHeaderTimeout`, all of it longer than `requestTimeout`, or its body stopped coming for `streamIdleTimeout`."
     PayloadTooLarge "payload-too-large" 413 413
         "Payload Too Large" ". The request's body is too long"
         "The body is longer than `listenerConfig.maxEntityBodySize`, or than the operation looks at."

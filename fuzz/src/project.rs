@@ -121,6 +121,7 @@ fn settings() -> Settings {
     let backend_trust = Some(TrustStore("authorities".to_owned()));
     config.settings(Material {
         identity,
+        certificates: Vec::new(),
         backend_trust,
         backend_identity: None,
         tls_profiles: Vec::new(),

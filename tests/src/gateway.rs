@@ -202,6 +202,19 @@ impl Gateway {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
+    /// What its Envoy says that it is configured with.
+    ///
+    /// # Panics
+    /// When Envoy is not here.
+    pub async fn envoy_config(&self) -> String {
+        let directory = self.log.parent().expect("it is in a directory");
+        let sockets = std::fs::read_dir(directory).expect("it is there").flatten();
+        let admin = sockets.map(|entry| entry.path().join("admin.sock")).find(|path| path.exists());
+        let admin = microgw_envoy::Admin::new(&admin.expect("Envoy has an admin socket"));
+        let dump = admin.get("/config_dump?include_eds").await.expect("Envoy answers");
+        String::from_utf8_lossy(&dump).into_owned()
+    }
+
     pub fn signal(&self, signal: nix::sys::signal::Signal) {
         let pid = i32::try_from(self.child.id().expect("it runs")).expect("a pid is an i32");
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal).expect("it can be signalled");

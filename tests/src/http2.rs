@@ -24,15 +24,7 @@ const END_HEADERS: u8 = 4;
 /// # Panics
 /// When nobody listens, or nothing comes back.
 pub async fn get(address: SocketAddr, authority: &[u8], target: &[u8]) -> RawAnswer {
-    let mut fields = Vec::new();
-    for (name, value) in
-        [(&b":method"[..], &b"GET"[..]), (b":scheme", b"http"), (b":authority", authority), (b":path", target)]
-    {
-        // Literal, not to be remembered, not compressed.
-        fields.push(0);
-        push_text(&mut fields, name);
-        push_text(&mut fields, value);
-    }
+    let fields = head(authority, target);
     let mut request = PREFACE.to_vec();
     push_frame(&mut request, SETTINGS, 0, 0, &[]);
     push_frame(&mut request, HEADERS, END_STREAM | END_HEADERS, 1, &fields);
@@ -61,6 +53,57 @@ pub async fn get(address: SocketAddr, authority: &[u8], target: &[u8]) -> RawAns
         }
     };
     timeout(PATIENCE, exchange).await.expect("there is an answer")
+}
+
+/// Opens so many streams at once, GETs of `target` over one connection without TLS, and tells how many were answered before the
+/// other side ended it, or all were.
+///
+/// # Panics
+/// When nobody listens, or neither happens in time.
+pub async fn answered(address: SocketAddr, target: &[u8], streams: u32) -> u32 {
+    const ACK: u8 = 1;
+    let fields = head(b"gateway", target);
+    let exchange = async {
+        let mut stream = TcpStream::connect(address).await.expect("somebody listens");
+        let mut request = PREFACE.to_vec();
+        push_frame(&mut request, SETTINGS, 0, 0, &[]);
+        let _ = stream.write_all(&request).await;
+        let (mut bytes, mut answered) = (Vec::new(), 0);
+        while answered < streams && stream.read_buf(&mut bytes).await.is_ok_and(|read| read > 0) {
+            while let Some((kind, flags, _, length)) = frame(&bytes) {
+                match kind {
+                    // What it allows holds once that is acknowledged.
+                    SETTINGS if flags & ACK == 0 => {
+                        let mut opened = Vec::new();
+                        push_frame(&mut opened, SETTINGS, ACK, 0, &[]);
+                        for index in 0..streams {
+                            push_frame(&mut opened, HEADERS, END_STREAM | END_HEADERS, 2 * index + 1, &fields);
+                        }
+                        let _ = stream.write_all(&opened).await;
+                    }
+                    HEADERS | DATA if flags & END_STREAM != 0 => answered += 1,
+                    _ => {}
+                }
+                bytes.drain(..length);
+            }
+        }
+        answered
+    };
+    timeout(PATIENCE, exchange).await.expect("it comes to an end")
+}
+
+/// Of a GET.
+fn head(authority: &[u8], target: &[u8]) -> Vec<u8> {
+    let mut fields = Vec::new();
+    for (name, value) in
+        [(&b":method"[..], &b"GET"[..]), (b":scheme", b"http"), (b":authority", authority), (b":path", target)]
+    {
+        // Literal, not to be remembered, not compressed.
+        fields.push(0);
+        push_text(&mut fields, name);
+        push_text(&mut fields, value);
+    }
+    fields
 }
 
 fn push_frame(bytes: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload: &[u8]) {

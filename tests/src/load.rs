@@ -22,6 +22,14 @@ pub struct Load {
     tasks: Vec<JoinHandle<Vec<(std::time::Instant, Seen)>>>,
 }
 
+/// A client that comes anew all the time, one connection for each request.
+pub struct Visitors {
+    failed: Arc<AtomicUsize>,
+    served: Arc<AtomicUsize>,
+    enough: Arc<AtomicBool>,
+    task: JoinHandle<()>,
+}
+
 const MOST: usize = 200_000;
 
 // === impl Load ===
@@ -77,6 +85,40 @@ impl Load {
             all.extend(task.await.expect("the task ends"));
         }
         all
+    }
+}
+
+// === impl Visitors ===
+
+impl Visitors {
+    pub fn of(client: impl Fn() -> reqwest::Client + Send + 'static, url: String) -> Visitors {
+        let (failed, served, enough) =
+            (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default(), Arc::<AtomicBool>::default());
+        let (failures, successes, end) = (failed.clone(), served.clone(), enough.clone());
+        let task = tokio::spawn(async move {
+            while !end.load(Ordering::Relaxed) {
+                let answer = client().get(&url).send().await;
+                let counter = if answer.is_ok_and(|answer| answer.status() == 200) { &successes } else { &failures };
+                counter.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        Visitors { failed, served, enough, task }
+    }
+
+    /// Waits until so many `more` were served.
+    pub async fn served(&self, more: usize) {
+        let wanted = self.served.load(Ordering::Relaxed) + more;
+        eventually("visitors come", async || (self.served.load(Ordering::Relaxed) >= wanted).then_some(())).await;
+    }
+
+    /// Ends them, and tells how many were not served.
+    ///
+    /// # Panics
+    /// When the task did.
+    pub async fn failures(self) -> usize {
+        self.enough.store(true, Ordering::Relaxed);
+        self.task.await.expect("the task ends");
+        self.failed.load(Ordering::Relaxed)
     }
 }
 

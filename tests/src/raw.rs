@@ -28,6 +28,23 @@ pub(crate) fn is_complete(bytes: &[u8]) -> bool {
     }
 }
 
+/// What comes back over a connection of its own, until it is enough, or the other side ends the connection.
+///
+/// # Panics
+/// When nobody listens, or neither happens in time.
+pub async fn exchange(address: SocketAddr, request: &[u8], is_enough: impl Fn(&[u8]) -> bool) -> Vec<u8> {
+    let exchange = async {
+        let mut stream = TcpStream::connect(address).await.expect("somebody listens");
+        stream.set_nodelay(true).expect("it is a TCP stream");
+        // The other side may have heard enough before the end.
+        let _ = stream.write_all(request).await;
+        let mut bytes = Vec::new();
+        while !is_enough(&bytes) && stream.read_buf(&mut bytes).await.is_ok_and(|read| read > 0) {}
+        bytes
+    };
+    timeout(PATIENCE, exchange).await.expect("there is an answer")
+}
+
 // === impl RawAnswer ===
 
 impl RawAnswer {
@@ -36,18 +53,8 @@ impl RawAnswer {
     /// # Panics
     /// When nobody listens, or nothing comes back.
     pub async fn of(address: SocketAddr, request: &[u8]) -> RawAnswer {
-        let exchange = async {
-            let mut stream = TcpStream::connect(address).await.expect("somebody listens");
-            stream.set_nodelay(true).expect("it is a TCP stream");
-            // The other side may have heard enough before the end.
-            let _ = stream.write_all(request).await;
-            let mut bytes = Vec::new();
-            // Envoy keeps a connection that it has given up on open for another second: the answer is what counts.
-            while !is_complete(&bytes) && stream.read_buf(&mut bytes).await.is_ok_and(|read| read > 0) {}
-            bytes
-        };
-        let bytes = timeout(PATIENCE, exchange).await.expect("there is an answer");
-        RawAnswer::read(&bytes)
+        // Envoy keeps a connection that it has given up on open for another second: the answer is what counts.
+        RawAnswer::read(&exchange(address, request, is_complete).await)
     }
 
     pub(crate) fn read(bytes: &[u8]) -> RawAnswer {

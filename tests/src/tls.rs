@@ -264,7 +264,32 @@ impl Connection {
     /// When nobody listens, or not with TLS.
     pub async fn open_as(address: SocketAddr, config: &Arc<ClientConfig>) -> Connection {
         let stream = TcpStream::connect(address).await.expect("somebody listens");
+        Connection::over(stream, "localhost", config).await
+    }
+
+    /// Asks for that name (an address is none), and says `before` first, in the clear.
+    ///
+    /// # Panics
+    /// When nobody listens, or not with TLS.
+    pub async fn open_for(address: SocketAddr, name: &str, before: &[u8]) -> Connection {
+        let mut stream = TcpStream::connect(address).await.expect("somebody listens");
+        stream.write_all(before).await.expect("it is open");
+        Connection::over(stream, name, &Arc::new(trusting().with_no_client_auth())).await
+    }
+
+    /// Whether TLS is spoken there to whoever says nothing else first.
+    ///
+    /// # Panics
+    /// When nobody listens, or it stays undecided.
+    pub async fn is_possible(address: SocketAddr) -> bool {
+        let stream = TcpStream::connect(address).await.expect("somebody listens");
         let name = ServerName::try_from("localhost").expect("it is a name");
+        let stream = TlsConnector::from(Arc::new(trusting().with_no_client_auth())).connect(name, stream);
+        timeout(PATIENCE, stream).await.expect("in time").is_ok()
+    }
+
+    async fn over(stream: TcpStream, name: &str, config: &Arc<ClientConfig>) -> Connection {
+        let name = ServerName::try_from(name.to_owned()).expect("it is a name");
         let stream = TlsConnector::from(Arc::clone(config)).connect(name, stream);
         Connection { stream: timeout(PATIENCE, stream).await.expect("in time").expect("it speaks TLS") }
     }

@@ -1,6 +1,8 @@
 //! `[httpClients]`: how backends are reached, and the gateway's own services.
 
-use microgw_compiler::settings::{self, Backends, Verification};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use microgw_compiler::settings::{self, Backends, SecretHeader, Verification};
 use reqwest::Url;
 
 use super::diagnostic::{Code, ConfigDiagnostic};
@@ -73,17 +75,33 @@ fn limit(values: &Values, path: &str, problems: &mut Vec<ConfigDiagnostic>) -> O
 }
 
 fn proxy_of_backends(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Option<settings::Proxy> {
-    for path in ["httpClients.proxy.username", "httpClients.proxy.password"] {
-        if !values.text(path).is_empty() {
-            let message =
-                format!("`{path}`: Envoy cannot log in to a proxy without showing the password in its configuration");
-            let help = "let a proxy on this host log in to that one, and name it here; what the gateway itself fetches \
-                        can log in: `enableInternalServices` without `enable`";
-            problems.push(ConfigDiagnostic::error(Code::NotEnforced, &values.origin(path), message).help(help));
-            return None;
+    let login = login(values, problems);
+    Some(settings::Proxy { login, ..proxy(values, problems)? })
+}
+
+/// Basic, RFC 7617.
+fn login(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Option<SecretHeader> {
+    let (user_path, password_path) = ("httpClients.proxy.username", "httpClients.proxy.password");
+    let (user, password) = (values.text(user_path), values.text(password_path));
+    let mut refuse = |path: &str, reason: &str| {
+        problems.push(ConfigDiagnostic::error(Code::BadValue, &values.origin(path), format!("`{path}` {reason}")));
+    };
+    // Section 2.
+    if user.contains(':') {
+        refuse(user_path, "has a colon in it, which ends a user's name");
+    }
+    for (path, text) in [(user_path, &user), (password_path, &password)] {
+        if text.chars().any(char::is_control) {
+            refuse(path, "has control characters in it");
         }
     }
-    proxy(values, problems)
+    if user.is_empty() && !password.is_empty() {
+        refuse(password_path, "needs `httpClients.proxy.username`");
+    }
+    (!user.is_empty()).then(|| SecretHeader {
+        name: "proxy-authorization".to_owned(),
+        value: format!("Basic {}", STANDARD.encode(format!("{user}:{password}"))),
+    })
 }
 
 fn proxy(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Option<settings::Proxy> {
@@ -105,7 +123,7 @@ fn proxy(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Option<settin
         problems.push(ConfigDiagnostic::error(Code::BadValue, &values.section_origin("httpClients.proxy"), message));
         return None;
     }
-    Some(settings::Proxy { host, port })
+    Some(settings::Proxy { host, port, login: None })
 }
 
 /// What is presented to backends.

@@ -49,7 +49,7 @@ fn what_is_not_verified_is_told() {
 
 #[test]
 fn the_proxy() {
-    let proxy = |host: &str| settings::Proxy { host: host.to_owned(), port: 3128 };
+    let proxy = |host: &str| settings::Proxy { host: host.to_owned(), port: 3128, login: None };
     for (host, expected) in [("proxy.corp", "proxy.corp"), ("10.0.0.1", "10.0.0.1"), ("::1", "::1"), ("[::1]", "::1")] {
         let lines = format!("proxy.enable = true\nproxy.host = '{host}'\nproxy.port = 3128");
         assert_eq!(config(&lines).backends.proxy, Some(proxy(expected)), "{host}");
@@ -60,19 +60,29 @@ fn the_proxy() {
         ServicesProxy { proxy: proxy("p"), user: Some("u".to_owned()), password: Secret::new("hunter2".to_owned()) };
     assert_eq!((services.backends.proxy.clone(), services.services_proxy.clone()), (None, Some(expected)));
     assert!(!format!("{services:?}").contains("hunter2"));
+    let own = config(
+        "proxy.enable = true\nproxy.host = 'p'\nproxy.port = 3128\nproxy.username = 'gw'\nproxy.password = 'hunter2'",
+    );
+    let login = own.backends.proxy.as_ref().unwrap().login.as_ref().unwrap();
+    assert_eq!((login.name.as_str(), login.value.as_str()), ("proxy-authorization", "Basic Z3c6aHVudGVyMg=="));
+    assert!(!format!("{own:?}").contains("Z3c6") && !format!("{own:?}").contains("hunter2"));
     let off = config("proxy.host = 'p'\nproxy.port = 3128");
     assert_eq!((off.backends.proxy, off.services_proxy), (None, None));
 }
 
 #[test]
 fn mistakes_about_the_proxy() {
-    let login = "proxy.enable = true\nproxy.host = 'p'\nproxy.port = 1\nproxy.username = 'u'";
-    assert_eq!(
-        errors(login),
-        [
-            "`httpClients.proxy.username`: Envoy cannot log in to a proxy without showing the password in its configuration"
-        ]
-    );
+    for (login, expected) in [
+        ("username = 'a:b'", "`httpClients.proxy.username` has a colon in it, which ends a user's name"),
+        ("password = 'hunter2'", "`httpClients.proxy.password` needs `httpClients.proxy.username`"),
+        (
+            "username = 'u'\nproxy.password = \"hunter2\\n\"",
+            "`httpClients.proxy.password` has control characters in it",
+        ),
+    ] {
+        let lines = format!("proxy.enable = true\nproxy.host = 'p'\nproxy.port = 1\nproxy.{login}");
+        assert_eq!(errors(&lines), [expected]);
+    }
     assert_eq!(
         errors("proxy.enable = true\nproxy.host = 'p'"),
         ["`httpClients.proxy.port` is missing: a proxy has a port"]

@@ -216,7 +216,8 @@ fn good(values: &Values, entry: &str, trust: &Trust, problems: &mut Vec<ConfigDi
     (names_any || good.certificates.is_some() || good.authorities.is_some()).then_some(good)
 }
 
-fn range(text: &str) -> Option<(IpAddr, u8)> {
+/// An address, or those that begin as it does.
+pub fn range(text: &str) -> Option<(IpAddr, u8)> {
     let (address, prefix) = text.split_once('/').map_or((text, None), |(address, prefix)| (address, Some(prefix)));
     let address: IpAddr = address.trim().parse().ok()?;
     let most = if address.is_ipv4() { 32 } else { 128 };

@@ -13,9 +13,9 @@ use super::keys::quoted;
 use super::users::{HashKind, Secret, User, hash_kind, is_well_known};
 use super::values::Values;
 use super::{
-    ApiKeyIssuer, Config, Envoy, Gateway, GrantedApi, Listeners, TokenCache, api_keys as key_stores, backend_jwt,
-    backends, ciphers, compression, discovery, dpop, endpoints, issuers, key_manager, limits, mutual_tls, redis,
-    remote, revocation, server, shared_limits, subscriptions, telemetry, tls, tls_profiles,
+    ApiKeyIssuer, Config, Envoy, Gateway, GrantedApi, TokenCache, api_keys as key_stores, backend_jwt, backends,
+    compression, discovery, dpop, endpoints, issuers, key_manager, limits, listeners, mutual_tls, redis, remote,
+    revocation, server, shared_limits, subscriptions, telemetry, tls, tls_profiles,
 };
 
 /// Seconds, as [`settings::Issuer`] counts, of clock skew in the old single `[jwtTokenConfig]`.
@@ -33,7 +33,7 @@ pub fn resolve(
     let trust = tls::trust(values, problems);
     let issuer_skew = if old_skew { SINGLE_ISSUER_SKEW } else { skew_seconds };
     let issuers = issuers::read(values, issuer_skew, &trust, problems);
-    let listeners = listeners(values, problems);
+    let listeners = listeners::read(values, problems);
     let admin = address(values, "adminConfig.address", problems);
     let credentials = credentials(values, problems);
     let taken = credentials.iter().flat_map(|own| own.strip.iter().chain([&own.header])).cloned().collect::<Vec<_>>();
@@ -119,30 +119,6 @@ pub fn resolve(
         log_format: telemetry::log_format(values),
         access_log: telemetry::access_log(values, problems),
         tracing: telemetry::tracing(values, problems),
-    })
-}
-
-fn listeners(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Option<Listeners> {
-    let host = ip_address(values, "listenerConfig.host", problems);
-    let at = |key| format!("listenerConfig.{key}");
-    let identity = tls::identity(values, "listenerConfig", problems);
-    let (http_port, https_port) = (values.number::<u16>(&at("httpPort")), values.number::<u16>(&at("httpsPort")));
-    if http_port == https_port && http_port != 0 {
-        let message = format!("`{}` and `{}` are both {http_port}", at("httpPort"), at("httpsPort"));
-        problems.push(ConfigDiagnostic::error(Code::Conflict, &values.section_origin("listenerConfig"), message));
-    }
-    Some(Listeners {
-        host: host?,
-        http_port,
-        https_port,
-        max_header_size: values.number(&at("maxHeaderSize")),
-        max_uri_length: Some(values.number(&at("maxUriLength"))).filter(|longest| *longest > 0),
-        // The one negative value is -1, for none.
-        max_body_size: u64::try_from(values.integer(&at("maxEntityBodySize"))).ok(),
-        http2: values.bool("http2.enable"),
-        keep_alive: values.text(&at("keepAlive")) != "NEVER",
-        tls: ciphers::range(values, "mutualSSLConfig", problems),
-        identity,
     })
 }
 

@@ -22,6 +22,7 @@ fn material() -> Material {
     Material {
         backend_identity: Some(identity.clone()),
         identity,
+        certificates: Vec::new(),
         backend_trust: None,
         tls_profiles: Vec::new(),
         client_certificates: settings::ClientCertificates::default(),
@@ -44,9 +45,12 @@ fn the_defaults() {
                 max_uri_length: Some(4096),
                 max_body_size: None,
                 http2: true,
-                keep_alive: true,
+                connections: settings::Connections::default(),
+                balanced: settings::Balanced::default(),
+                https_redirect: None,
                 tls: settings::TlsRange::default(),
                 identity: None,
+                certificates: Vec::new(),
             },
             credentials: settings::Credentials {
                 header: "authorization".to_owned(),

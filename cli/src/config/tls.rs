@@ -62,8 +62,11 @@ const OLD_HOME: &str = "${mgw-runtime.home}";
 /// Of `section`, in PEM or in a store.
 pub fn identity(values: &Values, section: &str, problems: &mut Vec<ConfigDiagnostic>) -> Option<IdentityFiles> {
     let at = |key| format!("{section}.{key}");
-    let instead =
-        if section == LISTENER { "a certificate of our own is presented" } else { "backends are shown no certificate" };
+    let instead = match section {
+        LISTENER => "a certificate of our own is presented",
+        _ if section.starts_with(LISTENER) => "nobody should present it",
+        _ => "backends are shown no certificate",
+    };
     let store = store(values, &at("keyStorePath"), &at("keyStorePassword"), instead, problems);
     match (values.path(&at("certificatePath")), values.path(&at("privateKeyPath"))) {
         (Some(certificate_chain), Some(private_key)) => {
@@ -162,7 +165,7 @@ pub fn store(
 ) -> Option<Store> {
     let Some(file) = values.path(path) else {
         // The listener's are for all stores.
-        if !password.starts_with(LISTENER) {
+        if password.rsplit_once('.').is_none_or(|(section, _)| section != LISTENER) {
             without_effect(values, password, &format!("`{path}` is not given"), problems);
         }
         return None;

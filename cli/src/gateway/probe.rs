@@ -1,20 +1,26 @@
 //! Looks at the gateway from outside: `/health` on each listener tells the generation that Envoy serves.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
 use std::time::Duration;
 
 use microgw_compiler::assemble::names;
-use microgw_compiler::settings::TlsIdentity;
+use microgw_compiler::settings::{Balanced, TlsIdentity};
 use microgw_compiler::snapshot::Generation;
 use microgw_envoy::Admin;
 use microgw_xds::Probe;
+use tokio::io::{AsyncWriteExt as _, copy_bidirectional};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
 
 /// Where the listeners are.
 pub enum Targets {
     /// Our own Envoy knows, also where port 0 was asked for.
     Envoy(Admin),
-    /// An Envoy started elsewhere: base URLs. Empty: its ACK has to do.
+    /// An Envoy started elsewhere on this host: the HTTP listener and the HTTPS one, as far as their ports are known.
+    Listeners([Option<SocketAddr>; 2]),
+    /// Base URLs. Empty: an Envoy's ACK has to do.
     Urls(Vec<String>),
 }
 
@@ -30,15 +36,31 @@ pub struct Addresses {
 pub struct HealthProbe {
     client: reqwest::Client,
     targets: Targets,
+    /// Whether connections to the HTTP listener, and to the HTTPS one, begin as those of a balancer.
+    balanced: [bool; 2],
     /// Connections tried per listener: each may meet another worker of Envoy.
     rounds: usize,
 }
+
+/// A balancer for one look, which tells of nobody.
+struct Relay {
+    address: SocketAddr,
+    task: JoinHandle<()>,
+}
+
+/// The PROXY protocol, version 1: whoever connects is the client.
+const NOBODY_ELSE: &[u8] = b"PROXY UNKNOWN\r\n";
 
 // === impl HealthProbe ===
 
 impl HealthProbe {
     /// `identity` is shown where the listener insists on a certificate: Envoy takes anybody's.
-    pub fn new(targets: Targets, workers: usize, identity: Option<&TlsIdentity>) -> reqwest::Result<HealthProbe> {
+    pub fn new(
+        targets: Targets,
+        workers: usize,
+        identity: Option<&TlsIdentity>,
+        balanced: &Balanced,
+    ) -> reqwest::Result<HealthProbe> {
         let mut builder = reqwest::Client::builder();
         if let Some(TlsIdentity { certificate_chain, private_key }) = identity {
             let pem = format!("{private_key}\n{certificate_chain}");
@@ -52,17 +74,31 @@ impl HealthProbe {
             .timeout(Duration::from_secs(2))
             .no_proxy()
             .build()?;
-        Ok(HealthProbe { client, targets, rounds: 2 * workers.max(1) })
+        let balanced = [balanced.http, balanced.https];
+        Ok(HealthProbe { client, targets, balanced, rounds: 2 * workers.max(1) })
     }
 
-    async fn urls(&self) -> Option<Vec<String>> {
-        match &self.targets {
-            Targets::Urls(urls) => Some(urls.clone()),
+    /// Where to ask, over relays that must live as long.
+    async fn urls(&self) -> Option<(Vec<String>, Vec<Relay>)> {
+        let listeners = match &self.targets {
+            Targets::Urls(urls) => return Some((urls.clone(), Vec::new())),
+            Targets::Listeners(listeners) => *listeners,
             Targets::Envoy(admin) => {
                 let Addresses { http, https, .. } = addresses(admin).await?;
-                Some(vec![format!("http://{}", reachable(http)), format!("https://{}", reachable(https))])
+                [Some(http), Some(https)]
             }
+        };
+        let (mut urls, mut relays) = (Vec::new(), Vec::new());
+        for ((listener, scheme), balanced) in listeners.into_iter().zip(["http", "https"]).zip(self.balanced) {
+            let Some(mut address) = listener.map(reachable) else { continue };
+            if balanced {
+                let relay = Relay::to(address).await.ok()?;
+                address = relay.address;
+                relays.push(relay);
+            }
+            urls.push(format!("{scheme}://{address}"));
         }
+        Some((urls, relays))
     }
 
     async fn answers(&self, url: &str, generation: &Generation) -> bool {
@@ -77,7 +113,7 @@ impl HealthProbe {
 impl Probe for HealthProbe {
     fn sees<'a>(&'a self, generation: &'a Generation) -> Pin<Box<dyn Future<Output = bool> + Send + 'a>> {
         Box::pin(async move {
-            let Some(urls) = self.urls().await else { return false };
+            let Some((urls, _relays)) = self.urls().await else { return false };
             for url in &urls {
                 for _ in 0..self.rounds {
                     if !self.answers(url, generation).await {
@@ -87,6 +123,32 @@ impl Probe for HealthProbe {
             }
             true
         })
+    }
+}
+
+// === impl Relay ===
+
+impl Relay {
+    async fn to(listener: SocketAddr) -> io::Result<Relay> {
+        let own = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let address = own.local_addr()?;
+        let task = tokio::spawn(async move {
+            while let Ok((mut client, _)) = own.accept().await {
+                // One look after the other; one that fails is seen by who looks.
+                if let Ok(mut stream) = TcpStream::connect(listener).await
+                    && stream.write_all(NOBODY_ELSE).await.is_ok()
+                {
+                    let _ = copy_bidirectional(&mut client, &mut stream).await;
+                }
+            }
+        });
+        Ok(Relay { address, task })
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.task.abort();
     }
 }
 

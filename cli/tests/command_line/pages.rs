@@ -94,12 +94,12 @@ fn commands_options_settings_and_codes_are_completed() {
     assert_eq!(proposed(&place, &["micro-gw", "ex"]), ["explain-code"]);
     assert_eq!(proposed(&place, &["micro-gw", "check", "shop", "--format", ""]), ["human", "json", "sarif", "github"]);
     assert_eq!(proposed(&place, &["micro-gw", "explain-code", "MGW-010"]).len(), 9);
-    assert_eq!(proposed(&place, &["micro-gw", "run", "--listenerConfig.https"]), ["--listenerConfig.httpsPort"]);
+    assert_eq!(proposed(&place, &["micro-gw", "run", "--listenerConfig.httpsP"]), ["--listenerConfig.httpsPort"]);
     assert_eq!(proposed(&place, &["micro-gw", "run", "--http2.enable", ""]), ["true", "false"]);
     // Where no setting is read, none is proposed.
     assert_eq!(proposed(&place, &["micro-gw", "check", "--listenerConfig.https"]), [""]);
     fs::write(place.at("script"), place.succeeds(&["completions", "bash", "--command", "gateway"])).unwrap();
-    assert_eq!(proposed(&place, &["gateway", "--listenerConfig.https"]), ["--listenerConfig.httpsPort"]);
+    assert_eq!(proposed(&place, &["gateway", "--listenerConfig.httpsP"]), ["--listenerConfig.httpsPort"]);
 }
 
 #[test]

@@ -2,13 +2,18 @@
 //! a tunnel (CONNECT) to the backend by its name: Envoy resolves the proxy's name only, and TLS is between Envoy and the
 //! backend. Envoy's `http_11_proxy` socket would ask for the backend by an address, which it would have to know.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use envoy_types::pb::envoy::config::cluster::v3::Cluster;
 use envoy_types::pb::envoy::config::cluster::v3::cluster::{ClusterDiscoveryType, DiscoveryType, DnsLookupFamily};
 use envoy_types::pb::envoy::config::core::v3::envoy_internal_address::AddressNameSpecifier;
+use envoy_types::pb::envoy::config::core::v3::header_value_option::HeaderAppendAction;
 use envoy_types::pb::envoy::config::core::v3::transport_socket::ConfigType;
-use envoy_types::pb::envoy::config::core::v3::{Address, EnvoyInternalAddress, TransportSocket, address};
+use envoy_types::pb::envoy::config::core::v3::{
+    Address, EnvoyInternalAddress, HeaderValue, HeaderValueOption, TransportSocket, TypedExtensionConfig, address,
+};
 use envoy_types::pb::envoy::config::endpoint::v3::lb_endpoint::HostIdentifier;
 use envoy_types::pb::envoy::config::endpoint::v3::{
     ClusterLoadAssignment, Endpoint as Host, LbEndpoint, LocalityLbEndpoints,
@@ -19,13 +24,14 @@ use envoy_types::pb::envoy::extensions::filters::network::tcp_proxy::v3::TcpProx
 use envoy_types::pb::envoy::extensions::filters::network::tcp_proxy::v3::tcp_proxy::{
     ClusterSpecifier, TunnelingConfig,
 };
+use envoy_types::pb::envoy::extensions::formatter::generic_secret::v3::GenericSecret;
 use envoy_types::pb::envoy::extensions::transport_sockets::internal_upstream::v3::InternalUpstreamTransport;
 use envoy_types::pb::envoy::extensions::transport_sockets::raw_buffer::v3::RawBuffer;
 use prost::Message as _;
 
 use super::clusters::{self, tcp};
-use super::names;
 use super::wire::{any, resource, seconds};
+use super::{names, secrets, tls};
 use crate::model::{BackendUrl, Endpoint};
 use crate::settings::Proxy;
 use crate::snapshot::{Resource, ResourceType};
@@ -63,14 +69,39 @@ pub fn through(inner: Option<TransportSocket>) -> TransportSocket {
     }
 }
 
-/// Where tunnels begin.
-pub fn listener() -> Resource {
+/// By which the proxy knows the gateway: a secret.
+pub fn login(proxy: &Proxy) -> Option<(Arc<str>, Resource)> {
+    let login = proxy.login.as_ref()?;
+    Some((names::PROXY_SECRET.into(), secrets::generic(names::PROXY_SECRET, &login.value)))
+}
+
+/// Where tunnels begin. What logs in is put in when one is made: the listener has the secret's name only.
+pub fn listener(proxy: &Proxy) -> Resource {
+    let login = proxy.login.as_ref();
+    let header = login.map(|login| HeaderValueOption {
+        header: Some(HeaderValue {
+            key: login.name.clone(),
+            value: format!("%SECRET({})%", names::PROXY_SECRET),
+            ..Default::default()
+        }),
+        append_action: HeaderAppendAction::OverwriteIfExistsOrAdd.into(),
+        ..Default::default()
+    });
+    let formatter = login.map(|_| {
+        let secret_configs = HashMap::from([(names::PROXY_SECRET.to_owned(), tls::secret(names::PROXY_SECRET))]);
+        TypedExtensionConfig {
+            name: "envoy.formatter.generic_secret".to_owned(),
+            typed_config: Some(any(&GenericSecret { secret_configs })),
+        }
+    });
     let tunnel = TcpProxy {
         stat_prefix: names::PROXY_LISTENER.to_owned(),
         cluster_specifier: Some(ClusterSpecifier::Cluster(names::PROXY_CLUSTER.to_owned())),
         tunneling_config: Some(TunnelingConfig {
             // The `endpoint_id` of the address that was connected to.
             hostname: "%DOWNSTREAM_LOCAL_ADDRESS_ENDPOINT_ID%".to_owned(),
+            headers_to_add: header.into_iter().collect(),
+            formatters: formatter.into_iter().collect(),
             ..Default::default()
         }),
         ..Default::default()
@@ -89,7 +120,9 @@ pub fn listener() -> Resource {
         ignore_global_conn_limit: true,
         ..Default::default()
     };
-    resource(listener.encode_to_vec(), vec![(ResourceType::Cluster, names::PROXY_CLUSTER.into())])
+    let secret = login.map(|_| (ResourceType::Secret, names::PROXY_SECRET.into()));
+    let references = [(ResourceType::Cluster, names::PROXY_CLUSTER.into())].into_iter().chain(secret);
+    resource(listener.encode_to_vec(), references.collect())
 }
 
 /// The proxy itself.

@@ -2,6 +2,8 @@
 
 /// The route configuration, its virtual host, and the prefix of statistics.
 pub const GATEWAY: &str = "microgw";
+/// The route configuration of the HTTP listener where it leads to HTTPS.
+pub const REDIRECT: &str = "microgw-redirect";
 /// Cluster of the bootstrap: the service that decides.
 pub const AUTHZ_CLUSTER: &str = "microgw_authz";
 /// Cluster of the bootstrap: the API-key issuer.
@@ -22,6 +24,11 @@ pub const TOKEN_LISTENER: &str = "token";
 /// The secret that the HTTPS listener presents.
 pub const IDENTITY_SECRET: &str = "gateway-identity";
 
+/// What it presents beside that.
+pub fn listed_secret(index: usize) -> String {
+    format!("{IDENTITY_SECRET}-{}", index + 1)
+}
+
 /// The certificate authorities that clients are told of, where a certificate is required.
 pub const CLIENT_AUTHORITIES_SECRET: &str = "client-authorities";
 /// The certificate authorities of backends.
@@ -32,6 +39,8 @@ pub const BACKEND_IDENTITY_SECRET: &str = "backend-identity";
 /// Where connections to backends begin that a forward proxy tunnels.
 pub const PROXY_LISTENER: &str = "forward-proxy";
 pub const PROXY_CLUSTER: &str = "forward-proxy";
+/// By which the forward proxy knows the gateway.
+pub const PROXY_SECRET: &str = "forward-proxy-login";
 
 pub const EXT_AUTHZ: &str = "envoy.filters.http.ext_authz";
 pub const EXT_PROC: &str = "envoy.filters.http.ext_proc";

@@ -31,7 +31,7 @@ use crate::traffic;
 
 pub use self::answer::{direct, refuse};
 pub use self::filters::unguarded;
-pub use self::matching::{anything, exactly, has_header, header_is, path_match};
+pub use self::matching::{anything, exactly, has_header, header_fits, header_is, path_match};
 pub use self::refusal::{Refusal, respelled};
 pub use self::retry::FAILURES_OF_FAILOVER;
 
@@ -173,12 +173,7 @@ impl Routes<'_> {
             area.extend(oauth::entries(endpoints));
             self.others.push(names::KEY_MANAGER_CLUSTER.into());
         }
-        for path in ["/health", "/health/*"] {
-            let Ok(template) = PathTemplate::parse(path) else { continue };
-            let headers = [(names::GENERATION_HEADER, generation)];
-            let route = direct(path_match(&template), 200, Some(r#"{"status":"healthy"}"#), &headers);
-            // Balancers ask every few seconds.
-            let route = Route { tracing: settings.tracing.as_ref().map(|_| tracing::never()), ..route };
+        for (template, route) in health(settings, generation) {
             area.push(Entry { template, routes: vec![route.encode_to_vec()], refusal: None });
         }
         let served = [
@@ -212,6 +207,17 @@ impl Routes<'_> {
         let references = clusters.map(|name| (ResourceType::Cluster, name.clone())).collect();
         (table::encode(self.areas, self.longest_body, longest_uri, withheld), references)
     }
+}
+
+/// `/health`, which tells the generation.
+pub fn health(settings: &Settings, generation: &str) -> Vec<(PathTemplate, Route)> {
+    let route = |template: PathTemplate| {
+        let headers = [(names::GENERATION_HEADER, generation)];
+        let route = direct(path_match(&template), 200, Some(r#"{"status":"healthy"}"#), &headers);
+        // Balancers ask every few seconds.
+        (template, Route { tracing: settings.tracing.as_ref().map(|_| tracing::never()), ..route })
+    };
+    ["/health", "/health/*"].into_iter().filter_map(|path| PathTemplate::parse(path).ok()).map(route).collect()
 }
 
 fn area<'a>(areas: &'a mut Areas, hosts: &[String], base_path: &str) -> &'a mut Area {

@@ -1,5 +1,8 @@
 //! Keys and certificate authorities, for Envoy's secret discovery.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use envoy_types::pb::envoy::config::core::v3::{DataSource, data_source::Specifier};
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::secret::Type;
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::{
@@ -7,9 +10,20 @@ use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::{
 };
 use prost::Message as _;
 
+use super::names;
 use super::wire::resource;
-use crate::settings::{TlsIdentity, TrustStore};
+use crate::settings::{Listeners, TlsIdentity, TrustStore};
 use crate::snapshot::Resource;
+
+/// What listeners present.
+pub fn presented(listeners: &Listeners) -> BTreeMap<Arc<str>, Resource> {
+    let listed = listeners.certificates.iter().enumerate();
+    let listed = listed.map(|(index, listed)| (names::listed_secret(index), &listed.identity));
+    std::iter::once((names::IDENTITY_SECRET.to_owned(), &listeners.identity))
+        .chain(listed)
+        .map(|(name, pair)| (name.as_str().into(), identity(&name, pair)))
+        .collect()
+}
 
 /// What is presented, to clients or to backends.
 pub fn identity(name: &str, identity: &TlsIdentity) -> Resource {

@@ -4,7 +4,7 @@ mod screen;
 
 use std::collections::BTreeMap;
 
-use envoy_types::pb::envoy::config::route::v3::{RouteConfiguration, RouteList, VirtualHost};
+use envoy_types::pb::envoy::config::route::v3::{Route, RouteConfiguration, RouteList, VirtualHost};
 use envoy_types::pb::envoy::r#type::matcher::v3::HttpRequestHeaderMatchInput;
 use envoy_types::pb::google::protobuf::Any;
 use envoy_types::pb::xds::core::v3::TypedExtensionConfig;
@@ -81,6 +81,22 @@ pub fn encode(areas: Areas, longest_body: usize, longest_uri: Option<u32>, mut w
         drop(matcher);
         append(&mut configuration, ROUTE_CONFIGURATION_VIRTUAL_HOSTS, &host);
     }
+    configuration
+}
+
+/// A table of these routes alone, for every `Host`, behind the same screen. None of them leads to a backend.
+pub fn of_routes(name: &str, list: &[Route], longest_uri: Option<u32>) -> Vec<u8> {
+    let mut encoded = Vec::new();
+    for route in list {
+        append(&mut encoded, ROUTE_LIST_ROUTES, &route.encode_to_vec());
+    }
+    let on_no_match = Some(Box::new(OnMatch { on_match: Some(routes(encoded)), ..Default::default() }));
+    let matcher = screen::before(&Matcher { matcher_type: None, on_no_match }.encode_to_vec(), longest_uri);
+    let host = VirtualHost { name: name.to_owned(), domains: vec!["*".to_owned()], ..Default::default() };
+    let mut host = host.encode_to_vec();
+    append(&mut host, VIRTUAL_HOST_MATCHER, &matcher);
+    let mut configuration = RouteConfiguration { name: name.to_owned(), ..Default::default() }.encode_to_vec();
+    append(&mut configuration, ROUTE_CONFIGURATION_VIRTUAL_HOSTS, &host);
     configuration
 }
 

@@ -17,9 +17,9 @@ use crate::compile::{Options, compile};
 use crate::error_template::{ErrorTemplate, Syntax};
 use crate::files::MemoryFiles;
 use crate::settings::{
-    AccessLog, ApiKeys, Backends, Bodies, ClientCertificates, Credentials, Dpop, Issuer, LimitSettings, Listeners,
-    OAuthEndpoints, Protocol, Proxy, SecretHeader, Secrets, ServerHeader, TlsIdentity, TlsRange, Tracing, TrustStore,
-    Verification,
+    AccessLog, ApiKeys, Backends, Balanced, Bodies, ClientCertificates, Connections, Credentials, Dpop, Issuer,
+    LimitSettings, Listeners, OAuthEndpoints, Protocol, Proxy, SecretHeader, Secrets, ServerHeader, TlsIdentity,
+    TlsRange, Tracing, TrustStore, Verification,
 };
 use crate::snapshot::{Fallback, Resource};
 
@@ -72,10 +72,13 @@ pub fn settings() -> Settings {
             max_body_size: None,
             trusted_hops: 0,
             http2: true,
-            keep_alive: true,
+            connections: Connections::default(),
+            balanced: Balanced::default(),
+            https_redirect: None,
             server_header: ServerHeader::default(),
             tls: TlsRange::default(),
             identity: TlsIdentity { certificate_chain: "certificate".to_owned(), private_key: "hidden".to_owned() },
+            certificates: Vec::new(),
         },
         credentials: Credentials {
             header: "authorization".to_owned(),
@@ -455,7 +458,7 @@ fn backends_behind_a_proxy_and_what_they_are_shown() {
     assert!(!has(&direct, ResourceType::Secret, names::BACKEND_IDENTITY_SECRET));
 
     let mut settings = settings();
-    settings.backends.proxy = Some(Proxy { host: "proxy".to_owned(), port: 3128 });
+    settings.backends.proxy = Some(Proxy { host: "proxy".to_owned(), port: 3128, login: None });
     settings.backends.identity = Some(settings.listeners.identity.clone());
     let tunnelled = snapshot(&shop, &settings);
     assert!(has(&tunnelled, ResourceType::Listener, names::PROXY_LISTENER));

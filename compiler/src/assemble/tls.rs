@@ -18,13 +18,13 @@ use super::wire::{any, no, yes};
 use super::{ads, names};
 use crate::settings::{CertificateRequest, Listeners, TlsRange, TlsVersion, Verification};
 
-/// What clients meet; the certificate arrives as a secret.
-pub fn presented(listeners: &Listeners, request: &CertificateRequest) -> TransportSocket {
+/// What clients meet; the certificate arrives as a secret of that name.
+pub fn presented(listeners: &Listeners, request: &CertificateRequest, identity: &str) -> TransportSocket {
     let protocols: &[&str] = if listeners.http2 { &["h2", "http/1.1"] } else { &["http/1.1"] };
     let context = DownstreamTlsContext {
         common_tls_context: Some(CommonTlsContext {
             tls_params: Some(parameters(&listeners.tls)),
-            tls_certificate_sds_secret_configs: vec![secret(names::IDENTITY_SECRET)],
+            tls_certificate_sds_secret_configs: vec![secret(identity)],
             alpn_protocols: protocols.iter().map(|&protocol| protocol.to_owned()).collect(),
             validation_context_type: of_clients(request),
             ..Default::default()
@@ -160,6 +160,6 @@ fn parameters(range: &TlsRange) -> TlsParameters {
     }
 }
 
-fn secret(name: &str) -> SdsSecretConfig {
+pub fn secret(name: &str) -> SdsSecretConfig {
     SdsSecretConfig { name: name.to_owned(), sds_config: Some(ads()) }
 }

@@ -1,6 +1,6 @@
 //! How backends are reached.
 
-use super::{TlsIdentity, TlsRange, TrustStore};
+use super::{SecretHeader, TlsIdentity, TlsRange, TrustStore};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Backends {
@@ -52,6 +52,8 @@ pub struct Proxy {
     /// Name or IP address, without brackets.
     pub host: String,
     pub port: u16,
+    /// By which it knows the gateway.
+    pub login: Option<SecretHeader>,
 }
 
 impl Default for Backends {

@@ -242,17 +242,74 @@ async fn key_sets_over_the_proxy_and_with_its_password() {
     assert!(to_front.asked()[0].starts_with("CONNECT idp.test:443 "), "{:?}", to_front.asked());
 }
 
+/// `gw:hunter2`.
+const CREDENTIALS: &str = "Basic Z3c6aHVudGVyMg==";
+
 #[tokio::test]
-async fn a_proxy_that_wants_a_password_is_refused() {
-    let project = project(&[("/shop", "http://localhost:1".to_owned())]).await;
-    let config = project
-        .config("[httpClients.proxy]\nenable = true\nhost = 'p'\nport = 1\nusername = 'u'\npassword = 'hunter2'");
-    // As the old product names its file.
-    let config = config.replace("--config=", "--b7a.config.file=");
-    let output = command(project.directory(), &["inspect", "shop/target/shop.mgw", &config]).await;
-    let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(!output.status.success() && text.contains("Envoy cannot log in to a proxy"), "{text}");
-    assert!(!text.contains("hunter2"), "{text}");
+async fn a_proxy_that_wants_a_password_gets_it_and_nobody_else_does() {
+    if !envoy_is_here() {
+        return;
+    }
+    let ca = Identity::authority("ca");
+    let secured = Backend::start_tls("secured", &ca.issue("backend.test"), None).await;
+    let proxy = Proxy::guarded(secured.address, CREDENTIALS).await;
+    let project = project(&[("/secured", "https://backend.test".to_owned())]).await;
+    replace(&project.directory().join("ca.pem"), ca.certificate_pem().as_bytes());
+    let config = |login: &str| {
+        project.config(&format!(
+            "[httpClients.sslConfig]\ntrustStorePath = 'ca.pem'\n\
+             [httpClients.proxy]\nenable = true\nhost = '127.0.0.1'\nport = {}\n{login}",
+            proxy.address.port()
+        ))
+    };
+    let log = project.directory().join("access.log");
+    let settings = [format!("--b7a.http.accesslog.path={}", log.display()), "--b7a.log.level=TRACE".to_owned()];
+    let right = config("username = 'gw'\npassword = 'hunter2'");
+    let arguments = [right.as_str(), &settings[0], &settings[1]];
+    let gateway = Gateway::run(project.directory(), "shop/target/shop.mgw", &arguments).await;
+    let answer = gateway.get(&gateway.http("/secured/open"), &[("proxy-authorization", "Basic bWluZQ==")]).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    // For the proxy, and for nobody behind it.
+    assert!(!answer.body.contains("Z3c6aHVudGVyMg"), "{}", answer.body);
+    assert!(proxy.asked()[0].contains(CREDENTIALS), "{:?}", proxy.asked());
+    let inspect = async |more: &[&str]| {
+        let arguments = [&["inspect", "shop/target/shop.mgw"][..], more, &[right.as_str()]].concat();
+        let output = command(project.directory(), &arguments).await;
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+    };
+    let envoy = gateway.envoy_config().await;
+    assert!(envoy.contains("%SECRET(forward-proxy-login)%"), "{envoy}");
+    for (place, text) in [
+        ("Envoy's configuration", envoy),
+        ("what is inspected", inspect(&[]).await),
+        ("what is inspected of Envoy", inspect(&["--envoy"]).await),
+        ("/status", gateway.status().await.to_string()),
+        ("log", gateway.log()),
+        ("access log", std::fs::read_to_string(&log).unwrap_or_default()),
+        ("metrics", gateway.get(&gateway.admin("/metrics"), &[]).await.body),
+    ] {
+        for secret in ["hunter2", "Z3c6aHVudGVyMg"] {
+            assert!(!text.contains(secret), "{secret} is in the {place}");
+        }
+    }
+    let generation = gateway.live.generation.clone();
+    drop(gateway);
+
+    // Another password, and none: the proxy lets nobody through, and nobody goes past it.
+    let before = secured.requests();
+    let (wrong, none) = ("username = 'gw'\npassword = 'hunter3'", "");
+    for login in [wrong, none] {
+        let asked = proxy.asked().len();
+        let given = config(login);
+        let arguments = [given.as_str(), &settings[0], &settings[1]];
+        let gateway = Gateway::run(project.directory(), "shop/target/shop.mgw", &arguments).await;
+        let answer = gateway.get(&gateway.http("/secured/open"), &[]).await;
+        assert_eq!((answer.status, answer.code()), (503, 101_503), "{}", answer.body);
+        assert!(proxy.asked().len() > asked && secured.requests() == before, "{:?}", proxy.asked());
+        assert!(!answer.body.contains("407") && !answer.body.contains("roxy"), "{}", answer.body);
+        assert_eq!(gateway.live.generation == generation, login == wrong, "a password is no part of it");
+    }
 }
 
 #[tokio::test]

@@ -2,12 +2,11 @@
 
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use microgw_tests::backend::Backend;
 use microgw_tests::gateway::{Answer, Gateway, client, replace};
 use microgw_tests::issuer::{TokenKey, now};
+use microgw_tests::load::Visitors;
 use microgw_tests::project::{Project, definition, get};
 use microgw_tests::tls::{Connection, Identity, old_store};
 use microgw_tests::{envoy_is_here, eventually};
@@ -32,43 +31,6 @@ async fn shop(backend: &Backend) -> Project {
 fn put(directory: &Path, certificate: &Identity, key: &Identity) {
     replace(&directory.join("tls.crt"), certificate.certificate_pem().as_bytes());
     replace(&directory.join("tls.key"), key.key_pem().as_bytes());
-}
-
-/// Clients that come anew all the time.
-struct Visitors {
-    failed: Arc<AtomicU64>,
-    served: Arc<AtomicU64>,
-    enough: Arc<AtomicBool>,
-    task: tokio::task::JoinHandle<()>,
-}
-
-impl Visitors {
-    fn of(url: String) -> Visitors {
-        let (failed, served, enough) =
-            (Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default(), Arc::<AtomicBool>::default());
-        let (failures, successes, end) = (failed.clone(), served.clone(), enough.clone());
-        let task = tokio::spawn(async move {
-            while !end.load(Ordering::Relaxed) {
-                // Its own connection each time.
-                let answer = client().get(&url).send().await;
-                let counter = if answer.is_ok_and(|answer| answer.status() == 200) { &successes } else { &failures };
-                counter.fetch_add(1, Ordering::Relaxed);
-            }
-        });
-        Visitors { failed, served, enough, task }
-    }
-
-    async fn served(&self, more: u64) {
-        let before = self.served.load(Ordering::Relaxed);
-        eventually("visitors come", async || (self.served.load(Ordering::Relaxed) >= before + more).then_some(()))
-            .await;
-    }
-
-    async fn failures(self) -> u64 {
-        self.enough.store(true, Ordering::Relaxed);
-        self.task.await.unwrap();
-        self.failed.load(Ordering::Relaxed)
-    }
 }
 
 async fn presents(gateway: &Gateway, identity: &Identity) {
@@ -100,7 +62,7 @@ async fn another_certificate_is_presented_and_no_connection_ends() {
     let mut kept = Connection::open(gateway.live.https.unwrap()).await;
     assert_eq!(kept.certificate(), first.der());
     assert_eq!(kept.get("/shop/open").await.status, 200);
-    let visitors = Visitors::of(gateway.https("/shop/open"));
+    let visitors = Visitors::of(client, gateway.https("/shop/open"));
 
     // In place: the certificate first, which does not go with the key that is still there.
     replace(&versions.join("v1/tls.crt"), second.certificate_pem().as_bytes());

@@ -20,6 +20,7 @@ mod errors;
 mod headers;
 mod leases;
 mod limits;
+mod listeners;
 mod local_replies;
 mod mutual_tls;
 mod oauth;

@@ -185,7 +185,7 @@ async fn one_request_is_one_trace_and_no_credential_is_in_it() {
         );
     }
     let secret = |token: &str| token.rsplit('.').next().unwrap().to_owned();
-    let config = envoy_config(shop.project.directory()).await;
+    let config = gateway.envoy_config().await;
     let metrics = gateway.get(&gateway.admin("/metrics"), &[]).await.body;
     let access_log = std::fs::read_to_string(&log).unwrap();
     for (place, text) in [
@@ -200,14 +200,6 @@ async fn one_request_is_one_trace_and_no_credential_is_in_it() {
             assert!(!text.contains(&secret), "{secret} is in the {place}");
         }
     }
-}
-
-/// What the running Envoy says that it is configured with.
-async fn envoy_config(directory: &std::path::Path) -> String {
-    let sockets = std::fs::read_dir(directory).unwrap().flatten();
-    let admin = sockets.map(|entry| entry.path().join("admin.sock")).find(|path| path.exists());
-    let admin = microgw_envoy::Admin::new(&admin.expect("Envoy has an admin socket"));
-    String::from_utf8_lossy(&admin.get("/config_dump").await.unwrap()).into_owned()
 }
 
 #[tokio::test]

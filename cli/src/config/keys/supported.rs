@@ -4,6 +4,8 @@ use super::Key;
 use super::Kind::{Bool, CommaList, Integer, List, OneOf, Path, Ratio, Secret, Text};
 
 const PORT: super::Kind = Integer(0, 65_535);
+/// A week at most.
+const MILLISECONDS: super::Kind = Integer(0, 604_800_000);
 
 #[rustfmt::skip]
 pub const KEYS: &[Key] = &[
@@ -16,12 +18,28 @@ pub const KEYS: &[Key] = &[
     Key::new("listenerConfig.keyStorePath", Path, "", "PKCS#12 store with the key of the HTTPS listener, instead of PEM files."),
     Key::new("listenerConfig.keyStorePassword", Secret, "ballerina", "Its password."),
     Key::new("listenerConfig.certificateAlias", Text, "", "Alias of the key, if the store has several."),
+    Key::new("listenerConfig.certificates[].certificatePath", Path, "", "PEM certificate chain that is presented to clients that ask for one of its names (SNI). All others get the listener's own."),
+    Key::new("listenerConfig.certificates[].privateKeyPath", Path, "", "PEM private key that belongs to it."),
+    Key::new("listenerConfig.certificates[].keyStorePath", Path, "", "PKCS#12 store with the key, instead of PEM files."),
+    Key::new("listenerConfig.certificates[].keyStorePassword", Secret, "", "Its password. Default: that of `listenerConfig.keyStorePath`."),
+    Key::new("listenerConfig.certificates[].certificateAlias", Text, "", "Alias of the key, if the store has several."),
+    Key::new("listenerConfig.certificates[].serverNames", List, "", "Names that it is for, `*.example.com` for all below. Default: the DNS names that are in it at the start."),
     Key::new("listenerConfig.trustStorePath", Path, "", "PKCS#12 store, or PEM file, of trusted certificates: for backends, key sets, and signers by alias. Without one the system's authorities are trusted."),
     Key::new("listenerConfig.trustStorePassword", Secret, "ballerina", "Its password."),
     Key::new("listenerConfig.maxHeaderSize", Integer(1024, 262_144), "8192", "Bytes of a request's head, rounded up to 1024; a longer one is answered 431. Where backends are told who calls there is room for that besides: 32 KiB for the JWT, 4 KiB for each plain header."),
-    Key::new("listenerConfig.keepAlive", OneOf(&["AUTO", "ALWAYS", "NEVER"]), "AUTO", "`NEVER`: a connection is closed after its first request."),
+    Key::new("listenerConfig.keepAlive", OneOf(&["AUTO", "ALWAYS", "NEVER"]), "AUTO", "`NEVER`: a connection is closed after its first request. `ALWAYS` is `AUTO`, with a warning."),
+    Key::new("listenerConfig.httpsRedirect", Bool, "false", "Lead every request over http to the same URL with `https:` (308), but for `/health`; the port is that of `gateway.publicUrl`, or `httpsPort` without one."),
+    Key::new("listenerConfig.proxyProtocol", CommaList, "", "Listeners (`http`, `https`, `token`) that are behind balancers which begin each connection with a PROXY header, version 1 or 2. A connection without one is closed."),
+    Key::new("listenerConfig.proxyProtocolFrom", CommaList, "", "Addresses that these balancers connect from, as in `10.0.0.0/8`. Connections from elsewhere are closed, but those of this host."),
+    Key::new("listenerConfig.idleTimeout", MILLISECONDS, "3600000", "Milliseconds that a connection may be without a request; 0: for ever."),
+    Key::new("listenerConfig.streamIdleTimeout", MILLISECONDS, "300000", "Milliseconds that a request or response may stand still: 408 while the request is on its way, 504 before the response, and the end of a response that has begun; 0: for ever."),
+    Key::new("listenerConfig.requestHeaderTimeout", Integer(100, 600_000), "10000", "Milliseconds that the head of a request may take; then 408."),
+    Key::new("listenerConfig.requestTimeout", MILLISECONDS, "0", "Milliseconds that a request may take to arrive, with its body; then 408. 0: as long as it does not stand still."),
+    Key::new("listenerConfig.maxConnectionAge", MILLISECONDS, "0", "Milliseconds after which a connection takes no more requests; 0: it always does."),
+    Key::new("listenerConfig.maxRequestsPerConnection", Integer(0, 1_000_000_000), "0", "Requests after which a connection takes no more; 0: it always does."),
+    Key::new("http2.maxConcurrentStreams", Integer(1, 1_000_000), "100", "Requests at a time over one HTTP/2 connection of a client."),
     Key::new("listenerConfig.maxUriLength", Integer(0, 16_384), "4096", "Bytes of a request's path and query; longer ones are answered 414. 0: as many as `maxHeaderSize` lets in."),
-    Key::new("listenerConfig.maxEntityBodySize", Integer(-1, 4_294_967_295), "-1", "Bytes of a request's body; a longer one is answered 413. -1: no limit."),
+    Key::new("listenerConfig.maxEntityBodySize", Integer(-1, 4_294_967_295), "-1", "Bytes of a request's body; a longer one is answered 413. Over HTTP/2 its last frame, of 16 KiB at most, is not counted. -1: no limit."),
 
     Key::new("bodyConfig.maxRequestSize", Integer(1, 67_108_864), "1048576", "Bytes of a request's body that is collected where an operation looks at bodies; a longer one is answered 413. `x-microgw-body-limit` says otherwise for an operation."),
     Key::new("bodyConfig.maxResponseSize", Integer(1, 67_108_864), "1048576", "The same for responses; a longer one is answered 502."),
@@ -189,7 +207,7 @@ pub const KEYS: &[Key] = &[
     Key::new("httpClients.proxy.enableInternalServices", Bool, "false", "Fetch key sets over the proxy."),
     Key::new("httpClients.proxy.host", Text, "", "Name or IP address of the proxy."),
     Key::new("httpClients.proxy.port", PORT, "0", "Its port."),
-    Key::new("httpClients.proxy.username", Secret, "", "User, for key sets only: with `enable` it is an error."),
+    Key::new("httpClients.proxy.username", Secret, "", "User of the proxy."),
     Key::new("httpClients.proxy.password", Secret, "", "Its password."),
     Key::new("httpClients.poolConfig.maxActiveConnections", Integer(-1, 1_000_000), "-1", "Connections to each target of an endpoint, where its `poolConfig` has no number of its own; requests above that wait. -1: no limit."),
     Key::new("httpClients.poolConfig.maxActiveStreamsPerConnection", Integer(-1, 1_000_000), "-1", "Requests at a time over one HTTP/2 connection. -1: as many as the backend takes."),

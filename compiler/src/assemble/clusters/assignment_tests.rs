@@ -58,7 +58,7 @@ fn addresses_alone_are_in_the_cluster_and_names_are_not() {
     let key = endpoint(vec![target("http://10.0.0.1", 1, Lookup::Etcd("k".to_owned()))], Balance::RoundRobin);
     assert!(assignment(&key, &Backends::default()).is_some());
     // The proxy knows names.
-    let proxy = Proxy { host: "proxy.test".to_owned(), port: 3128 };
+    let proxy = Proxy { host: "proxy.test".to_owned(), port: 3128, login: None };
     let backends = Backends { proxy: Some(proxy), ..Backends::default() };
     assert_eq!(assignment(&named, &backends), None);
     let key = assignment(&key, &backends).unwrap();

@@ -11,7 +11,7 @@ use envoy_types::pb::envoy::extensions::filters::network::http_connection_manage
 use super::early_headers::early_mutation;
 use super::filters::filters;
 use crate::assemble::answers::Answers;
-use crate::assemble::wire::{number, seconds, yes};
+use crate::assemble::wire::{milliseconds, number, seconds, yes};
 use crate::assemble::{access_log, ads, client_certificates, local_replies, names, tracing};
 use crate::settings::{ServerHeader, Settings};
 
@@ -33,10 +33,7 @@ fn told_kb(settings: &Settings) -> u32 {
 /// With the table of routes, and a decision before each that is guarded.
 pub fn guarded_manager(settings: &Settings, answers: &Answers, scheme: &str) -> HttpConnectionManager {
     let mut manager = HttpConnectionManager {
-        route_specifier: Some(RouteSpecifier::Rds(Rds {
-            config_source: Some(ads()),
-            route_config_name: names::GATEWAY.to_owned(),
-        })),
+        route_specifier: Some(by_discovery(names::GATEWAY)),
         http_filters: filters(settings),
         ..connection_manager(settings, answers, scheme)
     };
@@ -49,9 +46,15 @@ pub fn guarded_manager(settings: &Settings, answers: &Answers, scheme: &str) -> 
     manager
 }
 
+/// The table of that name.
+pub fn by_discovery(name: &str) -> RouteSpecifier {
+    RouteSpecifier::Rds(Rds { config_source: Some(ads()), route_config_name: name.to_owned() })
+}
+
 /// Without routes and filters.
 pub fn connection_manager(settings: &Settings, answers: &Answers, scheme: &str) -> HttpConnectionManager {
     let listeners = &settings.listeners;
+    let connections = &listeners.connections;
     let (transformation, server_name) = match listeners.server_header.clone() {
         ServerHeader::Passed => (ServerHeaderTransformation::PassThrough, String::new()),
         ServerHeader::IfAbsent(name) => (ServerHeaderTransformation::AppendIfAbsent, name),
@@ -80,19 +83,21 @@ pub fn connection_manager(settings: &Settings, answers: &Answers, scheme: &str) 
         merge_slashes: true,
         path_with_escaped_slashes_action: PathWithEscapedSlashesAction::RejectRequest.into(),
         max_request_headers_kb: number(listeners.max_header_size.div_ceil(1024).max(1) + told_kb(settings)),
-        request_headers_timeout: seconds(10),
-        stream_idle_timeout: seconds(300),
+        request_headers_timeout: milliseconds(connections.head),
+        request_timeout: milliseconds(connections.request),
+        stream_idle_timeout: milliseconds(connections.stream_idle),
         common_http_protocol_options: Some(HttpProtocolOptions {
-            idle_timeout: seconds(3600),
+            idle_timeout: milliseconds(connections.idle),
+            max_connection_duration: Some(connections.lifetime).filter(|most| *most > 0).and_then(milliseconds),
             max_headers_count: number(100),
-            max_requests_per_connection: if listeners.keep_alive { None } else { number(1) },
+            max_requests_per_connection: connections.max_requests.and_then(number),
             // `api_key` is a header name in many a definition.
             headers_with_underscores_action: HeadersWithUnderscoresAction::Allow.into(),
             ..Default::default()
         }),
         http_protocol_options: Some(Http1ProtocolOptions::default()),
         http2_protocol_options: Some(Http2ProtocolOptions {
-            max_concurrent_streams: number(100),
+            max_concurrent_streams: number(connections.max_streams),
             initial_stream_window_size: number(STREAM_WINDOW),
             initial_connection_window_size: number(CONNECTION_WINDOW),
             ..Default::default()

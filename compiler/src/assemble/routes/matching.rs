@@ -52,6 +52,18 @@ pub fn header_is(name: &str, value: &str) -> HeaderMatcher {
     }
 }
 
+/// The whole value.
+pub fn header_fits(name: &str, expression: &str) -> HeaderMatcher {
+    HeaderMatcher {
+        name: name.to_owned(),
+        header_match_specifier: Some(HeaderMatchSpecifier::StringMatch(StringMatcher {
+            match_pattern: Some(MatchPattern::SafeRegex(regex(expression.to_owned()))),
+            ..Default::default()
+        })),
+        ..Default::default()
+    }
+}
+
 pub fn has_header(name: &str) -> HeaderMatcher {
     HeaderMatcher {
         name: name.to_owned(),

@@ -118,10 +118,26 @@ async fn a_proxy_is_known_by_its_address() {
     }
     drop(here);
     // What says where a request comes from is the connection.
-    let (_project, elsewhere) = pins(&backend, &people, &by_address("\"192.0.2.0/24\"")).await;
+    let (project, elsewhere) = pins(&backend, &people, &by_address("\"192.0.2.0/24\"")).await;
     for url in [elsewhere.http("/pins/it"), elsewhere.https("/pins/it")] {
         for more in [("x-forwarded-for", "192.0.2.1"), ("forwarded", "for=192.0.2.1"), ("x-real-ip", "192.0.2.1")] {
             is(&elsewhere.get(&url, &[(header, &der), more]).await, Err(900_902), &url);
         }
+    }
+    drop(elsewhere);
+    // Or a balancer that passes it on, of which only those are believed that are named.
+    let config = format!("--config={}", project.directory().join("micro-gw.conf").display());
+    let balanced = [
+        "--mutualSSLConfig.proxy.addresses=203.0.113.7",
+        "--listenerConfig.proxyProtocol=http",
+        "--listenerConfig.proxyProtocolFrom=192.0.2.0/24",
+        &config,
+    ];
+    let behind = Gateway::run(project.directory(), ARTIFACT, &balanced).await;
+    for (client, status) in [("203.0.113.7", 200), ("203.0.113.8", 401)] {
+        let request = format!(
+            "PROXY TCP4 {client} 10.0.0.1 1 2\r\nGET /pins/it HTTP/1.1\r\nhost: a\r\n{header}: {der}\r\nconnection: close\r\n\r\n"
+        );
+        assert_eq!(behind.raw(request.as_bytes()).await.status, status, "{client}");
     }
 }
