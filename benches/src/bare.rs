@@ -214,7 +214,7 @@ fn without_authz(listener: &[u8], routes: &Path) -> io::Result<Vec<u8>> {
     for filter in filters {
         let Some(filter::ConfigType::TypedConfig(config)) = &mut filter.config_type else { continue };
         let mut manager = HttpConnectionManager::decode(config.value.as_slice())?;
-        manager.http_filters.retain(|filter| filter.name != names::EXT_AUTHZ);
+        manager.http_filters.retain(|filter| ![names::EXT_AUTHZ, names::EXT_PROC].contains(&filter.name.as_str()));
         if let Some(RouteSpecifier::Rds(rds)) = &mut manager.route_specifier {
             let path = PathConfigSource { path: routes.display().to_string(), ..Default::default() };
             rds.config_source = Some(ConfigSource {

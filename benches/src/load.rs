@@ -23,13 +23,15 @@ pub struct Target {
     pub address: SocketAddr,
     /// Asked in turn. Not empty.
     pub requests: Arc<[Vec<u8>]>,
+    /// With which they are answered.
+    pub status: u16,
 }
 
 /// How requests ended.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Count {
     pub answered: u64,
-    /// Not answered 200, or not at all.
+    /// Answered with another status, or not at all.
     pub failed: u64,
 }
 
@@ -65,6 +67,22 @@ pub fn request(method: &str, path: &str, headers: &[(&str, &str)]) -> Vec<u8> {
     }
     request.push_str("\r\n");
     request.into_bytes()
+}
+
+/// One with a body.
+pub fn post(path: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
+    let length = body.len().to_string();
+    let headers = [headers, &[("content-length", &length), ("content-type", "application/json")]].concat();
+    [&request("POST", path, &headers), body].concat()
+}
+
+// === impl Target ===
+
+impl Target {
+    /// Whose requests are answered 200.
+    pub fn new(address: SocketAddr, requests: impl Into<Arc<[Vec<u8>]>>) -> Target {
+        Target { address, requests: requests.into(), status: 200 }
+    }
 }
 
 // === impl Load ===
@@ -111,7 +129,7 @@ async fn drive(target: Target, first: usize, counters: Arc<Counters>) {
             return;
         }
         let counter = match ask(&mut connection, target.address, request).await {
-            Ok(200) => &counters.answered,
+            Ok(status) if status == target.status => &counters.answered,
             Ok(_) => &counters.failed,
             Err(_) => {
                 connection = None;

@@ -1,12 +1,14 @@
 //! What is measured.
 
+mod answers;
+mod bodies;
 mod build;
 mod discovery;
 mod guarded;
 mod limits_shared;
 mod lookup;
 mod memory;
-mod preflight;
+
 mod publish;
 mod start;
 
@@ -33,8 +35,10 @@ pub enum Scenario {
     Guarded,
     /// What a limit costs that gateways share, by how they do.
     LimitsShared,
-    /// What a preflight costs.
-    Preflight,
+    /// What answers of Envoy's own cost: preflights, mocks, redirects.
+    Answers,
+    /// What it costs to collect bodies.
+    Bodies,
     /// Memory of the service with a thousand APIs.
     Memory,
     /// One change among ten thousand operations.
@@ -62,13 +66,14 @@ const ROUND: Duration = Duration::from_millis(1200);
 // === impl Scenario ===
 
 impl Scenario {
-    pub const ALL: [Scenario; 9] = [
+    pub const ALL: [Scenario; 10] = [
         Scenario::Start,
         Scenario::Build,
         Scenario::Lookup,
         Scenario::Guarded,
         Scenario::LimitsShared,
-        Scenario::Preflight,
+        Scenario::Answers,
+        Scenario::Bodies,
         Scenario::Memory,
         Scenario::Publish,
         Scenario::Discovery,
@@ -81,7 +86,8 @@ impl Scenario {
             Scenario::Lookup => lookup::measure(bench, report),
             Scenario::Guarded => guarded::measure(bench, report),
             Scenario::LimitsShared => limits_shared::measure(bench, report),
-            Scenario::Preflight => preflight::measure(bench, report),
+            Scenario::Answers => answers::measure(bench, report),
+            Scenario::Bodies => bodies::measure(bench, report),
             Scenario::Memory => memory::measure(bench, report),
             Scenario::Publish => publish::measure(bench, report),
             Scenario::Discovery => discovery::measure(bench, report),

@@ -34,11 +34,7 @@ pub fn measure(bench: &Bench, report: &mut Report) -> io::Result<()> {
     let key = Gateway::api_key(bench, &live)?;
     let headers = [(KEY_HEADER, key.as_str())];
     let (envoy, service) = (gateway.envoy()?, Some(gateway.service()));
-    let target = |address, operations: &[Operation]| Target {
-        address,
-        // The key is sent everywhere: all have the same bytes to read.
-        requests: requests("/v1", operations, &headers).into(),
-    };
+    let target = |address, operations: &[Operation]| Target::new(address, requests("/v1", operations, &headers));
     let sides = [
         ("bare", target(bare.http, &public), bare.pid(), None),
         ("public", target(live.http, &public), envoy, service),

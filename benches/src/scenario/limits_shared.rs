@@ -45,8 +45,7 @@ pub fn measure(bench: &Bench, report: &mut Report) -> io::Result<()> {
     let key = Gateway::api_key(bench, &live)?;
     let headers = [(KEY_HEADER, key.as_str())];
     let (envoy, service) = (gateway.envoy()?, Some(gateway.service()));
-    let targets = operations
-        .map(|operation| Target { address: live.http, requests: requests("/v1", &[operation], &headers).into() });
+    let targets = operations.map(|operation| Target::new(live.http, requests("/v1", &[operation], &headers)));
     let mut rounds: Vec<[Round; 4]> = Vec::new();
     for _ in 0..bench.rounds {
         let each = |target: &Target| {

@@ -59,7 +59,7 @@ impl Side {
         let artifact = directory.join("shop.mgw");
         project.build(&bench.gateway, &artifact)?;
         let (gateway, live) = Gateway::run(bench, &artifact, &directory.join("data"))?;
-        let target = Target { address: live.http, requests: requests("", &operations, &[]).into() };
+        let target = Target::new(live.http, requests("", &operations, &[]));
         warm(bench, &target);
         Ok(Side { gateway, target })
     }
@@ -68,7 +68,7 @@ impl Side {
     fn hot(&self) -> Target {
         let step = (self.target.requests.len() / FEW).max(1);
         let requests: Vec<_> = self.target.requests.iter().step_by(step).cloned().collect();
-        Target { address: self.target.address, requests: requests.into() }
+        Target::new(self.target.address, requests)
     }
 
     fn round(&self, bench: &Bench, target: &Target) -> io::Result<Round> {

@@ -40,7 +40,7 @@ pub fn measure(bench: &Bench, report: &mut Report) -> io::Result<()> {
     let [public, guarded] = &variants;
     fs::copy(public, &artifact)?;
     let (gateway, live) = Gateway::run(bench, &artifact, &directory.join("data"))?;
-    let target = Target { address: live.http, requests: asked.into() };
+    let target = Target::new(live.http, asked);
 
     let change = |index: usize| -> io::Result<(f64, f64)> {
         let (next, status) = if index.is_multiple_of(2) { (guarded, 401) } else { (public, 200) };
