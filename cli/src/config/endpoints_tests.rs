@@ -22,6 +22,7 @@ fn the_command_line_comes_after_the_environment() {
         "--my-shop_prod_endpoint_0=https://two:8443/v2",
         "--shop_sand_basic_username=me",
         "--shop_sand_basic_password=$env{SECRET}",
+        "--shop_prod_1_etcdKey=shop/backend",
     ];
     let (config, warnings) = resolve(&sources(&environment, &overrides)).unwrap();
     assert!(warnings.is_empty(), "{warnings:?}");
@@ -30,6 +31,7 @@ fn the_command_line_comes_after_the_environment() {
     let expected = [
         ("my_shop_prod_endpoint_0", true, url("http://one")),
         ("my-shop_prod_endpoint_0", false, url("https://two:8443/v2")),
+        ("shop_prod_1_etcdKey", false, Change::EtcdKey(1, "shop/backend".to_owned())),
         ("shop_sand_basic_password", false, Change::Password),
         ("shop_sand_basic_username", false, Change::User("me".to_owned())),
     ];
@@ -48,7 +50,7 @@ fn bad_values_are_refused_and_not_repeated() {
         ("shop_prod_basic_username=sec:ret", "a colon"),
         ("shop_prod_basic_password=", "is empty"),
         ("shop_prod_basic_password=$env{NOT_SET}", "is not set"),
-        ("shop_prod_0_etcdKey=secret", "declared and not enforced"),
+        ("shop_prod_0_etcdKey=", "no key that can be looked up"),
         ("shop_prod_endpoint_x=secret", "is not known"),
     ] {
         let refused = refused(&[], &[setting]);

@@ -66,8 +66,12 @@ static ENDPOINTS: [Key; 4] = [
     Key::new("<id>_prod_endpoint_<n>", Kind::Text, "", "URL that takes the place of the endpoint's nth, from 0."),
     Key::new("<id>_prod_basic_username", Kind::Text, "", "User by which its backends know the gateway."),
     Key::new("<id>_prod_basic_password", Kind::Secret, "", "Their password."),
-    Key::later("<id>_prod_<n>_etcdKey", Kind::Text, "", "Key by which its nth URL is looked up in etcd.")
-        .danger(Danger::Always),
+    Key::new(
+        "<id>_prod_<n>_etcdKey",
+        Kind::Text,
+        "",
+        "Key by which its nth URL is looked up in etcd; the URL is the default.",
+    ),
 ];
 
 // === impl Key ===

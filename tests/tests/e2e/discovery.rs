@@ -86,6 +86,24 @@ async fn keys_of_etcd_are_followed_under_load_and_etcd_may_die() {
 }
 
 #[tokio::test]
+async fn a_key_can_be_named_at_the_start() {
+    if !envoy_is_here() || !etcd_is_here() {
+        return;
+    }
+    let ([one, two], port) = backends(["one", "two"]).await;
+    let at = |number: u8| format!("http://127.0.0.{number}:{port}");
+    let project = project(&at(2)).await;
+    let etcd = EtcdServer::start(project.directory());
+    let config = project.config(&format!("etcdurl = '{}'\n", etcd.url()));
+    let key = "--api_df93dc625b0bec64dedd2344a56ebeafa87b1d75c479702a4da721d7b20f52ea_prod_0_etcdKey=shop/backend";
+    let gateway = Gateway::run(project.directory(), "shop/target/shop.mgw", &[&config, key]).await;
+    assert_eq!(who(&gateway, "/shop/open").await, "one", "the URL is the default");
+    etcd.put("shop/backend", &at(3));
+    until(&gateway, "/shop/open", "two").await;
+    drop((one, two));
+}
+
+#[tokio::test]
 async fn without_settings_it_is_the_default_and_that_is_said() {
     if !envoy_is_here() {
         return;
