@@ -60,7 +60,7 @@ pub use issuers::{Issuer, KeySource};
 pub use key_manager::Introspection;
 pub use keys::{Danger, Key, Kind, Status, all as keys, of_endpoints as keys_of_endpoints};
 pub use limits::Limits;
-pub use listeners::CertificateFiles;
+pub use listeners::{CertificateFiles, Listeners};
 pub use mutual_tls::{ApiCertificates, ClientCertificates, Good, Proxies, Request as CertificateRequest};
 pub use redis::Redis;
 pub use remote::{MutualTls, Remote};
@@ -144,30 +144,6 @@ pub struct Config {
     pub access_log: Option<settings::AccessLog>,
     /// `None`: nothing is traced.
     pub tracing: Option<settings::Tracing>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listeners {
-    pub host: IpAddr,
-    /// 0: any free port.
-    pub http_port: u16,
-    pub https_port: u16,
-    /// Bytes.
-    pub max_header_size: u32,
-    /// Bytes of path and query. `None`: no limit of their own.
-    pub max_uri_length: Option<u32>,
-    /// Bytes. `None`: no limit.
-    pub max_body_size: Option<u64>,
-    pub http2: bool,
-    pub connections: settings::Connections,
-    pub balanced: settings::Balanced,
-    /// Requests over http are led to HTTPS: there, to this port.
-    pub https_redirect: Option<u16>,
-    pub tls: settings::TlsRange,
-    /// `None`: a self-signed certificate.
-    pub identity: Option<IdentityFiles>,
-    /// For clients that ask for certain names.
-    pub certificates: Vec<CertificateFiles>,
 }
 
 /// Keys and certificates, as they were read.

@@ -3,14 +3,38 @@
 use std::net::IpAddr;
 
 use microgw_compiler::hosts;
-use microgw_compiler::settings::{Balanced, Connections};
+use microgw_compiler::settings::{Balanced, Connections, TlsRange};
 use reqwest::Url;
 
 use super::diagnostic::{Code, ConfigDiagnostic};
 use super::resolve::ip_address;
 use super::tls::{self, IdentityFiles};
 use super::values::Values;
-use super::{Listeners, ciphers, key_manager, mutual_tls};
+use super::{ciphers, key_manager, mutual_tls};
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listeners {
+    pub host: IpAddr,
+    /// 0: any free port.
+    pub http_port: u16,
+    pub https_port: u16,
+    /// Bytes.
+    pub max_header_size: u32,
+    /// Bytes of path and query. `None`: no limit of their own.
+    pub max_uri_length: Option<u32>,
+    /// Bytes. `None`: no limit.
+    pub max_body_size: Option<u64>,
+    pub http2: bool,
+    pub connections: Connections,
+    pub balanced: Balanced,
+    /// Requests over http are led to HTTPS: there, to this port.
+    pub https_redirect: Option<u16>,
+    pub tls: TlsRange,
+    /// `None`: a self-signed certificate.
+    pub identity: Option<IdentityFiles>,
+    /// For clients that ask for certain names.
+    pub certificates: Vec<CertificateFiles>,
+}
 
 /// A certificate for some names.
 #[derive(Clone, Debug, PartialEq, Eq)]
