@@ -183,6 +183,7 @@ fn as_text(model: &Model, id: &str, snapshot: Option<&Snapshot>) -> String {
                 traffic::answer(operation).unwrap_or_else(|| destinations::of_operation(model, operation))
             );
             endpoints::of_operation(&mut text, model, operation);
+            traffic::of_operation(&mut text, model, operation);
             limits::of_operation(&mut text, model, operation);
         }
     }
@@ -225,6 +226,7 @@ fn as_json(model: &Model, id: &str, snapshot: Option<&Snapshot>) -> Value {
                 "sandbox": operation.sandbox.map(|id| destinations::as_json(model, id)),
             },
             "answer": traffic::answer_as_json(operation),
+            "traffic": traffic::of_operation_as_json(model, operation),
             "endpointPolicies": endpoints::of_operation_as_json(model, operation),
             "limits": limits::of_operation_as_json(model, api, operation),
             "cost": limits::cost_as_json(operation),

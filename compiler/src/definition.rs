@@ -13,12 +13,14 @@ mod fields;
 mod headers;
 mod hosts;
 mod limits;
+mod mirrors;
 mod mutual_tls;
 mod operations;
 mod references;
 mod schemes;
 mod servers;
 mod shape;
+mod streams;
 
 use std::collections::HashMap;
 
@@ -43,6 +45,7 @@ pub(crate) use references::{Bundle, Library, Resolver};
 use schemes::Schemes;
 use servers::{Address, Server};
 pub(crate) use shape::{integer, one_of};
+use streams::Streams;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Version {
@@ -105,6 +108,8 @@ pub(crate) fn read(
     let cost = limits::cost(report, policies, root, source);
     let guard = Guard::new(report, root, schemes, empty, mutual_tls);
     let answers = Answers::of(report, root, version);
+    let streams = Streams::of(report, root);
+    let mirrors = mirrors::read(report, table, &named, root).unwrap_or_default();
     let mut transports = transports(report, root);
     // As in 3.2.
     transports.https |= mutual_tls == Some(MutualTls::Mandatory);
@@ -120,6 +125,8 @@ pub(crate) fn read(
         table,
         guard,
         answers,
+        streams,
+        mirrors,
         named,
         environments,
         version,
@@ -272,6 +279,10 @@ fn credential_header(report: &mut Report, root: Value<'_>) -> Option<String> {
 impl EndpointTable {
     pub(crate) fn into_endpoints(self) -> Vec<Endpoint> {
         self.endpoints
+    }
+
+    fn get(&self, EndpointId(index): EndpointId) -> Option<&Endpoint> {
+        self.endpoints.get(index as usize)
     }
 
     fn id(&mut self, endpoint: &Endpoint) -> EndpointId {

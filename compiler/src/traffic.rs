@@ -4,6 +4,7 @@ pub mod answer;
 pub(crate) mod cors;
 pub mod destination;
 pub(crate) mod headers;
+pub mod mirror;
 mod policy;
 
 use microgw_proto::traffic::v1::{ApiTraffic, OperationTraffic};
@@ -25,8 +26,21 @@ pub fn api_is_sound(traffic: &ApiTraffic) -> bool {
 pub fn operation_is_sound(traffic: &OperationTraffic) -> bool {
     let OperationTraffic { request, response, .. } = traffic;
     let edited = |direction, edits: &Option<_>| edits.as_ref().is_none_or(|edits| headers::is_sound(direction, edits));
-    let others =
-        OperationTraffic { answer: None, request: None, response: None, uncompressed: false, ..traffic.clone() };
+    let others = OperationTraffic {
+        timeout: None,
+        idle_timeout: None,
+        answer: None,
+        mirrors: Vec::new(),
+        request: None,
+        response: None,
+        uncompressed: false,
+        websocket: false,
+        unbuffered: false,
+        ..traffic.clone()
+    };
     let edited = edited(headers::Direction::Request, request) && edited(headers::Direction::Response, response);
-    edited && traffic.answer.as_ref().is_none_or(answer::is_sound) && others == OperationTraffic::default()
+    edited
+        && traffic.answer.as_ref().is_none_or(answer::is_sound)
+        && mirror::are_sound(traffic)
+        && others == OperationTraffic::default()
 }

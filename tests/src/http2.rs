@@ -24,10 +24,21 @@ const END_HEADERS: u8 = 4;
 /// # Panics
 /// When nobody listens, or nothing comes back.
 pub async fn get(address: SocketAddr, authority: &[u8], target: &[u8]) -> RawAnswer {
-    let fields = head(authority, target);
+    ask(address, &head(authority, target), None).await
+}
+
+/// The same with any fields, and with what follows them: `None` is the end.
+///
+/// # Panics
+/// When nobody listens, or nothing comes back.
+pub async fn ask(address: SocketAddr, fields: &[(&[u8], &[u8])], data: Option<&[u8]>) -> RawAnswer {
+    let block = encoded(fields);
     let mut request = PREFACE.to_vec();
     push_frame(&mut request, SETTINGS, 0, 0, &[]);
-    push_frame(&mut request, HEADERS, END_STREAM | END_HEADERS, 1, &fields);
+    push_frame(&mut request, HEADERS, if data.is_none() { END_STREAM } else { 0 } | END_HEADERS, 1, &block);
+    if let Some(data) = data {
+        push_frame(&mut request, DATA, 0, 1, data);
+    }
     let exchange = async {
         let mut stream = TcpStream::connect(address).await.expect("somebody listens");
         let _ = stream.write_all(&request).await;
@@ -62,7 +73,7 @@ pub async fn get(address: SocketAddr, authority: &[u8], target: &[u8]) -> RawAns
 /// When nobody listens, or neither happens in time.
 pub async fn answered(address: SocketAddr, target: &[u8], streams: u32) -> u32 {
     const ACK: u8 = 1;
-    let fields = head(b"gateway", target);
+    let fields = encoded(&head(b"gateway", target));
     let exchange = async {
         let mut stream = TcpStream::connect(address).await.expect("somebody listens");
         let mut request = PREFACE.to_vec();
@@ -93,17 +104,43 @@ pub async fn answered(address: SocketAddr, target: &[u8], streams: u32) -> u32 {
 }
 
 /// Of a GET.
-fn head(authority: &[u8], target: &[u8]) -> Vec<u8> {
-    let mut fields = Vec::new();
-    for (name, value) in
-        [(&b":method"[..], &b"GET"[..]), (b":scheme", b"http"), (b":authority", authority), (b":path", target)]
-    {
+fn head<'a>(authority: &'a [u8], target: &'a [u8]) -> [(&'a [u8], &'a [u8]); 4] {
+    [(b":method", b"GET"), (b":scheme", b"http"), (b":authority", authority), (b":path", target)]
+}
+
+fn encoded(fields: &[(&[u8], &[u8])]) -> Vec<u8> {
+    let mut block = Vec::new();
+    for (name, value) in fields {
         // Literal, not to be remembered, not compressed.
-        fields.push(0);
-        push_text(&mut fields, name);
-        push_text(&mut fields, value);
+        block.push(0);
+        push_text(&mut block, name);
+        push_text(&mut block, value);
     }
-    fields
+    block
+}
+
+/// What the gateway tells of itself when a connection begins, by the numbers of RFC 9113, 6.5.2.
+///
+/// # Panics
+/// When nobody listens, or nothing comes back.
+pub async fn settings(address: SocketAddr) -> Vec<(u16, u32)> {
+    let mut request = PREFACE.to_vec();
+    push_frame(&mut request, SETTINGS, 0, 0, &[]);
+    let exchange = async {
+        let mut stream = TcpStream::connect(address).await.expect("somebody listens");
+        stream.write_all(&request).await.expect("it listens");
+        let mut bytes = Vec::new();
+        loop {
+            if let Some((kind, _, payload, _)) = frame(&bytes) {
+                assert_eq!(kind, SETTINGS, "they come first");
+                let number = |bytes: &[u8]| bytes.iter().fold(0, |number, byte| number << 8 | u32::from(*byte));
+                let setting = |setting: &[u8]| (u16::from_be_bytes([setting[0], setting[1]]), number(&setting[2..]));
+                return payload.chunks_exact(6).map(setting).collect();
+            }
+            assert!(stream.read_buf(&mut bytes).await.is_ok_and(|read| read > 0), "it speaks HTTP/2");
+        }
+    };
+    timeout(PATIENCE, exchange).await.expect("there is an answer")
 }
 
 fn push_frame(bytes: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload: &[u8]) {

@@ -20,6 +20,7 @@ pub mod proxy;
 pub mod raw;
 pub mod redis;
 pub mod scripted;
+pub mod streaming;
 pub mod tls;
 
 use std::time::{Duration, Instant};

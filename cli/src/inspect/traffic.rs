@@ -1,7 +1,10 @@
 //! What an artifact says that Envoy does for an operation by itself.
 
-use microgw_compiler::model::Operation;
-use microgw_proto::traffic::v1::{Answer, Example, Redirect, answer::Kind};
+use std::fmt::Write as _;
+
+use microgw_compiler::model::{BackendUrl, Endpoint, EndpointId, Model, Operation};
+use microgw_compiler::url::bracketed;
+use microgw_proto::traffic::v1::{Answer, Example, Mirror, OperationTraffic, Redirect, answer::Kind};
 use serde_json::{Value, json};
 
 /// In place of endpoints.
@@ -24,6 +27,43 @@ pub fn answer_as_json(operation: &Operation) -> Value {
             json!({ "examples": examples.examples.iter().map(example).collect::<Vec<_>>() })
         }
     }
+}
+
+/// What is said of the operation beside where it goes, each on a line below it.
+pub fn of_operation(text: &mut String, model: &Model, operation: &Operation) {
+    for line in lines(model, operation) {
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "          {line}");
+    }
+}
+
+pub fn of_operation_as_json(model: &Model, operation: &Operation) -> Value {
+    json!(lines(model, operation))
+}
+
+fn lines(model: &Model, operation: &Operation) -> Vec<String> {
+    let OperationTraffic { timeout, idle_timeout, websocket, unbuffered, mirrors, .. } = &operation.traffic;
+    let time = |milliseconds: &u32| match milliseconds {
+        0 => "none".to_owned(),
+        milliseconds => format!("{milliseconds} ms"),
+    };
+    let mut lines = Vec::new();
+    lines.extend(websocket.then(|| "WebSocket".to_owned()));
+    lines.extend((*unbuffered && !websocket).then(|| "streams in both directions".to_owned()));
+    lines.extend(timeout.as_ref().map(|timeout| format!("timeout {}", time(timeout))));
+    lines.extend(idle_timeout.as_ref().map(|timeout| format!("idle timeout {}", time(timeout))));
+    for Mirror { endpoint, share } in mirrors {
+        let endpoint = endpoint.checked_sub(1).and_then(|id| model.endpoint(EndpointId(id)));
+        let urls: Vec<String> = endpoint.into_iter().flat_map(Endpoint::urls).map(url).collect();
+        let percent = f64::from(*share) / 100.0;
+        lines.push(format!("mirrored to {} ({percent} %)", urls.join(", ")));
+    }
+    lines
+}
+
+fn url(url: &BackendUrl) -> String {
+    let scheme = if url.tls { "https" } else { "http" };
+    format!("{scheme}://{}:{}{}", bracketed(&url.host), url.port, url.path)
 }
 
 fn kind(operation: &Operation) -> Option<&Kind> {

@@ -109,6 +109,9 @@ impl Bounds {
             .or_else(|error| invalid(format!("the path `{}`: {error}", operation.path)))?;
         let (production, sandbox) = (self.endpoint(operation.production)?, self.endpoint(operation.sandbox)?);
         let traffic = self.traffic(operation.traffic)?;
+        if traffic.websocket && method != Method::Get {
+            return invalid(format!("`{method} {path}` is no beginning of a WebSocket connection"));
+        }
         if production.is_none() && sandbox.is_none() && traffic.answer.is_none() {
             return invalid(format!("`{method} {path}` has no endpoint"));
         }

@@ -35,6 +35,12 @@ pub fn spare(route: &mut Route, compression: &Compression) {
     route.typed_per_filter_config.extend(filters);
 }
 
+/// Leaves a stream to those codings in which Envoy sends what there is: its `zstd` holds it back.
+pub fn pass_on(route: &mut Route, compression: &Compression) {
+    let late = compression.algorithms.iter().filter(|algorithm| **algorithm == Algorithm::Zstd);
+    route.typed_per_filter_config.extend(late.map(|algorithm| (name(*algorithm), unguarded())));
+}
+
 fn name(algorithm: Algorithm) -> String {
     format!("microgw.compressor.{}", algorithm.as_str())
 }

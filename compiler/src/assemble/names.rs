@@ -42,6 +42,8 @@ pub const PROXY_CLUSTER: &str = "forward-proxy";
 /// By which the forward proxy knows the gateway.
 pub const PROXY_SECRET: &str = "forward-proxy-login";
 
+/// Waits for whole requests, where settings bound them.
+pub const BUFFER: &str = "envoy.filters.http.buffer";
 pub const EXT_AUTHZ: &str = "envoy.filters.http.ext_authz";
 pub const EXT_PROC: &str = "envoy.filters.http.ext_proc";
 /// The metadata of its streams that names the rule.

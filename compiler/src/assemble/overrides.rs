@@ -8,6 +8,7 @@ use microgw_proto::traffic::v1::{Balance, Credentials};
 
 use crate::model::{Endpoint, EndpointId, Lookup, Model};
 use crate::settings::{Change, EndpointOverride, Environment, Settings, password};
+use crate::traffic::mirror::has_one_scheme;
 
 /// Who uses a secret: `API `name:version` (file:line:column)`.
 type User = String;
@@ -49,6 +50,14 @@ pub fn overridden<'m>(model: &'m Model, settings: &Settings) -> (Cow<'m, Model>,
             if let Some(id) = mirror.endpoint.checked_sub(1) {
                 mirror.endpoint = own(&mut result.endpoints, EndpointId(id), Environment::Production).0 + 1;
             }
+        }
+    }
+    let operations = result.apis.iter().flat_map(|api| api.operations.iter().map(move |operation| (api, operation)));
+    for (api, operation) in operations {
+        let ids = operation.traffic.mirrors.iter().filter_map(|mirror| mirror.endpoint.checked_sub(1));
+        let mut mirrors = ids.filter_map(|id| result.endpoints.get(id as usize));
+        if mirrors.any(|mirror| !has_one_scheme(mirror)) {
+            problems.insert(format!("a mirror of the API `{}:{}` has URLs of both schemes", api.name, api.version));
         }
     }
     for (_, unused) in settings.endpoints.iter().enumerate().filter(|(index, _)| !used.contains(index)) {

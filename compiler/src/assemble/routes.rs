@@ -7,9 +7,11 @@ pub mod edits;
 mod examples;
 mod filters;
 mod matching;
+mod mirrors;
 mod operation;
 mod refusal;
 mod retry;
+mod streams;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -114,8 +116,14 @@ impl Routes<'_> {
                 for mut route in operation_routes(model, api, operation, &template, rule.as_ref(), &mut self.clusters) {
                     use_by(&mut self.users, &route, api);
                     edits::edit(&mut route, &operation.traffic);
-                    if let Some(compression) = self.compression.filter(|_| operation.traffic.uncompressed) {
-                        compression::spare(&mut route, compression);
+                    match self.compression {
+                        Some(compression) if operation.traffic.uncompressed => {
+                            compression::spare(&mut route, compression);
+                        }
+                        Some(compression) if operation.traffic.timeout == Some(0) => {
+                            compression::pass_on(&mut route, compression);
+                        }
+                        _ => {}
                     }
                     for route in cors::admit(cross_origin.as_deref(), route) {
                         routes.push(described(
@@ -230,17 +238,19 @@ pub fn key(api: &Api) -> ApiKey {
 }
 
 fn use_by(users: &mut HashMap<String, Vec<ApiKey>>, route: &Route, api: &Api) {
-    let Some(Action::Route(RouteAction { cluster_specifier: Some(ClusterSpecifier::Cluster(cluster)), .. })) =
-        &route.action
-    else {
-        return;
+    let Some(Action::Route(action)) = &route.action else { return };
+    let own = match &action.cluster_specifier {
+        Some(ClusterSpecifier::Cluster(cluster)) => Some(cluster),
+        _ => None,
     };
     let key = key(api);
-    match users.get_mut(cluster) {
-        Some(known) if known.last() == Some(&key) => {}
-        Some(known) => known.push(key),
-        None => {
-            users.insert(cluster.clone(), vec![key]);
+    for cluster in own.into_iter().chain(action.request_mirror_policies.iter().map(|mirror| &mirror.cluster)) {
+        match users.get_mut(cluster) {
+            Some(known) if known.last() == Some(&key) => {}
+            Some(known) => known.push(key.clone()),
+            None => {
+                users.insert(cluster.clone(), vec![key.clone()]);
+            }
         }
     }
 }

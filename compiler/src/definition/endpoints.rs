@@ -76,6 +76,13 @@ impl Environments {
         Environments { production: production.or(servers), sandbox }
     }
 
+    pub(super) fn endpoints(&self) -> impl Iterator<Item = &Endpoint> {
+        [&self.production, &self.sandbox].into_iter().filter_map(|declared| match declared {
+            Declared::Endpoint(endpoint) => Some(&**endpoint),
+            Declared::Nothing | Declared::Broken => None,
+        })
+    }
+
     pub(super) fn are_nothing(&self) -> bool {
         matches!((&self.production, &self.sandbox), (Declared::Nothing, Declared::Nothing))
     }
@@ -127,7 +134,13 @@ impl<'d> Named<'d> {
     }
 }
 
-fn from_extension<'d>(report: &mut Report, owner: Value<'d>, key: &str, named: &Named<'d>, id: &str) -> Declared {
+pub(super) fn from_extension<'d>(
+    report: &mut Report,
+    owner: Value<'d>,
+    key: &str,
+    named: &Named<'d>,
+    id: &str,
+) -> Declared {
     let Some(value) = owner.get(key) else { return Declared::Nothing };
     let Content::Text(reference) = value.content() else { return Declared::of(read(report, key, value, id)) };
     let Some(name) = reference.strip_prefix(REFERENCE) else {

@@ -2,7 +2,7 @@
 
 use microgw_proto::bodies::v1::OperationBodies;
 use microgw_proto::limits::v1::Cost;
-use microgw_proto::traffic::v1::{HeaderEdits, OperationTraffic};
+use microgw_proto::traffic::v1::{HeaderEdits, Mirror, OperationTraffic, Protocol};
 
 use super::access::Guard;
 use super::answers::{Answers, Declared as Answered};
@@ -13,15 +13,18 @@ use super::features;
 use super::fields::{object, text};
 use super::headers::{self, Edits};
 use super::limits;
+use super::mirrors;
 use super::references::Resolver;
 use super::servers::{self, Address};
 use super::shape::unknown_key;
+use super::streams::{self, Streams};
 use super::{EndpointTable, Version};
 use crate::compile::{Policies, Report};
 use crate::diagnostic::{Code, Diagnostic};
-use crate::model::{Access, EndpointId, Method, Operation};
+use crate::model::{Access, Endpoint, EndpointId, Method, Operation};
 use crate::path::PathTemplate;
 use crate::source::Value;
+use crate::traffic::mirror::fits;
 
 /// Characters; base path included. Envoy's routes repeat it, and its regular expressions grow with it.
 const MAX_PATH: usize = 1024;
@@ -38,6 +41,9 @@ pub(super) struct Paths<'a, 'd> {
     pub table: &'a mut EndpointTable,
     pub guard: Guard<'d>,
     pub answers: Answers<'d>,
+    /// The API's own.
+    pub streams: Streams,
+    pub mirrors: Vec<(Mirror, Value<'d>)>,
     pub named: Named<'d>,
     /// The API's own.
     pub environments: Environments,
@@ -90,11 +96,18 @@ impl<'d> Paths<'_, 'd> {
                         production = self.endpoint(&environments.production);
                         sandbox = self.endpoint(&environments.sandbox);
                         if environments.are_nothing() {
-                            homeless.push((label, method.0));
+                            homeless.push((label.clone(), method.0));
                         }
+                        Streams::of(self.report, value).apply(self.report, self.streams, method.1, value, &mut traffic);
+                        self.tries(&label, value, &environments, &traffic);
+                        self.handshake(&label, value, &environments, &traffic);
+                        self.mirror(&label, value, &environments.production, &mut traffic);
                     }
                     Answered::Broken => {}
-                    Answered::Answer(answer) => traffic.answer = Some(answer),
+                    Answered::Answer(answer) => {
+                        traffic.answer = Some(answer);
+                        self.without_effect(&label, value);
+                    }
                 }
                 let operation_id =
                     value.get("operationId").and_then(|id| text(self.report, "operationId", id)).map(str::to_owned);
@@ -197,6 +210,85 @@ impl<'d> Paths<'_, 'd> {
         }
         let declared = endpoints::from_servers(self.report, &servers, "");
         if elsewhere { Declared::Broken } else { declared }
+    }
+
+    /// What the operation's requests are copied to: its own mirrors, or the API's as far as they can be.
+    fn mirror(&mut self, label: &str, operation: Value<'d>, production: &Declared, traffic: &mut OperationTraffic) {
+        let own = mirrors::read(self.report, self.table, &self.named, operation);
+        let endless = traffic.websocket || traffic.timeout == Some(0);
+        let declared = match own {
+            Some(own) => own,
+            // A stream cannot be copied, and is not meant.
+            None if endless => return,
+            None => self.mirrors.clone(),
+        };
+        let Declared::Endpoint(production) = production else {
+            if let Some((_, at)) = declared.first().filter(|_| operation.get(mirrors::MIRROR).is_some()) {
+                let message = format!("`{label}` has no production endpoint: none of its requests would be copied");
+                self.report.say(Code::BadMirror, *at, message);
+            }
+            return;
+        };
+        for (mirror, at) in declared {
+            let target = mirror.endpoint.checked_sub(1).and_then(|index| self.table.get(EndpointId(index)));
+            if endless {
+                let message = format!("`{label}` has no end that could be waited for: it cannot be copied");
+                self.report.say(Code::BadMirror, at, message);
+            } else if target.is_some_and(|target| !fits(target, production)) {
+                let message = format!(
+                    "the copies of `{label}` have the path that its backend gets, not that of the mirror's URL"
+                );
+                self.report.advise(Code::BadMirror, at, message, "leave the path out of the mirror's URL");
+            } else {
+                traffic.mirrors.push(mirror);
+            }
+        }
+    }
+
+    /// Envoy forgets the bound of one attempt that all of them together do not reach.
+    fn tries(&mut self, label: &str, operation: Value<'d>, environments: &Environments, traffic: &OperationTraffic) {
+        let Some(whole @ 1..) = traffic.timeout else { return };
+        let tries =
+            environments.endpoints().filter_map(|endpoint| Some(endpoint.policy.retry.as_ref()?.per_try_timeout));
+        if let Some(one) = tries.into_iter().find(|one| *one >= whole) {
+            let at = operation.get(streams::TIMEOUT).unwrap_or(operation);
+            let message = format!(
+                "`{label}` has {whole} ms in all: `perTryTimeoutInMillis` of its endpoint, {one}, has no effect"
+            );
+            self.report.advise(Code::WithoutEffect, at, message, "make it shorter, or the whole longer");
+        }
+    }
+
+    /// Envoy makes no WebSocket connection of HTTP/2 that the client would take for one.
+    fn handshake(
+        &mut self,
+        label: &str,
+        operation: Value<'d>,
+        environments: &Environments,
+        traffic: &OperationTraffic,
+    ) {
+        let http2 = |endpoint: &Endpoint| endpoint.policy.protocol() == Protocol::Http2;
+        let websocket = operation.entry(streams::WEBSOCKET).filter(|_| traffic.websocket);
+        if let Some((key, _)) = websocket.filter(|_| environments.endpoints().any(http2)) {
+            let message =
+                format!("WebSocket connections are made over HTTP/1.1, and the endpoint of `{label}` has HTTP/2 alone");
+            self.report.advise(
+                Code::BadStream,
+                key,
+                message,
+                "give the operation an endpoint without `protocol: http2`",
+            );
+        }
+    }
+
+    /// What is only for operations with a backend.
+    fn without_effect(&mut self, label: &str, operation: Value<'d>) {
+        const KEYS: [&str; 5] =
+            [streams::TIMEOUT, streams::IDLE_TIMEOUT, streams::STREAM, streams::WEBSOCKET, mirrors::MIRROR];
+        for key in KEYS.iter().filter_map(|key| Some(operation.entry(key)?.0)) {
+            let message = format!("`{label}` is answered by the gateway: `{}` would have no effect", key.text());
+            self.report.say(Code::BadAnswer, key, message);
+        }
     }
 
     fn endpoint(&mut self, declared: &Declared) -> Option<EndpointId> {

@@ -93,6 +93,8 @@ codes! {
     BadHost "0315" Error "bad-host" "An entry of `x-microgw-hosts` is no host."
     NoExample "0320" Error "no-example" "An operation is to be mocked, and has no example."
     BadAnswer "0321" Error "bad-answer" "What the gateway is to answer by itself cannot be used."
+    BadStream "0322" Error "bad-stream" "How long an operation may take, or how it goes on, is contradictory."
+    BadMirror "0323" Error "bad-mirror" "Requests cannot be copied as it is declared."
 
     UndefinedScheme "0401" Error "undefined-scheme" "A security requirement names a scheme that is not declared."
     EmptySecurity "0402" Error "empty-security" "An empty security list or object, whose meaning the project does not fix."

@@ -29,6 +29,7 @@ pub fn is_sound(endpoint: &Endpoint) -> bool {
         health_check,
         slow_start,
         server_name,
+        mirror,
     } = &endpoint.policy;
     let encrypted = endpoint.urls().any(|url| url.tls);
     let of_tls = [tls_profile, server_name].iter().all(|name| name.is_empty()) || encrypted;
@@ -43,6 +44,7 @@ pub fn is_sound(endpoint: &Endpoint) -> bool {
         && *slow_start <= MOST
         && (server_name.is_empty() || is_host(server_name))
         && of_tls
+        && !mirror
 }
 
 /// A name that settings can give a TLS profile.

@@ -11,6 +11,8 @@ use crate::settings::Backends;
 /// The old product had no limit unless one was configured; Envoy's own defaults would answer 503 at 1,024 requests, and retry
 /// three at a time.
 const UNLIMITED: u32 = 1_000_000;
+/// At a time. One that hangs must not take Envoy's memory, nor the files that it may open.
+const COPIES: u32 = 1_000;
 
 /// Those of an endpoint.
 pub fn of(policy: &EndpointPolicy, backends: &Backends) -> CircuitBreakers {
@@ -20,7 +22,7 @@ pub fn of(policy: &EndpointPolicy, backends: &Backends) -> CircuitBreakers {
         own => own,
     };
     let budget = policy.retry.as_ref().map_or(0, |retry| retry.budget);
-    let limits = limits(connections);
+    let limits = if policy.mirror { of_mirror(connections) } else { limits(connections) };
     let thresholds = limits.thresholds.into_iter().map(|thresholds| Thresholds {
         retry_budget: (budget > 0).then(|| RetryBudget {
             budget_percent: Some(Percent { value: f64::from(budget) / 100.0 }),
@@ -29,6 +31,19 @@ pub fn of(policy: &EndpointPolicy, backends: &Backends) -> CircuitBreakers {
         ..thresholds
     });
     CircuitBreakers { thresholds: thresholds.collect(), ..limits }
+}
+
+/// What is above is dropped.
+fn of_mirror(max_connections: Option<u32>) -> CircuitBreakers {
+    let most = number(COPIES);
+    let thresholds = Thresholds {
+        max_connections: most,
+        max_pending_requests: most,
+        max_requests: most,
+        max_retries: number(0),
+        ..Default::default()
+    };
+    CircuitBreakers { thresholds: vec![thresholds], ..limits(max_connections) }
 }
 
 /// Connections to one target above the limit wait, and requests with them.

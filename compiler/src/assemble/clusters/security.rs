@@ -9,7 +9,7 @@ use microgw_proto::traffic::v1::EndpointPolicy;
 
 use crate::assemble::tls::{Naming, Terms};
 use crate::assemble::{names, secrets, tls};
-use crate::model::{Api, Endpoint, Model, Operation};
+use crate::model::{Api, Endpoint, EndpointId, Model, Operation};
 use crate::settings::{Backends, Settings, TlsRange, Verification};
 use crate::snapshot::{Resource, ResourceType};
 
@@ -109,7 +109,8 @@ pub fn secrets<'a>(endpoints: impl Iterator<Item = &'a Endpoint>, backends: &Bac
 pub fn conflict(model: &Model, settings: &Settings) -> Option<String> {
     let profiles = &settings.backends.profiles;
     let unknown = |api: &Api, operation: &Operation| {
-        let ids = [operation.production, operation.sandbox].into_iter().flatten();
+        let mirrors = operation.traffic.mirrors.iter().filter_map(|mirror| mirror.endpoint.checked_sub(1));
+        let ids = [operation.production, operation.sandbox].into_iter().flatten().chain(mirrors.map(EndpointId));
         let names = ids.filter_map(|id| Some(&model.endpoint(id)?.policy.tls_profile));
         let mut unknown = names.filter(|name| !name.is_empty() && profiles.iter().all(|known| known.name != **name));
         let name = unknown.next()?;

@@ -47,7 +47,7 @@ pub fn unguarded_filters(settings: &Settings) -> Vec<HttpFilter> {
     let mut filters = Vec::new();
     if let Some(limit) = settings.listeners.max_body_size {
         let limit = u32::try_from(limit).unwrap_or(u32::MAX);
-        filters.push(http_filter("envoy.filters.http.buffer", any(&Buffer { max_request_bytes: number(limit) })));
+        filters.push(http_filter(names::BUFFER, any(&Buffer { max_request_bytes: number(limit) })));
     }
     let router = Router { suppress_envoy_headers: true, ..Default::default() };
     filters.push(http_filter("envoy.filters.http.router", any(&router)));

@@ -4,6 +4,7 @@ use envoy_types::pb::envoy::config::route::v3::header_matcher::HeaderMatchSpecif
 use envoy_types::pb::envoy::config::route::v3::route_match::PathSpecifier;
 use envoy_types::pb::envoy::config::route::v3::{HeaderMatcher, RouteMatch};
 use envoy_types::pb::envoy::r#type::matcher::v3::{RegexMatcher, StringMatcher, string_matcher::MatchPattern};
+use envoy_types::pb::envoy::r#type::v3::Int64Range;
 
 use crate::assemble::names;
 use crate::model::Transports;
@@ -68,6 +69,19 @@ pub fn has_header(name: &str) -> HeaderMatcher {
     HeaderMatcher {
         name: name.to_owned(),
         header_match_specifier: Some(HeaderMatchSpecifier::PresentMatch(true)),
+        ..Default::default()
+    }
+}
+
+pub fn has_no_header(name: &str) -> HeaderMatcher {
+    HeaderMatcher { invert_match: true, ..has_header(name) }
+}
+
+/// A number below `end`.
+pub fn header_below(name: &str, end: i64) -> HeaderMatcher {
+    HeaderMatcher {
+        name: name.to_owned(),
+        header_match_specifier: Some(HeaderMatchSpecifier::RangeMatch(Int64Range { start: 0, end })),
         ..Default::default()
     }
 }

@@ -14,6 +14,7 @@ use super::answer::refuse;
 use super::examples::answer_routes;
 use super::filters::{Filters, guarded, unguarded};
 use super::matching::{header_is, path_match, transport};
+use super::{mirrors, streams};
 use crate::assemble::rules::Ruled;
 use crate::assemble::wire::{append, append_entry, append_text_entry};
 use crate::assemble::{clusters, destination, names};
@@ -47,19 +48,25 @@ pub fn operation_routes(
         });
         return routes.collect();
     }
+    let mirrors = mirrors::policies(model, operation, clusters);
     let mut forward = |environment: Option<&str>, endpoint: &Endpoint| {
         let mut routes = Vec::new();
-        for way in destination::ways(endpoint) {
+        for mut way in destination::ways(endpoint) {
+            streams::choose_protocol(operation, &mut way.endpoint);
             let mut matching = matching(environment);
             way.choice.restrict(&mut matching);
             let cluster: Arc<str> = clusters::name(&way.endpoint).into();
-            routes.push(Route {
+            let mut action = route_action(api, operation, &way.endpoint, &cluster);
+            streams::apply(operation, &mut action);
+            let route = Route {
                 name: name.clone(),
                 r#match: Some(matching),
-                typed_per_filter_config: filters.clone(),
-                action: Some(Action::Route(route_action(api, operation, &way.endpoint, &cluster))),
+                typed_per_filter_config: filters.clone().into_iter().chain(streams::unbuffered(operation)).collect(),
+                action: Some(Action::Route(action)),
                 ..Default::default()
-            });
+            };
+            let production = environment.is_none() && operation.production.is_some();
+            routes.extend(mirrors::copied(route, operation.method, if production { &mirrors } else { &[] }));
             clusters.entry(cluster).or_insert(way.endpoint);
         }
         routes

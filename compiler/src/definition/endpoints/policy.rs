@@ -17,6 +17,7 @@ const AT_LEAST_ONE: Shape = Shape::Integer(1, MOST);
 const COUNT: Shape = Shape::Integer(0, MOST);
 /// -1: the gateway's setting, or no limit.
 const LIMIT: Shape = Shape::Integer(-1, MOST);
+const PER_TRY: &str = "perTryTimeoutInMillis";
 const PROTOCOLS: &[&str] = &["auto", "http1", "http2"];
 
 const ADVANCED: Shape = Shape::Object(&[
@@ -29,7 +30,7 @@ const ADVANCED: Shape = Shape::Object(&[
             ("backOffFactor", Shape::Number(0.0, 1000.0)),
             ("maxWaitIntervalInMillis", MILLISECONDS),
             ("statusCodes", Shape::Statuses),
-            ("perTryTimeoutInMillis", MILLISECONDS),
+            (PER_TRY, MILLISECONDS),
             ("budgetPercent", Shape::Number(0.0, 100.0)),
             ("nonIdempotent", Shape::Boolean),
         ]),
@@ -103,6 +104,13 @@ pub(super) fn read(report: &mut Report, endpoint: Value<'_>, encrypted: bool) ->
         let advanced = Fields(Some(at));
         policy.timeout = advanced.number("timeoutInMillis");
         policy.retry = retry(report, advanced.part("retryConfig"));
+        let per_try = policy.retry.as_ref().map_or(0, |retry| retry.per_try_timeout);
+        if let (Some(whole @ 1..), Some(value)) = (policy.timeout, advanced.part("retryConfig").at(PER_TRY))
+            && per_try >= whole
+        {
+            let message = format!("`{PER_TRY}` has no effect: all attempts together have {whole} ms");
+            report.advise(Code::WithoutEffect, value, message, "make it shorter, or `timeoutInMillis` longer");
+        }
         policy.circuit_breaker = circuit_breaker(report, advanced.part("circuitBreaker"));
         let multiplexed = match policy.protocol() {
             Protocol::Auto => encrypted,
@@ -154,7 +162,7 @@ fn retry(report: &mut Report, fields: Fields<'_>) -> Option<Retry> {
         back_off: fields.hundredths("backOffFactor").unwrap_or_default(),
         max_interval: fields.number("maxWaitIntervalInMillis").unwrap_or_default(),
         statuses: fields.statuses("statusCodes"),
-        per_try_timeout: fields.number("perTryTimeoutInMillis").unwrap_or_default(),
+        per_try_timeout: fields.number(PER_TRY).unwrap_or_default(),
         budget: fields.hundredths("budgetPercent").unwrap_or_default(),
         non_idempotent: fields.at("nonIdempotent").is_some_and(|value| value.text() == "true"),
     };

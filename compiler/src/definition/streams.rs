@@ -1,0 +1,97 @@
+//! How long requests may take, and what goes on without an end.
+
+use microgw_proto::traffic::v1::OperationTraffic;
+
+use super::fields::boolean;
+use super::shape::{integer, one_of};
+use crate::compile::Report;
+use crate::diagnostic::Code;
+use crate::model::Method;
+use crate::source::{Content, Value};
+
+pub(super) const TIMEOUT: &str = "x-microgw-timeout";
+pub(super) const IDLE_TIMEOUT: &str = "x-microgw-idle-timeout";
+pub(super) const STREAM: &str = "x-microgw-stream";
+pub(super) const WEBSOCKET: &str = "x-microgw-websocket";
+const BIDIRECTIONAL: &str = "bidirectional";
+/// A stream that is silent for an hour is one that nobody holds any more.
+const SILENCE: u32 = 3_600_000;
+
+/// What one level says.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Streams {
+    timeout: Option<u32>,
+    idle_timeout: Option<u32>,
+    stream: Option<Stream>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stream {
+    No,
+    /// Responses go on.
+    Responses,
+    /// Requests, too.
+    Both,
+}
+
+// === impl Streams ===
+
+impl Streams {
+    pub(super) fn of(report: &mut Report, owner: Value<'_>) -> Streams {
+        let mut milliseconds = |key: &str| {
+            let number = owner.get(key).and_then(|at| integer(report, key, at, 0, i64::from(i32::MAX)))?;
+            u32::try_from(number).ok()
+        };
+        let (timeout, idle_timeout) = (milliseconds(TIMEOUT), milliseconds(IDLE_TIMEOUT));
+        let stream = owner.get(STREAM).and_then(|at| stream(report, at));
+        if let (Some(1..), Some(Stream::Responses | Stream::Both), Some((key, _))) =
+            (timeout, stream, owner.entry(TIMEOUT))
+        {
+            let message = format!("`{TIMEOUT}` is for whole responses, and `{STREAM}` for those that go on");
+            report.advise(Code::BadStream, key, message, format!("bound its silence: `{IDLE_TIMEOUT}`"));
+        }
+        Streams { timeout, idle_timeout, stream }
+    }
+
+    /// What holds for an operation that says `self`, of an API that says `above`.
+    pub(super) fn apply(
+        self,
+        report: &mut Report,
+        above: Streams,
+        method: Method,
+        operation: Value<'_>,
+        traffic: &mut OperationTraffic,
+    ) {
+        let websocket = operation.entry(WEBSOCKET).filter(|(_, at)| boolean(report, WEBSOCKET, *at) == Some(true));
+        if let Some((key, _)) = websocket
+            && method != Method::Get
+        {
+            let message = format!("WebSocket connections begin with GET, not with {method}");
+            report.say(Code::BadStream, key, message);
+        }
+        let streams = |stream: Option<Stream>| stream.is_some_and(|stream| stream != Stream::No);
+        let own = streams(self.stream);
+        // The nearer word counts: a response that is waited for to its end is no stream of the API's.
+        let above_streams = self.stream.is_none() && self.timeout.is_none() && streams(above.stream);
+        let endless = own || above_streams || websocket.is_some();
+        let of_stream = |value: u32| endless.then_some(value);
+        traffic.timeout = self.timeout.or_else(|| of_stream(0)).or(above.timeout);
+        traffic.idle_timeout = self.idle_timeout.or(above.idle_timeout).or_else(|| of_stream(SILENCE));
+        traffic.websocket = websocket.is_some();
+        let stream = if above_streams { above.stream } else { self.stream };
+        traffic.unbuffered = websocket.is_some() || stream == Some(Stream::Both);
+    }
+}
+
+fn stream(report: &mut Report, at: Value<'_>) -> Option<Stream> {
+    match at.content() {
+        Content::Bool(true) => Some(Stream::Responses),
+        Content::Bool(false) => Some(Stream::No),
+        Content::Text(_) => one_of(report, STREAM, at, &[BIDIRECTIONAL]).map(|_| Stream::Both),
+        _ => {
+            let message = format!("`{STREAM}` must be `true`, `false` or `{BIDIRECTIONAL}`, not {}", at.type_name());
+            report.say(Code::WrongType, at, message);
+            None
+        }
+    }
+}
