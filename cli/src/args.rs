@@ -63,6 +63,8 @@ pub enum Command {
     Keys(Keys),
     /// Show what an artifact contains, or the snapshot it becomes.
     Inspect(Inspect),
+    /// Say what becomes of a request, and why, without a gateway.
+    Explain(Explain),
     /// Say what a diagnostic code means, with an example and the fix.
     ExplainCode(ExplainCode),
     /// Serve a petstore to try things with.
@@ -343,6 +345,35 @@ pub struct Inspect {
     /// How the artifact is shown.
     #[arg(long, value_enum, default_value_t = Format::Human)]
     pub format: Format,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = SETTINGS)]
+pub struct Explain {
+    /// Artifact (.mgw).
+    pub artifact: PathBuf,
+    /// URL of the request.
+    pub url: String,
+    /// The settings that count [default: a gateway's without any].
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Method [default: GET, or POST with a body].
+    #[arg(short = 'X', long, value_name = "METHOD")]
+    pub request: Option<String>,
+    /// Header of the request, `Name: value`.
+    #[arg(short = 'H', long = "header", value_name = "HEADER")]
+    pub headers: Vec<String>,
+    /// Body of the request: text, or `@` and a file.
+    #[arg(short = 'd', long, value_name = "TEXT|@FILE")]
+    pub data: Option<String>,
+    /// What others would answer: key sets, introspection, users (JSON).
+    #[arg(long, value_name = "FILE")]
+    pub facts: Option<PathBuf>,
+    /// Print it as JSON.
+    #[arg(long)]
+    pub json: bool,
+    #[arg(long = "set", hide = true, value_name = "KEY=VALUE")]
+    pub overrides: Vec<String>,
 }
 
 #[derive(Debug, Args)]

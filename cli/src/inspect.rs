@@ -1,9 +1,9 @@
 //! `inspect`: what an artifact contains, and the snapshot it becomes.
 
-mod destinations;
+pub mod destinations;
 mod endpoints;
 mod limits;
-mod paths;
+pub mod paths;
 mod traffic;
 
 use std::fmt::Write as _;
@@ -42,7 +42,7 @@ pub fn inspect(args: &args::Inspect) -> anyhow::Result<()> {
         return resources(args, model, id);
     }
     let snapshot = if args.config.is_some() || !args.overrides.is_empty() {
-        let settings = with_pretended_secrets(&settings(args)?, &model);
+        let settings = with_pretended_secrets(&settings(args.config.as_ref(), &args.overrides)?, &model);
         if let Some(conflict) = conflict(&model, &settings) {
             bail!(conflict);
         }
@@ -63,7 +63,7 @@ pub fn inspect(args: &args::Inspect) -> anyhow::Result<()> {
 
 /// What a real Envoy makes of the snapshot. Its ports are not opened, and Envoy itself blots out private keys.
 fn resources(args: &args::Inspect, model: Model, id: String) -> anyhow::Result<()> {
-    let settings = settings(args)?;
+    let settings = settings(args.config.as_ref(), &args.overrides)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     runtime.block_on(async {
         let trial = Trial::offer(Arc::new(model), id, settings, args.binary.as_deref()).await?;
@@ -98,8 +98,8 @@ fn forget(value: &mut Value, member: &str) {
 }
 
 /// The settings, with a certificate made for the occasion: neither files nor keys are needed to look at an artifact.
-fn settings(args: &args::Inspect) -> anyhow::Result<Settings> {
-    let sources = args::Settings { config: args.config.clone(), overrides: args.overrides.clone() };
+pub fn settings(config: Option<&PathBuf>, overrides: &[String]) -> anyhow::Result<Settings> {
+    let sources = args::Settings { config: config.cloned(), overrides: overrides.to_vec() };
     let config = crate::settings(&PathBuf::new(), &sources, false)?;
     Ok(config.settings(material(&config)?))
 }

@@ -4,6 +4,7 @@ mod allocator;
 mod args;
 mod build;
 mod demo_backend;
+mod explain;
 mod explain_code;
 mod gateway;
 mod health;
@@ -109,6 +110,7 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::User(args) => user::user(&args),
         Command::Keys(args) => runtime()?.block_on(keys::keys(args)),
         Command::Inspect(args) => inspect::inspect(&args),
+        Command::Explain(args) => explain::explain(&args),
         Command::ExplainCode(args) => explain_code::explain(&args),
         Command::Completions(args) => manual::completions(&args),
         Command::Man(args) => manual::man(&args),

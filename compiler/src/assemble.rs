@@ -43,6 +43,7 @@ use crate::snapshot::{ApiKey, Assignment, Fallbacks, Generation, ResourceType, R
 
 pub use self::client_certificates::{unheard, untrusting};
 pub use self::clusters::load_assignment;
+pub use self::listeners::forbidden_headers;
 pub use self::overrides::{overridden, references as secret_references};
 pub use self::routes::key;
 pub use self::substitute::substitute;

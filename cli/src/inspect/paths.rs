@@ -15,14 +15,19 @@ pub struct Reached<'m> {
 pub fn reached<'m>(model: &'m Model, method: &str, target: &str) -> Reached<'m> {
     match normalise(target.as_bytes(), Version::Http1) {
         Err(refusal) => Reached { normal: None, found: Err((400, refusal.to_string())) },
-        Ok(normal) => Reached { found: find(model, method, &normal.path), normal: Some(normal) },
+        Ok(normal) => Reached { found: find(model, method, &normal.path, |_| true), normal: Some(normal) },
     }
 }
 
-/// As the table does: the API with the longest base path, the most specific template, then the method.
-fn find<'m>(model: &'m Model, method: &str, path: &str) -> Result<(&'m Api, &'m Operation), (u16, String)> {
+/// As the table does, of the APIs that `answers` picks: the API with the longest base path, the most specific template, then the method.
+pub fn find<'m>(
+    model: &'m Model,
+    method: &str,
+    path: &str,
+    answers: impl Fn(&Api) -> bool,
+) -> Result<(&'m Api, &'m Operation), (u16, String)> {
     let below = |api: &&Api| path.strip_prefix(api.base_path.as_str()).is_some_and(|rest| rest.starts_with('/'));
-    let api = model.apis.iter().filter(below).max_by_key(|api| api.base_path.len());
+    let api = model.apis.iter().filter(below).filter(|api| answers(api)).max_by_key(|api| api.base_path.len());
     let api = api.ok_or_else(|| (404, "it is below no base path".to_owned()))?;
     let depth = api.base_path.matches('/').count();
     let full = |operation: &Operation| operation.path.under(&api.base_path).ok();

@@ -14,6 +14,7 @@ use envoy_types::pb::envoy::extensions::filters::network::http_connection_manage
 use prost::Message as _;
 
 use self::chains::Chain;
+pub use self::early_headers::forbidden as forbidden_headers;
 use self::filters::unguarded_filters;
 use self::manager::{by_discovery, connection_manager, guarded_manager};
 use super::answers::Answers;

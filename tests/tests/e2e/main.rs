@@ -17,6 +17,7 @@ mod endpoints;
 mod endpoints_that_fail;
 mod environments;
 mod errors;
+mod explain;
 mod grpc;
 mod headers;
 mod leases;

@@ -53,24 +53,31 @@ fn set(header: &str, value: &str) -> Mutate {
     })
 }
 
+/// The headers, beside the gateway's own, that clients may not send, in either spelling.
+pub fn forbidden(settings: &Settings) -> Vec<&str> {
+    let forced: &[&str] = if settings.tracing.is_some() { &FORCED_TRACES } else { &[] };
+    let untrusted = settings.tracing.as_ref().is_some_and(|tracing| !tracing.trust_clients);
+    let context: &[&str] = if untrusted { &TRACE_CONTEXT } else { &[] };
+    let strip = settings.credentials.strip.iter().map(String::as_str);
+    let certificate = Some(settings.client_certificates.forbidden_header.as_str()).filter(|name| !name.is_empty());
+    OVERRIDES
+        .into_iter()
+        .chain([names::CLIENT_CERTIFICATE_HEADER])
+        .chain(strip)
+        .chain(certificate)
+        .chain(forced.iter().chain(context).copied())
+        .collect()
+}
+
 /// The headers that clients may not send, as one expression for the whole name: the gateway's own, those that are
 /// configured, those by which some backends serve another path or method than was routed, and, where the gateway begins
 /// traces, those that say which trace a request belongs to and whether it costs one. In each `_` counts as `-`: to CGI, WSGI
 /// and their kin, and so to many backends, the two are one header.
 fn forbidden_headers(settings: &Settings) -> String {
     let mut regex = String::new();
-    let forced: &[&str] = if settings.tracing.is_some() { &FORCED_TRACES } else { &[] };
-    let untrusted = settings.tracing.as_ref().is_some_and(|tracing| !tracing.trust_clients);
-    let context: &[&str] = if untrusted { &TRACE_CONTEXT } else { &[] };
-    let strip = settings.credentials.strip.iter().map(String::as_str);
-    let certificate = Some(settings.client_certificates.forbidden_header.as_str()).filter(|name| !name.is_empty());
-    let names = OVERRIDES
-        .into_iter()
-        .chain([names::CLIENT_CERTIFICATE_HEADER])
-        .chain(strip)
-        .chain(certificate)
-        .chain(forced.iter().chain(context).copied());
-    for (name, rest) in [(names::INTERNAL_PREFIX, ".*")].into_iter().chain(names.map(|name| (name, ""))) {
+    for (name, rest) in
+        [(names::INTERNAL_PREFIX, ".*")].into_iter().chain(forbidden(settings).into_iter().map(|name| (name, "")))
+    {
         push_name(&mut regex, name, None);
         regex.push_str(rest);
     }

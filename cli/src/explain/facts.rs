@@ -1,0 +1,214 @@
+//! What the engine would ask others, answered from a file, or noted.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context as _, bail};
+use microgw_engine::backend_jwt::{Assertion, Order};
+use microgw_engine::limits::{Charge, Spending, Usage, Usages};
+use microgw_engine::opaque::KeyHash;
+use microgw_engine::{
+    Answer, Api, CredentialDigest, Identity, KeySet, KeySource, Lookup, Novelty, OpaqueKey, ProofId, RevocationName,
+    Standing, Subscribed, TokenError, UnixTime,
+};
+use serde::Deserialize;
+use serde_json::Value;
+
+/// Bytes of the file.
+const MAX_SIZE: u64 = 16 << 20;
+/// For which a JWT that stands for the gateway's own is said to be good, in seconds.
+const ASSERTION_SECONDS: u64 = 900;
+
+#[derive(Debug, Default)]
+pub struct Facts {
+    file: File,
+    /// Where the file is.
+    beside: PathBuf,
+    known: Mutex<HashMap<CredentialDigest, Arc<Identity>>>,
+    asked: Mutex<Vec<Asked>>,
+}
+
+/// JSON.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+struct File {
+    /// Seconds since 1970, UTC.
+    now: Option<u64>,
+    /// By issuer: a JWK Set, or the name of a file with one.
+    keys: BTreeMap<String, Value>,
+    /// Of the gateway's own API keys.
+    api_key_keys: Option<Value>,
+    /// By token: what the authorization server answers, RFC 7662 section 2.2.
+    introspection: BTreeMap<String, Value>,
+    /// By name.
+    users: BTreeMap<String, User>,
+    /// Whatever is presented was revoked.
+    revoked: bool,
+    /// The stores of limits say that there is nothing left.
+    used_up: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct User {
+    password: String,
+    #[serde(default)]
+    scopes: Vec<String>,
+}
+
+/// A question, and how it was answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    pub what: String,
+    pub answer: &'static str,
+}
+
+/// From the file.
+const GIVEN: &str = "from the facts";
+/// Nobody can tell, as if who would be asked were down.
+const MISSING: &str = "not among the facts: taken as unavailable";
+const ASSUMED: &str = "assumed";
+
+// === impl Facts ===
+
+impl Facts {
+    pub fn load(path: &Path) -> anyhow::Result<Facts> {
+        if std::fs::metadata(path)?.len() > MAX_SIZE {
+            bail!("it is longer than {MAX_SIZE} bytes");
+        }
+        let file = serde_json::from_slice(&std::fs::read(path)?)?;
+        let beside = path.parent().unwrap_or(Path::new("")).to_owned();
+        Ok(Facts { file, beside, ..Facts::default() })
+    }
+
+    pub fn now(&self) -> Option<UnixTime> {
+        self.file.now.map(UnixTime)
+    }
+
+    pub fn asked(&self) -> Vec<Asked> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn note(&self, what: String, answer: &'static str) {
+        let asked = Asked { what, answer };
+        let mut all = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        if !all.contains(&asked) {
+            all.push(asked);
+        }
+    }
+
+    pub fn answer(&self, lookup: &Lookup, now: UnixTime) -> Answer {
+        let (what, answer) = match lookup {
+            Lookup::Keys(source) | Lookup::FreshKeys(source) => {
+                let (what, keys) = match source {
+                    KeySource::Issuer(name) => (format!("the keys of `{name}`"), self.file.keys.get(&**name)),
+                    KeySource::ApiKeys => ("the keys that sign API keys".to_owned(), self.file.api_key_keys.as_ref()),
+                };
+                let keys = keys.map(|keys| self.key_set(keys));
+                match keys {
+                    Some(Ok(keys)) => (what, Some(Answer::Keys(Arc::new(keys)))),
+                    Some(Err(error)) => {
+                        self.note(format!("{what}, which cannot be used: {error:#}"), MISSING);
+                        return Answer::Unavailable;
+                    }
+                    None => (what, None),
+                }
+            }
+            Lookup::Introspection { token, reader, .. } => {
+                let found = self.file.introspection.get(&*token.0);
+                let answer = found.map(|answer| match reader.read(answer.to_string().as_bytes()) {
+                    Ok(identity) => Answer::Identity(Arc::new(identity)),
+                    Err(error) => Answer::Refused(error),
+                });
+                ("the authorization server about the token".to_owned(), answer)
+            }
+            Lookup::Password { user, password, .. } => {
+                let found = self.file.users.get(&*user.0);
+                let answer = found.map(|found| {
+                    if *found.password == *password.0 {
+                        let scopes = found.scopes.iter().map(String::as_str);
+                        Answer::Identity(Arc::new(Identity::user(&user.0, scopes)))
+                    } else {
+                        Answer::Refused(TokenError::Password)
+                    }
+                });
+                ("whether the password is right".to_owned(), answer)
+            }
+            Lookup::Sign(_) => {
+                self.note("a JWT that tells the backend who calls, which the gateway signs".to_owned(), ASSUMED);
+                let until = UnixTime(now.0.saturating_add(ASSERTION_SECONDS));
+                return Answer::Assertion(Assertion::new("(signed by the gateway)", until));
+            }
+            // The gateway's own counters are fresh, and so are those that others keep.
+            Lookup::Spend(draft) => {
+                self.note("the store of limits, in which nothing was used".to_owned(), ASSUMED);
+                let usages = draft.iter().map(|charge| unused(charge.limit.quota, charge.cost)).collect();
+                return Answer::Spent(Box::new(Spending::Granted(usages)));
+            }
+        };
+        self.note(what, if answer.is_some() { GIVEN } else { MISSING });
+        answer.unwrap_or(Answer::Unavailable)
+    }
+
+    fn key_set(&self, keys: &Value) -> anyhow::Result<KeySet> {
+        let text = match keys {
+            Value::String(name) => {
+                let path = self.beside.join(name);
+                std::fs::read(&path).with_context(|| format!("cannot read `{}`", path.display()))?
+            }
+            keys => keys.to_string().into_bytes(),
+        };
+        Ok(KeySet::from_jwks(&text)?)
+    }
+}
+
+fn unused(quota: u64, cost: u64) -> Usage {
+    Usage { remaining: quota.saturating_sub(cost), ..Usage::default() }
+}
+
+impl microgw_engine::Facts for Facts {
+    fn get(&self, digest: &CredentialDigest) -> Option<Arc<Identity>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).get(digest).cloned()
+    }
+
+    fn put(&self, digest: CredentialDigest, identity: Arc<Identity>) {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(digest, identity);
+    }
+
+    fn opaque_key(&self, _: &KeyHash) -> OpaqueKey {
+        self.note("whom the opaque API key stands for".to_owned(), MISSING);
+        OpaqueKey::Unavailable
+    }
+
+    fn subscription(&self, client: &str, _: &Api) -> Subscribed {
+        self.note(format!("the subscriptions of the client `{client}`"), MISSING);
+        Subscribed::Unavailable
+    }
+
+    fn standing(&self, _: &[RevocationName]) -> Standing {
+        let (answer, standing) = if self.file.revoked { (GIVEN, Standing::Revoked) } else { (ASSUMED, Standing::Good) };
+        let not = if self.file.revoked { "" } else { " not" };
+        self.note(format!("whether the credential was revoked: it was{not}"), answer);
+        standing
+    }
+
+    fn prove(&self, _: &ProofId, _: UnixTime, _: UnixTime) -> Novelty {
+        self.note("whether the proof was used before: it was not".to_owned(), ASSUMED);
+        Novelty::Fresh
+    }
+
+    fn spend(&self, charges: &[Charge<'_>]) -> Spending {
+        if self.file.used_up {
+            self.note("what is left of limits: nothing".to_owned(), GIVEN);
+            let usages: Usages = charges.iter().map(|charge| unused(charge.limit.quota, charge.limit.quota)).collect();
+            return Spending::Refused { by: 0, wait: microgw_engine::limits::Micros::of_seconds(1), usages };
+        }
+        self.note("what is left of limits: all but this request".to_owned(), ASSUMED);
+        Spending::Granted(charges.iter().map(|charge| unused(charge.limit.quota, charge.cost)).collect())
+    }
+
+    fn assertion(&self, _: &Order) -> Option<Assertion> {
+        None
+    }
+}

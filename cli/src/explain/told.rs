@@ -1,0 +1,352 @@
+//! An explanation, as text and as JSON.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use microgw_compiler::model::{Api, Model, Operation};
+use microgw_compiler::path::normal::Normal;
+use microgw_engine::{Allow, Balances, Deny, ENVIRONMENT_HEADER, Rule, RuleId};
+use microgw_faults::Form;
+use serde_json::{Value, json};
+
+use super::Request;
+use super::facts::Asked;
+use crate::inspect::destinations;
+
+pub struct Told<'m> {
+    pub model: &'m Model,
+    pub request: &'m Request,
+    /// Headers that the listener took away.
+    pub removed: Vec<String>,
+    pub outcome: Outcome<'m>,
+    pub asked: Vec<Asked>,
+}
+
+/// What becomes of a request.
+pub enum Outcome<'m> {
+    /// It reaches no operation.
+    Unrouted {
+        status: u16,
+        reason: String,
+        normal: Option<Normal>,
+    },
+    /// Nothing is asked of whoever calls.
+    Public {
+        api: &'m Api,
+        operation: &'m Operation,
+        normal: Normal,
+    },
+    Decided {
+        api: &'m Api,
+        operation: &'m Operation,
+        normal: Normal,
+        rule: RuleId,
+        decision: Decided,
+    },
+}
+
+/// A decision, owned.
+pub enum Decided {
+    Allowed {
+        caller: Option<String>,
+        limits: Vec<Drawn>,
+        sandbox: bool,
+        sent: Sent,
+    },
+    Denied {
+        status: u16,
+        code: u32,
+        reason: &'static str,
+        /// For whoever runs the gateway.
+        cause: Option<String>,
+        policy: Option<String>,
+        limits: Vec<Drawn>,
+        challenges: Vec<String>,
+        body: String,
+    },
+}
+
+/// A limit that a request drew on.
+pub struct Drawn {
+    policy: String,
+    level: String,
+    quota: u64,
+    remaining: u64,
+}
+
+/// The request on its way to a backend, before the route's own path takes the place of the API's.
+pub struct Sent {
+    method: String,
+    path: String,
+    headers: BTreeMap<String, Vec<String>>,
+    /// Bytes.
+    body: usize,
+    /// Text, where another takes its place.
+    new_body: Option<String>,
+}
+
+// === impl Decided ===
+
+impl Decided {
+    pub(super) fn allowed(mut allow: Allow<'_>, request: &Request, normal: &Normal) -> Decided {
+        let mut headers: BTreeMap<String, Vec<String>> =
+            request.headers.iter().map(|(name, value)| (name.clone(), vec![value.clone()])).collect();
+        for name in allow.remove_headers {
+            headers.remove(&**name);
+        }
+        match allow.cookie.take() {
+            Some(cookie) if cookie.is_empty() => drop(headers.remove("cookie")),
+            Some(cookie) => drop(headers.insert("cookie".to_owned(), vec![cookie])),
+            None => {}
+        }
+        if let Some((name, assertion)) = allow.assertion.take() {
+            headers.insert(name.to_owned(), vec![assertion.text().to_owned()]);
+        }
+        for told in allow.identity_headers {
+            if let Some(value) = told.value(&allow.identity) {
+                headers.insert(told.name().to_owned(), vec![value.into_owned()]);
+            }
+        }
+        let mut sent = Sent {
+            method: request.method.clone(),
+            path: allow.path.take().unwrap_or_else(|| normal.to_string()),
+            headers,
+            body: request.body.len(),
+            new_body: None,
+        };
+        if let Some(edits) = allow.edits.take() {
+            sent.method = edits.method.unwrap_or(sent.method);
+            sent.path = edits.path.unwrap_or(sent.path);
+            for (name, values) in edits.headers {
+                let values: Vec<String> =
+                    values.iter().map(|value| String::from_utf8_lossy(value).into_owned()).collect();
+                if values.is_empty() {
+                    sent.headers.remove(&*name);
+                } else {
+                    sent.headers.insert(name.into_owned(), values);
+                }
+            }
+            if let Some(body) = edits.body {
+                sent.body = body.len();
+                sent.new_body = Some(String::from_utf8_lossy(&body).into_owned());
+            }
+        }
+        sent.headers.remove(ENVIRONMENT_HEADER);
+        let identity = &allow.identity;
+        Decided::Allowed {
+            caller: identity.subject().or(identity.client()).or(identity.key_id()).map(str::to_owned),
+            limits: drawn(&allow.limits),
+            sandbox: allow.environment.is_some(),
+            sent,
+        }
+    }
+
+    pub(super) fn denied(deny: &Deny<'_>, rule: &Rule) -> Decided {
+        let fault = deny.reason.fault();
+        Decided::Denied {
+            status: fault.status(),
+            code: fault.code(),
+            reason: deny.reason.as_str(),
+            cause: deny.cause.map(|cause| cause.to_string()),
+            policy: deny.policy.map(str::to_owned),
+            limits: drawn(&deny.limits),
+            challenges: deny.challenges.iter().map(ToString::to_string).collect(),
+            body: rule.answers().body(fault, Form::Fault, deny.limit).body.into_owned(),
+        }
+    }
+}
+
+fn drawn(balances: &Balances<'_>) -> Vec<Drawn> {
+    let drawn = balances.iter().map(|balance| Drawn {
+        policy: balance.limit.policy.to_string(),
+        level: format!("{:?}", balance.limit.level).to_lowercase(),
+        quota: balance.limit.quota,
+        remaining: balance.usage.remaining,
+    });
+    drawn.collect()
+}
+
+// === impl Told ===
+
+impl Told<'_> {
+    pub fn as_text(&self) -> String {
+        let mut text = String::new();
+        // Writing to a string does not fail.
+        let mut line = |name: &str, value: &str| {
+            let _ = writeln!(text, "{name:<10}{value}");
+        };
+        let Request { method, scheme, authority, target, .. } = self.request;
+        line("request", &format!("{method} {scheme}://{authority}{target}"));
+        for name in &self.removed {
+            line("", &format!("`{name}` is taken away: clients cannot send it"));
+        }
+        match &self.outcome {
+            Outcome::Unrouted { status, reason, normal } => {
+                if let Some(normal) = normal {
+                    line("matched", &normal.to_string());
+                }
+                line("answer", &format!("{status}: {reason}"));
+            }
+            Outcome::Public { api, operation, normal } => {
+                line("matched", &normal.to_string());
+                line("route", &self.route(api, operation));
+                line("decision", "public: Envoy serves it and asks nobody");
+                line("sent", &destinations::of_operation(self.model, operation));
+            }
+            Outcome::Decided { api, operation, normal, rule, decision } => {
+                line("matched", &normal.to_string());
+                line("route", &self.route(api, operation));
+                line("rule", &rule.to_string());
+                for Asked { what, answer } in &self.asked {
+                    line("asked", &format!("{what} ({answer})"));
+                }
+                decision.as_text(&mut line, &destinations::of_operation(self.model, operation));
+            }
+        }
+        text.truncate(text.trim_end().len());
+        text
+    }
+
+    fn route(&self, api: &Api, operation: &Operation) -> String {
+        format!(
+            "{} {}{}  of {} {}  ({})",
+            operation.method,
+            api.base_path,
+            operation.path,
+            api.name,
+            api.version,
+            self.model.locate(operation.source)
+        )
+    }
+
+    pub fn as_json(&self) -> Value {
+        let Request { method, scheme, authority, target, .. } = self.request;
+        let mut told = json!({
+            "request": { "method": method, "url": format!("{scheme}://{authority}{target}"), "removedHeaders": self.removed },
+            "asked": self.asked.iter().map(|asked| json!({ "what": asked.what, "answer": asked.answer })).collect::<Vec<_>>(),
+        });
+        let route = |api: &Api, operation: &Operation| {
+            json!({
+                "api": api.name,
+                "version": api.version,
+                "operation": format!("{} {}{}", operation.method, api.base_path, operation.path),
+                "source": self.model.locate(operation.source),
+            })
+        };
+        let more = match &self.outcome {
+            Outcome::Unrouted { status, reason, normal } => json!({
+                "matchedAs": normal.as_ref().map(ToString::to_string),
+                "decision": { "allowed": false, "status": status, "reason": reason },
+            }),
+            Outcome::Public { api, operation, normal } => json!({
+                "matchedAs": normal.to_string(),
+                "route": route(api, operation),
+                "decision": { "allowed": true, "public": true },
+                "destination": destinations::of_operation(self.model, operation),
+            }),
+            Outcome::Decided { api, operation, normal, rule, decision } => json!({
+                "matchedAs": normal.to_string(),
+                "route": route(api, operation),
+                "rule": rule.to_string(),
+                "decision": decision.as_json(),
+                "destination": destinations::of_operation(self.model, operation),
+            }),
+        };
+        if let (Some(told), Value::Object(more)) = (told.as_object_mut(), more) {
+            told.extend(more);
+        }
+        told
+    }
+}
+
+impl Decided {
+    fn as_text(&self, line: &mut impl FnMut(&str, &str), destination: &str) {
+        match self {
+            Decided::Allowed { caller, limits, sandbox, sent } => {
+                let caller = caller.as_ref().map(|caller| format!(", as `{caller}`")).unwrap_or_default();
+                line("decision", &format!("allowed{caller}{}", if *sandbox { ", to the sandbox" } else { "" }));
+                for drawn in limits {
+                    line("limit", &drawn.to_string());
+                }
+                line("to", destination);
+                line("sent", &format!("{} {}", sent.method, sent.path));
+                for (name, values) in &sent.headers {
+                    for value in values {
+                        line("", &format!("{name}: {}", shown(name, value)));
+                    }
+                }
+                match &sent.new_body {
+                    Some(body) => line("", &format!("another body, of {} bytes: {body}", sent.body)),
+                    None if sent.body > 0 => line("", &format!("the body, of {} bytes", sent.body)),
+                    None => {}
+                }
+            }
+            Decided::Denied { status, code, reason, cause, policy, limits, challenges, body } => {
+                line("decision", &format!("refused with {status}, code {code}: {reason}"));
+                if let Some(cause) = cause {
+                    line("", &format!("because {cause}"));
+                }
+                if let Some(policy) = policy {
+                    line("", &format!("by the deny policy `{policy}`"));
+                }
+                for drawn in limits {
+                    line("limit", &drawn.to_string());
+                }
+                for challenge in challenges {
+                    line("", &format!("www-authenticate: {challenge}"));
+                }
+                line("", body);
+            }
+        }
+    }
+
+    fn as_json(&self) -> Value {
+        let drawn = |limits: &[Drawn]| {
+            let limit = |drawn: &Drawn| json!({ "policy": drawn.policy, "level": drawn.level, "quota": drawn.quota, "remaining": drawn.remaining });
+            limits.iter().map(limit).collect::<Vec<_>>()
+        };
+        match self {
+            Decided::Allowed { caller, limits, sandbox, sent } => json!({
+                "allowed": true,
+                "caller": caller,
+                "sandbox": sandbox,
+                "limits": drawn(limits),
+                "sent": {
+                    "method": sent.method,
+                    "path": sent.path,
+                    "headers": sent.headers.iter().map(|(name, values)| {
+                        (name.clone(), values.iter().map(|value| shown(name, value)).collect::<Vec<_>>())
+                    }).collect::<BTreeMap<_, _>>(),
+                    "bodyBytes": sent.body,
+                    "body": sent.new_body,
+                },
+            }),
+            Decided::Denied { status, code, reason, cause, policy, limits, challenges, body } => json!({
+                "allowed": false,
+                "status": status,
+                "code": code,
+                "reason": reason,
+                "cause": cause,
+                "denyPolicy": policy,
+                "limits": drawn(limits),
+                "challenges": challenges,
+                "body": body,
+            }),
+        }
+    }
+}
+
+/// Credentials that go on are not repeated.
+fn shown<'v>(name: &str, value: &'v str) -> &'v str {
+    match name {
+        "authorization" | "cookie" | "proxy-authorization" | "x-api-key" | "dpop" => "(as it was sent)",
+        _ => value,
+    }
+}
+
+impl std::fmt::Display for Drawn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Drawn { policy, level, quota, remaining } = self;
+        write!(f, "`{policy}` of the {level}: {remaining} of {quota} left")
+    }
+}

@@ -1,0 +1,174 @@
+//! What `explain` says of a request is what becomes of it.
+
+use microgw_tests::envoy_is_here;
+use microgw_tests::gateway::{Answer, Gateway, client, command};
+use microgw_tests::issuer::TokenKey;
+use microgw_tests::project::{Project, definition};
+use microgw_tests::scripted::Scripted;
+use serde_json::{Value, json};
+
+const ISSUER: &str = "https://idp.example/";
+
+struct Shop {
+    project: Project,
+    backend: Scripted,
+    gateway: Gateway,
+    key: TokenKey,
+    config: String,
+}
+
+impl Shop {
+    async fn open() -> Shop {
+        let backend = Scripted::start().await;
+        let operation = |security: Value, more: Value| {
+            let mut operation = json!({ "security": security, "responses": { "200": { "description": "done" } } });
+            operation.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            operation
+        };
+        let oauth = || json!([{ "oauth": ["read"] }]);
+        let paths = json!({
+            "/open": { "get": operation(json!([]), json!({})) },
+            "/items/{id}": {
+                "get": operation(oauth(), json!({})),
+                "post": operation(oauth(), json!({ "x-microgw-body-limit": { "request": 20 } })),
+            },
+            "/basic": { "get": operation(json!([{ "basic": [] }]), json!({})) },
+            "/limited": { "get": operation(json!([]), json!({ "x-wso2-throttling-tier": "Few" })) },
+        });
+        let project = Project::new();
+        project.define("shop", &definition("shop", "/shop", backend.address, &paths));
+        project.write("policies.yaml", "resourcePolicies:\n  - Few: {count: 1000, unitTime: 1, timeUnit: hour}\n");
+        project.build().await;
+        let key = TokenKey::new("one");
+        let jwks = json!({ "keys": [key.jwk()] });
+        std::fs::write(project.directory().join("one.jwks"), jwks.to_string()).unwrap();
+        let facts = json!({ "keys": { ISSUER: "one.jwks" }, "users": { "ann": { "password": "right" } } });
+        std::fs::write(project.directory().join("facts.json"), facts.to_string()).unwrap();
+        let url = project.directory().join("one.jwks");
+        let config = project
+            .config(&format!("[[jwtTokenConfig]]\nissuer = \"{ISSUER}\"\njwksURL = \"file://{}\"\n", url.display()));
+        let gateway = Gateway::run(project.directory(), "shop/target/shop.mgw", &[&config]).await;
+        let config = config.trim_start_matches("--config=").to_owned();
+        Shop { project, backend, gateway, key, config }
+    }
+
+    async fn explain(&self, more: &[&str]) -> Value {
+        let arguments =
+            [&["explain", "shop/target/shop.mgw", "--json", "--facts", "facts.json", "--config", &self.config], more];
+        let output = command(self.project.directory(), &arguments.concat()).await;
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// Asks both, and compares.
+    async fn both(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Option<&str>) -> (Value, Answer) {
+        let url = self.gateway.http(path);
+        let lines: Vec<String> = headers.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+        let mut arguments = vec!["-X", method, url.as_str()];
+        for line in &lines {
+            arguments.extend(["-H", line]);
+        }
+        arguments.extend(body.iter().flat_map(|body| ["-d", body]));
+        let told = self.explain(&arguments).await;
+        let mut request = client().request(method.parse().unwrap(), &url).body(body.unwrap_or_default().to_owned());
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let answer = Answer::of(request).await;
+        let seen = self.backend.take();
+        if told["decision"]["allowed"] == true {
+            assert_eq!((answer.status, seen.len()), (200, 1), "{told:#} {answer:?}");
+            if let Some(sent) = told["decision"]["sent"].as_object() {
+                assert_eq!(
+                    (&*seen[0].method, &*seen[0].path),
+                    (sent["method"].as_str().unwrap(), sent["path"].as_str().unwrap())
+                );
+                for (name, values) in sent["headers"].as_object().unwrap() {
+                    assert_eq!(seen[0].header(name), values[0].as_str().unwrap(), "{name}");
+                }
+                for gone in ["authorization", "x-microgw-environment"] {
+                    assert_eq!(sent["headers"][gone].is_null(), seen[0].headers.get(gone).is_none(), "{gone}");
+                }
+            }
+        } else {
+            assert_eq!(
+                (told["decision"]["status"].as_u64(), seen.len()),
+                (Some(answer.status.into()), 0),
+                "{told:#} {answer:?}"
+            );
+            if let Some(body) = told["decision"]["body"].as_str() {
+                assert_eq!(body, answer.body);
+            }
+        }
+        (told, answer)
+    }
+}
+
+#[tokio::test]
+async fn what_is_explained_is_what_becomes_of_it() {
+    if !envoy_is_here() {
+        return;
+    }
+    let shop = Shop::open().await;
+    let bearer = |claims: Value| format!("Bearer {}", shop.key.token(ISSUER, &claims));
+    let (good, other) = (bearer(json!({ "scope": "read" })), bearer(json!({ "scope": "write" })));
+    let (told, _) = shop.both("GET", "/shop/open?a=%2f", &[("x-own", "1")], None).await;
+    assert_eq!(told["decision"]["public"], true);
+    let source = told["route"]["source"].as_str().unwrap();
+    assert!(source.starts_with("api_definitions/shop.json:"), "{source}");
+    let forged = [("authorization", good.as_str()), ("x-microgw-environment", "sandbox"), ("x-own", "1")];
+    let (told, _) = shop.both("GET", "/shop//items/%61?q=1&&b", &forged, None).await;
+    assert_eq!(told["request"]["removedHeaders"], json!(["x-microgw-environment"]));
+    assert_eq!(told["matchedAs"], "/shop/items/a?q=1&&b");
+    assert!(told["asked"].to_string().contains(ISSUER), "{told:#}");
+    for (headers, reason) in [
+        (vec![], "missing_credentials"),
+        (vec![("authorization", other.as_str())], "insufficient_scope"),
+        (vec![("authorization", "Bearer a.b.c")], "invalid_credentials"),
+    ] {
+        let (told, _) = shop.both("GET", "/shop/items/1", &headers, None).await;
+        assert_eq!(told["decision"]["reason"], reason);
+    }
+    for path in ["/shop/nowhere", "/shop/items/a%2fb", "/shop/items/1;x", "/elsewhere"] {
+        shop.both("GET", path, &[], None).await;
+    }
+    shop.both("DELETE", "/shop/items/1", &[], None).await;
+    let authorized = [("authorization", good.as_str()), ("content-type", "text/plain")];
+    let (told, _) = shop.both("POST", "/shop/items/1", &authorized, Some("short")).await;
+    assert_eq!(told["decision"]["sent"]["bodyBytes"], 5);
+    let (told, _) = shop.both("POST", "/shop/items/1", &authorized, Some("longer than twenty bytes")).await;
+    assert_eq!(told["decision"]["status"], 413);
+    let (told, _) = shop.both("GET", "/shop/limited", &[], None).await;
+    assert_eq!(told["decision"]["limits"][0]["remaining"], 999, "{told:#}");
+    // What is not among the facts is said to be missing, and nobody is let in for it.
+    let told = shop.explain(&["https://localhost/shop/basic", "-H", "authorization: Basic Ym9iOng="]).await;
+    assert_eq!((&told["decision"]["allowed"], &told["decision"]["status"]), (&json!(false), &json!(503)), "{told:#}");
+    assert!(told["asked"].to_string().contains("not among the facts"), "{told:#}");
+    let told = shop.explain(&["https://localhost/shop/basic", "-H", "authorization: Basic YW5uOnJpZ2h0"]).await;
+    assert_eq!((&told["decision"]["allowed"], &told["decision"]["caller"]), (&json!(true), &json!("ann")), "{told:#}");
+    assert!(!told.to_string().contains("YW5u"));
+}
+
+#[tokio::test]
+async fn bad_input_is_told_of() {
+    let project = Project::new();
+    let paths = json!({ "/open": microgw_tests::project::get(&json!([])) });
+    project.define("shop", &definition("shop", "/shop", ([127, 0, 0, 1], 1).into(), &paths));
+    project.build().await;
+    std::fs::write(project.directory().join("bad.json"), r#"{"keyz": {}}"#).unwrap();
+    for (arguments, part) in [
+        (vec!["ftp://a/shop/open"], "neither for http nor for https"),
+        (vec!["/shop/open", "-H", "no colon"], "has no colon"),
+        (vec!["/shop/open", "-d", "@missing"], "cannot read `missing`"),
+        (vec!["/shop/open", "--facts", "bad.json"], "unknown field `keyz`"),
+        (vec!["/shop/open", "--facts", "missing.json"], "cannot read facts"),
+    ] {
+        let all = [vec!["explain", "shop/target/shop.mgw"], arguments].concat();
+        let output = command(project.directory(), &all).await;
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && told.contains(part), "{all:?}: {told}");
+    }
+    let output = command(project.directory(), &["explain", "shop/target/shop.mgw", "/shop/open"]).await;
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(told.contains("public: Envoy serves it and asks nobody"), "{told}");
+}
