@@ -227,6 +227,7 @@ fn as_json(model: &Model, id: &str, snapshot: Option<&Snapshot>) -> Value {
             },
             "answer": traffic::answer_as_json(operation),
             "traffic": traffic::of_operation_as_json(model, operation),
+            "transforms": traffic::transforms_as_json(model, operation),
             "endpointPolicies": endpoints::of_operation_as_json(model, operation),
             "limits": limits::of_operation_as_json(model, api, operation),
             "cost": limits::cost_as_json(operation),

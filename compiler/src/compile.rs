@@ -12,6 +12,7 @@ use crate::definition::{self, Definition, EndpointTable, Library};
 use crate::diagnostic::{self, Code, Diagnostic, Place};
 use crate::files::Files;
 use crate::model::Model;
+use crate::transforms::{self, PolicyFiles};
 pub(crate) use deployment::EmptySecurity;
 pub use deployment::PATH as DEPLOYMENT_CONFIG;
 pub(crate) use policies::Policies;
@@ -48,8 +49,11 @@ pub fn compile(files: &dyn Files, project: &str, options: &Options) -> Compilati
     let error_templates =
         error_templates::read(files, list(files, &mut report, error_templates::DIRECTORY), &mut report);
     legacy::check(files, |report, directory| list(files, report, directory), &mut report);
+    let shared = list(files, &mut report, transforms::DIRECTORY);
+    policies.transforms.files = PolicyFiles::read(&mut library, shared, &mut report);
     let mut definitions = read_definitions(files, &mut library, &mut report, &mut policies, &mut table, empty);
     policies.report_unused(&mut report);
+    policies.transforms.files.report_unused(&mut report);
 
     definitions.sort_by(|a, b| (&a.api.base_path, a.api.source).cmp(&(&b.api.base_path, b.api.source)));
     let files = library.into_names();
@@ -57,6 +61,7 @@ pub fn compile(files: &dyn Files, project: &str, options: &Options) -> Compilati
     if !report.has_errors() {
         policies.report_idle(&definitions, &files, &mut report);
     }
+    let transforms = policies.transforms.take();
     let (limits, tiers) = policies.into_limits();
     checks::check(&definitions, &files, &mut report);
 
@@ -72,6 +77,7 @@ pub fn compile(files: &dyn Files, project: &str, options: &Options) -> Compilati
         error_templates,
         limits,
         tiers,
+        transforms,
     };
     let coverage = Coverage::of(&model);
     let failed = diagnostics.iter().any(Diagnostic::is_error);

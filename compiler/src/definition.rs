@@ -33,6 +33,7 @@ use crate::model::{Api, Endpoint, EndpointId, Transports};
 use crate::names;
 use crate::path::normal;
 use crate::source::{Document, Value};
+use crate::transforms;
 use crate::url;
 use access::Guard;
 use answers::Answers;
@@ -117,6 +118,7 @@ pub(crate) fn read(
     let credential_header = credential_header(report, root);
     let owner = root.get("x-wso2-owner").and_then(|owner| text(report, "x-wso2-owner", owner)).map(str::to_owned);
 
+    let transforms = transforms::read(report, &mut policies.transforms, root);
     let relative = servers.iter().find(|server| matches!(server.address, Address::Relative(_))).map(|server| server.at);
     let paths = Paths {
         report,
@@ -135,6 +137,8 @@ pub(crate) fn read(
         edits,
         compressed,
         bodies,
+        transforms,
+        credential_header: credential_header.as_deref(),
         relative,
     };
     let operations = paths.read(root);

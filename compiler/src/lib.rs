@@ -26,4 +26,5 @@ pub mod settings;
 pub mod snapshot;
 mod source;
 pub mod traffic;
+pub(crate) mod transforms;
 pub mod url;

@@ -5,6 +5,7 @@ use std::fmt;
 use microgw_proto::bodies::v1::OperationBodies;
 use microgw_proto::limits::v1::{Cost, Policy, Tiers};
 use microgw_proto::traffic::v1::{ApiTraffic, EndpointPolicy, OperationTraffic};
+use microgw_proto::transforms::v1::Transform;
 
 use crate::error_template::ErrorTemplate;
 use crate::limits::UNAUTHENTICATED;
@@ -29,6 +30,8 @@ pub struct Model {
     pub limits: Vec<Policy>,
     /// Which policies callers get.
     pub tiers: Tiers,
+    /// What becomes of messages. In the form in which the artifact holds it.
+    pub transforms: Vec<Transform>,
 }
 
 /// Where something was declared.
@@ -83,12 +86,25 @@ pub struct Operation {
     pub traffic: OperationTraffic,
     /// What is done to bodies and responses.
     pub bodies: OperationBodies,
+    /// What becomes of its requests and responses.
+    pub transforms: Transforms,
     /// Of its own, beside its API's.
     pub limit: Option<LimitId>,
     /// What a request counts. `None`: 1.
     pub cost: Option<Cost>,
     pub source: Position,
 }
+
+/// What becomes of an operation's messages, in the order in which it is done: what its API says is in it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Transforms {
+    pub request: Option<TransformId>,
+    pub response: Option<TransformId>,
+}
+
+/// Index into [`Model::transforms`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TransformId(pub u32);
 
 /// Index into [`Model::limits`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -283,6 +299,10 @@ impl BackendUrl {
 impl Model {
     pub fn endpoint(&self, id: EndpointId) -> Option<&Endpoint> {
         self.endpoints.get(id.0 as usize)
+    }
+
+    pub fn transform(&self, id: TransformId) -> Option<&Transform> {
+        self.transforms.get(id.0 as usize)
     }
 
     pub fn limit(&self, id: LimitId) -> Option<&Policy> {

@@ -438,7 +438,10 @@ impl<'a> Exchange<'a> {
                 }
             }
         };
-        let edits = self.edits(&identity);
+        let edits = match self.edits(&identity, subscription.as_deref()) {
+            Ok(edits) => edits,
+            Err(reason) => return self.deny(Failure { reason, ..Failure::MISSING }),
+        };
         let path = match self.head {
             Some(head) if !policy.query_cuts.is_empty() => query::cut(head.path, &policy.query_cuts),
             _ => None,

@@ -53,6 +53,9 @@ pub trait Facts: Sync {
     /// An expression has no result for a request. What follows is decided already; somebody should be told.
     fn failed(&self, _: &Expression) {}
 
+    /// A step of a transformation failed, and its message goes nowhere. Where the step was written, and why.
+    fn not_transformed(&self, _step: &str, _failure: &'static str) {}
+
     /// Debits all of these counters or none. [`Spending::Ask`]: some are kept where somebody has to be asked.
     fn spend(&self, _: &[Charge<'_>]) -> Spending {
         Spending::Unavailable

@@ -40,6 +40,7 @@ mod reason;
 pub mod revocation;
 mod rules;
 pub mod subscription;
+mod transforms;
 
 pub use answers::{Answers, Body};
 pub use dpop::{Novelty, ProofError, ProofId};

@@ -54,6 +54,12 @@ pub enum Reason {
     ResponseTooLarge,
     /// The backend's response is encoded all the same.
     UnreadableResponse,
+    /// The request's body is not what the operation's transformation needs.
+    UnreadableBody,
+    /// The backend's response is not.
+    UnusableResponse,
+    /// A transformation fails, whatever the body says.
+    NotTransformed,
     /// Too many logins from the caller's address have failed: the password was not looked at.
     TooManyLogins,
     /// A lookup failed: nobody can tell whether the credential is valid.
@@ -73,7 +79,7 @@ pub enum Reason {
 // === impl Reason ===
 
 impl Reason {
-    pub const ALL: [Reason; 32] = [
+    pub const ALL: [Reason; 35] = [
         Reason::MissingCredentials,
         Reason::InvalidScheme,
         Reason::MalformedLogin,
@@ -99,6 +105,9 @@ impl Reason {
         Reason::BodyTooLarge,
         Reason::ResponseTooLarge,
         Reason::UnreadableResponse,
+        Reason::UnreadableBody,
+        Reason::UnusableResponse,
+        Reason::NotTransformed,
         Reason::TooManyLogins,
         Reason::Unavailable,
         Reason::RevocationsUnknown,
@@ -136,6 +145,9 @@ impl Reason {
             Reason::BodyTooLarge => "body_too_large",
             Reason::ResponseTooLarge => "response_too_large",
             Reason::UnreadableResponse => "unreadable_response",
+            Reason::UnreadableBody => "unreadable_body",
+            Reason::UnusableResponse => "unusable_response",
+            Reason::NotTransformed => "not_transformed",
             Reason::TooManyLogins => "too_many_logins",
             Reason::Unavailable => "unavailable",
             Reason::RevocationsUnknown => "revocations_unknown",
@@ -172,10 +184,11 @@ impl Reason {
             Reason::EncodedBody => Fault::EncodedBody,
             Reason::BodyTooLarge => Fault::PayloadTooLarge,
             Reason::ResponseTooLarge => Fault::ResponseTooLarge,
-            Reason::UnreadableResponse => Fault::UnreadableResponse,
+            Reason::UnreadableResponse | Reason::UnusableResponse => Fault::UnreadableResponse,
+            Reason::UnreadableBody => Fault::BadRequest,
             Reason::TooManyLogins => Fault::TooManyLogins,
             Reason::Unavailable | Reason::RevocationsUnknown | Reason::SubscriptionsUnknown => Fault::CannotVerify,
-            Reason::UnknownRule | Reason::Internal => Fault::Internal,
+            Reason::UnknownRule | Reason::NotTransformed | Reason::Internal => Fault::Internal,
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::backend_jwt::Terms;
 use crate::limits::{Loader, Plan};
 use crate::policy::Policy;
 use crate::realm::Realm;
+use crate::transforms::{Loaded, Transforms};
 
 /// Names a rule by its content. Written as 32 lower-case hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -37,8 +38,15 @@ pub struct Rule {
     /// What requests draw on. `None`: nothing.
     pub(crate) limits: Option<Box<Plan>>,
     /// What of an exchange it looks at besides the request's head. `None`: nothing.
-    pub(crate) phases: Option<Box<Phases>>,
+    beyond: Option<Box<Beyond>>,
     operation: Box<str>,
+}
+
+/// What a rule looks at besides the request's head, and what becomes of it.
+#[derive(Debug)]
+struct Beyond {
+    phases: Phases,
+    transforms: Option<Transforms>,
 }
 
 /// Messages of an exchange that follow the request's head.
@@ -89,6 +97,10 @@ pub enum LoadError {
     Limit,
     #[error("a condition, a key or a cost is malformed: {0}")]
     Condition(String),
+    #[error("a rule refers to a transformation that the book does not have")]
+    UnknownTransform,
+    #[error("a transformation is malformed: {0}")]
+    Transform(String),
     #[error("a deny policy names nothing, or an application without its owner")]
     Denial,
 }
@@ -130,7 +142,10 @@ impl Rule {
     /// Reads a book. All or nothing.
     pub fn load(book: &proto::RuleBook) -> Result<Rules, LoadError> {
         let limits = Loader::load(book)?;
-        let realm = Arc::new(Realm::load(book, &limits.interest())?);
+        let transforms = Loaded::load(book)?;
+        let mut interest = limits.interest();
+        transforms.looks_at(&mut interest);
+        let realm = Arc::new(Realm::load(book, &interest)?);
         let answers = Arc::new(Answers::load(book));
         let apis: Vec<Arc<Api>> = book.apis.iter().map(|api| Arc::new(Api::from(api))).collect();
         let policies = book
@@ -155,7 +170,10 @@ impl Rule {
                 answers: Arc::clone(&answers),
                 backend_jwt: terms.get(rule.api as usize).cloned().flatten(),
                 limits: limits.plan(api, rule)?,
-                phases: rule.phases.as_ref().map(|phases| Box::new(phases.into())),
+                beyond: rule
+                    .phases
+                    .as_ref()
+                    .map(|phases| Box::new(Beyond { phases: phases.into(), transforms: transforms.of(rule, api) })),
                 operation: format!("{} {}", rule.method, rule.path).into(),
             };
             Ok((id, Arc::new(loaded)))
@@ -183,7 +201,11 @@ impl Rule {
     }
 
     pub fn phases(&self) -> Option<&Phases> {
-        self.phases.as_deref()
+        self.beyond.as_ref().map(|beyond| &beyond.phases)
+    }
+
+    pub(crate) fn transforms(&self) -> Option<&Transforms> {
+        self.beyond.as_ref()?.transforms.as_ref()
     }
 
     pub fn policy(&self) -> &Policy {

@@ -87,6 +87,12 @@ impl Facts for Known {
         }
     }
 
+    fn not_transformed(&self, step: &str, failure: &'static str) {
+        if self.complaints.now() {
+            tracing::warn!(step, failure, "a message could not be transformed");
+        }
+    }
+
     fn spend(&self, charges: &[Charge<'_>]) -> Spending {
         self.limits.spend(charges)
     }

@@ -121,7 +121,7 @@ catalogue! {
 
     BadRequest "bad-request" 400 400
         "Bad Request" ". The request is malformed"
-        "The request breaks the rules of HTTP, or its body cannot be read (`/apikey`)."
+        "The request breaks the rules of HTTP, or its body cannot be read (`/apikey`, [transformations.md](transformations.md))."
     BadPath "bad-path" 400 400
         "Bad Request" ". The path has encoded slashes, characters that cannot be used, or is encoded where it should not be"
         "The path cannot be normalised, as with `%2F`, `%00` or `%zz`, or it is another spelling of a declared one ([paths.md](paths.md))."
@@ -170,7 +170,7 @@ catalogue! {
         "The operation looks at responses, and this one is longer than it looks at."
     UnreadableResponse "unreadable-response" 502 101_503
         "Runtime Error" ". The response of the back end cannot be read"
-        "The operation looks at responses, and the backend has encoded this one though it was asked not to."
+        "The operation looks at responses, and the backend has encoded this one though it was asked not to, or it is not what a transformation needs."
     BackendUnavailable "backend-unavailable" 503 101_503
         "Runtime Error" ". Error connecting to the back end"
         "The backend cannot be reached: no connection, no address, or none left that works."

@@ -148,7 +148,7 @@ fn actions(place: &str, template: &str) -> Vec<Action> {
 /// What others make of it is what was meant.
 fn sound(message: &Message) {
     for (name, value) in message.headers.iter() {
-        assert!(!value.iter().any(|byte| byte.is_ascii_control()), "{name} breaks out");
+        assert!(!value.iter().any(u8::is_ascii_control), "{name} breaks out");
         assert!(name == "authorization" || !value.windows(6).any(|part| part == b"secret"), "a credential got out");
     }
     let sent = message.path().split('?').next().unwrap_or_default();

@@ -80,6 +80,8 @@ pub struct Needs {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Mentions {
     pub claims: BTreeSet<String>,
+    /// By which application somebody calls, or under which tier.
+    pub subscriptions: bool,
     /// Parameters of the path, and the step that names them.
     pub path_parameters: BTreeSet<(usize, String)>,
     /// Parameters of a policy, likewise.

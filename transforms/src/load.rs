@@ -69,14 +69,18 @@ fn mentions(steps: &[Step]) -> Mentions {
     let mut mentions = Mentions::default();
     for (index, step) in steps.iter().enumerate() {
         for template in step.action.templates() {
+            let subscribed = ["caller.application", "caller.tier"];
+            mentions.subscriptions |= subscribed.iter().any(|field| template.uses.fields.contains(field));
             mentions.claims.extend(template.uses.claims.iter().cloned());
             mentions.path_parameters.extend(template.uses.path.iter().map(|name| (index, name.clone())));
             mentions.parameters.extend(template.uses.parameters.iter().map(|name| (index, name.clone())));
         }
         for variable in step.condition.iter().flat_map(Expression::variables) {
             let variable = if let Variable::Present(inner) = variable { inner } else { variable };
-            if let Variable::Claim(name) = variable {
-                mentions.claims.insert(name.to_string());
+            match variable {
+                Variable::Claim(name) => drop(mentions.claims.insert(name.to_string())),
+                Variable::Application | Variable::Tier => mentions.subscriptions = true,
+                _ => {}
             }
         }
         let (edits, named) = match &step.action {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use microgw_compiler::model::{BackendUrl, Endpoint, EndpointId, Model, Operation};
+use microgw_compiler::model::{BackendUrl, Endpoint, EndpointId, Model, Operation, TransformId, Transforms};
 use microgw_compiler::url::bracketed;
 use microgw_proto::traffic::v1::{Answer, Example, Mirror, OperationTraffic, Redirect, answer::Kind};
 use serde_json::{Value, json};
@@ -58,12 +58,30 @@ fn lines(model: &Model, operation: &Operation) -> Vec<String> {
         let percent = f64::from(*share) / 100.0;
         lines.push(format!("mirrored to {} ({percent} %)", urls.join(", ")));
     }
+    let Transforms { request, response } = operation.transforms;
+    for (what, id) in [("requests", request), ("responses", response)] {
+        let steps = steps(model, id).len();
+        lines.extend(
+            (steps > 0).then(|| format!("{what} transformed in {steps} step{}", if steps == 1 { "" } else { "s" })),
+        );
+    }
     lines
 }
 
 fn url(url: &BackendUrl) -> String {
     let scheme = if url.tls { "https" } else { "http" };
     format!("{scheme}://{}:{}{}", bracketed(&url.host), url.port, url.path)
+}
+
+/// Where the steps are written, in the order in which they are taken.
+pub fn transforms_as_json(model: &Model, operation: &Operation) -> Value {
+    let Transforms { request, response } = operation.transforms;
+    json!({ "request": steps(model, request), "response": steps(model, response) })
+}
+
+fn steps(model: &Model, id: Option<TransformId>) -> Vec<&str> {
+    let transform = id.and_then(|id| model.transform(id));
+    transform.iter().flat_map(|transform| &transform.steps).map(|step| step.source.as_str()).collect()
 }
 
 fn kind(operation: &Operation) -> Option<&Kind> {

@@ -3,6 +3,7 @@
 
 mod limits;
 mod traffic;
+mod transforms;
 
 use microgw_proto::artifact::v1 as proto;
 
@@ -24,7 +25,9 @@ type Result<T> = std::result::Result<T, ArtifactError>;
 pub(super) fn model(artifact: proto::Artifact) -> Result<Model> {
     let files = artifact.files;
     let endpoints = artifact.endpoints.into_iter().map(traffic::endpoint).collect::<Result<Vec<_>>>()?;
-    let bounds = Bounds { files: files.len(), endpoints: endpoints.len(), limits: artifact.limits.len() };
+    let sound = transforms::Sound::of(&artifact.transforms);
+    let bounds =
+        Bounds { files: files.len(), endpoints: endpoints.len(), limits: artifact.limits.len(), transforms: sound };
     let apis = artifact.apis.into_iter().map(|api| bounds.api(api)).collect::<Result<Vec<_>>>()?;
     if !apis.is_sorted_by(|a, b| a.base_path <= b.base_path) || share_hosts(&apis) {
         return invalid("its base paths are not distinct and sorted");
@@ -36,7 +39,8 @@ pub(super) fn model(artifact: proto::Artifact) -> Result<Model> {
     let error_templates = artifact.error_templates.into_iter().map(error_template).collect::<Result<_>>()?;
     let (project, limits, tiers) = (artifact.project, artifact.limits, artifact.tiers.unwrap_or_default());
     limits::check(&limits, &tiers)?;
-    Ok(Model { project, files, endpoints, apis, unenforced, error_templates, limits, tiers })
+    let transforms = artifact.transforms;
+    Ok(Model { project, files, endpoints, apis, unenforced, error_templates, limits, tiers, transforms })
 }
 
 /// Whether two APIs with one base path answer to a common host.
@@ -65,6 +69,7 @@ struct Bounds {
     files: usize,
     endpoints: usize,
     limits: usize,
+    transforms: transforms::Sound,
 }
 
 // === impl Bounds ===
@@ -134,6 +139,7 @@ impl Bounds {
             sandbox,
             traffic,
             bodies,
+            transforms: self.transforms.both(operation.request_transform, operation.response_transform)?,
             limit: self.limit(operation.limit)?,
             cost: limits::cost(operation.cost)?,
             source: self.position(operation.source)?,

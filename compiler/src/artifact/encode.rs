@@ -9,7 +9,7 @@ use super::{BODIES, LIMITS, TRAFFIC};
 use crate::error_template::ErrorTemplate;
 use crate::model::{
     Access, Alternative, Api, BackendUrl, Canary, Endpoint, EndpointId, KeyLocation, LimitId, Lookup, Model, Operation,
-    Position, Requirement, Target, Unenforced,
+    Position, Requirement, Target, TransformId, Transforms, Unenforced,
 };
 
 pub(super) fn artifact(model: &Model) -> proto::Artifact {
@@ -23,6 +23,7 @@ pub(super) fn artifact(model: &Model) -> proto::Artifact {
         error_templates: model.error_templates.iter().map(error_template).collect(),
         limits: model.limits.clone(),
         tiers: (model.tiers != Tiers::default()).then(|| model.tiers.clone()),
+        transforms: model.transforms.clone(),
     }
 }
 
@@ -97,6 +98,8 @@ fn operation(operation: &Operation) -> proto::Operation {
         cost: operation.cost.clone(),
         traffic: given(&operation.traffic),
         bodies: given(&operation.bodies),
+        request_transform: transform_index(operation.transforms.request),
+        response_transform: transform_index(operation.transforms.response),
     }
 }
 
@@ -114,7 +117,9 @@ fn requires(model: &Model) -> Vec<String> {
     };
     let traffic = !model.endpoints.iter().all(plain) || model.apis.iter().any(shaped);
     let mut operations = model.apis.iter().flat_map(|api| &api.operations);
-    let bodies = operations.any(|operation| operation.bodies != OperationBodies::default());
+    let bodies = operations.any(|operation| {
+        operation.bodies != OperationBodies::default() || operation.transforms != Transforms::default()
+    });
     let required = [limited.then_some(LIMITS), traffic.then_some(TRAFFIC), bodies.then_some(BODIES)];
     required.into_iter().flatten().map(str::to_owned).collect()
 }
@@ -122,6 +127,10 @@ fn requires(model: &Model) -> Vec<String> {
 /// Nothing, where all is as it is by default.
 fn given<T: Default + PartialEq + Clone>(message: &T) -> Option<T> {
     (*message != T::default()).then(|| message.clone())
+}
+
+fn transform_index(id: Option<TransformId>) -> u32 {
+    id.map_or(0, |TransformId(index)| index + 1)
 }
 
 fn limit_index(id: Option<LimitId>) -> u32 {

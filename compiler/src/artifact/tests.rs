@@ -35,6 +35,7 @@ fn model() -> Model {
         sandbox: None,
         traffic: OperationTraffic::default(),
         bodies: OperationBodies::default(),
+        transforms: crate::model::Transforms::default(),
         limit: None,
         cost: None,
         source,
@@ -85,6 +86,7 @@ fn model() -> Model {
         }],
         limits: vec![policy("10PerMin", 10)],
         tiers: Tiers { subscriptions: vec![policy("Gold", 5000)], ..Tiers::default() },
+        transforms: Vec::new(),
     }
 }
 

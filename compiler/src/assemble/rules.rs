@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use microgw_proto::limits::v1::Tiers;
 use microgw_proto::rules::v1 as pb;
+use microgw_transforms::{Direction, Needs, Transform};
 use prost::Message as _;
 
 use super::answers::Answers;
@@ -11,7 +12,9 @@ use super::client_certificates;
 use super::phases;
 use super::resource_metadata;
 use super::wire::{digest, hex};
-use crate::model::{Access, Alternative, Api, KeyLocation, LimitId, Model, Operation, Requirement};
+use crate::model::{
+    Access, Alternative, Api, KeyLocation, LimitId, Model, Operation, Requirement, TransformId, Transforms,
+};
 use crate::settings::{BackendJwt, ClaimMapping, Fact, IdentityHeader, Settings};
 
 /// Collects the rules of one snapshot; equal policies are stored once.
@@ -23,6 +26,8 @@ pub struct Rules<'a> {
     /// how faults are worded.
     realm: Vec<u8>,
     policies: HashMap<Vec<u8>, u32>,
+    /// Of transformations, for requests or for responses.
+    needs: HashMap<(TransformId, bool), Needs>,
 }
 
 /// 32 hexadecimal digits: what a route carries.
@@ -34,6 +39,8 @@ pub struct Ruled {
     pub id: RuleId,
     /// `None`: the request's head alone.
     pub phases: Option<pb::Phases>,
+    /// The path that arrives at the backend may be another one than was matched.
+    pub rewrites: bool,
 }
 
 // === impl Rules ===
@@ -88,7 +95,20 @@ impl<'a> Rules<'a> {
         let realm = book.encode_to_vec();
         // Each rule's identity has those that it is subject to.
         book.limits.clone_from(&model.limits);
-        Rules { settings, model, realm, book, policies: HashMap::new() }
+        book.transforms.clone_from(&model.transforms);
+        Rules { settings, model, realm, book, policies: HashMap::new(), needs: HashMap::new() }
+    }
+
+    /// What is to become of an operation's messages takes.
+    fn needs(&mut self, transforms: Transforms) -> [Option<Needs>; 2] {
+        let model = self.model;
+        let mut of = |id: Option<TransformId>, direction| {
+            let id = id?;
+            let load = || Transform::load(model.transform(id)?, direction).ok().map(|transform| transform.needs());
+            // One that cannot be loaded is met by nobody: the book is refused.
+            Some(*self.needs.entry((id, direction == Direction::Request)).or_insert_with(|| load().unwrap_or_default()))
+        };
+        [of(transforms.request, Direction::Request), of(transforms.response, Direction::Response)]
     }
 
     /// Call before the API's operations.
@@ -111,7 +131,9 @@ impl<'a> Rules<'a> {
     /// passes.
     pub fn operation(&mut self, api: &Api, operation: &Operation) -> Option<Ruled> {
         let limits = [api.limit, operation.limit];
-        let phases = phases::of(self.settings, operation, self.is_limited(operation, limits));
+        let needs = self.needs(operation.transforms);
+        let phases = phases::of(self.settings, operation, self.is_limited(operation, limits), needs);
+        let rewrites = needs[0].is_some_and(|needs| needs.writes_path);
         let alternatives = match &operation.access {
             Access::Guarded(alternatives) => alternatives.as_slice(),
             Access::Public if phases.is_some() || self.is_limited(operation, limits) => &[],
@@ -146,7 +168,22 @@ impl<'a> Rules<'a> {
         let cost = operation.cost.as_ref().map(prost::Message::encode_to_vec).unwrap_or_default();
         let hosts = api.traffic.hosts.join(" ");
         let followed = phases.as_ref().map(prost::Message::encode_to_vec).unwrap_or_default();
-        let own = [method.as_bytes(), path.as_bytes(), &limited[0], &limited[1], &cost, hosts.as_bytes(), &followed];
+        let transforms = [operation.transforms.request, operation.transforms.response];
+        let changed = transforms.map(|id| {
+            id.and_then(|id| self.model.transform(id)).map(prost::Message::encode_to_vec).unwrap_or_default()
+        });
+        let own = [
+            method.as_bytes(),
+            path.as_bytes(),
+            &limited[0],
+            &limited[1],
+            &cost,
+            hosts.as_bytes(),
+            &followed,
+            &(changed[0].len() as u64).to_be_bytes(),
+            &changed[0],
+            &changed[1],
+        ];
         let id = digest(&[&identity[..], &own].concat());
         let next = u32::try_from(self.book.policies.len()).unwrap_or(u32::MAX);
         let index = *self.policies.entry(encoded).or_insert(next);
@@ -163,8 +200,10 @@ impl<'a> Rules<'a> {
             operation_limit: limit_index(operation.limit),
             cost: operation.cost.clone(),
             phases,
+            request_transform: transform_index(operation.transforms.request),
+            response_transform: transform_index(operation.transforms.response),
         });
-        Some(Ruled { id: hex(&id), phases })
+        Some(Ruled { id: hex(&id), phases, rewrites })
     }
 
     pub fn finish(self, generation: &str) -> pb::RuleBook {
@@ -182,6 +221,10 @@ fn origins(settings: &Settings, model: &Model) -> Vec<String> {
         .iter()
         .flat_map(|origin| names.iter().filter_map(move |host| resource_metadata::on_host(origin, host)));
     settings.dpop.origins.iter().cloned().chain(of_hosts).collect()
+}
+
+fn transform_index(id: Option<TransformId>) -> u32 {
+    id.map_or(0, |TransformId(index)| index + 1)
 }
 
 fn limit_index(id: Option<LimitId>) -> u32 {

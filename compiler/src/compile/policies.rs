@@ -17,6 +17,7 @@ use crate::diagnostic::{Code, Diagnostic, Place};
 use crate::files::Files;
 use crate::model::{LimitId, Position};
 use crate::source::{Content, Value};
+use crate::transforms::Transformations;
 
 const PATH: &str = "policies.yaml";
 const RESOURCE: &str = "resourcePolicies";
@@ -45,6 +46,8 @@ pub(crate) struct Policies {
     tiers: HashMap<Position, Place>,
     /// Where it says what its requests cost.
     costs: HashMap<Position, Place>,
+    /// Policies of another kind: what becomes of messages.
+    pub(crate) transforms: Transformations,
 }
 
 /// A policy, and where its parts are.

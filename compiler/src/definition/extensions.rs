@@ -46,6 +46,7 @@ const EXTENSIONS: &[Extension] = &[
     both("x-microgw-stream"),
     both("x-microgw-timeout"),
     operation("x-microgw-websocket"),
+    both("x-microgw-transform"),
     operation("x-scope"),
     both("x-throttling-tier"),
     both("x-wso2-application-security"),

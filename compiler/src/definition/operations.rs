@@ -1,5 +1,7 @@
 //! The paths of a definition and the operations on them.
 
+use std::collections::BTreeSet;
+
 use microgw_proto::bodies::v1::OperationBodies;
 use microgw_proto::limits::v1::Cost;
 use microgw_proto::traffic::v1::{HeaderEdits, Mirror, OperationTraffic, Protocol};
@@ -21,10 +23,11 @@ use super::streams::{self, Streams};
 use super::{EndpointTable, Version};
 use crate::compile::{Policies, Report};
 use crate::diagnostic::{Code, Diagnostic};
-use crate::model::{Access, Endpoint, EndpointId, Method, Operation};
+use crate::model::{Access, Endpoint, EndpointId, KeyLocation, Method, Operation, Requirement, Transforms};
 use crate::path::PathTemplate;
 use crate::source::Value;
 use crate::traffic::mirror::fits;
+use crate::transforms::{self, Both, Owner};
 
 /// Characters; base path included. Envoy's routes repeat it, and its regular expressions grow with it.
 const MAX_PATH: usize = 1024;
@@ -57,6 +60,10 @@ pub(super) struct Paths<'a, 'd> {
     pub compressed: Option<bool>,
     /// What it says of bodies.
     pub bodies: OperationBodies,
+    /// What the API says of its messages.
+    pub transforms: Both,
+    /// Where its callers' tokens are, if it says so.
+    pub credential_header: Option<&'a str>,
     /// Where a server URL gives a path and no host.
     pub relative: Option<Value<'d>>,
 }
@@ -91,6 +98,7 @@ impl<'d> Paths<'_, 'd> {
                 let (report, resolver) = (&mut *self.report, &mut *self.resolver);
                 let answered = self.answers.read(report, resolver, &label, method.0, value, self.base_path);
                 let (mut traffic, mut production, mut sandbox) = (OperationTraffic::default(), None, None);
+                let mut streams = false;
                 match answered {
                     Answered::Nothing => {
                         production = self.endpoint(&environments.production);
@@ -98,7 +106,13 @@ impl<'d> Paths<'_, 'd> {
                         if environments.are_nothing() {
                             homeless.push((label.clone(), method.0));
                         }
-                        Streams::of(self.report, value).apply(self.report, self.streams, method.1, value, &mut traffic);
+                        streams = Streams::of(self.report, value).apply(
+                            self.report,
+                            self.streams,
+                            method.1,
+                            value,
+                            &mut traffic,
+                        );
                         self.tries(&label, value, &environments, &traffic);
                         self.handshake(&label, value, &environments, &traffic);
                         self.mirror(&label, value, &environments.production, &mut traffic);
@@ -115,6 +129,15 @@ impl<'d> Paths<'_, 'd> {
                 let edits = self.edits.then(headers::read(self.report, value));
                 (traffic.request, traffic.response) = (given(edits.request), given(edits.response));
                 traffic.uncompressed = features::compression(self.report, value).or(self.compressed) == Some(false);
+                let transforms = self.transforms(
+                    value,
+                    &label,
+                    (method.1, &path),
+                    &access,
+                    &traffic,
+                    production.is_some() && sandbox.is_some(),
+                    streams,
+                );
                 operations.push(Operation {
                     method: method.1,
                     path,
@@ -123,6 +146,7 @@ impl<'d> Paths<'_, 'd> {
                     production,
                     sandbox,
                     traffic,
+                    transforms,
                     bodies: bodies::read(self.report, value, &self.bodies),
                     limit: limits::tier(self.report, self.policies, value, source),
                     cost: limits::cost(self.report, self.policies, value, source).or_else(|| self.cost.clone()),
@@ -136,6 +160,62 @@ impl<'d> Paths<'_, 'd> {
             self.report.say(Code::NoOperation, at, "the definition has no operation");
         }
         operations
+    }
+
+    fn transforms(
+        &mut self,
+        operation: Value<'d>,
+        label: &str,
+        (method, path): (Method, &PathTemplate),
+        access: &Access,
+        traffic: &OperationTraffic,
+        is_matched_again: bool,
+        streams: bool,
+    ) -> Transforms {
+        let transformations = &mut self.policies.transforms;
+        let own = transforms::read(self.report, transformations, operation);
+        let without = if traffic.answer.is_some() {
+            Some("is answered by the gateway itself")
+        } else if traffic.websocket {
+            Some("is for WebSocket")
+        } else {
+            None
+        };
+        if let Some(why) = without {
+            if let Some(at) = own.place() {
+                let message = format!("`{label}` {why}: nothing of it would be transformed");
+                transformations.say(self.report, Diagnostic::new(Code::BadTransform, at, message));
+            }
+            return Transforms::default();
+        }
+        let both = self.transforms.around(&own);
+        if both.is_empty() {
+            return Transforms::default();
+        }
+        let mut owner = Owner {
+            label,
+            parameters: path.parameters().collect(),
+            credential_headers: self.credential_header.into_iter().collect(),
+            credential_parameters: BTreeSet::new(),
+            is_head: method == Method::Head,
+            is_matched_again,
+            streams: false,
+        };
+        let Access::Guarded(alternatives) = access else {
+            // Those of a public operation are its backend's.
+            owner.credential_headers.clear();
+            return transformations.ids(self.report, &both, &owner, [traffic.unbuffered, streams]);
+        };
+        for requirement in alternatives.iter().flat_map(|alternative| &alternative.0) {
+            if let Requirement::ApiKey { location, name } = requirement {
+                match location {
+                    KeyLocation::Header => owner.credential_headers.insert(name),
+                    KeyLocation::Query => owner.credential_parameters.insert(name),
+                    KeyLocation::Cookie => false,
+                };
+            }
+        }
+        transformations.ids(self.report, &both, &owner, [traffic.unbuffered, streams])
     }
 
     fn template(&mut self, key: Value<'d>) -> Option<PathTemplate> {

@@ -53,7 +53,7 @@ impl Streams {
         Streams { timeout, idle_timeout, stream }
     }
 
-    /// What holds for an operation that says `self`, of an API that says `above`.
+    /// What holds for an operation that says `self`, of an API that says `above`. Whether its responses go on without an end.
     pub(super) fn apply(
         self,
         report: &mut Report,
@@ -61,7 +61,7 @@ impl Streams {
         method: Method,
         operation: Value<'_>,
         traffic: &mut OperationTraffic,
-    ) {
+    ) -> bool {
         let websocket = operation.entry(WEBSOCKET).filter(|(_, at)| boolean(report, WEBSOCKET, *at) == Some(true));
         if let Some((key, _)) = websocket
             && method != Method::Get
@@ -80,6 +80,7 @@ impl Streams {
         traffic.websocket = websocket.is_some();
         let stream = if above_streams { above.stream } else { self.stream };
         traffic.unbuffered = websocket.is_some() || stream == Some(Stream::Both);
+        endless
     }
 }
 

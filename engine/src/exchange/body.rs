@@ -3,11 +3,16 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use microgw_transforms::{Direction, Message, Transform};
+
 use super::credential::Failure;
 use super::{Balances, Decision, Deny, Exchange, Headers, RequestHead, Step};
 use crate::facts::UnixTime;
 use crate::identity::Identity;
+use crate::query;
 use crate::reason::Reason;
+use crate::subscription::Subscription;
+use crate::transforms::{self, Known};
 
 /// What becomes of a message, beside what becomes of credentials.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -49,6 +54,8 @@ pub(super) struct Following<'a> {
     /// The request was let through, as this caller's.
     admitted: Option<Arc<Identity>>,
     response: Option<ResponseHead<'a>>,
+    /// As the client sent it, without credentials and body; for whoever transforms the response.
+    asked: Option<Box<Message>>,
 }
 
 /// The request's body.
@@ -61,6 +68,7 @@ enum Awaited<'a> {
 }
 
 /// The backend is to answer in full, and readably.
+const ACCEPTED: &str = "accept-encoding";
 const UNREADABLE: [&str; 2] = ["range", "if-range"];
 
 // === impl Exchange ===
@@ -114,11 +122,47 @@ impl<'a> Exchange<'a> {
         ResponseStep::Refuse(Deny { identity: self.following.admitted.clone(), ..refusal(reason) })
     }
 
-    fn finish(&mut self, _body: &'a [u8]) -> ResponseStep<'a> {
-        match self.following.response.take() {
-            Some(_) => ResponseStep::Pass(None),
-            None => self.refuse_response(Reason::Internal),
+    fn finish(&mut self, body: &'a [u8]) -> ResponseStep<'a> {
+        let Some(head) = self.following.response.take() else { return self.refuse_response(Reason::Internal) };
+        match self.transform_response(head, body) {
+            Ok(edits) => ResponseStep::Pass(edits.map(Box::new)),
+            Err(reason) => self.refuse_response(reason),
         }
+    }
+
+    /// `None`: it goes on as it is.
+    fn transform_response(&self, head: ResponseHead<'_>, body: &[u8]) -> Result<Option<Edits>, Reason> {
+        let Some((transforms, transform)) = self.rule.transforms().and_then(|all| Some((all, all.response.as_ref()?)))
+        else {
+            return Ok(None);
+        };
+        let identity = self.following.admitted.as_ref().ok_or(Reason::Internal)?;
+        let subscription = self.subscription(identity);
+        let body = (!body.is_empty()).then(|| body.to_vec());
+        let mut message = Message::response(head.status, transforms::headers(head.headers, &[]), body);
+        let vouchers = self.vouchers();
+        let known = Known {
+            request: self.request(Some(identity), subscription.as_deref(), &vouchers),
+            transforms,
+            path: self.head.map_or("", |head| head.path),
+            asked: self.following.asked.as_deref(),
+        };
+        self.transform(transform, &mut message, &known, Direction::Response)?;
+        let edits = transforms::edits(&message.changes(), |_| false);
+        Ok((edits != Edits::default()).then_some(edits))
+    }
+
+    fn transform(
+        &self,
+        transform: &Transform,
+        message: &mut Message,
+        known: &Known<'_>,
+        direction: Direction,
+    ) -> Result<(), Reason> {
+        transform.apply_or_tell(message, known).map_err(|(step, failure)| {
+            self.facts.not_transformed(transform.source(step).unwrap_or_default(), failure.as_str());
+            transforms::reason(failure, direction)
+        })
     }
 
     /// `None`: the rule does not look at the body, or it is here.
@@ -137,17 +181,53 @@ impl<'a> Exchange<'a> {
     }
 
     /// What becomes of a request that is let through.
-    pub(super) fn edits(&mut self, identity: &Arc<Identity>) -> Option<Box<Edits>> {
-        let phases = self.rule.phases()?;
+    pub(super) fn edits(
+        &mut self,
+        identity: &Arc<Identity>,
+        subscription: Option<&Subscription>,
+    ) -> Result<Option<Box<Edits>>, Reason> {
+        let Some(phases) = self.rule.phases() else { return Ok(None) };
         self.following.admitted = Some(Arc::clone(identity));
-        let mut edits = Edits::default();
+        let mut edits = self.transform_request(identity, subscription)?;
         if phases.response_body {
-            edits.headers.push((Cow::Borrowed("accept-encoding"), vec![b"identity".to_vec()]));
+            edits.headers.push((Cow::Borrowed(ACCEPTED), vec![b"identity".to_vec()]));
             let present = |name: &&str| self.head.is_some_and(|head: RequestHead<'_>| head.headers.get(name).is_some());
             let unreadable = UNREADABLE.into_iter().filter(present);
             edits.headers.extend(unreadable.map(|name| (Cow::Borrowed(name), Vec::new())));
         }
-        (edits != Edits::default()).then(|| Box::new(edits))
+        Ok((edits != Edits::default()).then(|| Box::new(edits)))
+    }
+
+    fn transform_request(
+        &mut self,
+        identity: &Arc<Identity>,
+        subscription: Option<&Subscription>,
+    ) -> Result<Edits, Reason> {
+        let rule = self.rule;
+        let Some((transforms, head)) = rule.transforms().zip(self.head) else { return Ok(Edits::default()) };
+        let cuts = rule.policy.header_cuts(self.by_proof);
+        let path = query::cut(head.path, &rule.policy.query_cuts);
+        let path = path.as_deref().unwrap_or(head.path);
+        let mut message = Message::request(head.method, path, transforms::headers(head.headers, cuts), None);
+        if transforms.response.is_some() {
+            self.following.asked = Some(Box::new(message.clone()));
+        }
+        let Some(transform) = &transforms.request else { return Ok(Edits::default()) };
+        if let Some(body) = self.request_body().filter(|body| !body.is_empty()) {
+            message.read_body(body.to_vec());
+        }
+        let vouchers = self.vouchers();
+        let request = self.request(Some(identity), subscription, &vouchers);
+        let known = Known { request, transforms, path: head.path, asked: None };
+        self.transform(transform, &mut message, &known, Direction::Request)?;
+        let looks_at_response = rule.phases().is_some_and(|phases| phases.response_body);
+        let is_reserved = |name: &str| {
+            cuts.iter().any(|cut| **cut == *name)
+                || rule.realm.identity_headers.iter().any(|told| told.name() == name)
+                || rule.backend_jwt.as_ref().is_some_and(|terms| terms.header() == name)
+                || looks_at_response && (name == ACCEPTED || UNREADABLE.contains(&name))
+        };
+        Ok(transforms::edits(&message.changes(), is_reserved))
     }
 }
 

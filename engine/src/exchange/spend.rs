@@ -101,7 +101,7 @@ impl<'a> Exchange<'a> {
     }
 
     /// Whom each credential stands for that the alternative at hand asks for, if it asks for several and has got them.
-    fn vouchers(&self) -> Vouchers {
+    pub(super) fn vouchers(&self) -> Vouchers {
         let policy = &self.rule.policy;
         let alternative = policy.alternatives.get(self.position).filter(|_| !policy.public);
         let several = alternative.map(|alternative| &alternative.0).filter(|requirements| requirements.len() > 1);
@@ -128,7 +128,7 @@ impl<'a> Exchange<'a> {
         all
     }
 
-    fn request<'r>(
+    pub(super) fn request<'r>(
         &'r self,
         identity: Option<&'r Arc<Identity>>,
         subscription: Option<&'r Subscription>,

@@ -9,6 +9,7 @@ mod possession;
 mod properties;
 mod revoked;
 mod subscribed;
+mod transforms;
 mod users;
 
 use serde_json::{Value, json};

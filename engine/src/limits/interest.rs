@@ -15,7 +15,7 @@ pub(crate) struct Interest {
 // === impl Interest ===
 
 impl Interest {
-    pub(super) fn in_claim(&mut self, name: &str) {
+    pub(crate) fn in_claim(&mut self, name: &str) {
         self.claims.insert(name.into());
     }
 

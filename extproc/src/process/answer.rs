@@ -14,7 +14,7 @@ use envoy_types::pb::envoy::service::ext_proc::v3::{
 };
 use envoy_types::pb::envoy::r#type::v3::HttpStatus;
 use envoy_types::pb::google::protobuf::value::Kind;
-use envoy_types::pb::google::protobuf::{Struct, Value};
+use envoy_types::pb::google::protobuf::{BoolValue, Struct, Value};
 use microgw_engine::{Allow, Edits};
 
 use crate::answer::{Refusal, removed, set};
@@ -124,7 +124,7 @@ fn edit(mutation: &mut HeaderMutation, edits: Edits, length: Option<usize>) -> O
         for (index, value) in values.into_iter().enumerate() {
             let mut option = header(&name, value);
             if index > 0 {
-                option.append_action = HeaderAppendAction::AppendIfExistsOrAdd.into();
+                appended(&mut option);
             }
             mutation.set_headers.push(option);
         }
@@ -162,6 +162,12 @@ pub(super) fn refused(refusal: Refusal) -> Response {
 pub(super) fn metadata(description: Option<Struct>) -> Option<Struct> {
     let description = Value { kind: Some(Kind::StructValue(description?)) };
     Some(Struct { fields: HashMap::from([(NAMESPACE.to_owned(), description)]) })
+}
+
+/// Beside the values that are there. ext_proc sets whatever `append_action` says.
+#[allow(deprecated)] // Envoy reads this alone.
+fn appended(option: &mut HeaderValueOption) {
+    option.append = Some(BoolValue { value: true });
 }
 
 fn header(name: &str, value: Vec<u8>) -> HeaderValueOption {

@@ -46,6 +46,7 @@ mod subscriptions;
 mod telemetry;
 mod token_faults;
 mod tokens;
+mod transforms;
 mod upgrades;
 mod users;
 mod virtual_hosts;

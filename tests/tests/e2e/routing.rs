@@ -76,6 +76,7 @@ impl Site {
                     production,
                     sandbox: None,
                     traffic: OperationTraffic::default(),
+                    transforms: microgw_compiler::model::Transforms::default(),
                     bodies: microgw_proto::bodies::v1::OperationBodies::default(),
                     limit: None,
                     cost: None,

@@ -15,7 +15,14 @@ use crate::path::push_escaped;
 /// `timeoutInMillis` where none is declared, as in the old product.
 const RESPONSE_TIMEOUT: u32 = 60_000;
 
-pub fn route_action(api: &Api, operation: &Operation, endpoint: &Endpoint, cluster: &str) -> RouteAction {
+/// `rewrites`: the path may be another one than was matched.
+pub fn route_action(
+    api: &Api,
+    operation: &Operation,
+    rewrites: bool,
+    endpoint: &Endpoint,
+    cluster: &str,
+) -> RouteAction {
     let backend_path = endpoint.targets.first().map_or("", |target| target.url.path.as_str());
     let mut action = RouteAction {
         cluster_specifier: Some(ClusterSpecifier::Cluster(cluster.to_owned())),
@@ -28,7 +35,8 @@ pub fn route_action(api: &Api, operation: &Operation, endpoint: &Endpoint, clust
     if backend_path == api.base_path {
         return action;
     }
-    if operation.path.is_concrete() {
+    // Envoy replaces as much of the path as was matched.
+    if operation.path.is_concrete() && !rewrites {
         action.prefix_rewrite = format!("{backend_path}{}", operation.path.concrete());
     } else {
         let mut pattern = "^".to_owned();

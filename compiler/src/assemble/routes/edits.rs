@@ -6,6 +6,9 @@ use envoy_types::pb::envoy::config::core::v3::HeaderValueOption;
 use envoy_types::pb::envoy::config::core::v3::header_value_option::HeaderAppendAction;
 use envoy_types::pb::envoy::config::route::v3::Route;
 use microgw_proto::traffic::v1::{HeaderEdits, OperationTraffic};
+use microgw_proto::transforms::v1::Transform;
+use microgw_proto::transforms::v1::edit::Operation as Edit;
+use microgw_proto::transforms::v1::step::Action;
 
 use super::answer::header;
 use crate::model::{Access, Api, KeyLocation, Model, Operation, Requirement};
@@ -48,16 +51,36 @@ pub fn conflict(model: &Model, settings: &Settings) -> Option<String> {
         .collect();
     model.apis.iter().find_map(|api| {
         api.operations.iter().find_map(|operation| {
-            let edits = operation.traffic.request.as_ref()?;
             let keys = keys(api, operation);
-            let edited = edits.set.iter().chain(&edits.add).map(|header| &header.name).chain(&edits.remove);
-            let wrong = edited.into_iter().find(|name| own.contains(&alike(name)) || keys.contains(&alike(name)))?;
+            let is_wrong = |name: &&String| own.contains(&alike(name)) || keys.contains(&alike(name));
+            let edits = operation.traffic.request.as_ref();
+            let edited = edits.into_iter().flat_map(|HeaderEdits { remove, set, add }| {
+                set.iter().chain(add).map(|header| &header.name).chain(remove)
+            });
+            let transform = operation.transforms.request.and_then(|id| model.transform(id));
+            let transformed = transform.into_iter().flat_map(transformed);
+            let (extension, wrong) = edited
+                .map(|name| ("x-microgw-headers", name))
+                .chain(transformed.map(|name| ("x-microgw-transform", name)))
+                .find(|(_, name)| is_wrong(name))?;
             Some(format!(
-                "{}: `x-microgw-headers` edits `{wrong}` in requests, which is where credentials are expected or what backends \
+                "{}: `{extension}` edits `{wrong}` in requests, which is where credentials are expected or what backends \
                  are told of callers: leave it out",
                 model.locate(operation.source)
             ))
         })
+    })
+}
+
+/// Headers that steps edit.
+fn transformed(transform: &Transform) -> impl Iterator<Item = &String> {
+    let edits = transform.steps.iter().filter_map(|step| match &step.action {
+        Some(Action::Headers(edits)) => Some(&edits.edits),
+        _ => None,
+    });
+    edits.flatten().flat_map(|edit| {
+        let renamed = (edit.operation() == Edit::Rename).then_some(&edit.value);
+        [Some(&edit.name), renamed].into_iter().flatten()
     })
 }
 
@@ -75,7 +98,7 @@ fn keys(api: &Api, operation: &Operation) -> BTreeSet<String> {
     names.chain(api.credential_header.as_deref()).map(alike).collect()
 }
 
-/// To CGI and its kin `-` and `_` are the same.
+/// To CGI and its kin `-` and `_` are the same, and case is to all.
 fn alike(name: &str) -> String {
-    name.replace('_', "-")
+    name.replace('_', "-").to_ascii_lowercase()
 }

@@ -49,6 +49,7 @@ pub fn operation_routes(
         return routes.collect();
     }
     let mirrors = mirrors::policies(model, operation, clusters);
+    let rewrites = rule.is_some_and(|rule| rule.rewrites);
     let mut forward = |environment: Option<&str>, endpoint: &Endpoint| {
         let mut routes = Vec::new();
         for mut way in destination::ways(endpoint) {
@@ -56,7 +57,7 @@ pub fn operation_routes(
             let mut matching = matching(environment);
             way.choice.restrict(&mut matching);
             let cluster: Arc<str> = clusters::name(&way.endpoint).into();
-            let mut action = route_action(api, operation, &way.endpoint, &cluster);
+            let mut action = route_action(api, operation, rewrites, &way.endpoint, &cluster);
             streams::apply(operation, &mut action);
             let route = Route {
                 name: name.clone(),

@@ -19,6 +19,7 @@ fn operation(traffic: OperationTraffic) -> Operation {
         limit: None,
         cost: None,
         bodies: OperationBodies::default(),
+        transforms: crate::model::Transforms::default(),
         source: Position { file: 0, line: 1, column: 1 },
     }
 }
