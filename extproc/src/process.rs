@@ -20,7 +20,7 @@ use envoy_types::pb::envoy::service::ext_proc::v3::{
 };
 use envoy_types::pb::google::protobuf::Struct;
 use envoy_types::pb::google::protobuf::value::Kind;
-use futures_util::{FutureExt as _, Stream, stream};
+use futures_util::{FutureExt as _, Stream, StreamExt as _, stream};
 use microgw_engine::{Decision, Deny, Exchange, Phases, Reason, ResponseHead, ResponseStep, Rule};
 use microgw_faults::Form;
 use tokio::sync::mpsc;
@@ -50,9 +50,9 @@ const FROM_BACKEND: &str = "via_upstream";
 pub(crate) struct Processor(pub(crate) Arc<Decider>);
 
 /// One stream.
-struct Conversation {
+struct Conversation<A> {
     decider: Arc<Decider>,
-    asked: Streaming<ProcessingRequest>,
+    asked: A,
     said: mpsc::Sender<Result<ProcessingResponse, Status>>,
 }
 
@@ -96,9 +96,19 @@ impl ExternalProcessor for Processor {
     }
 }
 
+/// Talks about one request on a route that carries `rule`, until all is said or nobody listens.
+pub async fn converse(
+    decider: Arc<Decider>,
+    rule: String,
+    asked: impl Stream<Item = Result<ProcessingRequest, Status>> + Send + Unpin,
+    said: mpsc::Sender<Result<ProcessingResponse, Status>>,
+) {
+    Conversation { decider, asked, said }.isolate(rule, Span::none()).await;
+}
+
 // === impl Conversation ===
 
-impl Conversation {
+impl<A: Stream<Item = Result<ProcessingRequest, Status>> + Send + Unpin> Conversation<A> {
     /// A panic costs the request that caused it, and nothing else.
     async fn isolate(self, rule: String, span: Span) {
         let (decider, said) = (Arc::clone(&self.decider), self.said.clone());
@@ -240,9 +250,9 @@ impl Conversation {
     }
 
     async fn next(&mut self) -> Outcome<ProcessingRequest> {
-        match self.asked.message().await {
-            Ok(Some(message)) => Ok(message),
-            Ok(None) | Err(_) => Err(End::Over),
+        match self.asked.next().await {
+            Some(Ok(message)) => Ok(message),
+            None | Some(Err(_)) => Err(End::Over),
         }
     }
 

@@ -13,6 +13,7 @@ pub mod client_address;
 pub mod conditions;
 pub mod credentials;
 pub mod envoy_log;
+pub mod exchanges;
 pub mod introspection;
 pub mod issuer;
 pub mod key_record;
@@ -50,7 +51,7 @@ pub struct Target {
 pub type Reached = &'static str;
 
 /// By the name of the thing that is tested.
-pub const TARGETS: [Target; 23] = [
+pub const TARGETS: [Target; 24] = [
     artifact::TARGET,
     certificate::TARGET,
     check::TARGET,
@@ -59,6 +60,7 @@ pub const TARGETS: [Target; 23] = [
     client_address::TARGET,
     conditions::TARGET,
     envoy_log::TARGET,
+    exchanges::TARGET,
     introspection::TARGET,
     issuer::TARGET,
     key_record::TARGET,
