@@ -121,7 +121,7 @@ impl Bounds {
             return invalid(format!("`{method} {path}` has no endpoint"));
         }
         let bodies = operation.bodies.unwrap_or_default();
-        if !bodies::are_sound(bodies) {
+        if !bodies::are_sound(bodies) || traffic.unbuffered && bodies.max_request > 0 {
             return invalid("what an operation says of bodies is malformed");
         }
         let access = match operation.guard {

@@ -4,8 +4,10 @@ use microgw_proto::bodies::v1::OperationBodies;
 
 use super::fields::object;
 use super::shape::{Shape, unknown_key};
+use super::streams::Endless;
 use crate::bodies::MAX_LIMIT;
 use crate::compile::Report;
+use crate::diagnostic::Code;
 use crate::source::{Content, Value};
 
 const EXTENSION: &str = "x-microgw-body-limit";
@@ -27,9 +29,21 @@ pub(super) fn read(report: &mut Report, owner: Value<'_>, of_api: &OperationBodi
     }
 }
 
-/// Bytes.
+/// What is collected must have an end.
+pub(super) fn check(report: &mut Report, label: &str, operation: Value<'_>, bodies: OperationBodies, endless: Endless) {
+    let OperationBodies { max_request, max_response } = bodies;
+    let contradictory =
+        [("request", endless.requests && max_request > 0), ("response", endless.responses && max_response > 0)];
+    for (key, _) in contradictory.into_iter().filter(|(_, contradictory)| *contradictory) {
+        let at = operation.get(EXTENSION).unwrap_or(operation);
+        let message = format!("`{label}` streams: its {key} cannot be collected, as `{EXTENSION}` has it");
+        report.advise(Code::BadStream, at, message, format!("write `{EXTENSION}: {{{key}: 0}}` there: no limit"));
+    }
+}
+
+/// Bytes; 0: no limit, whatever the API says.
 fn limit(report: &mut Report, key: &str, value: Value<'_>) -> Option<u64> {
-    const BYTES: Shape = Shape::Integer(1, MAX_LIMIT.cast_signed());
+    const BYTES: Shape = Shape::Integer(0, MAX_LIMIT.cast_signed());
     if !BYTES.check(report, key, value) {
         return None;
     }

@@ -19,7 +19,7 @@ use super::mirrors;
 use super::references::Resolver;
 use super::servers::{self, Address};
 use super::shape::unknown_key;
-use super::streams::{self, Streams};
+use super::streams::{self, Endless, Streams};
 use super::{EndpointTable, Version};
 use crate::compile::{Policies, Report};
 use crate::diagnostic::{Code, Diagnostic};
@@ -98,7 +98,7 @@ impl<'d> Paths<'_, 'd> {
                 let (report, resolver) = (&mut *self.report, &mut *self.resolver);
                 let answered = self.answers.read(report, resolver, &label, method.0, value, self.base_path);
                 let (mut traffic, mut production, mut sandbox) = (OperationTraffic::default(), None, None);
-                let mut streams = false;
+                let mut endless = Endless::default();
                 match answered {
                     Answered::Nothing => {
                         production = self.endpoint(&environments.production);
@@ -106,13 +106,8 @@ impl<'d> Paths<'_, 'd> {
                         if environments.are_nothing() {
                             homeless.push((label.clone(), method.0));
                         }
-                        streams = Streams::of(self.report, value).apply(
-                            self.report,
-                            self.streams,
-                            method.1,
-                            value,
-                            &mut traffic,
-                        );
+                        let streams = Streams::of(self.report, value);
+                        endless = streams.apply(self.report, self.streams, method.1, value, &mut traffic);
                         self.tries(&label, value, &environments, &traffic);
                         self.handshake(&label, value, &environments, &traffic);
                         self.mirror(&label, value, &environments.production, &mut traffic);
@@ -136,8 +131,10 @@ impl<'d> Paths<'_, 'd> {
                     &access,
                     &traffic,
                     production.is_some() && sandbox.is_some(),
-                    streams,
+                    endless.responses,
                 );
+                let bodies = bodies::read(self.report, value, &self.bodies);
+                bodies::check(self.report, &label, value, bodies, endless);
                 operations.push(Operation {
                     method: method.1,
                     path,
@@ -147,7 +144,7 @@ impl<'d> Paths<'_, 'd> {
                     sandbox,
                     traffic,
                     transforms,
-                    bodies: bodies::read(self.report, value, &self.bodies),
+                    bodies,
                     limit: limits::tier(self.report, self.policies, value, source),
                     cost: limits::cost(self.report, self.policies, value, source).or_else(|| self.cost.clone()),
                     source,

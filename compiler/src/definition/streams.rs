@@ -34,6 +34,13 @@ enum Stream {
     Both,
 }
 
+/// Messages of an operation that go on without an end that could be waited for.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Endless {
+    pub requests: bool,
+    pub responses: bool,
+}
+
 // === impl Streams ===
 
 impl Streams {
@@ -61,7 +68,7 @@ impl Streams {
         method: Method,
         operation: Value<'_>,
         traffic: &mut OperationTraffic,
-    ) -> bool {
+    ) -> Endless {
         let websocket = operation.entry(WEBSOCKET).filter(|(_, at)| boolean(report, WEBSOCKET, *at) == Some(true));
         if let Some((key, _)) = websocket
             && method != Method::Get
@@ -80,7 +87,7 @@ impl Streams {
         traffic.websocket = websocket.is_some();
         let stream = if above_streams { above.stream } else { self.stream };
         traffic.unbuffered = websocket.is_some() || stream == Some(Stream::Both);
-        endless
+        Endless { requests: traffic.unbuffered, responses: endless }
     }
 }
 
