@@ -30,6 +30,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     ] {
         config.type_attribute(format!("microgw.traffic.v1.{message}"), "#[derive(Eq, Hash)]");
     }
+    for message in ["Contract", "Body", "Content", "Response"] {
+        config.type_attribute(format!("microgw.contracts.v1.{message}"), "#[derive(Eq, Hash)]");
+    }
     config.compile_fds(descriptors)?;
     Ok(())
 }

@@ -22,7 +22,7 @@ use microgw_compiler::artifact;
 use microgw_compiler::assemble::{Input, assemble, names};
 use microgw_compiler::settings::{
     AccessLog, ApiKeys, Backends, Balanced, Bodies, ClientCertificates, Connections, Credentials, Dpop, LimitSettings,
-    Listeners, Secrets, ServerHeader, Settings, TlsIdentity, TlsRange,
+    Listeners, Secrets, ServerHeader, Settings, TlsIdentity, TlsRange, Validation,
 };
 use microgw_compiler::snapshot::{Fallbacks, ResourceType};
 use microgw_envoy::{Bootstrap, SocketPaths};
@@ -191,6 +191,7 @@ fn settings(http_port: u16) -> Settings {
         user_agent: None,
         limits: LimitSettings::default(),
         bodies: Bodies { max_request: 1 << 20, max_response: 1 << 20 },
+        validation: Validation::default(),
         compression: None,
     }
 }

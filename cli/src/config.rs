@@ -95,6 +95,7 @@ pub struct Config {
     pub discovery: microgw_discovery::Settings,
     pub limits: Limits,
     pub bodies: settings::Bodies,
+    pub validation: settings::Validation,
     pub compression: Option<settings::Compression>,
     pub api_keys: settings::ApiKeys,
     /// `None`: backends are sent no JWT of the gateway's own.
@@ -359,6 +360,7 @@ impl Config {
                 bandwidth: self.limits.bandwidth,
             },
             bodies: self.bodies,
+            validation: self.validation,
             compression: self.compression.clone(),
         }
     }

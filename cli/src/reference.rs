@@ -110,6 +110,7 @@ fn about(section: &str) -> &'static str {
         "throttlingConfig" => {
             "Limits: [limits.md](limits.md), and [shared-limits.md](shared-limits.md) for those that gateways share."
         }
+        "validationConfig" => "Whether messages are as definitions say, which [validation.md](validation.md) is about.",
         "bodyConfig" => "Bodies that operations look at, which [bodies.md](bodies.md) is about.",
         "compression" => "What Envoy compresses, which [compression.md](compression.md) is about.",
         "remoteConfig" => "Envoys on other hosts, which [remote.md](remote.md) is about.",
@@ -188,7 +189,8 @@ pub fn errors() -> String {
          `WWW-Authenticate` (RFC 6750 section 3 for access tokens, `ApiKey` for keys, one challenge for each way in), and so does 403\n\
          where scopes are missing; 405 carries `Allow`, 429 and 503 `Retry-After`, and all `Cache-Control: no-store`. Where\n\
          a quota is used up, the fault has the policy's name as `policy`, and problem details have `violated-policies`:\n\
-         [bandwidth.md](bandwidth.md) says what else clients are told of limits.\n\n\
+         [bandwidth.md](bandwidth.md) says what else clients are told of limits. `invalid-request` and `unsupported-media-type` list what is\n\
+         wrong in `errors`, each with `in`, `name` (in a body a JSON pointer) and `reason`: [validation.md](validation.md).\n\n\
          | status | code | name (`type` is `{}` and the name) | when |\n|---|---|---|---|\n",
         example.body(Form::Fault),
         example.body(Form::Problem),

@@ -32,6 +32,8 @@ const LIMITS: &str = "limits";
 const TRAFFIC: &str = "traffic";
 /// What one requires that looks at bodies or responses.
 const BODIES: &str = "bodies";
+/// What one requires that asks for messages to be validated.
+const CONTRACTS: &str = "contracts";
 
 const MAGIC: &[u8; 8] = b"\x89MGW\r\n\x1a\n";
 const DIGEST_AT: usize = 20;
@@ -109,7 +111,7 @@ pub fn decode(bytes: &[u8]) -> Result<Model, ArtifactError> {
     }
     let artifact = proto::Artifact::decode(payload)?;
     if let Some(feature) =
-        artifact.requires.iter().find(|feature| ![LIMITS, TRAFFIC, BODIES].contains(&feature.as_str()))
+        artifact.requires.iter().find(|feature| ![LIMITS, TRAFFIC, BODIES, CONTRACTS].contains(&feature.as_str()))
     {
         return Err(ArtifactError::Requires(feature.clone()));
     }

@@ -25,6 +25,7 @@ mod table;
 mod tls;
 mod tracing;
 mod tree;
+mod validation;
 mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -58,6 +59,7 @@ pub fn conflict(model: &Model, settings: &Settings) -> Option<String> {
         .or_else(|| routes::edits::conflict(model, settings))
         .or_else(|| clusters::conflict(model, settings))
         .or_else(|| redirect::conflict(model, settings))
+        .or_else(|| validation::conflict(model, settings))
 }
 
 /// What a snapshot is made of.

@@ -1,10 +1,11 @@
 //! A definition as it was written to an [`Api`]: Swagger 2.0, OpenAPI 3.0 and 3.1 in one shape.
 //!
-//! Only what routing and security need is read; schemas are left alone, except that every `$ref` must lead somewhere.
+//! Schemas are brought to one dialect; what they say is another crate's to understand.
 
 mod access;
 mod answers;
 mod bodies;
+mod contracts;
 mod cors;
 mod endpoints;
 mod extensions;
@@ -37,6 +38,7 @@ use crate::transforms;
 use crate::url;
 use access::Guard;
 use answers::Answers;
+use contracts::Contracts;
 use endpoints::{Environments, Named};
 use extensions::Level;
 pub(crate) use fields::{boolean, did_you_mean, list, object, scalar, suggest, text};
@@ -111,6 +113,7 @@ pub(crate) fn read(
     let answers = Answers::of(report, root, version);
     let streams = Streams::of(report, root);
     let mirrors = mirrors::read(report, table, &named, root).unwrap_or_default();
+    let contracts = Contracts::of(report, root, version);
     let mut transports = transports(report, root);
     // As in 3.2.
     transports.https |= mutual_tls == Some(MutualTls::Mandatory);
@@ -129,6 +132,7 @@ pub(crate) fn read(
         answers,
         streams,
         mirrors,
+        contracts,
         named,
         environments,
         version,
@@ -141,7 +145,7 @@ pub(crate) fn read(
         credential_header: credential_header.as_deref(),
         relative,
     };
-    let operations = paths.read(root);
+    let (operations, schemas) = paths.read(root);
     let api = Api {
         name: name.text().to_owned(),
         version: api_version.text().to_owned(),
@@ -153,6 +157,7 @@ pub(crate) fn read(
         traffic: ApiTraffic { cors, hosts },
         source,
         operations,
+        schemas,
     };
     Some(Definition { api, base_path: base_path_at })
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use microgw_proto::bodies::v1::OperationBodies;
+use microgw_proto::contracts::v1::{Contract, Schemas};
 use microgw_proto::limits::v1::{Cost, Policy, Tiers};
 use microgw_proto::traffic::v1::{ApiTraffic, EndpointPolicy, OperationTraffic};
 use microgw_proto::transforms::v1::Transform;
@@ -63,6 +64,8 @@ pub struct Api {
     pub source: Position,
     /// In the order of the definition.
     pub operations: Vec<Operation>,
+    /// What contracts refer to, in the form in which artifact and rule book hold it.
+    pub schemas: Schemas,
 }
 
 /// Which listeners serve an API. At least one is set.
@@ -92,6 +95,8 @@ pub struct Operation {
     pub limit: Option<LimitId>,
     /// What a request counts. `None`: 1.
     pub cost: Option<Cost>,
+    /// What its requests and responses can be compared with. `None`: they never are.
+    pub contract: Option<Contract>,
     pub source: Position,
 }
 

@@ -11,6 +11,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use microgw_faults::RateLimitHeaders;
+use microgw_proto::contracts::v1::Mode;
 
 use crate::model::BackendUrl;
 
@@ -60,6 +61,7 @@ pub struct Settings {
     pub user_agent: Option<String>,
     pub limits: LimitSettings,
     pub bodies: Bodies,
+    pub validation: Validation,
     /// `None`: responses are as backends send them.
     pub compression: Option<Compression>,
 }
@@ -80,6 +82,13 @@ pub struct LimitSettings {
 pub struct Bodies {
     pub max_request: u64,
     pub max_response: u64,
+}
+
+/// What becomes of messages that are not as their contracts say, where definitions do not say it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Validation {
+    pub request: Mode,
+    pub response: Mode,
 }
 
 /// CA certificates, PEM.

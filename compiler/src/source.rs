@@ -229,6 +229,11 @@ impl<'d> Value<'d> {
         self.raw().kind == Kind::Map
     }
 
+    /// Tells it from all other places, as long as its document is there.
+    pub fn id(self) -> (usize, u32) {
+        (std::ptr::from_ref(self.document).addr(), self.node)
+    }
+
     /// The very same place of the same document.
     pub fn is(self, other: Value<'_>) -> bool {
         std::ptr::eq(self.document, other.document) && self.node == other.node

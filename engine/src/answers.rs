@@ -6,6 +6,7 @@ use microgw_faults::{Fault, Form};
 use microgw_proto::rules::v1 as proto;
 use proto::fault_body::Escape;
 
+use crate::exchange::Deny;
 use crate::limits::Limit;
 
 /// What a project says instead of the usual. Few, and only looked at when a request is refused.
@@ -44,6 +45,21 @@ impl Answers {
         };
         let own = self.own(fault, form, limit.map_or("", |limit| &limit.policy));
         own.unwrap_or_else(|| Body { content_type: form.content_type(), body: usual() })
+    }
+
+    /// What the client is told of a refusal: of a request that is not as it must be, also why.
+    pub fn refusal(&self, deny: &Deny<'_>, form: Form) -> Body<'_> {
+        let fault = deny.reason.fault();
+        if deny.violations.is_empty() || fault.status() >= 500 {
+            return self.body(fault, form, deny.limit);
+        }
+        let usual = || {
+            let errors = deny.violations.iter();
+            let errors = errors.map(|error| (error.place.as_str(), error.name.as_str(), &*error.reason));
+            let body = fault.body_listing(form, &deny.violations.to_string(), errors);
+            Body { content_type: form.content_type(), body: Cow::Owned(body) }
+        };
+        self.own(fault, form, "").unwrap_or_else(usual)
     }
 
     /// The same, where the project has words of its own for it.

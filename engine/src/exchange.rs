@@ -5,6 +5,7 @@ mod certificate;
 mod credential;
 mod settle;
 mod spend;
+mod validate;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -12,6 +13,7 @@ use std::hash::BuildHasher;
 use std::net::IpAddr;
 use std::sync::{Arc, LazyLock, OnceLock};
 
+use microgw_schemas::Violations;
 use smallvec::SmallVec;
 
 use crate::backend_jwt::{Assertion, Order};
@@ -33,6 +35,7 @@ use body::Following;
 use credential::{Challenge, Failure, Slot, present};
 use settle::Pending;
 use spend::Spent;
+use validate::Validated;
 
 pub use body::{Edits, ResponseHead, ResponseStep};
 
@@ -209,6 +212,25 @@ pub struct Deny<'a> {
     pub limits: Balances<'a>,
     /// The deny policy that refuses, for logs: clients are not told.
     pub policy: Option<&'a str>,
+    /// What is not as the contract says.
+    pub violations: Violations,
+}
+
+impl Deny<'_> {
+    /// With nothing else to say.
+    pub fn of(reason: Reason) -> Self {
+        Deny {
+            reason,
+            cause: None,
+            challenges: &[],
+            identity: None,
+            retry_after: None,
+            limit: None,
+            limits: Balances::new(),
+            policy: None,
+            violations: Violations::default(),
+        }
+    }
 }
 
 /// The state machine of one request.
@@ -239,6 +261,7 @@ pub struct Exchange<'a> {
     /// What is left, until it is told.
     balances: Balances<'a>,
     following: Following<'a>,
+    validated: Validated,
 }
 
 /// How far the JWT for the backend is.
@@ -312,6 +335,7 @@ impl<'a> Exchange<'a> {
             spent: Spent::NotYet,
             balances: Balances::new(),
             following: Following::default(),
+            validated: Validated::default(),
         }
     }
 
@@ -419,7 +443,13 @@ impl<'a> Exchange<'a> {
         let rule = self.rule;
         let policy = &rule.policy;
         let subscription = self.subscription(&identity);
+        if let Some(step) = self.validate_head() {
+            return step;
+        }
         if let Some(step) = self.look_at_body() {
+            return step;
+        }
+        if let Some(step) = self.validate_body() {
             return step;
         }
         if let Some(step) = self.spend(&identity, subscription.as_deref()) {
@@ -533,17 +563,7 @@ impl<'a> Exchange<'a> {
         let Failure { reason, cause, .. } = failure;
         let retry_after = self.retry_after.filter(|_| reason == Reason::TooManyLogins);
         let identity = self.genuine();
-        let limits = Balances::new();
-        Step::Done(Decision::Deny(Deny {
-            reason,
-            cause,
-            challenges,
-            identity,
-            retry_after,
-            limit: None,
-            limits,
-            policy: None,
-        }))
+        Step::Done(Decision::Deny(Deny { cause, challenges, identity, retry_after, ..Deny::of(reason) }))
     }
 }
 

@@ -46,6 +46,12 @@ pub enum Reason {
     ApplicationLimit,
     /// That of a policy with a key of its own is.
     CustomLimit,
+    /// The request is not as the definition says.
+    InvalidRequest,
+    /// Its body has a media type that is not declared.
+    UnsupportedMediaType,
+    /// The backend's response is not as the definition says.
+    InvalidResponse,
     /// The body would have to be decoded before it could be looked at.
     EncodedBody,
     /// The body is longer than what is collected of one.
@@ -79,7 +85,7 @@ pub enum Reason {
 // === impl Reason ===
 
 impl Reason {
-    pub const ALL: [Reason; 35] = [
+    pub const ALL: [Reason; 38] = [
         Reason::MissingCredentials,
         Reason::InvalidScheme,
         Reason::MalformedLogin,
@@ -101,6 +107,9 @@ impl Reason {
         Reason::SubscriptionLimit,
         Reason::ApplicationLimit,
         Reason::CustomLimit,
+        Reason::InvalidRequest,
+        Reason::UnsupportedMediaType,
+        Reason::InvalidResponse,
         Reason::EncodedBody,
         Reason::BodyTooLarge,
         Reason::ResponseTooLarge,
@@ -141,6 +150,9 @@ impl Reason {
             Reason::SubscriptionLimit => "subscription_limit",
             Reason::ApplicationLimit => "application_limit",
             Reason::CustomLimit => "custom_limit",
+            Reason::InvalidRequest => "invalid_request",
+            Reason::UnsupportedMediaType => "unsupported_media_type",
+            Reason::InvalidResponse => "invalid_response",
             Reason::EncodedBody => "encoded_body",
             Reason::BodyTooLarge => "body_too_large",
             Reason::ResponseTooLarge => "response_too_large",
@@ -181,6 +193,9 @@ impl Reason {
             Reason::ApplicationLimit => Fault::ApplicationLimit,
             Reason::CustomLimit => Fault::CustomLimit,
             Reason::LimitsUnknown => Fault::LimitsUnknown,
+            Reason::InvalidRequest => Fault::InvalidRequest,
+            Reason::UnsupportedMediaType => Fault::UnsupportedMediaType,
+            Reason::InvalidResponse => Fault::InvalidResponse,
             Reason::EncodedBody => Fault::EncodedBody,
             Reason::BodyTooLarge => Fault::PayloadTooLarge,
             Reason::ResponseTooLarge => Fault::ResponseTooLarge,

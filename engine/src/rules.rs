@@ -12,6 +12,7 @@ use crate::limits::{Loader, Plan};
 use crate::policy::Policy;
 use crate::realm::Realm;
 use crate::transforms::{Loaded, Transforms};
+use crate::validation::{Library, Validation};
 
 /// Names a rule by its content. Written as 32 lower-case hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -39,6 +40,8 @@ pub struct Rule {
     pub(crate) limits: Option<Box<Plan>>,
     /// What of an exchange it looks at besides the request's head. `None`: nothing.
     beyond: Option<Box<Beyond>>,
+    /// What messages are compared with. `None`: nothing.
+    pub(crate) validation: Option<Box<Validation>>,
     operation: Box<str>,
 }
 
@@ -101,6 +104,8 @@ pub enum LoadError {
     UnknownTransform,
     #[error("a transformation is malformed: {0}")]
     Transform(String),
+    #[error("a contract cannot be used: {0}")]
+    Contract(String),
     #[error("a deny policy names nothing, or an application without its owner")]
     Denial,
 }
@@ -158,6 +163,7 @@ impl Rule {
             _ => Ok(None),
         };
         let terms = apis.iter().map(terms).collect::<Result<Vec<_>, _>>()?;
+        let libraries = book.apis.iter().map(Library::load).collect::<Result<Vec<_>, _>>()?;
         let rule = |rule: &proto::Rule| {
             let id = <[u8; 16]>::try_from(rule.id.as_slice()).map_err(|_| LoadError::RuleId(rule.id.len()))?;
             let id = RuleId(u128::from_be_bytes(id));
@@ -174,6 +180,7 @@ impl Rule {
                     .phases
                     .as_ref()
                     .map(|phases| Box::new(Beyond { phases: phases.into(), transforms: transforms.of(rule, api) })),
+                validation: Validation::load(rule, libraries.get(rule.api as usize).and_then(Option::as_ref))?,
                 operation: format!("{} {}", rule.method, rule.path).into(),
             };
             Ok((id, Arc::new(loaded)))

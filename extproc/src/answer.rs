@@ -44,7 +44,7 @@ pub(crate) fn told(allow: &Allow<'_>, which: RateLimitHeaders) -> impl Iterator<
 pub(crate) fn refusal(deny: &Deny<'_>, form: Form, rule: Option<&Rule>, told: RateLimitHeaders) -> Refusal {
     let fault = deny.reason.fault();
     let usual = Answers::default();
-    let words = rule.map_or(&usual, |rule| rule.answers()).body(fault, form, deny.limit);
+    let words = rule.map_or(&usual, |rule| rule.answers()).refusal(deny, form);
     let code = match fault.status() {
         400 | 413 | 415 => Code::InvalidArgument,
         401 => Code::Unauthenticated,

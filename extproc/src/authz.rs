@@ -74,6 +74,7 @@ impl Decider {
         match self.settle(&mut exchange, step, &mut asking).await {
             Settled::Decided(decision) => {
                 self.decided(&armed, &decision, started.elapsed(), &asking);
+                self.report(&armed, &mut exchange);
                 let dynamic_metadata = self.describe(&decision);
                 let answer = match decision {
                     Decision::Allow(allow) => answer::allowed(allow, self.rate_limits),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use envoy_types::pb::google::protobuf::value::Kind;
 use envoy_types::pb::google::protobuf::{Struct, Value};
 use microgw_engine::client_address::client_address;
-use microgw_engine::{Answer, Balances, Decision, Deny, Exchange, Lookup, Reason, Step};
+use microgw_engine::{Answer, Decision, Deny, Exchange, Flow, Lookup, Reason, Step};
 use microgw_faults::RateLimitHeaders;
 use tokio::time::{Instant, timeout_at};
 use tracing::{Instrument as _, Span, field};
@@ -173,19 +173,25 @@ impl Decider {
         tell(asking.span, decision, !asking.asked);
     }
 
+    /// Counts and logs what is not as the definition says, and passed all the same.
+    pub(crate) fn report(&self, armed: &Armed, exchange: &mut Exchange<'_>) {
+        for (flow, violations) in exchange.reported() {
+            self.metrics.violated(flow, true);
+            tracing::info!(
+                api = %armed.rule.api().name,
+                version = %armed.rule.api().version,
+                operation = armed.rule.operation(),
+                message = flow.as_str(),
+                %violations,
+                "let a message through that is not as the definition says"
+            );
+        }
+    }
+
     /// A refusal of no rule's, counted.
     pub(crate) fn refusal(&self, reason: Reason) -> Deny<'static> {
         self.metrics.denied(reason);
-        Deny {
-            reason,
-            cause: None,
-            challenges: &[],
-            identity: None,
-            retry_after: None,
-            limit: None,
-            limits: Balances::new(),
-            policy: None,
-        }
+        Deny::of(reason)
     }
 
     /// What Envoy is told beside the answer: for logs, and of what it has to measure.
@@ -222,6 +228,9 @@ impl Decider {
             }
             Decision::Deny(deny) => {
                 self.metrics.denied(deny.reason);
+                if !deny.violations.is_empty() {
+                    self.metrics.violated(Flow::Request, false);
+                }
                 if let Some(limit) = deny.limit {
                     self.facts.limits.refused(limit);
                 }
@@ -230,6 +239,7 @@ impl Decider {
                     operation = rule.operation(),
                     reason = %deny.reason,
                     cause = deny.cause.map(tracing::field::display),
+                    violations = Some(&deny.violations).filter(|found| !found.is_empty()).map(tracing::field::display),
                     policy = deny.policy.map(description::bounded),
                     "refused a request"
                 );

@@ -9,7 +9,7 @@ mod text;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use microgw_engine::{Lookup, Reason};
+use microgw_engine::{Flow, Lookup, Reason};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
@@ -48,6 +48,7 @@ pub struct Metrics {
     publishes: By<1, Counter>,
     publish: Histogram,
     store_operations: By<1, Counter>,
+    violations: By<2, Counter>,
     store: Histogram,
 }
 
@@ -156,10 +157,12 @@ impl Default for Metrics {
             publishes: By::new_with_constructor(counter),
             publish: Histogram::new(&histogram::PUBLISH),
             store_operations: By::new_with_constructor(counter),
+            violations: By::new_with_constructor(counter),
             store: Histogram::new(&histogram::DECISION),
             registry: Mutex::default(),
         };
         register(&mut registry, &families::DECISIONS, decisions);
+        register(&mut registry, &families::VIOLATIONS, metrics.violations.clone());
         register(&mut registry, &families::DECISION_DURATION, metrics.decision.clone());
         register(&mut registry, &families::LOOKUPS, metrics.lookups.clone());
         register(&mut registry, &families::LOOKUP_DURATION, metrics.lookup.clone());
@@ -249,6 +252,12 @@ impl Metrics {
         if let Some(counter) = self.denied.get(reason as usize) {
             counter.inc();
         }
+    }
+
+    /// A message that is not as its contract says; `passed`: all the same.
+    pub(crate) fn violated(&self, flow: Flow, passed: bool) {
+        let outcome = if passed { "reported" } else { "refused" };
+        self.violations.get_or_create(&[("message", flow.as_str().to_owned()), ("outcome", outcome.to_owned())]).inc();
     }
 
     pub(crate) fn decided(&self, duration: Duration) {

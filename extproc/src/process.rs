@@ -21,7 +21,7 @@ use envoy_types::pb::envoy::service::ext_proc::v3::{
 use envoy_types::pb::google::protobuf::Struct;
 use envoy_types::pb::google::protobuf::value::Kind;
 use futures_util::{FutureExt as _, Stream, StreamExt as _, stream};
-use microgw_engine::{Decision, Deny, Exchange, Phases, Reason, ResponseHead, ResponseStep, Rule};
+use microgw_engine::{Decision, Deny, Exchange, Flow, Phases, Reason, ResponseHead, ResponseStep, Rule};
 use microgw_faults::Form;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -171,6 +171,7 @@ impl<A: Stream<Item = Result<ProcessingRequest, Status>> + Send + Unpin> Convers
         }
         let Settled::Decided(decision) = settled else { return Err(out_of_turn()) };
         decider.decided(&armed, &decision, took, &asking);
+        decider.report(&armed, &mut exchange);
         let description = answer::metadata(decider.describe(&decision));
         let allow = match decision {
             Decision::Allow(allow) => allow,
@@ -229,11 +230,19 @@ impl<A: Stream<Item = Result<ProcessingRequest, Status>> + Send + Unpin> Convers
             ResponseStep::Pass(edits) => edits,
             ResponseStep::Refuse(deny) => {
                 decider.metrics.denied(deny.reason);
-                tracing::debug!(api = %rule.api().name, operation = rule.operation(), reason = %deny.reason, "refused a response");
+                let violations = Some(&deny.violations).filter(|violations| !violations.is_empty());
+                if let Some(violations) = violations {
+                    // Clients are not told, so whoever runs the backend is.
+                    decider.metrics.violated(Flow::Response, false);
+                    tracing::warn!(api = %rule.api().name, operation = rule.operation(), %violations, "refused a response");
+                } else {
+                    tracing::debug!(api = %rule.api().name, operation = rule.operation(), reason = %deny.reason, "refused a response");
+                }
                 return self.refuse(deny, head.form(), Some(rule)).await;
             }
             ResponseStep::NeedBody => return Err(out_of_turn()),
         };
+        decider.report(&armed, &mut exchange);
         let (common, edited) = answer::passed(edits, told.into_iter(), length);
         match (response_body_of.get(), edited) {
             (None, Some(new)) if ended => self.head(Direction::Response, answer::replaced(common, new), None).await,

@@ -143,6 +143,12 @@ catalogue! {
     PayloadTooLarge "payload-too-large" 413 413
         "Payload Too Large" ". The request's body is too long"
         "The body is longer than `listenerConfig.maxEntityBodySize`, or than the operation looks at."
+    InvalidRequest "invalid-request" 400 400
+        "Bad Request" ". The request is not as the definition of the API says"
+        "The request is validated, and something in it is not as the definition says: the description, and `errors`, say what."
+    UnsupportedMediaType "unsupported-media-type" 415 415
+        "Unsupported Media Type" ". The operation does not take a body of this media type"
+        "The request is validated, and its body has a media type or charset that the definition does not declare."
     EncodedBody "encoded-body" 415 415
         "Unsupported Media Type" ". The request's body must not be encoded"
         "The operation looks at bodies, and this one has a `Content-Encoding` such as `gzip`."
@@ -165,6 +171,9 @@ catalogue! {
     BackendFailed "backend-failed" 502 101_503
         "Runtime Error" ". Error connecting to the back end"
         "The backend closed the connection before it answered, or what it answered is not HTTP."
+    InvalidResponse "invalid-response" 500 500
+        "Bad Response" ". The response of the back end is not as the definition of the API says"
+        "The response is validated, and something in it is not as the definition says. The log says what."
     ResponseTooLarge "response-too-large" 502 101_503
         "Runtime Error" ". The response of the back end is too long"
         "The operation looks at responses, and this one is longer than it looks at."

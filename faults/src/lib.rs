@@ -125,6 +125,30 @@ impl Fault {
         open.map_or(Cow::Borrowed(body), |open| Cow::Owned([open, &more, close].concat()))
     }
 
+    /// The body that says what is wrong, as one text and one by one: each a place, a name or JSON pointer, and a reason.
+    pub fn body_listing<'a>(
+        self,
+        form: Form,
+        description: &str,
+        errors: impl Iterator<Item = (&'a str, &'a str, &'a str)>,
+    ) -> String {
+        let text = |text: &str| serde_json::Value::from(text).to_string();
+        let error = |(place, name, reason): (&str, &str, &str)| {
+            format!(r#"{{"in":{},"name":{},"reason":{}}}"#, text(place), text(name), text(reason))
+        };
+        let list = |errors: Vec<String>| format!(r#","errors":[{}]"#, errors.join(","));
+        let body = self.write(form, Some(description));
+        let (open, close) = match form {
+            Form::Fault => (body.strip_suffix("}}"), "}}"),
+            Form::Problem => (body.strip_suffix('}'), "}"),
+            Form::Text => (None, ""),
+        };
+        match open {
+            Some(open) => [open, &list(errors.map(error).collect()), close].concat(),
+            None => body,
+        }
+    }
+
     /// Seconds that the client is told to wait, where trying again may help.
     pub fn retry_after(self) -> Option<&'static str> {
         (self.status() == 503).then_some("1")

@@ -81,9 +81,14 @@ pub(crate) fn parts(schema: &Map<String, Value>) -> impl Iterator<Item = (Site, 
     one.chain(several).chain(named)
 }
 
-/// The reference to the schema of that index.
+/// The schema that is a reference to the one of that index.
 pub fn reference(index: usize) -> Value {
-    json!({ "$ref": format!("#/$defs/{index}") })
+    json!({ "$ref": pointer(index) })
+}
+
+/// The reference itself.
+pub fn pointer(index: usize) -> String {
+    format!("#/$defs/{index}")
 }
 
 /// The index that a `$ref` leads to.

@@ -60,11 +60,12 @@ impl Schemas {
         Ok(Schemas { values: Arc::new(values), compiled: Arc::new(Compiled { validator, max_depth }) })
     }
 
-    /// Everything that is wrong, as far as one does not hide another: for those who write schemas.
-    pub fn mistakes(schemas: &proto::Schemas) -> Vec<Mistake> {
+    /// Everything that is wrong, as far as one does not hide another: for those who write schemas. What is wrong is left out, so that
+    /// the rest can be used; `None`: all of it is too much.
+    pub fn check(schemas: &mut proto::Schemas) -> (Vec<Mistake>, Option<Schemas>) {
         let mut values = match read(schemas) {
             Ok(values) => values,
-            Err(mistake) => return vec![mistake],
+            Err(mistake) => return (vec![mistake], None),
         };
         let mut mistakes = Vec::new();
         for (index, value) in values.iter_mut().enumerate() {
@@ -82,17 +83,26 @@ impl Schemas {
             }
         }
         // One at a time, and no more than anybody reads.
+        let mut compiled = None;
         for _ in 0..20 {
             match Schemas::of(values.clone(), Direction::Request) {
-                Ok(_) => break,
+                Ok(schemas) => {
+                    compiled = Some(schemas);
+                    break;
+                }
                 Err(mistake) => {
-                    let Some(value) = values.get_mut(mistake.schema) else { return mistakes };
+                    let Some(value) = values.get_mut(mistake.schema).filter(|value| !value.is_boolean()) else { break };
                     *value = Value::Bool(true);
                     mistakes.push(mistake);
                 }
             }
         }
-        mistakes
+        for mistake in &mistakes {
+            if let Some(text) = schemas.schemas.get_mut(mistake.schema) {
+                "true".clone_into(text);
+            }
+        }
+        (mistakes, compiled)
     }
 }
 

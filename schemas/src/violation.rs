@@ -106,11 +106,7 @@ impl Violations {
     }
 
     pub(crate) fn add(&mut self, place: Place, name: &str, reason: impl Into<Cow<'static, str>>) {
-        if self.is_full() {
-            self.more = true;
-        } else {
-            self.push(Violation { place, name: shortened(name).into_owned(), reason: reason.into() });
-        }
+        self.push(Violation { place, name: shortened(name).into_owned(), reason: reason.into() });
     }
 
     pub(crate) fn add_media_type(&mut self, reason: impl Into<Cow<'static, str>>) {
@@ -122,7 +118,11 @@ impl Violations {
         self.list.len() >= MAX_VIOLATIONS
     }
 
+    /// Several schemas may ask for the same.
     fn push(&mut self, violation: Violation) {
+        if self.list.contains(&violation) {
+            return;
+        }
         if self.is_full() {
             self.more = true;
         } else {

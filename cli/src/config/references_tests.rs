@@ -165,12 +165,9 @@ fn nobody_inside_a_container_could_do_better() {
 
 #[test]
 fn a_dangerous_key_without_effect_is_judged_by_its_value() {
-    let text = "[validationConfig]\nenableRequestValidation = '$env{VALIDATE}'";
+    let text = "[keyManager]\nexternal = '$env{VALIDATE}'";
     let errors = Settings::new(text).variable("VALIDATE", "true").errors();
-    assert_eq!(
-        errors,
-        ["`validationConfig.enableRequestValidation` is declared and not enforced: this version does not have it"]
-    );
+    assert_eq!(errors, ["`keyManager.external` is declared and not enforced: this version does not have it"]);
     Settings::new(text).variable("VALIDATE", "false").config();
     // Nothing depends on these.
     let (_, warnings) = Settings::new("etcdbasepath = '$file{none}'").resolved().unwrap();

@@ -87,6 +87,7 @@ pub fn resolve(
             max_request: values.number("bodyConfig.maxRequestSize"),
             max_response: values.number("bodyConfig.maxResponseSize"),
         },
+        validation: validation(values),
         compression: compression::read(values, problems),
         api_keys,
         backend_jwt: backend_jwt::read(values, &assertion, problems),
@@ -303,4 +304,15 @@ fn probes(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Vec<String> 
 
 fn milliseconds(values: &Values, path: &str) -> Duration {
     Duration::from_millis(values.number(path))
+}
+
+/// What becomes of messages where definitions do not say it.
+fn validation(values: &Values) -> settings::Validation {
+    use microgw_proto::contracts::v1::Mode;
+    let mode = if values.text("validationConfig.mode") == "report" { Mode::Report } else { Mode::Enforce };
+    let of = |key: &str| if values.bool(key) { mode } else { Mode::Off };
+    settings::Validation {
+        request: of("validationConfig.enableRequestValidation"),
+        response: of("validationConfig.enableResponseValidation"),
+    }
 }

@@ -1,4 +1,5 @@
 use super::*;
+use microgw_proto::contracts::v1::Mode;
 
 fn resolved(file: &str) -> Result<(Config, Vec<ConfigDiagnostic>), Refused> {
     resolve(&sources(file))
@@ -70,6 +71,7 @@ fn the_defaults() {
             discovery: microgw_discovery::Settings::default(),
             limits: Limits { room: 100_000, headers: microgw_faults::RateLimitHeaders::Standard, bandwidth: false },
             bodies: settings::Bodies { max_request: 1 << 20, max_response: 1 << 20 },
+            validation: settings::Validation { request: Mode::Off, response: Mode::Off },
             compression: None,
             api_keys: settings::ApiKeys {
                 issuer: issuer.clone(),
@@ -338,7 +340,7 @@ fn a_user_has_no_colon() {
 
 #[test]
 fn all_problems_in_one_run() {
-    let file = "[listenerConfig]\nhttpPort = 'x'\nhttpsport = 1\n[validationConfig]\nenableRequestValidation = true\n[keyManager]\ntimestampSkew = 1";
+    let file = "[listenerConfig]\nhttpPort = 'x'\nhttpsport = 1\n[throttlingConfig]\nenabledGlobalTMEventPublishing = true\n[keyManager]\ntimestampSkew = 1";
     let Err(refused) = resolved(file) else { panic!("accepted") };
     assert_eq!(
         refused.to_string(),
@@ -346,16 +348,30 @@ fn all_problems_in_one_run() {
            --> /etc/gw/micro-gw.conf:2:12\n\n\
          error[MGW-0903]: `listenerConfig.httpsport` is not known\n  \
            --> /etc/gw/micro-gw.conf:3:1\n  help: did you mean `listenerConfig.httpsPort`?\n\n\
-         error[MGW-0905]: `validationConfig.enableRequestValidation` is declared and not enforced: this version does not have it\n  \
-           --> /etc/gw/micro-gw.conf:5:27\n  help: remove it, or let it be ignored with `--allow-unenforced`\n\n\
+         error[MGW-0905]: `throttlingConfig.enabledGlobalTMEventPublishing` is declared and not enforced: this version does not have it\n  \
+           --> /etc/gw/micro-gw.conf:5:34\n  help: remove it, or let it be ignored with `--allow-unenforced`\n\n\
          warning[MGW-0906]: `keyManager.timestampSkew` has no effect\n  \
            --> /etc/gw/micro-gw.conf:7:1\n  help: `server.timestampSkew` is the one that counts"
     );
 }
 
 #[test]
+fn validation_is_for_all_that_say_nothing() {
+    let read = |text: &str| {
+        let settings::Validation { request, response } =
+            resolved(&format!("[validationConfig]\n{text}")).unwrap().0.validation;
+        (request, response)
+    };
+    assert_eq!(read(""), (Mode::Off, Mode::Off));
+    assert_eq!(read("enableRequestValidation = true"), (Mode::Enforce, Mode::Off));
+    assert_eq!(read("enableResponseValidation = true\nmode = 'report'"), (Mode::Off, Mode::Report));
+    assert_eq!(read("mode = 'report'"), (Mode::Off, Mode::Off));
+    assert!(resolved("[validationConfig]\nmode = 'off'").is_err());
+}
+
+#[test]
 fn consent_lets_it_be_ignored() {
-    let mut sources = sources("[validationConfig]\nenableRequestValidation = true");
+    let mut sources = sources("[throttlingConfig]\nenabledGlobalTMEventPublishing = true");
     assert!(resolve(&sources).is_err());
     sources.allow_unenforced = true;
     let (_, warnings) = resolve(&sources).unwrap();

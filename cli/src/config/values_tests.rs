@@ -105,11 +105,9 @@ fn unknown_keys() {
 #[test]
 fn what_would_let_more_through_is_refused() {
     for file in [
-        "[validationConfig]\nenableRequestValidation = 'true'",
+        "[keyManager]\nexternal = 'true'",
         "[tokenRevocationConfig.realtime]\nenableRealtimeMessageRetrieval = true",
         "[tokenRevocationConfig.persistent]\nenablePersistentStorageRetrieval = true",
-        "[validationConfig]\nenableRequestValidation = true",
-        "[validationConfig]\nenableResponseValidation = true",
         "[httpClients.responseLimits]\nmaxEntityBodySize = 1",
         "[keyManager]\nenableLegacyMode = true",
         "[keyManager]\nexternal = true",
@@ -138,7 +136,7 @@ fn what_lets_nothing_through_is_only_named() {
         let (_, problems) = judged(file, false);
         assert!(problems.len() == 1 && problems[0].starts_with("MGW-0906 "), "{file}: {problems:?}");
     }
-    for file in ["[validationConfig]\nenableRequestValidation = false", "[analytics.fileUpload]\nenable = false"] {
+    for file in ["[keyManager]\nexternal = false", "[analytics.fileUpload]\nenable = false"] {
         assert_eq!(judged(file, false).1, Vec::<String>::new(), "{file}");
     }
 }
@@ -146,7 +144,7 @@ fn what_lets_nothing_through_is_only_named() {
 #[test]
 fn help_has_no_secret() {
     let mut problems = Vec::new();
-    let file = "apim.credentials.password = 'hunter2'\n[validationConfig]\nenableRequestValidation = true";
+    let file = "apim.credentials.password = 'hunter2'\n[keyManager]\nexternal = true";
     judge(&Document::parse(Path::new("x"), file).layers, false, &mut problems);
     let text: String = problems.iter().map(ToString::to_string).collect();
     assert!(problems.len() == 2 && !text.contains("hunter2"), "{text}");

@@ -1,6 +1,7 @@
 //! Protobuf as a model. What the compiler guarantees is checked here once more: an artifact may come from anywhere,
 //! and its checksum only shows that it is whole.
 
+mod contracts;
 mod limits;
 mod traffic;
 mod transforms;
@@ -93,7 +94,10 @@ impl Bounds {
         if answers.map(answer::size).sum::<usize>() > answer::MAX_BODIES {
             return invalid(format!("the answers of the API `{}` are too long", api.name));
         }
+        let schemas = api.schemas.unwrap_or_default();
+        contracts::check(&schemas, &operations)?;
         Ok(Api {
+            schemas,
             name: api.name,
             version: api.version,
             base_path: api.base_path,
@@ -142,6 +146,7 @@ impl Bounds {
             transforms: self.transforms.both(operation.request_transform, operation.response_transform)?,
             limit: self.limit(operation.limit)?,
             cost: limits::cost(operation.cost)?,
+            contract: operation.contract,
             source: self.position(operation.source)?,
         })
     }

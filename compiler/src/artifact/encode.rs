@@ -2,10 +2,11 @@
 
 use microgw_proto::artifact::v1 as proto;
 use microgw_proto::bodies::v1::OperationBodies;
+use microgw_proto::contracts::v1::{Contract, Mode};
 use microgw_proto::limits::v1::Tiers;
 use microgw_proto::traffic::v1::{ApiTraffic, EndpointPolicy, OperationTraffic};
 
-use super::{BODIES, LIMITS, TRAFFIC};
+use super::{BODIES, CONTRACTS, LIMITS, TRAFFIC};
 use crate::error_template::ErrorTemplate;
 use crate::model::{
     Access, Alternative, Api, BackendUrl, Canary, Endpoint, EndpointId, KeyLocation, LimitId, Lookup, Model, Operation,
@@ -76,6 +77,7 @@ fn api(api: &Api) -> proto::Api {
         source: Some(position(api.source)),
         limit: limit_index(api.limit),
         traffic: given(&api.traffic),
+        schemas: given(&api.schemas),
         operations: api.operations.iter().map(operation).collect(),
     }
 }
@@ -100,6 +102,7 @@ fn operation(operation: &Operation) -> proto::Operation {
         bodies: given(&operation.bodies),
         request_transform: transform_index(operation.transforms.request),
         response_transform: transform_index(operation.transforms.response),
+        contract: operation.contract.clone(),
     }
 }
 
@@ -116,11 +119,22 @@ fn requires(model: &Model) -> Vec<String> {
             || api.operations.iter().any(|operation| operation.traffic != OperationTraffic::default())
     };
     let traffic = !model.endpoints.iter().all(plain) || model.apis.iter().any(shaped);
-    let mut operations = model.apis.iter().flat_map(|api| &api.operations);
-    let bodies = operations.any(|operation| {
+    let asked = |contract: &Contract| {
+        [contract.request_mode(), contract.response_mode()]
+            .iter()
+            .any(|mode| matches!(mode, Mode::Enforce | Mode::Report))
+    };
+    let operations = || model.apis.iter().flat_map(|api| &api.operations);
+    let bodies = operations().any(|operation| {
         operation.bodies != OperationBodies::default() || operation.transforms != Transforms::default()
     });
-    let required = [limited.then_some(LIMITS), traffic.then_some(TRAFFIC), bodies.then_some(BODIES)];
+    let contracts = operations().filter_map(|operation| operation.contract.as_ref()).any(asked);
+    let required = [
+        limited.then_some(LIMITS),
+        traffic.then_some(TRAFFIC),
+        bodies.then_some(BODIES),
+        contracts.then_some(CONTRACTS),
+    ];
     required.into_iter().flatten().map(str::to_owned).collect()
 }
 

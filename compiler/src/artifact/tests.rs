@@ -1,4 +1,5 @@
 use microgw_proto::bodies::v1::OperationBodies;
+use microgw_proto::contracts::v1::{Body, Content, Contract, Mode, Parameter, Response, Schemas};
 use microgw_proto::limits::v1::{Fixed, Limit, Policy, Tiers, limit::Window};
 use microgw_proto::traffic::v1::{
     ApiTraffic, CircuitBreaker, EndpointPolicy, HealthCheck, OperationTraffic, Pool, Retry,
@@ -24,6 +25,18 @@ fn policy(name: &str, quota: u64) -> Policy {
     Policy { name: name.to_owned(), limits, ..Policy::default() }
 }
 
+fn contract() -> Contract {
+    let parameters = vec![Parameter { name: "limit".to_owned(), schema: 1, ..Parameter::default() }];
+    let body = Body { required: true, contents: vec![Content { schema: 1, ..Content::default() }] };
+    let responses = vec![Response { from: 200, to: 299, body: Some(body.clone()), headers: parameters.clone() }];
+    let (request_mode, request) = (Mode::Enforce.into(), Some(body));
+    Contract { parameters, request, responses, request_mode, ..Contract::default() }
+}
+
+fn contract_of(artifact: &mut proto::Artifact) -> &mut Contract {
+    artifact.apis[0].operations[0].contract.as_mut().unwrap()
+}
+
 fn model() -> Model {
     let source = Position { file: 0, line: 3, column: 5 };
     let operation = |method, path: &str, access| Operation {
@@ -38,6 +51,7 @@ fn model() -> Model {
         transforms: crate::model::Transforms::default(),
         limit: None,
         cost: None,
+        contract: Some(contract()),
         source,
     };
     let url = |host: &str| BackendUrl { tls: true, host: host.to_owned(), port: 443, path: "/v1".to_owned() };
@@ -54,6 +68,7 @@ fn model() -> Model {
             credential_header: Some("x-token".to_owned()),
             limit: Some(LimitId(0)),
             traffic: ApiTraffic::default(),
+            schemas: Schemas { schemas: vec![r#"{"type":"integer"}"#.to_owned()] },
             source,
             operations: vec![
                 operation(Method::Get, "/open", Access::Public),
@@ -227,6 +242,15 @@ fn what_no_compiler_writes_is_refused() {
     refused("a key in two places", |artifact| {
         let kind = proto::ApiKey { in_query: true, in_cookie: true, name: "key".to_owned() };
         guard_of(artifact).alternatives[0].requirements[0].kind = Some(proto::requirement::Kind::ApiKey(kind));
+    });
+    refused("schema of a parameter", |artifact| contract_of(artifact).parameters[0].schema = 2);
+    refused("name of a parameter", |artifact| contract_of(artifact).parameters[0].name.clear());
+    refused("schema of a body", |artifact| contract_of(artifact).request.as_mut().unwrap().contents[0].schema = 2);
+    refused("schema of a header", |artifact| contract_of(artifact).responses[0].headers[0].schema = 2);
+    refused("statuses", |artifact| contract_of(artifact).responses[0].from = 300);
+    refused("parameters", |artifact| {
+        let contract = contract_of(artifact);
+        contract.parameters = vec![contract.parameters[0].clone(); 201];
     });
     refused("cookie", |artifact| {
         let kind = proto::ApiKey { in_cookie: true, name: "a b".to_owned(), ..Default::default() };

@@ -147,6 +147,7 @@ impl Routes<'_> {
                 area.entries.push(Entry { template, routes: vec![route.encode_to_vec()], refusal: None });
             }
         }
+        rules.end_of_api(api);
         self.sources.push(source(model, api, &content));
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use microgw_proto::contracts::v1::Contract;
 use microgw_proto::limits::v1::Tiers;
 use microgw_proto::rules::v1 as pb;
 use microgw_transforms::{Direction, Needs, Transform};
@@ -11,6 +12,7 @@ use super::answers::Answers;
 use super::client_certificates;
 use super::phases;
 use super::resource_metadata;
+use super::validation;
 use super::wire::{digest, hex};
 use crate::model::{
     Access, Alternative, Api, KeyLocation, LimitId, Model, Operation, Requirement, TransformId, Transforms,
@@ -28,6 +30,8 @@ pub struct Rules<'a> {
     policies: HashMap<Vec<u8>, u32>,
     /// Of transformations, for requests or for responses.
     needs: HashMap<(TransformId, bool), Needs>,
+    /// Of the API at hand: a hash of all of its schemas, and those that contracts refer to.
+    schemas: Option<([u8; 16], BTreeSet<u32>)>,
 }
 
 /// 32 hexadecimal digits: what a route carries.
@@ -96,7 +100,7 @@ impl<'a> Rules<'a> {
         // Each rule's identity has those that it is subject to.
         book.limits.clone_from(&model.limits);
         book.transforms.clone_from(&model.transforms);
-        Rules { settings, model, realm, book, policies: HashMap::new(), needs: HashMap::new() }
+        Rules { settings, model, realm, book, policies: HashMap::new(), needs: HashMap::new(), schemas: None }
     }
 
     /// What is to become of an operation's messages takes.
@@ -118,6 +122,7 @@ impl<'a> Rules<'a> {
             version: api.version.clone(),
             base_path: api.base_path.clone(),
             of_hosts: !api.traffic.hosts.is_empty(),
+            schemas: None,
         });
     }
 
@@ -132,11 +137,13 @@ impl<'a> Rules<'a> {
     pub fn operation(&mut self, api: &Api, operation: &Operation) -> Option<Ruled> {
         let limits = [api.limit, operation.limit];
         let needs = self.needs(operation.transforms);
-        let phases = phases::of(self.settings, operation, self.is_limited(operation, limits), needs);
+        let contract = validation::contract(self.settings, operation);
+        let of_contract = contract.as_ref().map(validation::needs).unwrap_or_default();
+        let phases = phases::of(self.settings, operation, self.is_limited(operation, limits), needs, of_contract);
         let rewrites = needs[0].is_some_and(|needs| needs.writes_path);
         let alternatives = match &operation.access {
             Access::Guarded(alternatives) => alternatives.as_slice(),
-            Access::Public if phases.is_some() || self.is_limited(operation, limits) => &[],
+            Access::Public if phases.is_some() || contract.is_some() || self.is_limited(operation, limits) => &[],
             Access::Public => return None,
         };
         let mut requirements = alternatives.iter().flat_map(|alternative| &alternative.0);
@@ -158,6 +165,7 @@ impl<'a> Rules<'a> {
             resource_metadata: resource_metadata.unwrap_or_default(),
             public,
         };
+        let agreed = contract.as_ref().map(|contract| self.agree(api, contract)).unwrap_or_default();
         let encoded = policy.encode_to_vec();
         let path = format!("{}{}", api.base_path, operation.path);
         let method = operation.method.as_str();
@@ -183,6 +191,8 @@ impl<'a> Rules<'a> {
             &(changed[0].len() as u64).to_be_bytes(),
             &changed[0],
             &changed[1],
+            &(agreed.len() as u64).to_be_bytes(),
+            &agreed,
         ];
         let id = digest(&[&identity[..], &own].concat());
         let next = u32::try_from(self.book.policies.len()).unwrap_or(u32::MAX);
@@ -202,8 +212,26 @@ impl<'a> Rules<'a> {
             phases,
             request_transform: transform_index(operation.transforms.request),
             response_transform: transform_index(operation.transforms.response),
+            contract,
         });
         Some(Ruled { id: hex(&id), phases, rewrites })
+    }
+
+    /// Notes which schemas of the API a contract needs, and tells what it and they say.
+    fn agree(&mut self, api: &Api, contract: &Contract) -> Vec<u8> {
+        let (schemas, used) =
+            self.schemas.get_or_insert_with(|| (digest(&[&api.schemas.encode_to_vec()]), BTreeSet::new()));
+        used.extend(validation::used(contract));
+        [&contract.encode_to_vec()[..], schemas].concat()
+    }
+
+    /// Call after the API's operations.
+    pub fn end_of_api(&mut self, api: &Api) {
+        if let Some((_, used)) = self.schemas.take()
+            && let Some(book) = self.book.apis.last_mut()
+        {
+            book.schemas = Some(validation::pruned(&api.schemas, &used));
+        }
     }
 
     pub fn finish(self, generation: &str) -> pb::RuleBook {

@@ -19,7 +19,7 @@ use crate::files::MemoryFiles;
 use crate::settings::{
     AccessLog, ApiKeys, Backends, Balanced, Bodies, ClientCertificates, Connections, Credentials, Dpop, Issuer,
     LimitSettings, Listeners, OAuthEndpoints, Protocol, Proxy, SecretHeader, Secrets, ServerHeader, TlsIdentity,
-    TlsRange, Tracing, TrustStore, Verification,
+    TlsRange, Tracing, TrustStore, Validation, Verification,
 };
 use crate::snapshot::{Fallback, Resource};
 
@@ -122,6 +122,7 @@ pub fn settings() -> Settings {
         limits: LimitSettings::default(),
         bodies: Bodies { max_request: 1 << 20, max_response: 1 << 20 },
         compression: None,
+        validation: Validation::default(),
     }
 }
 

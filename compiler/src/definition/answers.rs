@@ -8,6 +8,7 @@ mod samples;
 use microgw_proto::traffic::v1::{Answer, Examples, answer::Kind};
 
 use self::examples::Wanted;
+pub(super) use self::json::number_of;
 use super::Version;
 use super::fields::{object, text};
 use super::references::Resolver;

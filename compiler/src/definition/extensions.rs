@@ -47,6 +47,7 @@ const EXTENSIONS: &[Extension] = &[
     both("x-microgw-timeout"),
     operation("x-microgw-websocket"),
     both("x-microgw-transform"),
+    both("x-microgw-validation"),
     operation("x-scope"),
     both("x-throttling-tier"),
     both("x-wso2-application-security"),

@@ -3,12 +3,14 @@
 use std::collections::BTreeSet;
 
 use microgw_proto::bodies::v1::OperationBodies;
+use microgw_proto::contracts::v1::Schemas;
 use microgw_proto::limits::v1::Cost;
 use microgw_proto::traffic::v1::{HeaderEdits, Mirror, OperationTraffic, Protocol};
 
 use super::access::Guard;
 use super::answers::{Answers, Declared as Answered};
 use super::bodies;
+use super::contracts::Contracts;
 use super::endpoints::{self, Declared, Environments, Named};
 use super::extensions::{self, Level};
 use super::features;
@@ -47,6 +49,7 @@ pub(super) struct Paths<'a, 'd> {
     /// The API's own.
     pub streams: Streams,
     pub mirrors: Vec<(Mirror, Value<'d>)>,
+    pub contracts: Contracts<'d>,
     pub named: Named<'d>,
     /// The API's own.
     pub environments: Environments,
@@ -71,8 +74,8 @@ pub(super) struct Paths<'a, 'd> {
 // === impl Paths ===
 
 impl<'d> Paths<'_, 'd> {
-    /// Every operation that can be served, in the order of the definition.
-    pub(super) fn read(mut self, root: Value<'d>) -> Vec<Operation> {
+    /// Every operation that can be served, in the order of the definition, and the schemas that their contracts share.
+    pub(super) fn read(mut self, root: Value<'d>) -> (Vec<Operation>, Schemas) {
         let mut operations = Vec::new();
         let mut declared = 0;
         let mut homeless = Vec::new();
@@ -135,6 +138,9 @@ impl<'d> Paths<'_, 'd> {
                 );
                 let bodies = bodies::read(self.report, value, &self.bodies);
                 bodies::check(self.report, &label, value, bodies, endless);
+                let full = format!("{}{path}", self.base_path);
+                let (report, resolver) = (&mut *self.report, &mut *self.resolver);
+                self.contracts.read(report, resolver, (&label, full), method.0, (item, value), endless);
                 operations.push(Operation {
                     method: method.1,
                     path,
@@ -147,6 +153,7 @@ impl<'d> Paths<'_, 'd> {
                     bodies,
                     limit: limits::tier(self.report, self.policies, value, source),
                     cost: limits::cost(self.report, self.policies, value, source).or_else(|| self.cost.clone()),
+                    contract: None,
                     source,
                 });
             }
@@ -156,7 +163,8 @@ impl<'d> Paths<'_, 'd> {
             let at = paths.unwrap_or(root);
             self.report.say(Code::NoOperation, at, "the definition has no operation");
         }
-        operations
+        let schemas = self.contracts.finish(self.report, self.resolver, &mut operations);
+        (operations, schemas)
     }
 
     fn transforms(

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use microgw_transforms::{Direction, Message, Transform};
 
 use super::credential::Failure;
-use super::{Balances, Decision, Deny, Exchange, Headers, RequestHead, Step};
+use super::{Decision, Deny, Exchange, Headers, RequestHead, Step};
 use crate::facts::UnixTime;
 use crate::identity::Identity;
 use crate::query;
@@ -94,7 +94,7 @@ impl<'a> Exchange<'a> {
 
     /// Not the exchange's own matter, as where a body is longer than the host may collect.
     pub fn refuse_request(&self, reason: Reason) -> Decision<'a> {
-        Decision::Deny(Deny { identity: self.genuine(), ..refusal(reason) })
+        Decision::Deny(Deny { identity: self.genuine(), ..Deny::of(reason) })
     }
 
     /// Takes the head of the backend's response to a request that was let through.
@@ -103,6 +103,12 @@ impl<'a> Exchange<'a> {
             return self.refuse_response(Reason::Internal);
         };
         self.following.response = Some(head);
+        // What is transformed is compared as clients get it.
+        if !self.transforms_responses()
+            && let Some(refused) = self.validate_response_head(&head, &Edits::default())
+        {
+            return refused;
+        }
         if !phases.response_body || head.ended {
             return self.finish(&[]);
         }
@@ -119,15 +125,30 @@ impl<'a> Exchange<'a> {
 
     /// As [`Self::refuse_request`].
     pub fn refuse_response(&self, reason: Reason) -> ResponseStep<'a> {
-        ResponseStep::Refuse(Deny { identity: self.following.admitted.clone(), ..refusal(reason) })
+        ResponseStep::Refuse(Deny { identity: self.following.admitted.clone(), ..Deny::of(reason) })
     }
 
     fn finish(&mut self, body: &'a [u8]) -> ResponseStep<'a> {
         let Some(head) = self.following.response.take() else { return self.refuse_response(Reason::Internal) };
-        match self.transform_response(head, body) {
-            Ok(edits) => ResponseStep::Pass(edits.map(Box::new)),
-            Err(reason) => self.refuse_response(reason),
+        let edits = match self.transform_response(head, body) {
+            Ok(edits) => edits,
+            Err(reason) => return self.refuse_response(reason),
+        };
+        let none = Edits::default();
+        let told = edits.as_ref().unwrap_or(&none);
+        if self.transforms_responses()
+            && let Some(refused) = self.validate_response_head(&head, told)
+        {
+            return refused;
         }
+        if let Some(refused) = self.validate_response_body(&head, told, body) {
+            return refused;
+        }
+        ResponseStep::Pass(edits.map(Box::new))
+    }
+
+    fn transforms_responses(&self) -> bool {
+        self.rule.transforms().is_some_and(|transforms| transforms.response.is_some())
     }
 
     /// `None`: it goes on as it is.
@@ -228,19 +249,6 @@ impl<'a> Exchange<'a> {
                 || looks_at_response && (name == ACCEPTED || UNREADABLE.contains(&name))
         };
         Ok(transforms::edits(&message.changes(), is_reserved))
-    }
-}
-
-fn refusal<'a>(reason: Reason) -> Deny<'a> {
-    Deny {
-        reason,
-        cause: None,
-        challenges: &[],
-        identity: None,
-        retry_after: None,
-        limit: None,
-        limits: Balances::new(),
-        policy: None,
     }
 }
 

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 
 use super::credential::Slot;
-use super::{Balance, Balances, Decision, Deny, Exchange, NOBODY, Step, rank};
+use super::{Balance, Decision, Deny, Exchange, NOBODY, Step, rank};
 use crate::identity::Identity;
 use crate::limits::{Caller, Charges, Micros, OwnedCharge, Request, Spending, Usage, Voucher, Vouchers};
 use crate::policy::Requirement;
@@ -82,8 +82,7 @@ impl<'a> Exchange<'a> {
         };
         let identity = identity.filter(|identity| !Arc::ptr_eq(identity, &NOBODY)).cloned().or_else(|| self.genuine());
         let limits = std::mem::take(&mut self.balances);
-        let deny =
-            Deny { reason, cause: None, challenges: &[], identity, retry_after: wait, limit, limits, policy: None };
+        let deny = Deny { identity, retry_after: wait, limit, limits, ..Deny::of(reason) };
         Some(Step::Done(Decision::Deny(deny)))
     }
 
@@ -152,15 +151,5 @@ impl<'a> Exchange<'a> {
 /// Whatever is left of any limit.
 fn blocked<'a>(policy: &'a str, identity: Option<&Arc<Identity>>) -> Step<'a> {
     let identity = identity.filter(|identity| !Arc::ptr_eq(identity, &NOBODY)).cloned();
-    let (reason, limits) = (Reason::Blocked, Balances::new());
-    Step::Done(Decision::Deny(Deny {
-        reason,
-        cause: None,
-        challenges: &[],
-        identity,
-        retry_after: None,
-        limit: None,
-        limits,
-        policy: Some(policy),
-    }))
+    Step::Done(Decision::Deny(Deny { identity, policy: Some(policy), ..Deny::of(Reason::Blocked) }))
 }

@@ -11,6 +11,7 @@ mod revoked;
 mod subscribed;
 mod transforms;
 mod users;
+mod validated;
 
 use serde_json::{Value, json};
 

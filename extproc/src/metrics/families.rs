@@ -41,6 +41,12 @@ pub static OPERATION_DECISIONS: Family = family(
     &["api", "version", "operation", "outcome"],
     "The same by operation: allowed, denied (4xx) or failed (5xx); operations beyond 2,000 count together as `other`",
 );
+pub static VIOLATIONS: Family = family(
+    "microgw_contract_violations",
+    Counter,
+    &["message", "outcome"],
+    "Messages that are not as their definition says: a request or a response, refused, or reported and passed",
+);
 pub static DECISION_DURATION: Family = family(
     "microgw_decision_duration_seconds",
     Histogram,
@@ -284,6 +290,7 @@ pub static CPU: Family =
 
 pub static ALL: &[&Family] = &[
     &DECISIONS,
+    &VIOLATIONS,
     &OPERATION_DECISIONS,
     &DECISION_DURATION,
     &LOOKUPS,

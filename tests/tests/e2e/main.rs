@@ -49,4 +49,5 @@ mod tokens;
 mod transforms;
 mod upgrades;
 mod users;
+mod validation;
 mod virtual_hosts;

@@ -8,6 +8,7 @@ use microgw_compiler::model::{
 };
 use microgw_compiler::path::PathTemplate;
 use microgw_compiler::path::normal::{Version, normalise};
+use microgw_proto::contracts::v1::Schemas;
 use microgw_proto::traffic::v1::{ApiTraffic, OperationTraffic};
 use microgw_tests::backend::Backend;
 use microgw_tests::envoy_is_here;
@@ -80,6 +81,7 @@ impl Site {
                     bodies: microgw_proto::bodies::v1::OperationBodies::default(),
                     limit: None,
                     cost: None,
+                    contract: None,
                     source,
                 });
             }
@@ -93,6 +95,7 @@ impl Site {
                     credential_header: None,
                     limit: None,
                     traffic: ApiTraffic::default(),
+                    schemas: Schemas::default(),
                     source,
                     operations,
                 });

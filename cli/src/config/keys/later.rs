@@ -42,8 +42,6 @@ pub const KEYS: &[Key] = &[
     Key::later("analytics.choreoAnalytics.{enable,configEndpoint,authToken}", Secret, "", "Analytics for Choreo."),
     Key::later("datacenterId", Text, "", "Name of the data centre in events."),
 
-    Key::later("validationConfig.enableRequestValidation", Bool, "false", "Validate requests against their schema.").danger(WHEN_TRUE),
-    Key::later("validationConfig.enableResponseValidation", Bool, "false", "Validate responses against their schema.").danger(WHEN_TRUE),
     Key::later("httpClients.poolConfig.maxIdleConnections", Number, "100", "Idle connections to backends.").instead("they are closed after a minute, however many there are"),
     Key::later("httpClients.poolConfig.waitTimeInMillis", Number, "30000", "Wait for a connection to a backend.").instead("requests wait as long as they may take"),
     Key::later("httpClients.sslConfig.protocolName", Text, "TLS", "Protocol to backends.").instead("`httpClients.sslConfig.protocolVersions` decides"),

@@ -44,6 +44,10 @@ pub const KEYS: &[Key] = &[
     Key::new("bodyConfig.maxRequestSize", Integer(1, 67_108_864), "1048576", "Bytes of a request's body that is collected where an operation looks at bodies; a longer one is answered 413. `x-microgw-body-limit` says otherwise for an operation."),
     Key::new("bodyConfig.maxResponseSize", Integer(1, 67_108_864), "1048576", "The same for responses; a longer one is answered 502."),
 
+    Key::new("validationConfig.enableRequestValidation", Bool, "false", "Compare requests with what their definition says, where it does not say itself whether to (`x-microgw-validation`)."),
+    Key::new("validationConfig.enableResponseValidation", Bool, "false", "The same for responses."),
+    Key::new("validationConfig.mode", OneOf(&["enforce", "report"]), "enforce", "`enforce`: what is not as it must be is refused; `report`: it is logged and counted."),
+
     Key::new("authConfig.authorizationHeader", Text, "Authorization", "Header that carries access tokens, unless the API names another."),
     Key::new("authConfig.removeAuthHeaderFromOutMessage", Bool, "true", "Take credentials out of what backends see."),
     Key::new("jwtConfig.header", Text, "X-JWT-Assertion", "Header of the backend JWT. Clients' own are removed."),

@@ -18,6 +18,7 @@ fn operation(traffic: OperationTraffic) -> Operation {
         traffic,
         limit: None,
         cost: None,
+        contract: None,
         bodies: OperationBodies::default(),
         transforms: crate::model::Transforms::default(),
         source: Position { file: 0, line: 1, column: 1 },

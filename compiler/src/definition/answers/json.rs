@@ -53,7 +53,7 @@ pub(super) fn fits(body: &str) -> Option<()> {
 }
 
 /// YAML has more ways to write one.
-fn number_of(text: &str) -> Option<String> {
+pub(in crate::definition) fn number_of(text: &str) -> Option<String> {
     let digits = text.strip_prefix('+').unwrap_or(text);
     if serde_json::from_str::<serde_json::Number>(digits).is_ok() {
         return Some(digits.to_owned());

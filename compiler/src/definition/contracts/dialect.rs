@@ -1,0 +1,140 @@
+//! A schema as a definition writes it, as JSON Schema 2020-12.
+
+use microgw_schemas::dialect::{self as modern, Arrangement};
+use serde_json::{Map, Value as Json, json};
+
+use super::Dialect;
+use super::discriminator;
+use super::shelf::Shelf;
+use crate::definition::answers::number_of;
+use crate::definition::references::Resolver;
+use crate::source::{Content, Value};
+
+/// Keywords that are taken as they are. All others say nothing of values.
+const PLAIN: &[&str] = &[
+    "additionalItems",
+    "const",
+    "contentEncoding",
+    "contentMediaType",
+    "dependentRequired",
+    "enum",
+    "exclusiveMaximum",
+    "exclusiveMinimum",
+    "format",
+    "maxContains",
+    "maxItems",
+    "maxLength",
+    "maxProperties",
+    "maximum",
+    "minContains",
+    "minItems",
+    "minLength",
+    "minProperties",
+    "minimum",
+    "multipleOf",
+    "nullable",
+    "pattern",
+    "readOnly",
+    "required",
+    "type",
+    "uniqueItems",
+    "writeOnly",
+    "xml",
+];
+/// What leads to a schema in ways that this compiler does not go.
+const ASTRAY: &[&str] = &["$dynamicRef", "$recursiveRef"];
+
+/// The schema, and those that it leads to put on the shelf. What cannot be said is left out, and noted there.
+pub(super) fn of<'d>(schema: Value<'d>, shelf: &mut Shelf<'d>, resolver: &mut Resolver<'d>) -> Json {
+    match schema.content() {
+        Content::Map => {}
+        // What is none is found out when all are.
+        _ => return data(schema).unwrap_or(Json::Null),
+    }
+    let old = shelf.dialect != Dialect::OpenApi31;
+    let mut map = Map::new();
+    if let Some(reference) = schema.get("$ref").filter(|reference| matches!(reference.content(), Content::Text(_))) {
+        match resolver.step(schema) {
+            Some(target) => {
+                let index = shelf.put_target(target, resolver);
+                map.insert("$ref".to_owned(), Json::String(modern::pointer(index as usize)));
+            }
+            None => shelf.note(reference, "a reference leads to an anchor, or nowhere"),
+        }
+        if old {
+            return Json::Object(map);
+        }
+    }
+    for (key, value) in schema.entries() {
+        let word = key.text();
+        if ASTRAY.contains(&word) {
+            shelf.note(key, format!("`{word}` is not followed"));
+        } else if let Some(arrangement) = arrangement(word, value, old) {
+            map.insert(word.to_owned(), arranged(arrangement, value, shelf, resolver));
+        } else if PLAIN.contains(&word) && !(word == "required" && matches!(value.content(), Content::Bool(_))) {
+            match data(value) {
+                Some(data) => {
+                    map.insert(word.to_owned(), data);
+                }
+                None => shelf.note(value, format!("`{word}` has a number that JSON does not know")),
+            }
+        }
+    }
+    if let Some(format) = schema.get("format") {
+        shelf.format(format);
+    }
+    discriminator::apply(schema, &mut map, shelf, resolver);
+    if old {
+        modern::modernise_object(&mut map);
+    }
+    Json::Object(map)
+}
+
+fn arrangement(word: &str, value: Value<'_>, old: bool) -> Option<Arrangement> {
+    match word {
+        // A list of schemas was called so.
+        "items" if old && matches!(value.content(), Content::List) => Some(Arrangement::Several),
+        "dependencies" if old => Some(Arrangement::Named),
+        // Without a schema it says that there may be others, or none.
+        "additionalItems" => None,
+        _ => modern::arrangement(word),
+    }
+}
+
+fn arranged<'d>(
+    arrangement: Arrangement,
+    value: Value<'d>,
+    shelf: &mut Shelf<'d>,
+    resolver: &mut Resolver<'d>,
+) -> Json {
+    match (arrangement, value.content()) {
+        (Arrangement::One, _) => of(value, shelf, resolver),
+        (Arrangement::Several, Content::List) => value.items().map(|item| of(item, shelf, resolver)).collect(),
+        (Arrangement::Named, Content::Map) => {
+            let named = value.entries().map(|(name, item)| (name.text().to_owned(), of(item, shelf, resolver)));
+            Json::Object(named.collect())
+        }
+        _ => data(value).unwrap_or(Json::Null),
+    }
+}
+
+/// `None`: there is a number that JSON does not know.
+pub(super) fn data(value: Value<'_>) -> Option<Json> {
+    Some(match value.content() {
+        Content::Null => Json::Null,
+        Content::Bool(value) => Json::Bool(value),
+        Content::Number(text) => serde_json::from_str(&number_of(text)?).ok()?,
+        Content::Text(text) => json!(text),
+        Content::List => Json::Array(value.items().map(data).collect::<Option<_>>()?),
+        Content::Map => {
+            let entries = value.entries().map(|(key, value)| Some((key.text().to_owned(), data(value)?)));
+            Json::Object(entries.collect::<Option<_>>()?)
+        }
+    })
+}
+
+/// What a reference calls its schema.
+pub(super) fn last_name(reference: &str) -> String {
+    let last = reference.rsplit('/').next().unwrap_or_default();
+    last.replace("~1", "/").replace("~0", "~")
+}

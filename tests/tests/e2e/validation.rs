@@ -1,0 +1,189 @@
+//! Requests and responses against what their definition says, over a real Envoy.
+
+use microgw_tests::gateway::{Answer, Gateway, client};
+use microgw_tests::issuer::TokenKey;
+use microgw_tests::project::{Project, definition};
+use microgw_tests::scripted::{Reply, Scripted};
+use microgw_tests::{envoy_is_here, eventually};
+use serde_json::{Value, json};
+
+const ISSUER: &str = "https://idp.example/";
+
+fn operation(more: &Value) -> Value {
+    let mut operation = json!({ "security": [], "responses": { "200": { "description": "done" } } });
+    operation.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    operation
+}
+
+fn query(schema: &Value) -> Value {
+    json!([{ "name": "limit", "in": "query", "schema": schema }])
+}
+
+struct Shop {
+    _project: Project,
+    backend: Scripted,
+    gateway: Gateway,
+    key: TokenKey,
+}
+
+impl Shop {
+    async fn open(settings: &str) -> Shop {
+        let backend = Scripted::start().await;
+        let item = json!({ "$ref": "#/components/schemas/Item" });
+        let limit = query(&json!({ "type": "integer", "maximum": 100 }));
+        let body = json!({ "required": true, "content": { "application/json": { "schema": item } } });
+        let answer = json!({ "200": { "description": "done", "content": { "application/json": { "schema": item } } } });
+        let paths = json!({
+            "/items/{id}": { "get": operation(&json!({ "x-microgw-validation": "enforce", "parameters": [
+                { "name": "id", "in": "path", "required": true, "schema": { "type": "integer" } },
+                { "name": "limit", "in": "query", "schema": { "type": "integer", "maximum": 100 } },
+                { "name": "X-Trace", "in": "header", "schema": { "type": "string", "format": "uuid" } },
+            ] })) },
+            "/guarded": { "get": operation(&json!({ "x-microgw-validation": "enforce", "security": [{ "oauth": [] }],
+                "x-wso2-throttling-tier": "One", "parameters": limit })) },
+            "/reported": { "get": operation(&json!({ "x-microgw-validation": "report", "parameters": limit })) },
+            "/unsaid": { "get": operation(&json!({ "parameters": limit })) },
+            "/off": { "get": operation(&json!({ "x-microgw-validation": "off", "parameters": limit })) },
+            "/bodies": { "post": operation(&json!({ "x-microgw-validation": { "request": "enforce" }, "requestBody": body })) },
+            "/answers": { "get": operation(&json!({ "x-microgw-validation": { "response": "enforce" }, "responses": answer })) },
+            "/told": { "get": operation(&json!({ "x-microgw-validation": { "response": "report" }, "responses": answer })) },
+        });
+        let mut shop = definition("shop", "/shop", backend.address, &paths);
+        shop["components"]["schemas"] = json!({ "Item": { "type": "object", "required": ["name"],
+            "properties": { "name": { "type": "string", "maxLength": 5 }, "parts": { "type": "array", "items": { "$ref": "#/components/schemas/Item" } } } } });
+        let project = Project::new();
+        project.define("shop", &shop);
+        project.write(
+            "policies.yaml",
+            "resourcePolicies:\n  - One:\n      count: 1\n      unitTime: 1\n      timeUnit: hour\n",
+        );
+        project.build().await;
+        let key = TokenKey::new("one");
+        let jwks = project.directory().join("one.jwks");
+        std::fs::write(&jwks, json!({ "keys": [key.jwk()] }).to_string()).unwrap();
+        let issuer = format!("[[jwtTokenConfig]]\nissuer = \"{ISSUER}\"\njwksURL = \"file://{}\"\n", jwks.display());
+        let config = project.config(&format!("{issuer}{settings}"));
+        let gateway = Gateway::run(project.directory(), "shop/target/shop.mgw", &[&config]).await;
+        Shop { _project: project, backend, gateway, key }
+    }
+
+    async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+        self.gateway.get(&self.gateway.http(path), headers).await
+    }
+
+    async fn post(&self, path: &str, kind: &str, body: &str) -> Answer {
+        let request = client().post(self.gateway.http(path)).header("content-type", kind).body(body.to_owned());
+        Answer::of(request).await
+    }
+
+    async fn metrics(&self) -> String {
+        self.gateway.get(&self.gateway.admin("/metrics"), &[]).await.body
+    }
+}
+
+#[tokio::test]
+async fn parameters_are_judged_before_backends_see_them() {
+    if !envoy_is_here() {
+        return;
+    }
+    let shop = Shop::open("").await;
+    assert_eq!(shop.get("/shop/items/7?limit=5", &[]).await.status, 200);
+    let refused = shop.get("/shop/items/x?limit=500", &[("x-trace", "7")]).await;
+    assert_eq!((refused.status, refused.code(), refused.header("cache-control")), (400, 400, "no-store"));
+    let fault = &refused.json()["fault"];
+    assert_eq!(fault["message"], "Bad Request");
+    assert_eq!(
+        fault["description"],
+        "path id: must be a whole number; query limit: must be at most 100; header x-trace: must have the format `uuid`"
+    );
+    assert_eq!(fault["errors"][1], json!({ "in": "query", "name": "limit", "reason": "must be at most 100" }));
+    let problem = shop.get("/shop/items/x", &[("accept", "application/problem+json")]).await.json();
+    assert_eq!(problem["type"], "urn:micro-gw:error:invalid-request");
+    assert_eq!(problem["errors"][0]["name"], "id");
+    // A body where none is declared.
+    let raw = format!("GET /shop/items/7 HTTP/1.1\r\nhost: a\r\ncontent-length: {}\r\n\r\n", 3);
+    assert_eq!(shop.gateway.raw(format!("{raw}abc").as_bytes()).await.status, 400);
+    assert_eq!(shop.backend.take().len(), 1);
+
+    // Whoever may not call is not told what is wrong, and what is wrong costs no quota.
+    assert_eq!(shop.get("/shop/guarded?limit=500", &[]).await.status, 401);
+    let claims = json!({ "iss": ISSUER, "sub": "alice", "exp": 4_000_000_000_u64 });
+    let bearer = format!("Bearer {}", shop.key.sign(&claims));
+    for _ in 0..3 {
+        assert_eq!(shop.get("/shop/guarded?limit=500", &[("authorization", &bearer)]).await.status, 400);
+    }
+    assert_eq!(shop.get("/shop/guarded?limit=5", &[("authorization", &bearer)]).await.status, 200);
+    assert_eq!(shop.get("/shop/guarded?limit=5", &[("authorization", &bearer)]).await.status, 429);
+
+    assert_eq!(shop.get("/shop/reported?limit=500", &[]).await.status, 200);
+    assert!(shop.gateway.log().contains("query limit: must be at most 100"), "{}", shop.gateway.log());
+    for unlooked in ["/shop/unsaid?limit=500", "/shop/off?limit=500"] {
+        assert_eq!(shop.get(unlooked, &[]).await.status, 200, "{unlooked}");
+    }
+    let metrics = shop.metrics().await;
+    for (outcome, count) in [("refused", 6), ("reported", 1)] {
+        let line = format!("microgw_contract_violations_total{{message=\"request\",outcome=\"{outcome}\"}} {count}");
+        assert!(metrics.contains(&line), "{line}: {metrics}");
+    }
+}
+
+#[tokio::test]
+async fn settings_ask_where_definitions_do_not_say() {
+    if !envoy_is_here() {
+        return;
+    }
+    let shop = Shop::open("[validationConfig]\nenableRequestValidation = true\n").await;
+    assert_eq!(shop.get("/shop/unsaid?limit=500", &[]).await.status, 400);
+    assert_eq!(shop.get("/shop/reported?limit=500", &[]).await.status, 200);
+    assert_eq!(shop.get("/shop/off?limit=500", &[]).await.status, 200);
+}
+
+#[tokio::test]
+async fn bodies_and_responses_are_judged() {
+    if !envoy_is_here() {
+        return;
+    }
+    let shop = Shop::open("").await;
+    let json = "application/json; charset=utf-8";
+    assert_eq!(shop.post("/shop/bodies", json, r#"{"name": "a", "parts": [{"name": "b"}]}"#).await.status, 200);
+    assert_eq!(shop.backend.one().body, br#"{"name": "a", "parts": [{"name": "b"}]}"#);
+    let refused = shop.post("/shop/bodies", json, r#"{"parts": [{"name": "S3cret"}]}"#).await;
+    assert_eq!(refused.status, 400);
+    assert!(!refused.body.contains("S3cret"));
+    let errors = &refused.json()["fault"]["errors"];
+    assert!(errors.as_array().unwrap().iter().any(|error| error["name"] == "/parts/0/name"), "{errors}");
+    for (kind, body, status) in [
+        ("text/plain", "{}", 415),
+        ("application/json", "", 400),
+        ("application/json", "{\"name\": \"a\", \"name\": \"b\"}", 400),
+        ("application/json; charset=utf-16", "{\"name\": \"a\"}", 415),
+    ] {
+        assert_eq!(shop.post("/shop/bodies", kind, body).await.status, status, "{kind} {body}");
+    }
+    let deep = "[".repeat(100_000);
+    assert_eq!(shop.post("/shop/bodies", json, &deep).await.status, 400);
+    assert_eq!(shop.backend.take().len(), 0);
+
+    let reply = |body: &str| Reply {
+        headers: vec![("content-type", "application/json".into())],
+        body: body.as_bytes().to_vec(),
+        ..Reply::default()
+    };
+    shop.backend.replies(reply(r#"{"name": "a"}"#));
+    assert_eq!(shop.get("/shop/answers", &[]).await.body, r#"{"name": "a"}"#);
+    shop.backend.replies(reply(r#"{"secret": "hunter2"}"#));
+    let refused = shop.get("/shop/answers", &[]).await;
+    assert_eq!((refused.status, refused.code()), (500, 500));
+    assert_eq!(refused.json()["fault"]["message"], "Bad Response");
+    assert!(!refused.body.contains("hunter2") && !refused.body.contains("name`"), "{}", refused.body);
+    assert_eq!(shop.get("/shop/told", &[]).await.status, 200);
+    eventually("the log has it", async || {
+        let log = shop.gateway.log();
+        assert!(!log.contains("hunter2"), "{log}");
+        log.contains("must have the property `name`").then_some(())
+    })
+    .await;
+    // Statuses that nobody declared pass.
+    shop.backend.replies(Reply { status: 404, ..reply("gone") });
+    assert_eq!(shop.get("/shop/answers", &[]).await.status, 404);
+}
