@@ -366,6 +366,15 @@ pub struct Explain {
     /// Body of the request: text, or `@` and a file.
     #[arg(short = 'd', long, value_name = "TEXT|@FILE")]
     pub data: Option<String>,
+    /// Status of the backend's response, to say what becomes of that, too.
+    #[arg(long, value_name = "STATUS", value_parser = clap::value_parser!(u16).range(200..600))]
+    pub response: Option<u16>,
+    /// Header of the response, `Name: value`.
+    #[arg(long = "response-header", value_name = "HEADER", requires = "response")]
+    pub response_headers: Vec<String>,
+    /// Body of the response: text, or `@` and a file.
+    #[arg(long, value_name = "TEXT|@FILE", requires = "response")]
+    pub response_data: Option<String>,
     /// What others would answer: key sets, introspection, users (JSON).
     #[arg(long, value_name = "FILE")]
     pub facts: Option<PathBuf>,

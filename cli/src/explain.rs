@@ -18,7 +18,9 @@ use microgw_compiler::model::{Api, Model, Operation};
 use microgw_compiler::path::normal::{Normal, Version, normalise};
 use microgw_compiler::settings::Settings;
 use microgw_compiler::snapshot::Fallbacks;
-use microgw_engine::{Decision, Exchange, RequestHead, Rule, RuleId, Step, UnixTime};
+use microgw_engine::{
+    Decision, Exchange, Headers, Reason, RequestHead, ResponseHead, ResponseStep, Rule, RuleId, Step, UnixTime,
+};
 use microgw_proto::rules::v1::RuleBook;
 
 use self::facts::Facts;
@@ -43,7 +45,19 @@ struct Request {
     /// By lower-case name; several of one name joined by `,`.
     headers: HashMap<String, String>,
     body: Vec<u8>,
+    /// What its backend would answer, if that is told.
+    response: Option<Response>,
 }
+
+/// Of a backend.
+struct Response {
+    status: u16,
+    headers: Fields,
+    body: Vec<u8>,
+}
+
+/// Headers as they come, one by one.
+struct Fields(Vec<(String, String)>);
 
 pub fn explain(args: &args::Explain) -> anyhow::Result<()> {
     let (model, bytes) = build::load(&args.artifact)?;
@@ -102,24 +116,50 @@ fn outcome<'m>(model: &'m Model, book: &RuleBook, request: &Request, facts: &Fac
             Step::NeedBody => {
                 let most = rule.phases().map_or(0, |phases| phases.max_request_body);
                 if request.body.len() > most {
-                    let Decision::Deny(deny) = exchange.refuse_request(microgw_engine::Reason::BodyTooLarge) else {
+                    let Decision::Deny(deny) = exchange.refuse_request(Reason::BodyTooLarge) else {
                         bail!("the engine let pass what it was to refuse");
                     };
                     let decision = told::Decided::denied(&deny, &rule);
-                    return Ok(Outcome::Decided { api, operation, normal, rule: id, decision });
+                    return Ok(Outcome::Decided { api, operation, normal, rule: id, decision, answer: None });
                 }
                 exchange.on_request_body(&request.body, now)
             }
             Step::Done(decision) => {
-                let decision = match decision {
-                    Decision::Allow(allow) => told::Decided::allowed(allow, request, &normal),
-                    Decision::Deny(deny) => told::Decided::denied(&deny, &rule),
+                let (decision, answer) = match decision {
+                    Decision::Allow(allow) => {
+                        let decision = told::Decided::allowed(allow, request, &normal);
+                        let answer = request.response.as_ref().map(|response| answer(&mut exchange, response, &rule));
+                        (decision, answer)
+                    }
+                    Decision::Deny(deny) => (told::Decided::denied(&deny, &rule), None),
                 };
-                return Ok(Outcome::Decided { api, operation, normal, rule: id, decision });
+                return Ok(Outcome::Decided { api, operation, normal, rule: id, decision, answer });
             }
         };
     }
     bail!("the engine asks for ever")
+}
+
+/// What becomes of its backend's response.
+fn answer<'a>(exchange: &mut Exchange<'a>, response: &'a Response, rule: &Rule) -> told::Answered {
+    let phases = rule.phases().copied().unwrap_or_default();
+    if !phases.response_head {
+        return told::Answered::passed(response, None);
+    }
+    let ended = response.body.is_empty();
+    let step = exchange.on_response_head(ResponseHead { status: response.status, headers: &response.headers, ended });
+    let step = match step {
+        ResponseStep::NeedBody if response.body.len() > phases.max_response_body => {
+            exchange.refuse_response(Reason::ResponseTooLarge)
+        }
+        ResponseStep::NeedBody => exchange.on_response_body(&response.body),
+        step => step,
+    };
+    match step {
+        ResponseStep::Pass(edits) => told::Answered::passed(response, edits),
+        ResponseStep::Refuse(deny) => told::Answered::Refused(told::Decided::denied(&deny, rule)),
+        ResponseStep::NeedBody => told::Answered::Refused(told::Decided::internal()),
+    }
 }
 
 /// The operation, as Envoy's table has it: of the APIs that answer to the host, over the listener that serves them.
@@ -169,21 +209,28 @@ impl Request {
         let mut authority = if authority.is_empty() { "localhost" } else { authority }.to_owned();
         let mut headers: HashMap<String, String> = HashMap::new();
         for line in &args.headers {
-            let (name, value) = line.split_once(':').with_context(|| format!("`{line}` has no colon"))?;
-            let (name, value) = (name.trim().to_ascii_lowercase(), value.trim());
+            let (name, value) = header(line)?;
             if name == "host" {
-                value.clone_into(&mut authority);
+                authority = value;
                 continue;
             }
             let joined = headers.entry(name).or_default();
             if !joined.is_empty() {
                 joined.push(',');
             }
-            joined.push_str(value);
+            joined.push_str(&value);
         }
+        let response = match args.response {
+            None => None,
+            Some(status) => {
+                let headers = args.response_headers.iter().map(|line| header(line)).collect::<anyhow::Result<_>>()?;
+                let body = args.response_data.as_deref().map(body).transpose()?.unwrap_or_default();
+                Some(Response { status, headers: Fields(headers), body })
+            }
+        };
         let body = args.data.as_deref().map(body).transpose()?;
         let method = args.request.clone().unwrap_or_else(|| if body.is_some() { "POST" } else { "GET" }.to_owned());
-        Ok(Request { method, scheme, authority, target, headers, body: body.unwrap_or_default() })
+        Ok(Request { method, scheme, authority, target, headers, body: body.unwrap_or_default(), response })
     }
 
     /// Takes away what the listener takes away before anything else; their names.
@@ -199,6 +246,24 @@ impl Request {
         removed.sort_unstable();
         self.headers.retain(|name, _| !removed.contains(name));
         removed
+    }
+}
+
+/// Its name, lower-case, and its value.
+fn header(line: &str) -> anyhow::Result<(String, String)> {
+    let (name, value) = line.split_once(':').with_context(|| format!("`{line}` has no colon"))?;
+    Ok((name.trim().to_ascii_lowercase(), value.trim().to_owned()))
+}
+
+impl Headers for Fields {
+    fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
+    }
+
+    fn visit(&self, visitor: &mut dyn FnMut(&str, &[u8])) {
+        for (name, value) in &self.0 {
+            visitor(name, value.as_bytes());
+        }
     }
 }
 

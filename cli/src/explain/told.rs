@@ -5,12 +5,12 @@ use std::fmt::Write as _;
 
 use microgw_compiler::model::{Api, Model, Operation};
 use microgw_compiler::path::normal::Normal;
-use microgw_engine::{Allow, Balances, Deny, ENVIRONMENT_HEADER, Rule, RuleId};
+use microgw_engine::{Allow, Balances, Deny, ENVIRONMENT_HEADER, Edits, Reason, Rule, RuleId};
 use microgw_faults::Form;
 use serde_json::{Value, json};
 
-use super::Request;
 use super::facts::Asked;
+use super::{Request, Response};
 use crate::inspect::destinations;
 
 pub struct Told<'m> {
@@ -25,24 +25,24 @@ pub struct Told<'m> {
 /// What becomes of a request.
 pub enum Outcome<'m> {
     /// It reaches no operation.
-    Unrouted {
-        status: u16,
-        reason: String,
-        normal: Option<Normal>,
-    },
+    Unrouted { status: u16, reason: String, normal: Option<Normal> },
     /// Nothing is asked of whoever calls.
-    Public {
-        api: &'m Api,
-        operation: &'m Operation,
-        normal: Normal,
-    },
+    Public { api: &'m Api, operation: &'m Operation, normal: Normal },
     Decided {
         api: &'m Api,
         operation: &'m Operation,
         normal: Normal,
         rule: RuleId,
         decision: Decided,
+        /// What becomes of the response, where there is one.
+        answer: Option<Answered>,
     },
+}
+
+/// What a client gets of its backend's response.
+pub enum Answered {
+    Passed { status: u16, headers: Vec<(String, String)>, body: String },
+    Refused(Decided),
 }
 
 /// A decision, owned.
@@ -141,6 +141,21 @@ impl Decided {
         }
     }
 
+    /// The engine has contradicted itself.
+    pub(super) fn internal() -> Decided {
+        let fault = Reason::Internal.fault();
+        Decided::Denied {
+            status: fault.status(),
+            code: fault.code(),
+            reason: Reason::Internal.as_str(),
+            cause: None,
+            policy: None,
+            limits: Vec::new(),
+            challenges: Vec::new(),
+            body: fault.body(Form::Fault).to_owned(),
+        }
+    }
+
     pub(super) fn denied(deny: &Deny<'_>, rule: &Rule) -> Decided {
         let fault = deny.reason.fault();
         Decided::Denied {
@@ -152,6 +167,47 @@ impl Decided {
             limits: drawn(&deny.limits),
             challenges: deny.challenges.iter().map(ToString::to_string).collect(),
             body: rule.answers().body(fault, Form::Fault, deny.limit).body.into_owned(),
+        }
+    }
+}
+
+// === impl Answered ===
+
+impl Answered {
+    pub(super) fn passed(response: &Response, edits: Option<Box<Edits>>) -> Answered {
+        let edits = edits.map(|edits| *edits).unwrap_or_default();
+        let mut headers = response.headers.0.clone();
+        for (name, values) in &edits.headers {
+            headers.retain(|(other, _)| *other != **name);
+            headers.extend(values.iter().map(|value| (name.to_string(), String::from_utf8_lossy(value).into_owned())));
+        }
+        let body = edits.body.as_deref().unwrap_or(&response.body);
+        let body = String::from_utf8_lossy(body).into_owned();
+        Answered::Passed { status: edits.status.unwrap_or(response.status), headers, body }
+    }
+
+    fn as_text(&self, line: &mut impl FnMut(&str, &str)) {
+        match self {
+            Answered::Passed { status, headers, body } => {
+                line("answer", &status.to_string());
+                for (name, value) in headers {
+                    line("", &format!("{name}: {value}"));
+                }
+                line("", body);
+            }
+            Answered::Refused(decision) => {
+                line("answer", "the backend's response is not passed on");
+                decision.as_text(line, "");
+            }
+        }
+    }
+
+    fn as_json(&self) -> Value {
+        match self {
+            Answered::Passed { status, headers, body } => {
+                json!({ "passed": true, "status": status, "headers": headers, "body": body })
+            }
+            Answered::Refused(decision) => json!({ "passed": false, "instead": decision.as_json() }),
         }
     }
 }
@@ -193,7 +249,7 @@ impl Told<'_> {
                 line("decision", "public: Envoy serves it and asks nobody");
                 line("sent", &destinations::of_operation(self.model, operation));
             }
-            Outcome::Decided { api, operation, normal, rule, decision } => {
+            Outcome::Decided { api, operation, normal, rule, decision, answer } => {
                 line("matched", &normal.to_string());
                 line("route", &self.route(api, operation));
                 line("rule", &rule.to_string());
@@ -201,6 +257,9 @@ impl Told<'_> {
                     line("asked", &format!("{what} ({answer})"));
                 }
                 decision.as_text(&mut line, &destinations::of_operation(self.model, operation));
+                if let Some(answer) = answer {
+                    answer.as_text(&mut line);
+                }
             }
         }
         text.truncate(text.trim_end().len());
@@ -244,11 +303,12 @@ impl Told<'_> {
                 "decision": { "allowed": true, "public": true },
                 "destination": destinations::of_operation(self.model, operation),
             }),
-            Outcome::Decided { api, operation, normal, rule, decision } => json!({
+            Outcome::Decided { api, operation, normal, rule, decision, answer } => json!({
                 "matchedAs": normal.to_string(),
                 "route": route(api, operation),
                 "rule": rule.to_string(),
                 "decision": decision.as_json(),
+                "answer": answer.as_ref().map(Answered::as_json),
                 "destination": destinations::of_operation(self.model, operation),
             }),
         };

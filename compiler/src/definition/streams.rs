@@ -60,7 +60,7 @@ impl Streams {
         Streams { timeout, idle_timeout, stream }
     }
 
-    /// What holds for an operation that says `self`, of an API that says `above`. Whether its responses go on without an end.
+    /// What holds for an operation that says `self`, of an API that says `above`.
     pub(super) fn apply(
         self,
         report: &mut Report,

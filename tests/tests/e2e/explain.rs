@@ -4,7 +4,7 @@ use microgw_tests::envoy_is_here;
 use microgw_tests::gateway::{Answer, Gateway, client, command};
 use microgw_tests::issuer::TokenKey;
 use microgw_tests::project::{Project, definition};
-use microgw_tests::scripted::Scripted;
+use microgw_tests::scripted::{Reply, Scripted};
 use serde_json::{Value, json};
 
 const ISSUER: &str = "https://idp.example/";
@@ -32,6 +32,9 @@ impl Shop {
                 "get": operation(oauth(), json!({})),
                 "post": operation(oauth(), json!({ "x-microgw-body-limit": { "request": 20 } })),
             },
+            "/shaped": { "post": operation(json!([]), json!({ "x-microgw-transform": {
+                "request": [{ "headers": { "set": { "x-tenant": "acme" } } }, { "json": [{ "remove": "/secret" }] }],
+                "response": [{ "json": [{ "remove": "/secret" }] }, { "headers": { "set": { "x-shaped": "yes" } } }] } })) },
             "/basic": { "get": operation(json!([{ "basic": [] }]), json!({})) },
             "/limited": { "get": operation(json!([]), json!({ "x-wso2-throttling-tier": "Few" })) },
         });
@@ -58,6 +61,55 @@ impl Shop {
         let output = command(self.project.directory(), &arguments.concat()).await;
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// A request and its response that are both changed, or refused.
+    async fn shaped(&self) {
+        let kind = "content-type: application/json";
+        for answer in [r#"{"id": 1, "secret": 2}"#, "no JSON"] {
+            let headers = vec![("content-type", "application/json".to_owned()), ("set-cookie", "a=1".to_owned())];
+            self.backend.replies(Reply { status: 200, headers, body: answer.into(), ..Reply::default() });
+            for body in [r#"{"a": [1.50], "secret": {}}"#, "{", r#"{"a": 1, "a": 2}"#] {
+                let url = self.gateway.http("/shop/shaped");
+                let request = ["-X", "POST", &url, "-H", kind, "-d", body];
+                let response = [
+                    "--response",
+                    "200",
+                    "--response-header",
+                    kind,
+                    "--response-header",
+                    "set-cookie: a=1",
+                    "--response-data",
+                    answer,
+                ];
+                let told = self.explain(&[&request[..], &response[..]].concat()).await;
+                let request = client().post(&url).header("content-type", "application/json").body(body);
+                let found = Answer::of(request).await;
+                let seen = self.backend.take();
+                if told["decision"]["allowed"] == false {
+                    assert_eq!(told["decision"]["status"], found.status, "{told:#}");
+                    assert_eq!((told["decision"]["body"].as_str(), seen.len()), (Some(&*found.body), 0), "{told:#}");
+                    continue;
+                }
+                let sent = &told["decision"]["sent"];
+                assert_eq!(sent["body"].as_str().unwrap_or(body).as_bytes(), seen[0].body, "{told:#}");
+                assert_eq!(seen[0].header("x-tenant"), "acme");
+                assert_eq!(sent["headers"]["x-tenant"], json!(["acme"]));
+                let answered = &told["answer"];
+                let (status, text) = match answered["passed"].as_bool() {
+                    Some(true) => (&answered["status"], &answered["body"]),
+                    _ => (&answered["instead"]["status"], &answered["instead"]["body"]),
+                };
+                assert_eq!(
+                    (status.as_u64(), text.as_str()),
+                    (Some(found.status.into()), Some(&*found.body)),
+                    "{told:#}"
+                );
+                let shaped = answered["headers"].to_string().contains("x-shaped");
+                assert_eq!(shaped, found.header("x-shaped") == "yes", "{told:#}");
+            }
+        }
+        self.backend.replies(Reply::default());
     }
 
     /// Asks both, and compares.
@@ -140,6 +192,7 @@ async fn what_is_explained_is_what_becomes_of_it() {
     assert_eq!(told["decision"]["status"], 413);
     let (told, _) = shop.both("GET", "/shop/limited", &[], None).await;
     assert_eq!(told["decision"]["limits"][0]["remaining"], 999, "{told:#}");
+    shop.shaped().await;
     // What is not among the facts is said to be missing, and nobody is let in for it.
     let told = shop.explain(&["https://localhost/shop/basic", "-H", "authorization: Basic Ym9iOng="]).await;
     assert_eq!((&told["decision"]["allowed"], &told["decision"]["status"]), (&json!(false), &json!(503)), "{told:#}");
