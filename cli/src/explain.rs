@@ -131,7 +131,7 @@ fn outcome<'m>(model: &'m Model, book: &RuleBook, request: &Request, facts: &Fac
                         let answer = request.response.as_ref().map(|response| answer(&mut exchange, response, &rule));
                         (decision, answer)
                     }
-                    Decision::Deny(deny) => (told::Decided::denied(&deny, &rule), None),
+                    Decision::Deny(deny) => (told::Decided::denied(&deny, &rule).because(facts.failed()), None),
                 };
                 return Ok(Outcome::Decided { api, operation, normal, rule: id, decision, answer });
             }

@@ -4,7 +4,7 @@ pub mod destinations;
 mod endpoints;
 mod limits;
 pub mod paths;
-mod traffic;
+pub mod traffic;
 
 use std::fmt::Write as _;
 use std::path::PathBuf;

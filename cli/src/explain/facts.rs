@@ -27,6 +27,7 @@ pub struct Facts {
     beside: PathBuf,
     known: Mutex<HashMap<CredentialDigest, Arc<Identity>>>,
     asked: Mutex<Vec<Asked>>,
+    failed: Mutex<Option<String>>,
 }
 
 /// JSON.
@@ -88,6 +89,11 @@ impl Facts {
 
     pub fn asked(&self) -> Vec<Asked> {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Which step of a transformation failed, if one did.
+    pub fn failed(&self) -> Option<String> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn note(&self, what: String, answer: &'static str) {
@@ -210,5 +216,10 @@ impl microgw_engine::Facts for Facts {
 
     fn assertion(&self, _: &Order) -> Option<Assertion> {
         None
+    }
+
+    fn not_transformed(&self, step: &str, failure: &'static str) {
+        *self.failed.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(format!("the step at {step} fails: {failure}"));
     }
 }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::facts::Asked;
 use super::{Request, Response};
-use crate::inspect::destinations;
+use crate::inspect::{destinations, traffic};
 
 pub struct Told<'m> {
     pub model: &'m Model,
@@ -169,6 +169,14 @@ impl Decided {
             body: rule.answers().body(fault, Form::Fault, deny.limit).body.into_owned(),
         }
     }
+
+    /// What is known of it beside the reason.
+    pub(super) fn because(mut self, more: Option<String>) -> Decided {
+        if let Decided::Denied { cause, .. } = &mut self {
+            *cause = cause.take().or(more);
+        }
+        self
+    }
 }
 
 // === impl Answered ===
@@ -253,6 +261,9 @@ impl Told<'_> {
                 line("matched", &normal.to_string());
                 line("route", &self.route(api, operation));
                 line("rule", &rule.to_string());
+                for step in traffic::steps(self.model, operation.transforms.request) {
+                    line("step", step);
+                }
                 for Asked { what, answer } in &self.asked {
                     line("asked", &format!("{what} ({answer})"));
                 }
@@ -307,6 +318,7 @@ impl Told<'_> {
                 "matchedAs": normal.to_string(),
                 "route": route(api, operation),
                 "rule": rule.to_string(),
+                "requestSteps": traffic::steps(self.model, operation.transforms.request),
                 "decision": decision.as_json(),
                 "answer": answer.as_ref().map(Answered::as_json),
                 "destination": destinations::of_operation(self.model, operation),

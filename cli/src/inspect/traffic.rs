@@ -79,7 +79,8 @@ pub fn transforms_as_json(model: &Model, operation: &Operation) -> Value {
     json!({ "request": steps(model, request), "response": steps(model, response) })
 }
 
-fn steps(model: &Model, id: Option<TransformId>) -> Vec<&str> {
+/// Where each step is written.
+pub fn steps(model: &Model, id: Option<TransformId>) -> Vec<&str> {
     let transform = id.and_then(|id| model.transform(id));
     transform.iter().flat_map(|transform| &transform.steps).map(|step| step.source.as_str()).collect()
 }

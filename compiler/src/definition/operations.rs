@@ -133,8 +133,7 @@ impl<'d> Paths<'_, 'd> {
                     (method.1, &path),
                     &access,
                     &traffic,
-                    production.is_some() && sandbox.is_some(),
-                    endless.responses,
+                    [production.is_some() && sandbox.is_some(), endless.responses],
                 );
                 let bodies = bodies::read(self.report, value, &self.bodies);
                 bodies::check(self.report, &label, value, bodies, endless);
@@ -174,8 +173,7 @@ impl<'d> Paths<'_, 'd> {
         (method, path): (Method, &PathTemplate),
         access: &Access,
         traffic: &OperationTraffic,
-        is_matched_again: bool,
-        streams: bool,
+        [is_matched_again, streams]: [bool; 2],
     ) -> Transforms {
         let transformations = &mut self.policies.transforms;
         let own = transforms::read(self.report, transformations, operation);

@@ -1,7 +1,7 @@
 //! Declarative transformations, over the wire: each action, in both versions of HTTP, with and without bodies.
 
 use microgw_tests::envoy_is_here;
-use microgw_tests::gateway::{Answer, Gateway, client};
+use microgw_tests::gateway::{Answer, Gateway, client, command};
 use microgw_tests::issuer::TokenKey;
 use microgw_tests::project::{Project, definition};
 use microgw_tests::scripted::{Reply, Scripted, Seen, in_pieces};
@@ -25,7 +25,7 @@ fn operation(transform: &Value) -> Value {
 }
 
 struct Shop {
-    _project: Project,
+    project: Project,
     backend: Scripted,
     gateway: Gateway,
     key: TokenKey,
@@ -98,7 +98,7 @@ impl Shop {
         let config = project
             .config(&format!("[[jwtTokenConfig]]\nissuer = \"{ISSUER}\"\njwksURL = \"file://{}\"\n", jwks.display()));
         let gateway = Gateway::run(project.directory(), "shop/target/shop.mgw", &[&config]).await;
-        Shop { _project: project, backend, gateway, key }
+        Shop { project, backend, gateway, key }
     }
 
     fn answers(&self, status: u16, headers: &[(&'static str, &str)], body: &str, pieces: usize) {
@@ -177,6 +177,31 @@ async fn paths_methods_and_bodies_are_made() {
         assert_eq!((answer.status, answer.code()), (500, 900_900), "{to} {answer:?}");
     }
     assert!(shop.backend.take().is_empty());
+}
+
+/// The same, without a gateway.
+#[tokio::test]
+async fn explain_knows_what_becomes_of_requests() {
+    if !envoy_is_here() {
+        return;
+    }
+    let shop = Shop::open().await;
+    let explain = async |path: &str| {
+        let url = format!("http://localhost{path}");
+        let output = command(shop.project.directory(), &["explain", "shop/target/shop.mgw", "--json", &url]).await;
+        serde_json::from_slice::<Value>(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
+    };
+    let path = "/shop/orders/a%20b/lines/7?k=v";
+    let (_, seen) = shop.get(path, &[]).await;
+    let told = explain(path).await;
+    let sent = &told["decision"]["sent"];
+    assert_eq!((sent["method"].as_str(), sent["path"].as_str()), (Some(&*seen.method), Some(&*seen.path)), "{told}");
+    assert_eq!(sent["body"].as_str().unwrap().as_bytes(), seen.body, "{told}");
+    assert_eq!(sent["headers"]["x-order"], json!(["api"]), "{told}");
+    assert_eq!(told["requestSteps"].as_array().unwrap().len(), 4, "{told}");
+    let refused = explain("/shop/fixed?to=..").await;
+    assert_eq!(refused["decision"]["status"], 500, "{refused}");
+    assert!(refused["decision"]["cause"].as_str().unwrap().contains("api_definitions/shop.json:"), "{refused}");
 }
 
 #[tokio::test]
