@@ -77,6 +77,12 @@ pub fn overlap(a: &[String], b: &[String]) -> bool {
     a.is_empty() || b.is_empty() || within(a, b) || within(b, a)
 }
 
+/// A host that both name, or one of them with a wildcard.
+pub fn shared<'h>(a: &'h [String], b: &'h [String]) -> Option<&'h str> {
+    let within = |narrow: &'h [String], wide: &[String]| narrow.iter().find(|host| is_among(host, wide));
+    within(a, b).or_else(|| within(b, a)).map(String::as_str)
+}
+
 /// Whether every `Host` of `narrow` is one of `wide`.
 pub fn contain(wide: &[String], narrow: &[String]) -> bool {
     wide.is_empty() || !narrow.is_empty() && narrow.iter().all(|host| is_among(host, wide))

@@ -1,5 +1,7 @@
 //! What is discovered must be what was declared, at another place: any other scheme or path is refused.
 
+use std::net::IpAddr;
+
 use microgw_compiler::model::BackendUrl;
 use microgw_compiler::url::{self, UrlError};
 
@@ -21,8 +23,16 @@ pub(crate) enum Refusal {
     Scheme,
     #[error("its path is not that of the default URL")]
     Path,
-    #[error("its host is an address that means nobody")]
+    #[error("its host is an address that means nobody, or that only this host's link knows")]
     Nobody,
+}
+
+/// Whether a source may name it: backends are not on the link alone, where clouds have what tells of credentials. Names may lead there.
+pub(crate) fn is_somebody(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(ip) => !ip.is_unspecified() && !ip.is_multicast() && !ip.is_broadcast() && !ip.is_link_local(),
+        IpAddr::V6(ip) => !ip.is_unspecified() && !ip.is_multicast() && !ip.is_unicast_link_local(),
+    }
 }
 
 /// White space around it does no harm.
@@ -41,8 +51,7 @@ pub(crate) fn read(value: &[u8], default: &BackendUrl) -> Result<BackendUrl, Ref
     if url.path != default.path {
         return Err(Refusal::Path);
     }
-    let address = url.host.parse::<std::net::IpAddr>();
-    if address.is_ok_and(|address| address.is_unspecified() || address.is_multicast()) {
+    if url.host.parse().is_ok_and(|address| !is_somebody(address)) {
         return Err(Refusal::Nobody);
     }
     Ok(url)
@@ -90,6 +99,10 @@ mod tests {
             ("other.example", Refusal::Url(UrlError::Relative)),
             ("http://0.0.0.0/base", Refusal::Nobody),
             ("http://[::]/base", Refusal::Nobody),
+            ("http://255.255.255.255/base", Refusal::Nobody),
+            ("http://169.254.169.254/base", Refusal::Nobody),
+            ("http://[::ffff:169.254.169.254]/base", Refusal::Nobody),
+            ("http://[fe80::1]/base", Refusal::Nobody),
         ] {
             let refused = read(value.as_bytes(), &default()).unwrap_err();
             assert_eq!(refused, refusal, "{value}");

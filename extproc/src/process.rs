@@ -274,6 +274,10 @@ impl<A: Stream<Item = Result<ProcessingRequest, Status>> + Send + Unpin> Convers
     }
 
     async fn body(&self, direction: Direction, body: Vec<u8>, trailers: bool) -> Outcome<()> {
+        // Trailers may come right after the head: of a body that was never begun Envoy takes no piece.
+        if trailers && body.is_empty() {
+            return self.say(message(direction.trailers())).await;
+        }
         for piece in direction.body(body, !trailers) {
             self.say(message(piece)).await?;
         }

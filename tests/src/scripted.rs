@@ -153,6 +153,14 @@ pub fn in_pieces(body: &[u8], length: usize) -> BoxBody<Bytes, Infallible> {
     StreamBody::new(tokio_stream::iter(pieces.into_iter().map(Ok::<_, Infallible>))).boxed()
 }
 
+/// A body that trailers follow; they are all there is, where it is empty.
+pub fn with_trailers(body: &[u8]) -> BoxBody<Bytes, Infallible> {
+    let data = Some(Frame::data(Bytes::copy_from_slice(body))).filter(|_| !body.is_empty());
+    let frames = data.into_iter().chain([Frame::trailers(headers(&[("x-trailer", "1".to_owned())]))]);
+    let frames = frames.collect::<Vec<_>>();
+    StreamBody::new(tokio_stream::iter(frames.into_iter().map(Ok::<_, Infallible>))).boxed()
+}
+
 fn headers(pairs: &[(&'static str, String)]) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for (name, value) in pairs {

@@ -49,6 +49,7 @@ pub const EXT_PROC: &str = "envoy.filters.http.ext_proc";
 /// The metadata of its streams that names the rule.
 pub const RULE_METADATA: &str = "microgw-rule";
 pub const CORS: &str = "envoy.filters.http.cors";
+pub const HEADER_MUTATION: &str = "envoy.filters.http.header_mutation";
 /// Key of the rule's id in context extensions and in route metadata.
 pub const RULE_KEY: &str = "rule";
 /// Namespace of route metadata.

@@ -115,6 +115,8 @@ impl Routes<'_> {
                 self.longest_body = self.longest_body.max(longest);
                 for mut route in operation_routes(model, api, operation, &template, rule.as_ref(), &mut self.clusters) {
                     use_by(&mut self.users, &route, api);
+                    let answer = (rule.is_some() && !matches!(route.action, Some(Action::Route(_))))
+                        .then(|| edits::Responses::take(&mut route));
                     edits::edit(&mut route, &operation.traffic);
                     match self.compression {
                         Some(compression) if operation.traffic.uncompressed => {
@@ -125,7 +127,10 @@ impl Routes<'_> {
                         }
                         _ => {}
                     }
-                    for route in cors::admit(cross_origin.as_deref(), route) {
+                    for mut route in cors::admit(cross_origin.as_deref(), route) {
+                        if let Some(answer) = &answer {
+                            edits::refusals_too(&mut route, answer.clone());
+                        }
                         routes.push(described(
                             route,
                             self.described.then_some(api),

@@ -197,8 +197,10 @@ fn clash(outer: &Definition, inner: &Definition) -> Diagnostic {
         path => path.to_owned(),
     };
     if outer.api.base_path == inner.api.base_path {
+        let shared = hosts::shared(&outer.api.traffic.hosts, &inner.api.traffic.hosts);
+        let both = shared.map(|host| format!(", and both answer to `{host}`")).unwrap_or_default();
         let message =
-            format!("`{}` and `{}` have the same base path `{}`", outer.api.name, inner.api.name, base(inner));
+            format!("`{}` and `{}` have the same base path `{}`{both}", outer.api.name, inner.api.name, base(inner));
         return Diagnostic::new(Code::DuplicateBasePath, inner.base_path.clone(), message)
             .related(outer.base_path.clone(), "the other one")
             .help("give one of them another `x-wso2-basePath`, or each of them its own `x-microgw-hosts`");

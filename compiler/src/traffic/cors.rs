@@ -97,8 +97,32 @@ pub(crate) fn is_open(cors: &Cors) -> bool {
 }
 
 pub(crate) fn matches_strangers(pattern: &str) -> bool {
-    let strangers = STRANGERS.iter().copied().chain([OPAQUE]);
-    whole(pattern).is_some_and(|whole| strangers.into_iter().any(|stranger| whole.is_match(stranger.as_bytes())))
+    let strangers = STRANGERS.into_iter().chain([OPAQUE]);
+    whole(pattern).is_some_and(|whole| {
+        strangers.into_iter().any(|stranger| whole.is_match(stranger.as_bytes()))
+            || lookalikes(pattern).iter().any(|stranger| whole.is_match(stranger.as_bytes()))
+    })
+}
+
+/// For each domain that a pattern names: another that ends like it, and one that begins like it. Anybody can have those.
+fn lookalikes(pattern: &str) -> Vec<String> {
+    let mut domains = vec![String::new()];
+    let mut letters = pattern.chars();
+    while let Some(letter) = letters.next() {
+        let literal = match letter {
+            '\\' => letters.next().filter(|next| *next == '.'),
+            'a'..='z' | '0'..='9' | '-' => Some(letter),
+            _ => None,
+        };
+        match (literal, domains.last_mut()) {
+            (Some(literal), Some(domain)) => domain.push(literal),
+            _ => domains.push(String::new()),
+        }
+    }
+    let domains = domains.iter().map(|domain| domain.trim_matches('.')).filter(|domain| domain.contains('.'));
+    let around = |domain: &str| [format!("stranger{domain}"), format!("{domain}.stranger.invalid")];
+    let hosts = domains.flat_map(around);
+    hosts.flat_map(|host| ["https", "http"].map(|scheme| format!("{scheme}://{host}"))).collect()
 }
 
 /// Where a `.` stands for any character, and likely means itself: not repeated, and not in a class.
@@ -254,7 +278,17 @@ mod tests {
     fn who_lets_anybody_in_is_told() {
         assert!(matches_strangers("https?://.*"));
         assert!(matches_strangers(r"https://[a-z.]+"));
-        assert!(!matches_strangers(r"https://[a-z]+\.example\.com"));
+        assert!(matches_strangers(r"https://[a-z]*example\.com") && matches_strangers(r"https?://.*example\.com"));
+        assert!(matches_strangers(r"https://www\.example\.com.*") && matches_strangers(r"https://.*.example\.com"));
+        for fine in [
+            r"https://[a-z]+\.example\.com",
+            r"https://([a-z]+\.)?example\.com(:[0-9]+)?",
+            r"https?://[a-z.]+\.example\.com",
+            r"https://.*\.example\.com",
+            r"https://shop[0-9]*\.example\.com",
+        ] {
+            assert!(!matches_strangers(fine), "{fine}");
+        }
         assert!(has_loose_dot("https://www.example\\.com") && has_loose_dot("https://.*.example\\.com"));
         assert!(!has_loose_dot(r"https://.*\.example\.com") && !has_loose_dot(r"https://[.a]+"));
     }

@@ -4,6 +4,7 @@ use microgw_compiler::url;
 use serde::Deserialize;
 
 use crate::source::Place;
+use crate::value::is_somebody;
 
 /// Instances that are used.
 const MAX_INSTANCES: usize = 64;
@@ -78,7 +79,7 @@ fn place(entry: &Entry) -> Option<Place> {
     let host = address.trim_end_matches('.').to_ascii_lowercase();
     let port = u16::try_from(service.port).ok().filter(|port| *port != 0)?;
     let weight = service.weights.as_ref().and_then(|weights| u32::try_from(weights.passing).ok());
-    let nobody = host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_unspecified() || ip.is_multicast());
+    let nobody = host.parse().is_ok_and(|address| !is_somebody(address));
     let weight = weight.unwrap_or(1).clamp(1, 65_535);
     (url::is_host(&host) && !nobody).then_some(Place { priority: 0, host, port, weight })
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use microgw_tests::gateway::{Answer, Gateway, client};
 use microgw_tests::issuer::TokenKey;
 use microgw_tests::project::{Project, definition};
-use microgw_tests::scripted::{Reply, Scripted, in_pieces};
+use microgw_tests::scripted::{Reply, Scripted, in_pieces, with_trailers};
 use microgw_tests::{envoy_is_here, eventually};
 use serde_json::{Value, json};
 
@@ -129,6 +129,13 @@ async fn whole_messages_pass_as_they_are() {
     let answer = Answer::of(http2.post(shop.gateway.http("/shop/both")).body(text(LONG))).await;
     assert_eq!(answer.status, 200, "{answer:?}");
     assert!(answer.body.as_bytes() == text(LONG) && shop.backend.one().body == text(LONG));
+    // Trailers right after the head, and after a body.
+    for length in [0, 10] {
+        let body = reqwest::Body::wrap(with_trailers(&text(length)));
+        let answer = Answer::of(http2.post(shop.gateway.http("/shop/both")).body(body)).await;
+        assert_eq!(answer.status, 200, "{length} {answer:?}");
+        assert!(shop.backend.one().body == text(length));
+    }
     // A reply of Envoy's own is not a backend's.
     let answer = shop.gateway.get(&shop.gateway.http("/shop/mock"), &[]).await;
     assert_eq!((answer.status, answer.json()), (200, json!({ "mock": true })));

@@ -59,6 +59,9 @@ fn shop(backend: &Backend) -> Value {
         "/guarded": { "get": operation(&guarded), "put": operation(&guarded) },
         "/items/{id}": get(&guarded),
         "/few": { "get": { "security": [], "x-wso2-throttling-tier": "Few", "responses": {} } },
+        "/mocked": { "get": { "security": guarded, "x-microgw-mock": true, "responses": { "200": { "description": "done",
+            "headers": { "ETag": { "example": "\"1\"" } }, "content": { "application/json": { "example": { "mock": true } } } } } } },
+        "/moved": { "get": { "security": guarded, "x-microgw-redirect": { "to": "/shop/open" }, "responses": {} } },
         "/own": { "get": operation(&guarded), "options": operation(&guarded) },
     });
     definition("Shop", "/shop", backend.address, &paths)
@@ -179,6 +182,8 @@ async fn pages_of_allowed_origins_can_call_and_others_cannot() {
     let page = Page { gateway: &gateway, origin: SHOP };
     let refused = [
         (Method::GET, "/shop/guarded", 401),
+        (Method::GET, "/shop/mocked", 401),
+        (Method::GET, "/shop/moved", 401),
         (Method::DELETE, "/shop/guarded", 405),
         (Method::DELETE, "/shop/items/7", 405),
         (Method::GET, "/shop/few", 200),
@@ -188,12 +193,25 @@ async fn pages_of_allowed_origins_can_call_and_others_cannot() {
         let answer = page.send(method, path, &[]).await;
         assert!(answer.status == status && page.reads(&answer, true), "{path}: {answer:?}");
     }
-    let answer = stranger.send(Method::GET, "/shop/guarded", &[]).await;
-    assert!(answer.status == 401 && !stranger.reads(&answer, false), "{answer:?}");
+    for path in ["/shop/guarded", "/shop/mocked", "/shop/moved"] {
+        let answer = stranger.send(Method::GET, path, &[]).await;
+        assert!(answer.status == 401 && !stranger.reads(&answer, false), "{path}: {answer:?}");
+        assert!(answer.header("vary").contains("origin"), "{path}: {answer:?}");
+    }
     let answer = stranger.send(Method::DELETE, "/shop/guarded", &[]).await;
     assert!(answer.status == 405 && !stranger.reads(&answer, false), "{answer:?}");
     let answer = page.send(Method::GET, "/shop/items/7", &[("x-api-key", &key)]).await;
     assert!(answer.status == 200 && page.reads(&answer, true), "{answer:?}");
+
+    // So can what the gateway answers by itself, and stays what it is.
+    for (path, status, header, value) in
+        [("/shop/mocked", 200, "etag", "\"1\""), ("/shop/moved", 302, "location", "/shop/open")]
+    {
+        let answer = page.send(Method::GET, path, &[("x-api-key", &key)]).await;
+        assert!(answer.status == status && page.reads(&answer, true), "{path}: {answer:?}");
+        assert_eq!(answer.header(header), value, "{path}: {answer:?}");
+        assert_eq!(answer.headers.get_all("access-control-allow-origin").iter().count(), 1, "{path}: {answer:?}");
+    }
 
     // Without the extension nothing is added, and OPTIONS is a method like others.
     let answer = page.send(Method::GET, "/plain/open", &[]).await;

@@ -12,6 +12,9 @@ fn shop(backend: &Backend) -> Value {
         "request": { "set": { "X-Tenant": "open" }, "add": { "X-Tag": ["two", "three"] }, "remove": ["x-debug"] },
         "response": { "remove": ["X-Frame-Options"], "set": { "x-literal": "100% %REQ(host)% %START_TIME%" } },
     });
+    paths["/mocked"] = get(&json!([{ "key": [] }]));
+    paths["/mocked"]["get"]["x-microgw-mock"] = json!(true);
+    paths["/mocked"]["get"]["x-microgw-headers"] = json!({ "response": { "add": { "X-Tag": ["one", "two"] } } });
     let mut api = definition("Shop", "/shop", backend.address, &paths);
     api["x-microgw-headers"] = json!({
         "request": { "set": { "X-Tenant": "shop", "X-Literal": "%DOWNSTREAM_REMOTE_ADDRESS% 5%" }, "add": { "x-tag": "one" } },
@@ -54,6 +57,11 @@ async fn what_is_set_added_and_removed() {
     let answer = gateway.get(&gateway.https("/shop/guarded"), &[]).await;
     assert_eq!((answer.status, answer.code(), answer.header("x-frame-options")), (401, 900_902, "DENY"), "{answer:?}");
     assert_eq!(answer.header("content-type"), "application/json");
+    for (headers, status) in [(vec![], 401), (vec![("x-api-key", key.as_str())], 200)] {
+        let answer = gateway.get(&gateway.https("/shop/mocked"), &headers).await;
+        assert_eq!((answer.status, answer.header("x-frame-options")), (status, "DENY"), "{answer:?}");
+        assert_eq!(answer.headers.get_all("x-tag").iter().count(), 2, "{answer:?}");
+    }
     let request = gateway.client.post(gateway.https("/shop/guarded"));
     assert_eq!(Answer::of(request).await.status, 405);
 }

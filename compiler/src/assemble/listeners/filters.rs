@@ -11,6 +11,7 @@ use envoy_types::pb::envoy::extensions::filters::http::ext_proc::v3::metadata_op
 use envoy_types::pb::envoy::extensions::filters::http::ext_proc::v3::{
     ExternalProcessor, MetadataOptions, ProcessingMode,
 };
+use envoy_types::pb::envoy::extensions::filters::http::header_mutation::v3::HeaderMutation;
 use envoy_types::pb::envoy::extensions::filters::http::router::v3::Router;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::{HttpFilter, http_filter};
 use envoy_types::pb::envoy::r#type::v3::{HttpStatus, StatusCode};
@@ -27,12 +28,19 @@ const AUTHZ_TIMEOUT: envoy_types::pb::google::protobuf::Duration =
 pub fn filters(settings: &Settings) -> Vec<HttpFilter> {
     // First: browsers of other origins may read refusals as well.
     let cors = HttpFilter { disabled: true, ..http_filter(names::CORS, any(&Cors {})) };
+    // Before decisions, so that refusals pass it.
+    let edits = HttpFilter { disabled: true, ..http_filter(names::HEADER_MUTATION, any(&HeaderMutation::default())) };
     let decision = http_filter(names::EXT_AUTHZ, any(&ext_authz()));
     // Nearer to backends than compression: what it looks at is as it came.
     let processing = HttpFilter { disabled: true, ..http_filter(names::EXT_PROC, any(&ext_proc(settings))) };
     let compressors = settings.compression.iter().flat_map(compression::filters);
     let compressors = compressors.map(|(name, config)| http_filter(&name, config));
-    [cors, decision].into_iter().chain(compressors).chain([processing]).chain(unguarded_filters(settings)).collect()
+    [cors, edits, decision]
+        .into_iter()
+        .chain(compressors)
+        .chain([processing])
+        .chain(unguarded_filters(settings))
+        .collect()
 }
 
 fn http_filter(name: &str, config: Any) -> HttpFilter {

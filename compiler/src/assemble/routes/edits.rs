@@ -1,16 +1,21 @@
 //! Header edits as Envoy makes them.
 
 use std::collections::BTreeSet;
+use std::mem;
 
+use envoy_types::pb::envoy::config::common::mutation_rules::v3::{HeaderMutation, header_mutation};
 use envoy_types::pb::envoy::config::core::v3::HeaderValueOption;
 use envoy_types::pb::envoy::config::core::v3::header_value_option::HeaderAppendAction;
-use envoy_types::pb::envoy::config::route::v3::Route;
+use envoy_types::pb::envoy::config::route::v3::{FilterConfig, Route};
+use envoy_types::pb::envoy::extensions::filters::http::header_mutation::v3::{HeaderMutationPerRoute, Mutations};
 use microgw_proto::traffic::v1::{HeaderEdits, OperationTraffic};
 use microgw_proto::transforms::v1::Transform;
 use microgw_proto::transforms::v1::edit::Operation as Edit;
 use microgw_proto::transforms::v1::step::Action;
 
 use super::answer::header;
+use crate::assemble::names;
+use crate::assemble::wire::any;
 use crate::model::{Access, Api, KeyLocation, Model, Operation, Requirement};
 use crate::settings::Settings;
 
@@ -24,6 +29,39 @@ pub fn edit(route: &mut Route, traffic: &OperationTraffic) {
         route.response_headers_to_remove.extend(edits.remove.iter().cloned());
         route.response_headers_to_add.extend(added(edits));
     }
+}
+
+/// What is done to a route's responses.
+#[derive(Clone)]
+pub struct Responses {
+    removed: Vec<String>,
+    added: Vec<HeaderValueOption>,
+}
+
+impl Responses {
+    pub fn take(route: &mut Route) -> Responses {
+        Responses {
+            removed: mem::take(&mut route.response_headers_to_remove),
+            added: mem::take(&mut route.response_headers_to_add),
+        }
+    }
+}
+
+/// Of a guarded route that Envoy answers by itself, whose `answer` has headers of its own. Envoy edits refusals as a route says only where
+/// that leads to a backend. Here a filter edits them, and what the route answers as well.
+pub fn refusals_too(route: &mut Route, answer: Responses) {
+    let edits = Responses::take(route);
+    route.response_headers_to_remove = answer.removed;
+    route.response_headers_to_add = answer.added;
+    let removed = edits.removed.into_iter().map(header_mutation::Action::Remove);
+    let actions = removed.chain(edits.added.into_iter().map(header_mutation::Action::Append));
+    let response_mutations: Vec<_> = actions.map(|action| HeaderMutation { action: Some(action) }).collect();
+    if response_mutations.is_empty() {
+        return;
+    }
+    let mutations = Some(Mutations { response_mutations, ..Default::default() });
+    let config = FilterConfig { config: Some(any(&HeaderMutationPerRoute { mutations })), ..Default::default() };
+    route.typed_per_filter_config.insert(names::HEADER_MUTATION.to_owned(), any(&config));
 }
 
 fn added(edits: &HeaderEdits) -> impl Iterator<Item = HeaderValueOption> {

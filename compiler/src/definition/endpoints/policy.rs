@@ -31,7 +31,7 @@ const ADVANCED: Shape = Shape::Object(&[
             ("maxWaitIntervalInMillis", MILLISECONDS),
             ("statusCodes", Shape::Statuses),
             (PER_TRY, MILLISECONDS),
-            ("budgetPercent", Shape::Number(0.0, 100.0)),
+            ("budgetPercent", Shape::Number(0.01, 100.0)),
             ("nonIdempotent", Shape::Boolean),
         ]),
     ),
