@@ -46,6 +46,7 @@ const MOST: u64 = 40;
 const MESSAGES: usize = 64;
 
 /// What is asked about a route, as bits of the first byte.
+#[allow(clippy::struct_excessive_bools)] // Each is a bit of the input.
 struct Route {
     guarded: bool,
     request_body: bool,

@@ -23,6 +23,7 @@ pub struct Told<'m> {
 }
 
 /// What becomes of a request.
+#[allow(clippy::large_enum_variant)] // There is one.
 pub enum Outcome<'m> {
     /// It reaches no operation.
     Unrouted { status: u16, reason: String, normal: Option<Normal> },
