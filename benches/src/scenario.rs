@@ -11,6 +11,7 @@ mod memory;
 
 mod publish;
 mod start;
+mod validation;
 
 use std::io;
 use std::thread::sleep;
@@ -39,6 +40,8 @@ pub enum Scenario {
     Answers,
     /// What it costs to collect bodies.
     Bodies,
+    /// What comparing messages with their contract takes.
+    Validation,
     /// Memory of the service with a thousand APIs.
     Memory,
     /// One change among ten thousand operations.
@@ -66,7 +69,7 @@ const ROUND: Duration = Duration::from_millis(1200);
 // === impl Scenario ===
 
 impl Scenario {
-    pub const ALL: [Scenario; 10] = [
+    pub const ALL: [Scenario; 11] = [
         Scenario::Start,
         Scenario::Build,
         Scenario::Lookup,
@@ -74,6 +77,7 @@ impl Scenario {
         Scenario::LimitsShared,
         Scenario::Answers,
         Scenario::Bodies,
+        Scenario::Validation,
         Scenario::Memory,
         Scenario::Publish,
         Scenario::Discovery,
@@ -88,6 +92,7 @@ impl Scenario {
             Scenario::LimitsShared => limits_shared::measure(bench, report),
             Scenario::Answers => answers::measure(bench, report),
             Scenario::Bodies => bodies::measure(bench, report),
+            Scenario::Validation => validation::measure(bench, report),
             Scenario::Memory => memory::measure(bench, report),
             Scenario::Publish => publish::measure(bench, report),
             Scenario::Discovery => discovery::measure(bench, report),

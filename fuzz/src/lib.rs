@@ -11,6 +11,7 @@ pub mod check_bytes;
 pub mod claims;
 pub mod client_address;
 pub mod conditions;
+pub mod contract;
 pub mod credentials;
 pub mod envoy_log;
 pub mod exchanges;
@@ -51,7 +52,7 @@ pub struct Target {
 pub type Reached = &'static str;
 
 /// By the name of the thing that is tested.
-pub const TARGETS: [Target; 24] = [
+pub const TARGETS: [Target; 25] = [
     artifact::TARGET,
     certificate::TARGET,
     check::TARGET,
@@ -59,6 +60,7 @@ pub const TARGETS: [Target; 24] = [
     claims::TARGET,
     client_address::TARGET,
     conditions::TARGET,
+    contract::TARGET,
     envoy_log::TARGET,
     exchanges::TARGET,
     introspection::TARGET,
