@@ -167,7 +167,7 @@ impl Decided {
             policy: deny.policy.map(str::to_owned),
             limits: drawn(&deny.limits),
             challenges: deny.challenges.iter().map(ToString::to_string).collect(),
-            body: rule.answers().body(fault, Form::Fault, deny.limit).body.into_owned(),
+            body: rule.answers().refusal(deny, Form::Fault).body.into_owned(),
         }
     }
 
