@@ -130,12 +130,12 @@ codes! {
     BadCors "0712" Error "bad-cors" "What `x-wso2-cors` says cannot be, or lets anybody act for those who are logged in."
     LooseOrigin "0713" Warning "loose-origin" "A pattern of origins matches more than those that it seems to be for."
     BadHeaderEdit "0714" Error "bad-header-edit" "A header cannot be edited, or a value cannot be sent."
-    BadTransform "0731" Error "bad-transform" "A transformation, or a policy in `policies/`, is not valid."
-    UnusedTransforms "0732" Note "unused-transforms" "A file in `policies/` is used by nothing."
 
     BadContract "0720" Error "bad-contract" "Messages are to be validated, and what the definition says of them cannot be checked."
     UncheckedContract "0721" Note "unchecked-contract" "What a definition says of messages cannot be checked, if settings ask for that."
     UnknownFormat "0722" Note "unknown-format" "A `format` is not known, and not checked."
+    BadTransform "0731" Error "bad-transform" "A transformation, or a policy in `policies/`, is not valid."
+    UnusedTransforms "0732" Note "unused-transforms" "A file in `policies/` is used by nothing."
 
     BallerinaIgnored "0801" Note "ballerina-ignored" "Ballerina files without code are ignored."
     BallerinaCode "0802" Error "ballerina-code" "Ballerina code is not run."
