@@ -38,18 +38,18 @@ pub struct Rule {
     pub(crate) backend_jwt: Option<Arc<Terms>>,
     /// What requests draw on. `None`: nothing.
     pub(crate) limits: Option<Box<Plan>>,
-    /// What of an exchange it looks at besides the request's head. `None`: nothing.
     beyond: Option<Box<Beyond>>,
-    /// What messages are compared with. `None`: nothing.
-    pub(crate) validation: Option<Box<Validation>>,
     operation: Box<str>,
 }
 
-/// What a rule looks at besides the request's head, and what becomes of it.
-#[derive(Debug)]
+/// What a rule does with messages, beside deciding. Few rules do: one pointer for all of it.
+#[derive(Debug, Default)]
 struct Beyond {
-    phases: Phases,
+    /// `None`: it looks at the request's head alone.
+    phases: Option<Phases>,
     transforms: Option<Transforms>,
+    /// What messages are compared with.
+    validation: Option<Box<Validation>>,
 }
 
 /// Messages of an exchange that follow the request's head.
@@ -176,11 +176,12 @@ impl Rule {
                 answers: Arc::clone(&answers),
                 backend_jwt: terms.get(rule.api as usize).cloned().flatten(),
                 limits: limits.plan(api, rule)?,
-                beyond: rule
-                    .phases
-                    .as_ref()
-                    .map(|phases| Box::new(Beyond { phases: phases.into(), transforms: transforms.of(rule, api) })),
-                validation: Validation::load(rule, libraries.get(rule.api as usize).and_then(Option::as_ref))?,
+                beyond: Beyond {
+                    phases: rule.phases.as_ref().map(Phases::from),
+                    transforms: rule.phases.and_then(|_| transforms.of(rule, api)),
+                    validation: Validation::load(rule, libraries.get(rule.api as usize).and_then(Option::as_ref))?,
+                }
+                .boxed(),
                 operation: format!("{} {}", rule.method, rule.path).into(),
             };
             Ok((id, Arc::new(loaded)))
@@ -208,15 +209,29 @@ impl Rule {
     }
 
     pub fn phases(&self) -> Option<&Phases> {
-        self.beyond.as_ref().map(|beyond| &beyond.phases)
+        self.beyond.as_ref()?.phases.as_ref()
     }
 
     pub(crate) fn transforms(&self) -> Option<&Transforms> {
         self.beyond.as_ref()?.transforms.as_ref()
     }
 
+    pub(crate) fn validation(&self) -> Option<&Validation> {
+        self.beyond.as_ref()?.validation.as_deref()
+    }
+
     pub fn policy(&self) -> &Policy {
         &self.policy
+    }
+}
+
+// === impl Beyond ===
+
+impl Beyond {
+    /// `None`: nothing of it.
+    fn boxed(self) -> Option<Box<Beyond>> {
+        let nothing = self.phases.is_none() && self.transforms.is_none() && self.validation.is_none();
+        (!nothing).then(|| Box::new(self))
     }
 }
 

@@ -91,7 +91,7 @@ fn proposed(place: &Place, words: &[&str]) -> Vec<String> {
 fn commands_options_settings_and_codes_are_completed() {
     let place = Place::new();
     fs::write(place.at("script"), place.succeeds(&["completions", "bash"])).unwrap();
-    assert_eq!(proposed(&place, &["micro-gw", "ex"]), ["explain-code"]);
+    assert_eq!(proposed(&place, &["micro-gw", "ex"]), ["explain", "explain-code"]);
     assert_eq!(proposed(&place, &["micro-gw", "check", "shop", "--format", ""]), ["human", "json", "sarif", "github"]);
     assert_eq!(proposed(&place, &["micro-gw", "explain-code", "MGW-010"]).len(), 9);
     assert_eq!(proposed(&place, &["micro-gw", "run", "--listenerConfig.httpsP"]), ["--listenerConfig.httpsPort"]);

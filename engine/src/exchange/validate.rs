@@ -33,7 +33,7 @@ impl<'a> Exchange<'a> {
 
     /// `None`: the request's head is as it must be, or passes as it is.
     pub(super) fn validate_head(&mut self) -> Option<Step<'a>> {
-        let validation = self.rule.validation.as_deref()?;
+        let validation = self.rule.validation()?;
         if validation.request == Check::Off || std::mem::replace(&mut self.validated.head, true) {
             return None;
         }
@@ -46,7 +46,7 @@ impl<'a> Exchange<'a> {
 
     /// The same of its body, once that is here.
     pub(super) fn validate_body(&mut self) -> Option<Step<'a>> {
-        let validation = self.rule.validation.as_deref()?;
+        let validation = self.rule.validation()?;
         let body = self.request_body()?;
         if validation.request == Check::Off || std::mem::replace(&mut self.validated.body, true) {
             return None;
@@ -75,7 +75,7 @@ impl<'a> Exchange<'a> {
         head: &ResponseHead<'a>,
         edits: &Edits,
     ) -> Option<ResponseStep<'a>> {
-        let validation = self.rule.validation.as_deref().filter(|validation| validation.response != Check::Off)?;
+        let validation = self.rule.validation().filter(|validation| validation.response != Check::Off)?;
         let found = validation.contract.response_head(status(head, edits), &|name: &str| header(head, edits, name));
         self.judge_response(validation.response, found)
     }
@@ -86,7 +86,7 @@ impl<'a> Exchange<'a> {
         edits: &Edits,
         body: &[u8],
     ) -> Option<ResponseStep<'a>> {
-        let validation = self.rule.validation.as_deref().filter(|validation| validation.response != Check::Off)?;
+        let validation = self.rule.validation().filter(|validation| validation.response != Check::Off)?;
         let is_head = self.head.is_some_and(|request| request.method == "HEAD");
         if is_head || !self.rule.phases().is_some_and(|phases| phases.response_body) {
             return None;
