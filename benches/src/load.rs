@@ -183,6 +183,10 @@ fn response(bytes: &[u8]) -> io::Result<Option<(u16, usize)>> {
     let mut lines = head.split("\r\n");
     let status = lines.next().and_then(|line| line.split(' ').nth(1)).and_then(|status| status.parse().ok());
     let status = status.ok_or_else(|| malformed("no status"))?;
+    // RFC 9110, section 15.3.5: no body follows.
+    if status == 204 {
+        return Ok(Some((status, end + 4)));
+    }
     let length = lines.find_map(|line| {
         let (name, value) = line.split_once(':')?;
         name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().ok())?
@@ -203,6 +207,8 @@ mod tests {
         let text = b"HTTP/1.1 404 Not Found\r\nContent-Length: 3\r\n\r\nabc";
         assert_eq!(response(text).unwrap(), Some((404, text.len())));
         assert_eq!(response(&text[..20]).unwrap(), None);
+        let empty = b"HTTP/1.1 204 No Content\r\n\r\n";
+        assert_eq!(response(empty).unwrap(), Some((204, empty.len())));
         assert!(response(b"HTTP/1.1 200 OK\r\n\r\n").is_err());
     }
 
