@@ -20,11 +20,11 @@ use tokio::time::Instant;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::clock;
+use crate::description::NAMESPACE;
 use crate::limits::Limits;
 use crate::seldom::Seldom;
 
-/// Where ext_authz puts what decisions say, and the name of what is owed in it.
-const NAMESPACE: &str = "envoy.filters.http.ext_authz";
+/// The name of what is owed in what decisions say.
 pub(crate) const OWED: &str = "owed";
 /// Requests under way of which parts were charged already. Beyond that they are charged when they are over.
 const MOST: usize = 65_536;

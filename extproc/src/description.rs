@@ -8,6 +8,8 @@ use envoy_types::pb::google::protobuf::value::Kind;
 use envoy_types::pb::google::protobuf::{Struct, Value};
 use microgw_engine::{Decision, Identity};
 
+/// Where ext_authz puts what decisions say: one place for whoever reads it, whichever filter asked.
+pub(crate) const NAMESPACE: &str = "envoy.filters.http.ext_authz";
 /// Bytes of a name that are told: nobody's fills a log.
 const MAX_TEXT: usize = 256;
 

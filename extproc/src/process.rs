@@ -43,6 +43,8 @@ const ATTRIBUTES: &str = "envoy.filters.http.ext_proc";
 const PEER: &str = "source.address";
 /// How a response came about.
 const DETAILS: &str = "response.code_details";
+/// Bytes that are set aside for a body before any of it has come.
+const ROOM: usize = 16 * 1024;
 const FROM_BACKEND: &str = "via_upstream";
 
 /// The service that tonic serves.
@@ -296,7 +298,8 @@ impl<A: Stream<Item = Result<ProcessingRequest, Status>> + Send + Unpin> Convers
         if length > most {
             return Ok(Collected::TooLong);
         }
-        let mut body = Vec::with_capacity(length);
+        // Room for what has come, not for what is promised: whoever sends a head alone takes none.
+        let mut body = Vec::with_capacity(length.min(ROOM));
         loop {
             let piece = match (self.next().await?.request, direction) {
                 (Some(Asked::RequestBody(piece)), Direction::Request)

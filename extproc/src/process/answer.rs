@@ -18,9 +18,8 @@ use envoy_types::pb::google::protobuf::{BoolValue, Struct, Value};
 use microgw_engine::{Allow, Edits};
 
 use crate::answer::{Refusal, removed, set};
+use crate::description::NAMESPACE;
 
-/// Where ext_authz puts what decisions say: one place for access logs, whoever decided.
-const NAMESPACE: &str = "envoy.filters.http.ext_authz";
 /// What access logs and the wording of Envoy's own replies know our refusals by.
 const DETAILS: &str = "microgw_refused";
 /// Bytes of a body in one message, as Envoy would have them.
