@@ -7,6 +7,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "microgw/traffic/v1/traffic.proto",
         "microgw/bodies/v1/bodies.proto",
         "microgw/transforms/v1/transforms.proto",
+        "microgw/interceptors/v1/interceptors.proto",
         "microgw/artifact/v1/artifact.proto",
         "microgw/rules/v1/rules.proto",
     ];
@@ -30,9 +31,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     ] {
         config.type_attribute(format!("microgw.traffic.v1.{message}"), "#[derive(Eq, Hash)]");
     }
+    config.type_attribute("microgw.interceptors.v1.OperationInterceptors", "#[derive(Eq, Hash)]");
     for message in ["Contract", "Body", "Content", "Response"] {
         config.type_attribute(format!("microgw.contracts.v1.{message}"), "#[derive(Eq, Hash)]");
     }
+    // Whoever holds a program shares it.
+    config.bytes([".microgw.interceptors.v1.Component.code"]);
     config.compile_fds(descriptors)?;
     Ok(())
 }

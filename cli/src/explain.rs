@@ -112,6 +112,7 @@ fn outcome<'m>(model: &'m Model, book: &RuleBook, request: &Request, facts: &Fac
     let mut step = exchange.on_request_head(head);
     for _ in 0..MOST_ASKED {
         step = match step {
+            Step::Intercept(call) => exchange.on_verdict_of_request(facts.intercept(*call), now),
             Step::Ask(lookup) => exchange.resume(facts.answer(&lookup, now), now),
             Step::NeedBody => {
                 let most = rule.phases().map_or(0, |phases| phases.max_request_body);
@@ -128,10 +129,14 @@ fn outcome<'m>(model: &'m Model, book: &RuleBook, request: &Request, facts: &Fac
                 let (decision, answer) = match decision {
                     Decision::Allow(allow) => {
                         let decision = told::Decided::allowed(allow, request, &normal);
-                        let answer = request.response.as_ref().map(|response| answer(&mut exchange, response, &rule));
+                        let answer =
+                            request.response.as_ref().map(|response| answer(&mut exchange, response, &rule, facts));
                         (decision, answer)
                     }
                     Decision::Deny(deny) => (told::Decided::denied(&deny, &rule).because(facts.failed()), None),
+                    Decision::Respond(respond) => {
+                        (told::Decided::Answered(Box::new(told::Answered::of(&respond.message))), None)
+                    }
                 };
                 return Ok(Outcome::Decided { api, operation, normal, rule: id, decision, answer });
             }
@@ -141,24 +146,29 @@ fn outcome<'m>(model: &'m Model, book: &RuleBook, request: &Request, facts: &Fac
 }
 
 /// What becomes of its backend's response.
-fn answer<'a>(exchange: &mut Exchange<'a>, response: &'a Response, rule: &Rule) -> told::Answered {
+fn answer<'a>(exchange: &mut Exchange<'a>, response: &'a Response, rule: &Rule, facts: &Facts) -> told::Answered {
     let phases = rule.phases().copied().unwrap_or_default();
     if !phases.response_head {
         return told::Answered::passed(response, None);
     }
     let ended = response.body.is_empty();
-    let step = exchange.on_response_head(ResponseHead { status: response.status, headers: &response.headers, ended });
-    let step = match step {
+    let mut step =
+        exchange.on_response_head(ResponseHead { status: response.status, headers: &response.headers, ended });
+    step = match step {
         ResponseStep::NeedBody if response.body.len() > phases.max_response_body => {
             exchange.refuse_response(Reason::ResponseTooLarge)
         }
         ResponseStep::NeedBody => exchange.on_response_body(&response.body),
         step => step,
     };
+    while let ResponseStep::Intercept(call) = step {
+        step = exchange.on_verdict_of_response(facts.intercept(*call));
+    }
     match step {
+        ResponseStep::Respond(message) => told::Answered::of(&message),
         ResponseStep::Pass(edits) => told::Answered::passed(response, edits),
         ResponseStep::Refuse(deny) => told::Answered::Refused(told::Decided::denied(&deny, rule)),
-        ResponseStep::NeedBody => told::Answered::Refused(told::Decided::internal()),
+        ResponseStep::NeedBody | ResponseStep::Intercept(_) => told::Answered::Refused(told::Decided::internal()),
     }
 }
 

@@ -78,6 +78,7 @@ pub fn compile(files: &dyn Files, project: &str, options: &Options) -> Compilati
         limits,
         tiers,
         transforms,
+        interceptors: Vec::new(),
     };
     let coverage = Coverage::of(&model);
     let failed = diagnostics.iter().any(Diagnostic::is_error);

@@ -4,6 +4,7 @@ use std::fmt;
 
 use microgw_proto::bodies::v1::OperationBodies;
 use microgw_proto::contracts::v1::{Contract, Schemas};
+use microgw_proto::interceptors::v1::{Interceptor, OperationInterceptors};
 use microgw_proto::limits::v1::{Cost, Policy, Tiers};
 use microgw_proto::traffic::v1::{ApiTraffic, EndpointPolicy, OperationTraffic};
 use microgw_proto::transforms::v1::Transform;
@@ -33,6 +34,8 @@ pub struct Model {
     pub tiers: Tiers,
     /// What becomes of messages. In the form in which the artifact holds it.
     pub transforms: Vec<Transform>,
+    /// Programs that messages go through, each once. In the form in which artifact and rule book hold it.
+    pub interceptors: Vec<Interceptor>,
 }
 
 /// Where something was declared.
@@ -91,6 +94,8 @@ pub struct Operation {
     pub bodies: OperationBodies,
     /// What becomes of its requests and responses.
     pub transforms: Transforms,
+    /// Which programs they go through; indexes are into [`Model::interceptors`].
+    pub interceptors: OperationInterceptors,
     /// Of its own, beside its API's.
     pub limit: Option<LimitId>,
     /// What a request counts. `None`: 1.

@@ -2,6 +2,7 @@
 
 mod body;
 mod certificate;
+mod change;
 mod credential;
 mod settle;
 mod spend;
@@ -14,6 +15,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, LazyLock, OnceLock};
 
 use microgw_schemas::Violations;
+use microgw_transforms::Message;
 use smallvec::SmallVec;
 
 use crate::backend_jwt::{Assertion, Order};
@@ -21,6 +23,7 @@ use crate::cookie;
 use crate::facts::{CredentialDigest, Facts, UnixTime};
 use crate::identity::{Identity, KeyType};
 use crate::identity_headers::IdentityHeader;
+use crate::interceptors::Interception;
 use crate::introspection::Introspection;
 use crate::jwt::TokenError;
 use crate::key::KeySet;
@@ -82,6 +85,8 @@ pub enum Step<'a> {
     NeedBody,
     /// Find it out, and [`Exchange::resume`].
     Ask(Lookup),
+    /// Let the program see it, and go on with [`Exchange::on_verdict_of_request`].
+    Intercept(Box<Interception>),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -143,6 +148,18 @@ pub enum Answer {
 pub enum Decision<'a> {
     Allow(Allow<'a>),
     Deny(Deny<'a>),
+    /// The request might have passed, and a program answers it.
+    Respond(Respond<'a>),
+}
+
+/// What a program answers in the backend's place.
+#[derive(Debug)]
+pub struct Respond<'a> {
+    pub message: Message,
+    /// Who calls.
+    pub identity: Arc<Identity>,
+    /// As of a request that passes.
+    pub limits: Balances<'a>,
 }
 
 /// The request may pass, changed like this.
@@ -186,8 +203,8 @@ impl Decision<'_> {
     /// The first limit that was exceeded: the one that refuses, or one that lets through and marks.
     pub fn exceeded(&self) -> Option<&Limit> {
         match self {
-            Decision::Allow(allow) => {
-                allow.limits.iter().find(|balance| balance.usage.beyond).map(|balance| balance.limit)
+            Decision::Allow(Allow { limits, .. }) | Decision::Respond(Respond { limits, .. }) => {
+                limits.iter().find(|balance| balance.usage.beyond).map(|balance| balance.limit)
             }
             Decision::Deny(deny) => deny.limit,
         }
@@ -468,9 +485,9 @@ impl<'a> Exchange<'a> {
                 }
             }
         };
-        let edits = match self.edits(&identity, subscription.as_deref()) {
+        let edits = match self.change_request(&identity, subscription.as_deref()) {
             Ok(edits) => edits,
-            Err(reason) => return self.deny(Failure { reason, ..Failure::MISSING }),
+            Err(step) => return *step,
         };
         let path = match self.head {
             Some(head) if !policy.query_cuts.is_empty() => query::cut(head.path, &policy.query_cuts),

@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::backend_jwt::{Assertion, Order};
 use crate::dpop::{Novelty, ProofId};
+use crate::interceptors::InterceptorFailure;
 use crate::limits::{Charge, Level, Spending};
 use crate::opaque::KeyHash;
 use crate::revocation::{RevocationName, Standing};
@@ -55,6 +56,9 @@ pub trait Facts: Sync {
 
     /// A step of a transformation failed, and its message goes nowhere. Where the step was written, and why.
     fn not_transformed(&self, _step: &str, _failure: &'static str) {}
+
+    /// A program failed, where it is used.
+    fn not_intercepted(&self, _program: &str, _used_at: &str, _failure: InterceptorFailure) {}
 
     /// Debits all of these counters or none. [`Spending::Ask`]: some are kept where somebody has to be asked.
     fn spend(&self, _: &[Charge<'_>]) -> Spending {

@@ -27,6 +27,7 @@ mod facts;
 mod fixtures;
 mod identity;
 mod identity_headers;
+pub mod interceptors;
 mod introspection;
 mod json;
 mod jwt;
@@ -47,7 +48,7 @@ pub use answers::{Answers, Body};
 pub use dpop::{Novelty, ProofError, ProofId};
 pub use exchange::{
     Allow, Answer, Balance, Balances, ClientCertificate, Decision, Deny, Edits, Exchange, Headers, Lookup, RequestHead,
-    ResponseHead, ResponseStep, Sensitive, Step,
+    Respond, ResponseHead, ResponseStep, Sensitive, Step,
 };
 pub use facts::{CredentialDigest, Facts, OpaqueKey, UnixTime};
 pub use identity::{ApiGrant, Application, Identity, KeyTerms, KeyType, Metadata};

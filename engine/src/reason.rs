@@ -66,6 +66,10 @@ pub enum Reason {
     UnusableResponse,
     /// A transformation fails, whatever the body says.
     NotTransformed,
+    /// A program that messages go through fails.
+    InterceptorFailed,
+    /// It cannot be reached.
+    InterceptorUnavailable,
     /// Too many logins from the caller's address have failed: the password was not looked at.
     TooManyLogins,
     /// A lookup failed: nobody can tell whether the credential is valid.
@@ -85,7 +89,7 @@ pub enum Reason {
 // === impl Reason ===
 
 impl Reason {
-    pub const ALL: [Reason; 38] = [
+    pub const ALL: [Reason; 40] = [
         Reason::MissingCredentials,
         Reason::InvalidScheme,
         Reason::MalformedLogin,
@@ -117,6 +121,8 @@ impl Reason {
         Reason::UnreadableBody,
         Reason::UnusableResponse,
         Reason::NotTransformed,
+        Reason::InterceptorFailed,
+        Reason::InterceptorUnavailable,
         Reason::TooManyLogins,
         Reason::Unavailable,
         Reason::RevocationsUnknown,
@@ -160,6 +166,8 @@ impl Reason {
             Reason::UnreadableBody => "unreadable_body",
             Reason::UnusableResponse => "unusable_response",
             Reason::NotTransformed => "not_transformed",
+            Reason::InterceptorFailed => "interceptor_failed",
+            Reason::InterceptorUnavailable => "interceptor_unavailable",
             Reason::TooManyLogins => "too_many_logins",
             Reason::Unavailable => "unavailable",
             Reason::RevocationsUnknown => "revocations_unknown",
@@ -203,7 +211,11 @@ impl Reason {
             Reason::UnreadableBody => Fault::BadRequest,
             Reason::TooManyLogins => Fault::TooManyLogins,
             Reason::Unavailable | Reason::RevocationsUnknown | Reason::SubscriptionsUnknown => Fault::CannotVerify,
-            Reason::UnknownRule | Reason::NotTransformed | Reason::Internal => Fault::Internal,
+            Reason::UnknownRule
+            | Reason::NotTransformed
+            | Reason::InterceptorFailed
+            | Reason::InterceptorUnavailable
+            | Reason::Internal => Fault::Internal,
         }
     }
 }

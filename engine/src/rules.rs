@@ -8,6 +8,7 @@ use microgw_proto::rules::v1 as proto;
 
 use crate::answers::Answers;
 use crate::backend_jwt::Terms;
+use crate::interceptors::{Interceptor, Interceptors, Programs};
 use crate::limits::{Loader, Plan};
 use crate::policy::Policy;
 use crate::realm::Realm;
@@ -48,6 +49,8 @@ struct Beyond {
     /// `None`: it looks at the request's head alone.
     phases: Option<Phases>,
     transforms: Option<Transforms>,
+    /// What messages go through.
+    interceptors: Option<Box<Interceptors>>,
     /// What messages are compared with.
     validation: Option<Box<Validation>>,
 }
@@ -104,6 +107,8 @@ pub enum LoadError {
     UnknownTransform,
     #[error("a transformation is malformed: {0}")]
     Transform(String),
+    #[error("an interceptor is malformed, or a rule refers to one that the book does not have")]
+    Interceptor,
     #[error("a contract cannot be used: {0}")]
     Contract(String),
     #[error("a deny policy names nothing, or an application without its owner")]
@@ -150,6 +155,8 @@ impl Rule {
         let transforms = Loaded::load(book)?;
         let mut interest = limits.interest();
         transforms.looks_at(&mut interest);
+        let programs = Programs::load(&book.interceptors)?;
+        programs.looks_at(&mut interest);
         let realm = Arc::new(Realm::load(book, &interest)?);
         let answers = Arc::new(Answers::load(book));
         let apis: Vec<Arc<Api>> = book.apis.iter().map(|api| Arc::new(Api::from(api))).collect();
@@ -179,6 +186,7 @@ impl Rule {
                 beyond: Beyond {
                     phases: rule.phases.as_ref().map(Phases::from),
                     transforms: rule.phases.and_then(|_| transforms.of(rule, api)),
+                    interceptors: programs.of(rule, api)?.map(Box::new),
                     validation: Validation::load(rule, libraries.get(rule.api as usize).and_then(Option::as_ref))?,
                 }
                 .boxed(),
@@ -216,6 +224,15 @@ impl Rule {
         self.beyond.as_ref()?.transforms.as_ref()
     }
 
+    pub(crate) fn interceptors(&self) -> Option<&Interceptors> {
+        self.beyond.as_ref()?.interceptors.as_deref()
+    }
+
+    /// The programs that its messages go through.
+    pub fn programs(&self) -> impl Iterator<Item = &Arc<Interceptor>> {
+        self.interceptors().into_iter().flat_map(Interceptors::each)
+    }
+
     pub(crate) fn validation(&self) -> Option<&Validation> {
         self.beyond.as_ref()?.validation.as_deref()
     }
@@ -230,7 +247,8 @@ impl Rule {
 impl Beyond {
     /// `None`: nothing of it.
     fn boxed(self) -> Option<Box<Beyond>> {
-        let nothing = self.phases.is_none() && self.transforms.is_none() && self.validation.is_none();
+        let Beyond { phases, transforms, interceptors, validation } = &self;
+        let nothing = phases.is_none() && transforms.is_none() && interceptors.is_none() && validation.is_none();
         (!nothing).then(|| Box::new(self))
     }
 }

@@ -79,6 +79,8 @@ impl Decider {
                 let answer = match decision {
                     Decision::Allow(allow) => answer::allowed(allow, self.rate_limits),
                     Decision::Deny(deny) => answer::denied(&deny, form(&http), Some(rule), self.rate_limits),
+                    // Of a rule with programs the route leads elsewhere.
+                    Decision::Respond(_) => return self.refuse(Reason::Internal, Some(rule), form(&http)),
                 };
                 CheckResponse { dynamic_metadata, ..answer }
             }

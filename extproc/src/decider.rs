@@ -20,6 +20,7 @@ use crate::fact_cache::FactCache;
 use crate::known::Known;
 use crate::lookups::Lookups;
 use crate::metrics::{LookupOutcome, Metrics, Outcome};
+use crate::programs::{NoPrograms, Programs};
 use crate::rule_store::{Armed, RuleStore};
 use crate::seldom::Seldom;
 use crate::traces;
@@ -45,6 +46,8 @@ pub struct Decider {
     pub bandwidth: Option<Arc<Bandwidth>>,
     /// In which headers clients are told of limits.
     pub rate_limits: RateLimitHeaders,
+    /// Runs what messages go through.
+    pub programs: Arc<dyn Programs>,
     unknown_rules: Seldom,
 }
 
@@ -97,6 +100,7 @@ impl Decider {
             trusted_hops: 0,
             bandwidth: None,
             rate_limits: RateLimitHeaders::default(),
+            programs: Arc::new(NoPrograms),
             unknown_rules,
         }
     }
@@ -148,6 +152,12 @@ impl Decider {
                 Step::Done(decision) => return Settled::Decided(decision),
                 Step::NeedBody => return Settled::NeedBody,
                 Step::Ask(lookup) => lookup,
+                Step::Intercept(call) => {
+                    asking.asked = true;
+                    let verdict = self.intercept(*call, asking.span).await;
+                    step = exchange.on_verdict_of_request(verdict, now());
+                    continue;
+                }
             };
             // Whoever guesses passwords is known by where they come from.
             let address = match &lookup {
@@ -197,8 +207,14 @@ impl Decider {
     /// What Envoy is told beside the answer: for logs, and of what it has to measure.
     pub(crate) fn describe(&self, decision: &Decision<'_>) -> Option<Struct> {
         let description = self.description.of(decision);
-        let (Some(bandwidth), Decision::Allow(allow)) = (&self.bandwidth, decision) else { return description };
-        let Some(owed) = bandwidth.owed(&allow.limits) else { return description };
+        let limits = match decision {
+            Decision::Allow(allow) => &allow.limits,
+            Decision::Respond(respond) => &respond.limits,
+            Decision::Deny(_) => return description,
+        };
+        let Some(owed) = self.bandwidth.as_ref().and_then(|bandwidth| bandwidth.owed(limits)) else {
+            return description;
+        };
         let mut description = description.unwrap_or_default();
         description.fields.insert(OWED.to_owned(), Value { kind: Some(Kind::StringValue(owed)) });
         Some(description)
@@ -222,7 +238,8 @@ impl Decider {
     fn count(&self, Armed { rule, place }: &Armed, decision: &Decision<'_>, took: Duration) {
         self.facts.limits.decided(decision);
         let outcome = match decision {
-            Decision::Allow(_) => {
+            // An answer is not refused, whatever its status.
+            Decision::Allow(_) | Decision::Respond(_) => {
                 self.metrics.allowed();
                 Outcome::Allowed
             }
@@ -270,7 +287,7 @@ fn tell(span: &Span, decision: &Decision<'_>, cached: bool) {
         span.record("microgw.exceeded", &*limit.policy);
     }
     let genuine = match decision {
-        Decision::Allow(_) => true,
+        Decision::Allow(_) | Decision::Respond(_) => true,
         Decision::Deny(deny) => {
             span.record("microgw.reason", deny.reason.as_str());
             if let Some(policy) = deny.policy {

@@ -10,6 +10,8 @@ use microgw_engine::{Decision, Identity};
 
 /// Where ext_authz puts what decisions say: one place for whoever reads it, whichever filter asked.
 pub(crate) const NAMESPACE: &str = "envoy.filters.http.ext_authz";
+/// In the place of a reason: nobody is refused.
+const RESPONDED: &str = "responded";
 /// Bytes of a name that are told: nobody's fills a log.
 const MAX_TEXT: usize = 256;
 
@@ -30,6 +32,7 @@ impl Description {
     pub(crate) fn of(self, decision: &Decision<'_>) -> Option<Struct> {
         let (reason, identity) = match decision {
             Decision::Allow(allow) => (None, Some(&*allow.identity)),
+            Decision::Respond(respond) => (Some(RESPONDED), Some(&*respond.identity)),
             Decision::Deny(deny) => (Some(deny.reason.as_str()), deny.identity.as_deref()),
         };
         if self == Description::Nothing {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use microgw_engine::backend_jwt::{Assertion, Order};
+use microgw_engine::interceptors::InterceptorFailure;
 use microgw_engine::limits::Expression;
 use microgw_engine::limits::{Charge, Level, Spending};
 use microgw_engine::opaque::KeyHash;
@@ -90,6 +91,12 @@ impl Facts for Known {
     fn not_transformed(&self, step: &str, failure: &'static str) {
         if self.complaints.now() {
             tracing::warn!(step, failure, "a message could not be transformed");
+        }
+    }
+
+    fn not_intercepted(&self, program: &str, used_at: &str, failure: InterceptorFailure) {
+        if self.complaints.now() {
+            tracing::warn!(program, used_at, %failure, "an interceptor failed");
         }
     }
 

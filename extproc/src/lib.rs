@@ -31,6 +31,7 @@ pub mod metrics;
 pub mod opaque_keys;
 mod polled;
 pub mod process;
+pub mod programs;
 pub mod proofs;
 mod rate_limit;
 pub mod redis;

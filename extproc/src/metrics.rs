@@ -39,6 +39,8 @@ pub struct Metrics {
     decision: Histogram,
     lookups: By<2, Counter>,
     lookup: By<1, Histogram>,
+    interceptions: By<2, Counter>,
+    interception: By<1, Histogram>,
     logins: By<1, Counter>,
     key_fetches: By<2, Counter>,
     introspections: By<1, Counter>,
@@ -148,6 +150,8 @@ impl Default for Metrics {
             decision: Histogram::new(&histogram::DECISION),
             lookups: By::new_with_constructor(counter),
             lookup: By::new_with_constructor(|| Histogram::new(&histogram::DECISION)),
+            interceptions: By::new_with_constructor(counter),
+            interception: By::new_with_constructor(|| Histogram::new(&histogram::DECISION)),
             logins: By::new_with_constructor(counter),
             key_fetches: By::new_with_constructor(counter),
             introspections: By::new_with_constructor(counter),
@@ -166,6 +170,8 @@ impl Default for Metrics {
         register(&mut registry, &families::DECISION_DURATION, metrics.decision.clone());
         register(&mut registry, &families::LOOKUPS, metrics.lookups.clone());
         register(&mut registry, &families::LOOKUP_DURATION, metrics.lookup.clone());
+        register(&mut registry, &families::INTERCEPTIONS, metrics.interceptions.clone());
+        register(&mut registry, &families::INTERCEPTION_DURATION, metrics.interception.clone());
         register(&mut registry, &families::KEY_FETCHES, metrics.key_fetches.clone());
         register(&mut registry, &families::INTROSPECTIONS, metrics.introspections.clone());
         register(&mut registry, &families::LOGINS, metrics.logins.clone());
@@ -262,6 +268,11 @@ impl Metrics {
 
     pub(crate) fn decided(&self, duration: Duration) {
         self.decision.observe(duration);
+    }
+
+    pub(crate) fn intercepted(&self, kind: &'static str, outcome: &'static str, duration: Duration) {
+        self.interception.get_or_create(&[("kind", kind.to_owned())]).observe(duration);
+        self.interceptions.get_or_create(&[("kind", kind.to_owned()), ("outcome", outcome.to_owned())]).inc();
     }
 
     pub(crate) fn looked_up(&self, lookup: &Lookup, outcome: LookupOutcome, duration: Duration) {

@@ -33,6 +33,7 @@ use self::head::Head;
 use crate::answer::{refusal, told};
 use crate::clock::now;
 use crate::decider::{Asking, Decider, Settled};
+use crate::rate_limit;
 use crate::traces;
 
 /// The metadata of a stream that names the route's rule.
@@ -181,6 +182,11 @@ impl<A: Stream<Item = Result<ProcessingRequest, Status>> + Send + Unpin> Convers
                 let refused = answer::refused(refusal(&deny, head.form(), Some(rule), decider.rate_limits));
                 return self.say(ProcessingResponse { dynamic_metadata: description, ..message(refused) }).await;
             }
+            Decision::Respond(respond) => {
+                let told = rate_limit::headers(decider.rate_limits, &respond.limits, None);
+                let responded = answer::responded(&respond.message, told);
+                return self.say(ProcessingResponse { dynamic_metadata: description, ..message(responded) }).await;
+            }
         };
         let told: Vec<_> = told(&allow, decider.rate_limits).collect();
         let collected = body.get().filter(|_| !end_of_stream);
@@ -228,6 +234,7 @@ impl<A: Stream<Item = Result<ProcessingRequest, Status>> + Send + Unpin> Convers
             }
             step => step,
         };
+        let step = self.through_programs(&mut exchange, step, span).await;
         let edits = match step {
             ResponseStep::Pass(edits) => edits,
             ResponseStep::Refuse(deny) => {
@@ -242,7 +249,10 @@ impl<A: Stream<Item = Result<ProcessingRequest, Status>> + Send + Unpin> Convers
                 }
                 return self.refuse(deny, head.form(), Some(rule)).await;
             }
-            ResponseStep::NeedBody => return Err(out_of_turn()),
+            ResponseStep::Respond(responded) => {
+                return self.say(message(answer::responded(&responded, told.into_iter()))).await;
+            }
+            ResponseStep::NeedBody | ResponseStep::Intercept(_) => return Err(out_of_turn()),
         };
         decider.report(&armed, &mut exchange);
         let (common, edited) = answer::passed(edits, told.into_iter(), length);
@@ -258,6 +268,19 @@ impl<A: Stream<Item = Result<ProcessingRequest, Status>> + Send + Unpin> Convers
                 self.body(Direction::Response, whole, trailers).await
             }
         }
+    }
+
+    async fn through_programs<'a>(
+        &self,
+        exchange: &mut Exchange<'a>,
+        mut step: ResponseStep<'a>,
+        span: &Span,
+    ) -> ResponseStep<'a> {
+        while let ResponseStep::Intercept(call) = step {
+            let verdict = self.decider.intercept(*call, span).await;
+            step = exchange.on_verdict_of_response(verdict);
+        }
+        step
     }
 
     async fn next(&mut self) -> Outcome<ProcessingRequest> {

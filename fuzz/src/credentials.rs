@@ -179,7 +179,9 @@ pub fn decide(rule: &Rule, path: &str, headers: &dyn Headers) -> Option<Option<S
             match step {
                 Step::Done(Decision::Allow(allow)) => break Some(allow.path),
                 Step::Done(Decision::Deny(_)) => break None,
-                Step::NeedBody => panic!("no rule here looks at bodies"),
+                Step::NeedBody | Step::Intercept(_) | Step::Done(Decision::Respond(_)) => {
+                    panic!("no rule here looks at bodies, or has programs")
+                }
                 Step::Ask(Lookup::Keys(source) | Lookup::FreshKeys(source)) => {
                     asked += 1;
                     assert!(asked < 100, "the engine asks for ever");

@@ -97,6 +97,7 @@ impl Route {
                 response_body: self.response_body,
                 max_request_body: MOST,
                 max_response_body: MOST,
+                matched_again: false,
             });
         }
         book.generation = format!("{}", self.rule());

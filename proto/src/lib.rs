@@ -21,6 +21,12 @@ pub mod contracts {
     }
 }
 
+pub mod interceptors {
+    pub mod v1 {
+        include!(concat!(env!("OUT_DIR"), "/microgw.interceptors.v1.rs"));
+    }
+}
+
 pub mod limits {
     pub mod v1 {
         include!(concat!(env!("OUT_DIR"), "/microgw.limits.v1.rs"));

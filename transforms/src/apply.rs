@@ -4,7 +4,8 @@ use microgw_proto::transforms::v1::edit::Operation;
 use minijinja::value::Value;
 
 use crate::context::{Context, View};
-use crate::editable::{Direction, is_value};
+use crate::editable::is_value;
+use crate::editor::may_have_body;
 use crate::json::Json;
 use crate::json_edit::Budget;
 use crate::message::Message;
@@ -13,10 +14,6 @@ use crate::step::{Action, Edit, Filled, Step};
 use crate::template::{Syntax, Template, Words, from_json};
 use crate::xml::{ToJson, to_xml};
 use crate::{Failure, MAX_BODY, MAX_DEPTH, MAX_HEAD, Transform, path};
-
-/// Digests and ranges of a body that is another one now.
-const OF_BODY: [&str; 4] = ["content-md5", "digest", "content-digest", "repr-digest"];
-const OF_RESPONSE_BODY: [&str; 2] = ["etag", "accept-ranges"];
 
 struct Work<'a> {
     transform: &'a Transform,
@@ -200,15 +197,9 @@ impl Work<'_> {
 
     // === the body ===
 
-    /// Responses to HEAD, and those whose status says so, never have one.
     fn may_have_body(&self) -> bool {
-        match self.transform.direction {
-            Direction::Request => true,
-            Direction::Response => {
-                let is_head = self.context.request().is_some_and(|request| request.method() == "HEAD");
-                !is_head && !matches!(self.message.status(), 100..200 | 204 | 205 | 304)
-            }
-        }
+        let is_head = self.context.request().is_some_and(|request| request.method() == "HEAD");
+        may_have_body(&self.message, self.transform.direction, is_head)
     }
 
     /// What is empty is not edited.
@@ -296,7 +287,7 @@ impl Work<'_> {
     fn write(&mut self) -> Result<(), Failure> {
         if let Some(json) = self.json.take_if(|_| self.edited) {
             let text = json.write().map_err(|_| Failure::TooLarge)?;
-            self.set_body(text.into_bytes());
+            self.message.replace_body(text.into_bytes(), self.transform.direction);
             self.edited = false;
         }
         Ok(())
@@ -305,15 +296,7 @@ impl Work<'_> {
     fn replace(&mut self, body: Vec<u8>, content_type: &str) {
         (self.json, self.edited, self.body) = (None, false, None);
         self.message.headers.set("content-type", content_type.as_bytes().to_vec());
-        self.set_body(body);
-    }
-
-    fn set_body(&mut self, body: Vec<u8>) {
-        let of_response = OF_RESPONSE_BODY.iter().filter(|_| self.transform.direction == Direction::Response);
-        for name in OF_BODY.iter().chain(of_response).chain(&["content-encoding"]) {
-            self.message.headers.remove(name);
-        }
-        self.message.set_body(body);
+        self.message.replace_body(body, self.transform.direction);
     }
 }
 

@@ -10,6 +10,7 @@
 mod apply;
 mod context;
 pub mod editable;
+mod editor;
 mod error;
 pub mod json;
 pub mod json_edit;
@@ -30,6 +31,7 @@ use minijinja::value::Value;
 
 pub use self::context::Context;
 pub use self::editable::Direction;
+pub use self::editor::{Editor, EditorError, Terms};
 pub use self::error::{Cause, Failure, TransformError};
 pub use self::message::{Changes, Headers, Message};
 use self::step::Step;

@@ -9,7 +9,7 @@ use crate::editable::{self, Direction};
 use crate::error::{Cause, TransformError};
 use crate::json::Json;
 use crate::json_edit::JsonEdit;
-use crate::step::{Action, Edit, Filled, Filler, METHODS, Step};
+use crate::step::{Action, Edit, Filled, Filler, METHODS, Step, is_status};
 use crate::template::{Syntax, TemplateError, Templates, Words, from_json, is_one_value, is_template};
 use crate::xml::{ToJson, is_name};
 use crate::{MAX_EDITS, MAX_STEPS, Mentions, Needs, Transform, names, path};
@@ -161,9 +161,7 @@ impl Loader {
                 Action::ToJson(ToJson { root: element(&form.root).map_err(whole)?, arrays, typed: form.typed })
             }
             Written::Status(status) => {
-                let known = u16::try_from(*status)
-                    .ok()
-                    .filter(|status| (200..=599).contains(status) && !matches!(status, 204 | 205 | 206 | 304));
+                let known = u16::try_from(*status).ok().filter(|status| is_status(*status));
                 Action::Status(known.ok_or_else(|| whole(Cause::Status(*status)))?)
             }
         })
@@ -290,7 +288,7 @@ impl Filler {
 }
 
 /// RFC 9110 section 8.3: `type/subtype`, and parameters.
-fn is_content_type(text: &str) -> bool {
+pub(crate) fn is_content_type(text: &str) -> bool {
     let kind = text.split(';').next().unwrap_or_default().trim_end();
     let is_token = |part: &str| !part.is_empty() && part.bytes().all(names::is_token);
     editable::value(text).is_ok() && kind.split_once('/').is_some_and(|(kind, sub)| is_token(kind) && is_token(sub))

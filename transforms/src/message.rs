@@ -2,6 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use crate::editable::Direction;
+
+/// Digests and ranges of a body that is another one now, and how it was encoded.
+const OF_BODY: [&str; 5] = ["content-md5", "digest", "content-digest", "repr-digest", "content-encoding"];
+const OF_RESPONSE_BODY: [&str; 2] = ["etag", "accept-ranges"];
+
 /// Headers in their order; a name may be there several times.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Headers {
@@ -166,7 +172,12 @@ impl Message {
         self.status = status;
     }
 
-    pub(crate) fn set_body(&mut self, body: Vec<u8>) {
+    /// What its head says of the old one goes with that.
+    pub(crate) fn replace_body(&mut self, body: Vec<u8>, direction: Direction) {
+        let of_response = OF_RESPONSE_BODY.iter().filter(|_| direction == Direction::Response);
+        for name in OF_BODY.iter().chain(of_response) {
+            self.headers.remove(name);
+        }
         self.body = Some(body);
         self.changed.body = true;
     }

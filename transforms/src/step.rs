@@ -65,6 +65,11 @@ pub(crate) enum Filler {
 /// Methods that a request can be given.
 pub(crate) const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
 
+/// One that a response can be given: it may have a body, and says nothing of another one.
+pub(crate) fn is_status(status: u16) -> bool {
+    (200..=599).contains(&status) && !matches!(status, 204 | 205 | 206 | 304)
+}
+
 // === impl Filler ===
 
 impl Filler {

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, bail};
 use microgw_engine::backend_jwt::{Assertion, Order};
+use microgw_engine::interceptors::{Interception, InterceptorFailure, Verdict};
 use microgw_engine::limits::{Charge, Spending, Usage, Usages};
 use microgw_engine::opaque::KeyHash;
 use microgw_engine::{
@@ -157,6 +158,12 @@ impl Facts {
         answer.unwrap_or(Answer::Unavailable)
     }
 
+    /// What a program makes of a message.
+    pub fn intercept(&self, interception: Interception) -> Verdict {
+        self.note(format!("the interceptor `{}`", interception.interceptor.name), MISSING);
+        Verdict::Failed(InterceptorFailure::NotHosted)
+    }
+
     fn key_set(&self, keys: &Value) -> anyhow::Result<KeySet> {
         let text = match keys {
             Value::String(name) => {
@@ -216,6 +223,11 @@ impl microgw_engine::Facts for Facts {
 
     fn assertion(&self, _: &Order) -> Option<Assertion> {
         None
+    }
+
+    fn not_intercepted(&self, program: &str, used_at: &str, failure: InterceptorFailure) {
+        *self.failed.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(format!("the interceptor `{program}`, used at {used_at}, fails: {failure}"));
     }
 
     fn not_transformed(&self, step: &str, failure: &'static str) {

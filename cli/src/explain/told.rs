@@ -1,16 +1,19 @@
 //! An explanation, as text and as JSON.
 
+mod answered;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use microgw_compiler::model::{Api, Model, Operation};
 use microgw_compiler::path::normal::Normal;
-use microgw_engine::{Allow, Balances, Deny, ENVIRONMENT_HEADER, Edits, Reason, Rule, RuleId};
+use microgw_engine::{Allow, Balances, Deny, ENVIRONMENT_HEADER, Reason, Rule, RuleId};
 use microgw_faults::Form;
 use serde_json::{Value, json};
 
+pub use self::answered::Answered;
+use super::Request;
 use super::facts::Asked;
-use super::{Request, Response};
 use crate::inspect::{destinations, traffic};
 
 pub struct Told<'m> {
@@ -40,12 +43,6 @@ pub enum Outcome<'m> {
     },
 }
 
-/// What a client gets of its backend's response.
-pub enum Answered {
-    Passed { status: u16, headers: Vec<(String, String)>, body: String },
-    Refused(Decided),
-}
-
 /// A decision, owned.
 pub enum Decided {
     Allowed {
@@ -65,6 +62,8 @@ pub enum Decided {
         challenges: Vec<String>,
         body: String,
     },
+    /// By a program: the backend is not asked.
+    Answered(Box<Answered>),
 }
 
 /// A limit that a request drew on.
@@ -177,47 +176,6 @@ impl Decided {
             *cause = cause.take().or(more);
         }
         self
-    }
-}
-
-// === impl Answered ===
-
-impl Answered {
-    pub(super) fn passed(response: &Response, edits: Option<Box<Edits>>) -> Answered {
-        let edits = edits.map(|edits| *edits).unwrap_or_default();
-        let mut headers = response.headers.0.clone();
-        for (name, values) in &edits.headers {
-            headers.retain(|(other, _)| *other != **name);
-            headers.extend(values.iter().map(|value| (name.to_string(), String::from_utf8_lossy(value).into_owned())));
-        }
-        let body = edits.body.as_deref().unwrap_or(&response.body);
-        let body = String::from_utf8_lossy(body).into_owned();
-        Answered::Passed { status: edits.status.unwrap_or(response.status), headers, body }
-    }
-
-    fn as_text(&self, line: &mut impl FnMut(&str, &str)) {
-        match self {
-            Answered::Passed { status, headers, body } => {
-                line("answer", &status.to_string());
-                for (name, value) in headers {
-                    line("", &format!("{name}: {value}"));
-                }
-                line("", body);
-            }
-            Answered::Refused(decision) => {
-                line("answer", "the backend's response is not passed on");
-                decision.as_text(line, "");
-            }
-        }
-    }
-
-    fn as_json(&self) -> Value {
-        match self {
-            Answered::Passed { status, headers, body } => {
-                json!({ "passed": true, "status": status, "headers": headers, "body": body })
-            }
-            Answered::Refused(decision) => json!({ "passed": false, "instead": decision.as_json() }),
-        }
     }
 }
 
@@ -370,6 +328,10 @@ impl Decided {
                 }
                 line("", body);
             }
+            Decided::Answered(answer) => {
+                line("decision", "answered by an interceptor");
+                answer.as_text(line);
+            }
         }
     }
 
@@ -405,6 +367,7 @@ impl Decided {
                 "challenges": challenges,
                 "body": body,
             }),
+            Decided::Answered(answer) => json!({ "allowed": false, "answeredByInterceptor": answer.as_json() }),
         }
     }
 }

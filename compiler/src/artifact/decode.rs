@@ -40,8 +40,8 @@ pub(super) fn model(artifact: proto::Artifact) -> Result<Model> {
     let error_templates = artifact.error_templates.into_iter().map(error_template).collect::<Result<_>>()?;
     let (project, limits, tiers) = (artifact.project, artifact.limits, artifact.tiers.unwrap_or_default());
     limits::check(&limits, &tiers)?;
-    let transforms = artifact.transforms;
-    Ok(Model { project, files, endpoints, apis, unenforced, error_templates, limits, tiers, transforms })
+    let (transforms, interceptors) = (artifact.transforms, artifact.interceptors);
+    Ok(Model { project, files, endpoints, apis, unenforced, error_templates, limits, tiers, transforms, interceptors })
 }
 
 /// Whether two APIs with one base path answer to a common host.
@@ -147,6 +147,7 @@ impl Bounds {
             limit: self.limit(operation.limit)?,
             cost: limits::cost(operation.cost)?,
             contract: operation.contract,
+            interceptors: operation.interceptors.unwrap_or_default(),
             source: self.position(operation.source)?,
         })
     }

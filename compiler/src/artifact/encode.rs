@@ -3,6 +3,7 @@
 use microgw_proto::artifact::v1 as proto;
 use microgw_proto::bodies::v1::OperationBodies;
 use microgw_proto::contracts::v1::{Contract, Mode};
+use microgw_proto::interceptors::v1::OperationInterceptors;
 use microgw_proto::limits::v1::Tiers;
 use microgw_proto::traffic::v1::{ApiTraffic, EndpointPolicy, OperationTraffic};
 
@@ -25,6 +26,7 @@ pub(super) fn artifact(model: &Model) -> proto::Artifact {
         limits: model.limits.clone(),
         tiers: (model.tiers != Tiers::default()).then(|| model.tiers.clone()),
         transforms: model.transforms.clone(),
+        interceptors: model.interceptors.clone(),
     }
 }
 
@@ -103,6 +105,7 @@ fn operation(operation: &Operation) -> proto::Operation {
         request_transform: transform_index(operation.transforms.request),
         response_transform: transform_index(operation.transforms.response),
         contract: operation.contract.clone(),
+        interceptors: given(&operation.interceptors),
     }
 }
 
@@ -126,7 +129,9 @@ fn requires(model: &Model) -> Vec<String> {
     };
     let operations = || model.apis.iter().flat_map(|api| &api.operations);
     let bodies = operations().any(|operation| {
-        operation.bodies != OperationBodies::default() || operation.transforms != Transforms::default()
+        operation.bodies != OperationBodies::default()
+            || operation.transforms != Transforms::default()
+            || operation.interceptors != OperationInterceptors::default()
     });
     let contracts = operations().filter_map(|operation| operation.contract.as_ref()).any(asked);
     let required = [

@@ -49,6 +49,7 @@ fn model() -> Model {
         traffic: OperationTraffic::default(),
         bodies: OperationBodies::default(),
         transforms: crate::model::Transforms::default(),
+        interceptors: microgw_proto::interceptors::v1::OperationInterceptors::default(),
         limit: None,
         cost: None,
         contract: Some(contract()),
@@ -102,6 +103,7 @@ fn model() -> Model {
         limits: vec![policy("10PerMin", 10)],
         tiers: Tiers { subscriptions: vec![policy("Gold", 5000)], ..Tiers::default() },
         transforms: Vec::new(),
+        interceptors: Vec::new(),
     }
 }
 

@@ -32,6 +32,7 @@ pub fn of(
         response_head: response_head || limited,
         response_body,
         max_request_body: or(max_request, settings.bodies.max_request),
+        matched_again: operation.production.is_some() && operation.sandbox.is_some(),
         max_response_body: or(max_response, settings.bodies.max_response),
     })
 }

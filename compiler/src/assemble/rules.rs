@@ -213,6 +213,7 @@ impl<'a> Rules<'a> {
             request_transform: transform_index(operation.transforms.request),
             response_transform: transform_index(operation.transforms.response),
             contract,
+            interceptors: None,
         });
         Some(Ruled { id: hex(&id), phases, rewrites })
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use microgw_proto::bodies::v1::OperationBodies;
 use microgw_proto::contracts::v1::Schemas;
+use microgw_proto::interceptors::v1::OperationInterceptors;
 use microgw_proto::limits::v1::Cost;
 use microgw_proto::traffic::v1::{HeaderEdits, Mirror, OperationTraffic, Protocol};
 
@@ -149,6 +150,7 @@ impl<'d> Paths<'_, 'd> {
                     sandbox,
                     traffic,
                     transforms,
+                    interceptors: OperationInterceptors::default(),
                     bodies,
                     limit: limits::tier(self.report, self.policies, value, source),
                     cost: limits::cost(self.report, self.policies, value, source).or_else(|| self.cost.clone()),

@@ -2,6 +2,7 @@ mod backend_jwt;
 mod bodies;
 mod bound;
 mod conditions;
+mod intercepted;
 mod keys;
 mod limited;
 mod opaque;
@@ -102,7 +103,9 @@ fn run_with(
     loop {
         match step {
             Step::Ask(lookup) => step = exchange.resume(host(&lookup), UnixTime(NOW)),
-            Step::NeedBody => unreachable!("no rule here looks at bodies"),
+            Step::NeedBody | Step::Intercept(_) | Step::Done(Decision::Respond(_)) => {
+                unreachable!("no rule here looks at bodies")
+            }
             Step::Done(Decision::Allow(allow)) => {
                 return Outcome::Allow {
                     remove: allow.remove_headers.iter().map(ToString::to_string).collect(),

@@ -61,6 +61,18 @@ pub static LOOKUPS: Family = family(
 );
 pub static LOOKUP_DURATION: Family =
     family("microgw_lookup_duration_seconds", Histogram, &["kind"], "Time that a decision waited for a lookup");
+pub static INTERCEPTIONS: Family = family(
+    "microgw_interceptions",
+    Counter,
+    &["kind", "outcome"],
+    "Messages that an interceptor has seen: a component or a service; continued, responded, or how it failed",
+);
+pub static INTERCEPTION_DURATION: Family = family(
+    "microgw_interception_duration_seconds",
+    Histogram,
+    &["kind"],
+    "Time that a message waited for an interceptor",
+);
 pub static CACHE_HITS: Family =
     family("microgw_fact_cache_hits", Counter, &[], "Tokens and API keys that had been verified before");
 pub static CACHE_MISSES: Family =

@@ -17,6 +17,8 @@ use envoy_types::pb::google::protobuf::value::Kind;
 use envoy_types::pb::google::protobuf::{BoolValue, Struct, Value};
 use microgw_engine::{Allow, Edits};
 
+use microgw_transforms::Message;
+
 use crate::answer::{Refusal, removed, set};
 use crate::description::NAMESPACE;
 
@@ -152,6 +154,25 @@ pub(super) fn refused(refusal: Refusal) -> Response {
         status: Some(HttpStatus { code: i32::from(refusal.status) }),
         headers: Some(HeaderMutation { set_headers, remove_headers: Vec::new() }),
         body: refusal.body.into_bytes(),
+        grpc_status: None,
+        details: DETAILS.to_owned(),
+    })
+}
+
+/// What a program answers, and what clients are told of limits.
+pub(super) fn responded(answer: &Message, told: impl Iterator<Item = (&'static str, String)>) -> Response {
+    let mut set_headers: Vec<_> = told.map(|(name, value)| header(name, value.into_bytes())).collect();
+    for (name, value) in answer.headers.iter() {
+        let mut option = header(name, value.to_vec());
+        if set_headers.iter().any(|other| other.header.as_ref().is_some_and(|other| other.key == name)) {
+            appended(&mut option);
+        }
+        set_headers.push(option);
+    }
+    Response::ImmediateResponse(ImmediateResponse {
+        status: Some(HttpStatus { code: i32::from(answer.status()) }),
+        headers: Some(HeaderMutation { set_headers, remove_headers: Vec::new() }),
+        body: answer.body().unwrap_or_default().to_vec(),
         grpc_status: None,
         details: DETAILS.to_owned(),
     })

@@ -82,6 +82,7 @@ impl Site {
                     limit: None,
                     cost: None,
                     contract: None,
+                    interceptors: microgw_proto::interceptors::v1::OperationInterceptors::default(),
                     source,
                 });
             }

@@ -21,6 +21,7 @@ fn operation(traffic: OperationTraffic) -> Operation {
         contract: None,
         bodies: OperationBodies::default(),
         transforms: crate::model::Transforms::default(),
+        interceptors: microgw_proto::interceptors::v1::OperationInterceptors::default(),
         source: Position { file: 0, line: 1, column: 1 },
     }
 }

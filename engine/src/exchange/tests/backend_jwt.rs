@@ -53,7 +53,9 @@ fn ask(
     let mut asked = Vec::new();
     loop {
         match step {
-            Step::NeedBody => unreachable!("no rule here looks at bodies"),
+            Step::NeedBody | Step::Intercept(_) | Step::Done(Decision::Respond(_)) => {
+                unreachable!("no rule here looks at bodies")
+            }
             Step::Done(Decision::Allow(allow)) => {
                 let (name, assertion) = allow.assertion.unwrap();
                 assert_eq!(name, "x-jwt");

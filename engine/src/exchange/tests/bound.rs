@@ -25,7 +25,9 @@ fn outcome(rule: &Rule, facts: &Memory, token: &str, thumbprint: Option<[u8; 32]
                 step = exchange.resume(answer, UnixTime(NOW));
             }
             Step::Ask(lookup) => step = exchange.resume(answer(&lookup), UnixTime(NOW)),
-            Step::NeedBody => unreachable!("no rule here looks at bodies"),
+            Step::NeedBody | Step::Intercept(_) | Step::Done(Decision::Respond(_)) => {
+                unreachable!("no rule here looks at bodies")
+            }
             Step::Done(Decision::Allow(_)) => return None,
             Step::Done(Decision::Deny(deny)) => {
                 assert_eq!(deny.challenges.iter().map(|it| &**it).collect::<Vec<_>>(), [INVALID_TOKEN]);

@@ -93,7 +93,9 @@ fn cookies(header: &str) -> Result<Option<String>, Reason> {
     loop {
         match step {
             Step::Ask(lookup) => step = exchange.resume(answer(&lookup), UnixTime(NOW)),
-            Step::NeedBody => unreachable!("no rule here looks at bodies"),
+            Step::NeedBody | Step::Intercept(_) | Step::Done(Decision::Respond(_)) => {
+                unreachable!("no rule here looks at bodies")
+            }
             Step::Done(Decision::Allow(allow)) => return Ok(allow.cookie),
             Step::Done(Decision::Deny(deny)) => return Err(deny.reason),
         }

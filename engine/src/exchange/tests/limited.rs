@@ -98,7 +98,9 @@ fn spent(rule: &Rule, host: &Host, request: &Request) -> Spent {
     loop {
         match step {
             Step::Ask(lookup) => step = exchange.resume(answer(&lookup), UnixTime(NOW)),
-            Step::NeedBody => unreachable!("no rule here looks at bodies"),
+            Step::NeedBody | Step::Intercept(_) | Step::Done(Decision::Respond(_)) => {
+                unreachable!("no rule here looks at bodies")
+            }
             Step::Done(Decision::Allow(allow)) => {
                 let balance = |balance: &Balance<'_>| {
                     (balance.limit.level, balance.limit.policy.to_string(), balance.usage.remaining)

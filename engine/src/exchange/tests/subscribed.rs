@@ -45,7 +45,9 @@ fn outcome(rule: &Rule, store: &Store, claims: Value) -> Result<Option<String>, 
         step = exchange.resume(answer(&lookup), UnixTime(NOW));
     }
     match step {
-        Step::NeedBody => unreachable!("no rule here looks at bodies"),
+        Step::NeedBody | Step::Intercept(_) | Step::Done(Decision::Respond(_)) => {
+            unreachable!("no rule here looks at bodies")
+        }
         Step::Done(Decision::Allow(allow)) => {
             Ok(allow.subscription.and_then(|subscription| subscription.tier.as_deref().map(str::to_owned)))
         }

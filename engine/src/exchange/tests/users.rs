@@ -123,7 +123,9 @@ fn who_failed_too_often_waits_and_other_ways_in_stay_open() {
         loop {
             let lookup = match step {
                 Step::Ask(lookup) => lookup,
-                Step::NeedBody => unreachable!("no rule here looks at bodies"),
+                Step::NeedBody | Step::Intercept(_) | Step::Done(Decision::Respond(_)) => {
+                    unreachable!("no rule here looks at bodies")
+                }
                 Step::Done(Decision::Allow(_)) => return None,
                 Step::Done(Decision::Deny(deny)) => {
                     return Some((deny.reason, deny.retry_after, deny.challenges.len()));

@@ -31,6 +31,7 @@ fn book(request: contracts::Mode, response: contracts::Mode, bodies: bool) -> pr
         response_body: true,
         max_request_body: 1000,
         max_response_body: 1000,
+        matched_again: false,
     };
     proto::RuleBook {
         apis: vec![proto::Api {

@@ -22,7 +22,9 @@ fn refused_by(credentials: proto::Policy, deny: limits::DenyPolicy, request: &Re
     loop {
         match step {
             Step::Ask(lookup) => step = exchange.resume(answer(&lookup), UnixTime(NOW)),
-            Step::NeedBody => unreachable!("no rule here looks at bodies"),
+            Step::NeedBody | Step::Intercept(_) | Step::Done(Decision::Respond(_)) => {
+                unreachable!("no rule here looks at bodies")
+            }
             Step::Done(Decision::Allow(_)) => return None,
             Step::Done(Decision::Deny(deny)) => {
                 assert_eq!((deny.reason, deny.limit.is_none()), (Reason::Blocked, true));
