@@ -287,6 +287,11 @@ impl Endpoint {
     pub fn urls(&self) -> impl Iterator<Item = &BackendUrl> {
         self.targets.iter().map(|target| &target.url)
     }
+
+    /// Who is found for its targets may have priorities of their own.
+    pub fn has_ranks(&self) -> bool {
+        self.targets.iter().any(|target| matches!(target.lookup, Lookup::Srv(_)))
+    }
 }
 
 impl Target {

@@ -80,6 +80,17 @@ pub struct Assigned {
 pub struct Found {
     /// What backends are called by, lower-case and without a port; `None`: as the URL says.
     pub host: Option<String>,
+    /// Each with an address at least.
+    pub instances: Vec<Instance>,
+}
+
+/// One of those who serve what was looked up: a record of DNS, a registered instance, or all there is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Instance {
+    /// Those of the lowest number are asked, the others while these are away.
+    pub priority: u32,
+    /// Share of the requests, against the others' of its priority, however many addresses it has. Never 0.
+    pub weight: u32,
     pub addresses: Vec<SocketAddr>,
 }
 
@@ -121,6 +132,25 @@ impl ResourceType {
 
     pub fn from_type_url(url: &str) -> Option<ResourceType> {
         ResourceType::ALL.into_iter().find(|kind| kind.type_url() == url)
+    }
+}
+
+// === impl Found ===
+
+impl Found {
+    /// Of those of whom nothing else is known. None, if nobody is there.
+    pub fn at(host: Option<String>, addresses: Vec<SocketAddr>) -> Found {
+        let all = (!addresses.is_empty()).then_some(Instance { priority: 0, weight: 1, addresses });
+        Found { host, instances: all.into_iter().collect() }
+    }
+
+    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.instances.iter().flat_map(|instance| instance.addresses.iter().copied())
+    }
+
+    /// Nobody is there.
+    pub fn is_empty(&self) -> bool {
+        self.addresses().next().is_none()
     }
 }
 

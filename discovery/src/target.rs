@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::future::select_all;
 use microgw_compiler::model::{BackendUrl, Lookup};
-use microgw_compiler::snapshot::Found;
+use microgw_compiler::snapshot::{Found, Instance};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
@@ -189,18 +189,16 @@ pub(crate) async fn follow(target: Wanted, sources: Arc<Sources>, board: Arc<Boa
 
 /// `None`: what was known before is better than this. `same`: that was of the same places.
 fn gather(meant: &Meant, known: &BTreeMap<&str, Resolved>, same: bool) -> Option<Found> {
-    let mut addresses = Vec::new();
-    let mut gone = 0;
-    let mut priority = None;
-    // In the order of their priorities: those of the first that has any are used, the others are for when it has none.
-    for place in meant.places.iter() {
-        if priority.is_some_and(|priority| place.priority > priority) {
-            break;
-        }
-        let own = match place.host.parse::<IpAddr>() {
-            Ok(address) => vec![address],
-            Err(_) => match known.get(place.host.as_str()) {
-                Some(Resolved::Addresses(addresses)) => addresses.to_vec(),
+    let mut instances: Vec<Instance> = Vec::new();
+    let (mut gone, mut left) = (0, MAX_ADDRESSES);
+    // In the order of their priorities: if there are too many, the last ones are left out.
+    for Place { priority, host, port, weight } in meant.places.iter() {
+        let mut own = match host.parse::<IpAddr>() {
+            Ok(address) => vec![SocketAddr::new(address, *port)],
+            Err(_) => match known.get(host.as_str()) {
+                Some(Resolved::Addresses(addresses)) => {
+                    addresses.iter().map(|address| SocketAddr::new(*address, *port)).collect()
+                }
                 Some(Resolved::Gone) => {
                     gone += 1;
                     Vec::new()
@@ -208,16 +206,16 @@ fn gather(meant: &Meant, known: &BTreeMap<&str, Resolved>, same: bool) -> Option
                 Some(Resolved::Pending | Resolved::Nothing) | None => Vec::new(),
             },
         };
+        own.sort_unstable();
+        own.dedup();
+        own.truncate(left);
+        left -= own.len();
         if !own.is_empty() {
-            priority = Some(place.priority);
+            instances.push(Instance { priority: *priority, weight: *weight, addresses: own });
         }
-        addresses.extend(own.into_iter().map(|address| SocketAddr::new(address, place.port)));
     }
-    addresses.sort_unstable();
-    addresses.dedup();
-    addresses.truncate(MAX_ADDRESSES);
     // No place at all is an answer; one without addresses is none, unless it had some and lost them.
-    let nothing = addresses.is_empty() && !meant.places.is_empty();
+    let nothing = instances.is_empty() && !meant.places.is_empty();
     let lost = same && gone > 0;
-    (!nothing || lost).then(|| Found { host: meant.host.clone(), addresses })
+    (!nothing || lost).then(|| Found { host: meant.host.clone(), instances })
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use microgw_compiler::assemble::load_assignment;
 use microgw_compiler::model::BackendUrl;
-use microgw_compiler::snapshot::{Assigned, Assignment, Assignments, Found, Generation, Resource};
+use microgw_compiler::snapshot::{Assigned, Assignment, Assignments, Found, Generation, Instance, Resource};
 use microgw_compiler::url::bracketed;
 use microgw_discovery::{Discovery, Finds, SourceStatus, Wanted};
 use microgw_extproc::metrics::{Reading, Value, families};
@@ -126,7 +126,7 @@ impl Addresses {
     pub fn status(&self) -> serde_json::Value {
         let state = self.shared.state();
         let mut targets: Vec<_> = state.targets().collect();
-        targets.sort_by_key(|(_, _, found)| found.is_some_and(|found| !found.addresses.is_empty()));
+        targets.sort_by_key(|(_, _, found)| found.is_some_and(|found| !found.is_empty()));
         let all = targets.len();
         let shown = targets.into_iter().take(SHOWN).map(|(cluster, wanted, found)| {
             json!({
@@ -135,7 +135,8 @@ impl Addresses {
                 "url": shown(&wanted.1),
                 "lookup": format!("{:?}", wanted.0),
                 "host": found.and_then(|found| found.host.as_ref()),
-                "addresses": found.map(|found| &found.addresses),
+                "addresses": found.map(|found| found.addresses().collect::<Vec<_>>()),
+                "shares": found.filter(|found| found.instances.len() > 1).map(instances),
             })
         });
         let shown: Vec<_> = shown.collect();
@@ -169,7 +170,7 @@ impl Addresses {
 
     pub fn metrics(&self) -> Vec<Reading> {
         let state = self.shared.state();
-        let known = state.targets().filter(|(_, _, found)| found.is_some_and(|found| !found.addresses.is_empty()));
+        let known = state.targets().filter(|(_, _, found)| found.is_some_and(|found| !found.is_empty()));
         let known = known.count() as u64;
         let samples = [("found", known), ("unknown", state.targets().count() as u64 - known)];
         let sources = self.shared.discovery.status();
@@ -286,7 +287,7 @@ impl State {
     }
 
     fn without_addresses(&self) -> Vec<(Vec<String>, String)> {
-        let unknown = self.targets().filter(|(_, _, found)| found.is_none_or(|found| found.addresses.is_empty()));
+        let unknown = self.targets().filter(|(_, _, found)| found.is_none_or(Found::is_empty));
         unknown.map(|(cluster, wanted, _)| (apis(self.clusters.get(cluster)), shown(&wanted.1))).collect()
     }
 
@@ -332,6 +333,12 @@ impl Cluster {
 
 fn apis(cluster: Option<&Cluster>) -> Vec<String> {
     cluster.into_iter().flat_map(|cluster| &cluster.assignment.apis).map(ToString::to_string).collect()
+}
+
+/// Priorities and weights, where there are several.
+fn instances(found: &Found) -> Vec<serde_json::Value> {
+    let shown = |Instance { priority, weight, addresses }: &Instance| json!({ "priority": priority, "weight": weight, "addresses": addresses });
+    found.instances.iter().map(shown).collect()
 }
 
 fn find(wanted: &Wanted, found: &Finds, memory: &Memory) -> Option<Found> {

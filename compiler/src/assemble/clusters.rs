@@ -94,13 +94,13 @@ pub fn named(name: String, endpoint: &Endpoint, backends: &Backends) -> Resource
         // Who is not there any more gets no new requests, whatever a health check says.
         ignore_health_on_host_removal: !fixed,
         circuit_breakers: Some(limits::of(policy, backends)),
-        outlier_detection: outlier::detection(policy),
+        outlier_detection: outlier::detection(endpoint),
         health_checks: health::checks(policy),
         common_lb_config: health::panic(policy),
         lb_config: health::slow_start(policy),
         typed_extension_protocol_options: HashMap::from([(
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions".to_owned(),
-            any(&HttpProtocolOptions { http_filters, ..protocol::options(policy, tls, backends) }),
+            any(&HttpProtocolOptions { http_filters, ..protocol::options(endpoint, tls, backends) }),
         )]),
         transport_socket: if tls && assignment.names_others() {
             names.first().and_then(discovered)

@@ -6,10 +6,11 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
+use tokio_rustls::TlsAcceptor;
 
 #[derive(Default)]
 struct State {
@@ -19,6 +20,7 @@ struct State {
     asked: Mutex<Vec<String>>,
     token: Option<String>,
     index: watch::Sender<u64>,
+    tls: Mutex<Option<TlsAcceptor>>,
 }
 
 pub struct ConsulServer {
@@ -36,8 +38,13 @@ impl Drop for ConsulServer {
 impl ConsulServer {
     /// `token`: of whoever may ask.
     pub async fn start(token: Option<&str>) -> ConsulServer {
+        ConsulServer::start_with(token, None).await
+    }
+
+    /// Over TLS, if `tls` is given.
+    pub async fn start_with(token: Option<&str>, tls: Option<TlsAcceptor>) -> ConsulServer {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let state = Arc::new(State { token: token.map(str::to_owned), ..State::default() });
+        let state = Arc::new(State { token: token.map(str::to_owned), tls: Mutex::new(tls), ..State::default() });
         state.index.send_replace(10);
         let address = listener.local_addr().unwrap();
         ConsulServer { address, task: Some(tokio::spawn(serve(listener, state.clone()))), state }
@@ -78,6 +85,11 @@ impl ConsulServer {
         self.state.index.send_modify(|index| *index += 1);
     }
 
+    /// What it shows of itself from the next connection on.
+    pub fn shows(&self, tls: TlsAcceptor) {
+        *self.state.tls.lock().unwrap() = Some(tls);
+    }
+
     /// As after a restore of a snapshot.
     pub fn set_index(&self, index: u64) {
         self.state.index.send_replace(index);
@@ -96,12 +108,23 @@ impl ConsulServer {
 async fn serve(listener: TcpListener, state: Arc<State>) {
     let mut connections = JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
-        connections.spawn(converse(stream, state.clone()));
+        let state = state.clone();
+        let tls = state.tls.lock().unwrap().clone();
+        connections.spawn(async move {
+            match tls {
+                None => converse(stream, state).await,
+                Some(acceptor) => {
+                    if let Ok(stream) = acceptor.accept(stream).await {
+                        converse(stream, state).await;
+                    }
+                }
+            }
+        });
     }
 }
 
-async fn converse(stream: TcpStream, state: Arc<State>) {
-    let (reader, mut writer) = stream.into_split();
+async fn converse(stream: impl AsyncRead + AsyncWrite + Send, state: Arc<State>) {
+    let (reader, mut writer) = tokio::io::split(stream);
     let mut lines = BufReader::new(reader).lines();
     while let Ok(Some(request)) = lines.next_line().await {
         let mut token = None;

@@ -38,7 +38,7 @@ pub async fn wait_for_addresses(discovery: &Discovery, target: &Wanted, addresse
 }
 
 pub fn shown(found: &Found) -> Vec<String> {
-    found.addresses.iter().map(ToString::to_string).collect()
+    found.addresses().map(|address| address.to_string()).collect()
 }
 
 pub fn url(text: &str) -> BackendUrl {

@@ -140,8 +140,8 @@ async fn what_does_not_fit_is_asked_for_over_tcp_and_bounded() {
     let target = host("http://many.example");
     discovery.follow([target.clone()]);
     let found = wait_for(&discovery, &target, |found| found.is_some()).await.unwrap();
-    assert_eq!(found.addresses.len(), 256);
-    assert_eq!(found.addresses[0].to_string(), "10.0.0.1:80");
+    assert_eq!(found.addresses().count(), 256);
+    assert_eq!(found.addresses().next().unwrap().to_string(), "10.0.0.1:80");
 }
 
 #[tokio::test]

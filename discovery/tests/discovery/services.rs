@@ -8,7 +8,7 @@ use microgw_discovery::{Discovery, Wanted};
 
 use crate::dns_server::DnsServer;
 use crate::names::settings;
-use crate::{PATIENCE, url, wait_for_addresses};
+use crate::{PATIENCE, shown, url, wait_for, wait_for_addresses};
 
 fn service(name: &str, default: &str) -> Wanted {
     (Lookup::Srv(name.to_owned()), url(default))
@@ -30,9 +30,22 @@ async fn records_are_resolved_in_turn_and_asked_for_again() {
     // A name that has moved.
     server.addresses("b.example", 0, &["192.0.2.4"]);
     wait_for_addresses(&discovery, &target, &["192.0.2.1:81", "192.0.2.2:81", "192.0.2.4:82"]).await;
-    // Those of a later priority are used where an earlier one has no address.
-    server.services("_http._tcp.example", 0, &[(20, 0, 81, "a.example."), (10, 0, 82, "b.example.")]);
-    wait_for_addresses(&discovery, &target, &["192.0.2.4:82"]).await;
+    // Earlier priorities come first, and weights are as they are said, 0 being next to none.
+    server.services(
+        "_http._tcp.example",
+        0,
+        &[(20, 0, 81, "a.example."), (10, 7, 82, "b.example."), (10, 0, 83, "b.example.")],
+    );
+    let all = ["192.0.2.4:83", "192.0.2.4:82", "192.0.2.1:81", "192.0.2.2:81"];
+    let found =
+        wait_for(&discovery, &target, |found| found.is_some_and(|found| found.instances.len() == 3)).await.unwrap();
+    assert_eq!(
+        shown(&found).iter().collect::<std::collections::BTreeSet<_>>(),
+        all.map(str::to_owned).iter().collect()
+    );
+    let shares: Vec<_> = found.instances.iter().map(|instance| (instance.priority, instance.weight)).collect();
+    assert_eq!(shares, [(10, 700), (10, 1), (20, 1)]);
+    // One without an address is nobody.
     server.services("_http._tcp.example", 0, &[(20, 0, 81, "a.example."), (10, 0, 82, "nobody.example.")]);
     wait_for_addresses(&discovery, &target, &["192.0.2.1:81", "192.0.2.2:81"]).await;
     // A record less.

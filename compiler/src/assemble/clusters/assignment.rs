@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
+use envoy_types::pb::envoy::config::endpoint::v3::cluster_load_assignment::Policy;
 use envoy_types::pb::envoy::config::endpoint::v3::{ClusterLoadAssignment, LbEndpoint, LocalityLbEndpoints};
 use microgw_proto::traffic::v1::Balance;
 use prost::Message as _;
@@ -12,10 +13,14 @@ use crate::assemble::forward_proxy;
 use crate::assemble::wire::{number, resource};
 use crate::model::{BackendUrl, Endpoint, Lookup, Target};
 use crate::settings::Backends;
-use crate::snapshot::{Assigned, Assignment, Found, Resource};
+use crate::snapshot::{Assigned, Assignment, Found, Instance, Resource};
 
-/// Targets share requests to this precision, where the numbers of their addresses have no small multiple in common.
-const PRECISION: u64 = 10_000;
+/// Targets share requests to this precision, where the numbers of their addresses and weights have no small multiple in common.
+const PRECISION: u64 = 1_000_000;
+/// A priority of SRV records has all requests while one of its hosts is well; by itself Envoy would send some of them to the next.
+const WHOLE_PRIORITY: u32 = 100_000;
+/// Envoy knows no more priorities.
+const PRIORITIES: usize = 128;
 
 /// Of an endpoint whose addresses are not all in it.
 pub fn assignment(endpoint: &Endpoint, backends: &Backends) -> Option<Assignment> {
@@ -51,17 +56,50 @@ pub fn of(endpoint: &Endpoint, backends: &Backends) -> Assignment {
 pub fn message(cluster: &str, assignment: &Assignment, found: &[Found]) -> ClusterLoadAssignment {
     let nothing = Found::default();
     let found = found.iter().chain(std::iter::repeat(&nothing));
-    let mut priorities: BTreeMap<u32, Vec<(u32, Vec<Place>)>> = BTreeMap::new();
+    // By the priority of the target, then by those of who was found for it.
+    let mut ordered: BTreeMap<(u32, usize), Vec<Shared>> = BTreeMap::new();
     for (target, found) in assignment.targets.iter().zip(found) {
-        let places = assignment.places(target, found);
-        priorities.entry(target.priority).or_default().push((target.weight, places));
+        // One without anybody is there all the same: Envoy knows no gaps.
+        ordered.entry((target.priority, 0)).or_default();
+        for (rank, groups) in assignment.ranks(target, found).into_iter().enumerate() {
+            ordered.entry((target.priority, rank)).or_default().push((target.weight, groups));
+        }
     }
-    let endpoints = priorities.into_iter().map(|(priority, targets)| LocalityLbEndpoints {
-        lb_endpoints: shares(targets).iter().map(|(place, share)| assignment.host(place, *share)).collect(),
-        priority,
-        ..Default::default()
+    let ranked = ordered.keys().any(|(_, rank)| *rank > 0);
+    let mut levels: Vec<Vec<Shared>> = Vec::new();
+    for targets in ordered.into_values() {
+        let all = levels.len() == PRIORITIES;
+        match levels.last_mut() {
+            Some(last) if all => last.extend(targets),
+            _ => levels.push(targets),
+        }
+    }
+    // Who is in several priorities is in the first: to Envoy it is one host.
+    let mut known: BTreeSet<Way> = BTreeSet::new();
+    let endpoints = (0..).zip(levels).map(|(priority, targets)| {
+        let mut shares = shares(&targets);
+        shares.retain(|(place, _)| known.insert(place.way.clone()));
+        LocalityLbEndpoints {
+            lb_endpoints: shares.iter().map(|(place, share)| assignment.host(place, *share)).collect(),
+            priority,
+            ..Default::default()
+        }
     });
-    ClusterLoadAssignment { cluster_name: cluster.to_owned(), endpoints: endpoints.collect(), ..Default::default() }
+    ClusterLoadAssignment {
+        cluster_name: cluster.to_owned(),
+        endpoints: endpoints.collect(),
+        policy: ranked.then(|| Policy { overprovisioning_factor: number(WHOLE_PRIORITY), ..Default::default() }),
+        ..Default::default()
+    }
+}
+
+/// What a target has of a priority, and its weight against the others there.
+type Shared = (u32, Vec<Group>);
+
+/// The places of one who was found, and its weight against others of its target.
+struct Group {
+    weight: u32,
+    places: Vec<Place>,
 }
 
 /// Where requests are sent, and by which name.
@@ -106,31 +144,51 @@ impl Assignment {
         self.targets.iter().any(|target| matches!(target.lookup, Lookup::Etcd(_)))
     }
 
-    fn places(&self, target: &Assigned, found: &Found) -> Vec<Place> {
+    /// By priority, the first one first.
+    fn ranks(&self, target: &Assigned, found: &Found) -> Vec<Vec<Group>> {
         let Assigned { url, lookup, .. } = target;
-        let found_host = found.host.as_deref().filter(|_| *lookup != Lookup::Host);
+        if *lookup == Lookup::Host
+            && let Some(way) = self.way_to(url)
+        {
+            let place = Place { url: url.clone(), way, discovered: false };
+            return vec![vec![Group { weight: 1, places: vec![place] }]];
+        }
+        let mut ranks: BTreeMap<u32, Vec<Group>> = BTreeMap::new();
+        for Instance { priority, weight, addresses } in &found.instances {
+            let places = self.places(target, found.host.as_deref(), addresses);
+            if !places.is_empty() {
+                ranks.entry(*priority).or_default().push(Group { weight: *weight, places });
+            }
+        }
+        ranks.into_values().collect()
+    }
+
+    /// To a host that nobody looks up.
+    fn way_to(&self, url: &BackendUrl) -> Option<Way> {
+        if self.tunnelled {
+            return Some(Way::Through(url.host.clone(), url.port));
+        }
+        let address: IpAddr = url.host.parse().ok()?;
+        Some(Way::To(SocketAddr::new(address, url.port)))
+    }
+
+    fn places(&self, target: &Assigned, found_host: Option<&str>, addresses: &[SocketAddr]) -> Vec<Place> {
+        let Assigned { url, lookup, .. } = target;
+        let found_host = found_host.filter(|_| *lookup != Lookup::Host);
         // An address is no name: TLS goes by the URL's.
         let is_name = |host: &&str| !url.tls || host.parse::<IpAddr>().is_err();
         let host = found_host.filter(is_name).unwrap_or(&url.host);
-        let place = |port, way| Place {
-            url: BackendUrl { host: host.to_owned(), port, ..url.clone() },
-            way,
-            discovered: !self.names().contains(host),
-        };
-        if *lookup == Lookup::Host {
-            match url.host.parse::<IpAddr>() {
-                _ if self.tunnelled => return vec![place(url.port, Way::Through(url.host.clone(), url.port))],
-                Ok(address) => return vec![place(url.port, Way::To(SocketAddr::new(address, url.port)))],
-                Err(_) => {}
-            }
-        }
         let way = |address: &SocketAddr| match found_host {
             _ if !self.tunnelled => Way::To(*address),
             Some(host) => Way::Through(host.to_owned(), address.port()),
             None => Way::Through(address.ip().to_string(), address.port()),
         };
-        let places: BTreeSet<Place> =
-            found.addresses.iter().map(|address| place(address.port(), way(address))).collect();
+        let place = |address: &SocketAddr| Place {
+            url: BackendUrl { host: host.to_owned(), port: address.port(), ..url.clone() },
+            way: way(address),
+            discovered: !self.names().contains(host),
+        };
+        let places: BTreeSet<Place> = addresses.iter().map(place).collect();
         places.into_iter().collect()
     }
 
@@ -148,24 +206,34 @@ impl Assignment {
     }
 }
 
-/// The share of each target, divided among its places. Without a place of theirs targets leave their share to the others. A
-/// place that several targets have is there once, as Envoy would have it.
-fn shares(targets: Vec<(u32, Vec<Place>)>) -> Vec<(Place, u64)> {
-    let counts = targets.iter().map(|(_, places)| places.len() as u64).filter(|count| *count > 0);
-    let whole = counts.fold(1, |whole, count| (whole / gcd(whole, count)).saturating_mul(count).min(PRECISION));
+/// The share of each target, divided among those who were found for it by their weights, and among the places of each. Without a place
+/// of theirs targets leave their share to the others. A place that several have is there once, as Envoy would have it.
+fn shares(targets: &[Shared]) -> Vec<(Place, u64)> {
+    let parts = targets.iter().flat_map(|(target, groups)| {
+        let sum = groups.iter().map(|group| u64::from(group.weight.max(1))).sum::<u64>().max(1);
+        groups.iter().map(move |group| {
+            let (weight, of) = (u64::from(group.weight.max(1)), sum.saturating_mul(group.places.len() as u64).max(1));
+            let common = gcd(weight, of).max(1);
+            (*target, group, weight / common, of / common)
+        })
+    });
+    let parts: Vec<_> = parts.collect();
+    let denominators = parts.iter().map(|(_, _, _, of)| *of);
+    let whole = denominators.fold(1, |whole, of| (whole / gcd(whole, of)).saturating_mul(of).min(PRECISION));
     let mut shares: Vec<(Place, u64)> = Vec::new();
-    for (weight, places) in targets {
-        let share = (u64::from(weight) * whole / (places.len() as u64).max(1)).max(1);
-        for place in places {
+    for (target, group, weight, of) in parts {
+        let share = u128::from(target) * u128::from(whole) * u128::from(weight) / u128::from(of);
+        let share = u64::try_from(share).unwrap_or(u64::MAX).max(1);
+        for place in &group.places {
             match shares.iter_mut().find(|(known, _)| known.way == place.way) {
-                Some((_, known)) => *known += share,
-                None => shares.push((place, share)),
+                Some((_, known)) => *known = known.saturating_add(share),
+                None => shares.push((place.clone(), share)),
             }
         }
     }
     let common = shares.iter().fold(0, |common, (_, share)| gcd(common, *share)).max(1);
     // Envoy adds them up in 32 bits.
-    let sum: u64 = shares.iter().map(|(_, share)| share / common).sum();
+    let sum = shares.iter().map(|(_, share)| share / common).fold(0, u64::saturating_add);
     let too_much = sum / u64::from(u32::MAX / 2) + 1;
     for (_, share) in &mut shares {
         *share = (*share / common / too_much).max(1);

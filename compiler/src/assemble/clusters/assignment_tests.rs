@@ -20,7 +20,17 @@ fn endpoint(targets: Vec<Target>, balance: Balance) -> Endpoint {
 
 fn found(host: Option<&str>, addresses: &[&str]) -> Found {
     let addresses = addresses.iter().map(|address| address.parse().unwrap()).collect();
-    Found { host: host.map(str::to_owned), addresses }
+    Found::at(host.map(str::to_owned), addresses)
+}
+
+/// Each with its priority, its weight and its addresses.
+fn instances(instances: &[(u32, u32, &[&str])]) -> Found {
+    let instance = |(priority, weight, addresses): &(u32, u32, &[&str])| Instance {
+        priority: *priority,
+        weight: *weight,
+        addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
+    };
+    Found { host: None, instances: instances.iter().map(instance).collect() }
 }
 
 /// `priority address hostname weight`, and the name that tells TLS.
@@ -112,6 +122,47 @@ fn failover_goes_by_the_order_of_the_targets() {
     // An empty first priority is there all the same: Envoy knows no gaps.
     let message = message("c", &ordered, &[]);
     assert_eq!(message.endpoints.iter().map(|locality| locality.priority).collect::<Vec<_>>(), [0, 1]);
+}
+
+#[test]
+fn who_is_found_has_its_weight_and_its_priority() {
+    let srv = |weight| target("http://a.test", weight, Lookup::Srv("_http._tcp.test".to_owned()));
+    let one = direct(vec![srv(1)], Balance::RoundRobin);
+    let two: &[&str] = &["10.0.0.1:81", "10.0.0.2:81"];
+    let found = instances(&[(20, 5, &["10.0.0.9:83"]), (10, 300, two), (10, 100, &["10.0.0.3:82"])]);
+    let expected =
+        ["0 10.0.0.1 a.test:81 3", "0 10.0.0.2 a.test:81 3", "0 10.0.0.3 a.test:82 2", "1 10.0.0.9 a.test:83 1"];
+    assert_eq!(told(&one, std::slice::from_ref(&found)), expected);
+    // Of what its target has, in each priority.
+    let both = direct(vec![srv(3), target("http://10.0.0.7", 1, Lookup::Host)], Balance::RoundRobin);
+    let expected = [
+        "0 10.0.0.1 a.test:81 9",
+        "0 10.0.0.2 a.test:81 9",
+        "0 10.0.0.3 a.test:82 6",
+        "0 10.0.0.7 10.0.0.7 8",
+        "1 10.0.0.9 a.test:83 1",
+    ];
+    assert_eq!(told(&both, std::slice::from_ref(&found)), expected);
+    // All of one URL come before the next one, which fails over to its own.
+    let ordered = direct(vec![srv(1), target("http://10.0.0.7", 1, Lookup::Host)], Balance::Failover);
+    let levels: Vec<String> =
+        told(&ordered, std::slice::from_ref(&found)).iter().map(|host| host[..10].to_owned()).collect();
+    assert_eq!(levels, ["0 10.0.0.1", "0 10.0.0.2", "0 10.0.0.3", "1 10.0.0.9", "2 10.0.0.7"]);
+    // Who is in two priorities is one host, in the first.
+    let twice = instances(&[(0, 1, &["10.0.0.1:81"]), (1, 1, two)]);
+    assert_eq!(told(&one, &[twice]), ["0 10.0.0.1 a.test:81 1", "1 10.0.0.2 a.test:81 1"]);
+    // Weights as odd as they can be have their proportion, more or less.
+    let odd = instances(&[(0, 6_553_500, &["10.0.0.1:1", "10.0.0.2:1", "10.0.0.3:1"]), (0, 1, &["10.0.0.4:1"])]);
+    let message = message("c", &one, &[odd]);
+    let weights: Vec<u32> =
+        message.endpoints[0].lb_endpoints.iter().map(|host| host.load_balancing_weight.unwrap().value).collect();
+    assert!(weights[0] / weights[3] > 100_000 && weights[0] == weights[2], "{weights:?}");
+    // More priorities than Envoy has.
+    let many: Vec<Instance> = (0..200_u8)
+        .map(|n| Instance { priority: n.into(), weight: 1, addresses: vec![SocketAddr::from(([10, 0, 1, n], 80))] })
+        .collect();
+    let message = super::message("c", &one, &[Found { host: None, instances: many }]);
+    assert_eq!((message.endpoints.len(), message.endpoints[127].lb_endpoints.len()), (128, 73));
 }
 
 #[test]

@@ -4,10 +4,11 @@ use envoy_types::pb::envoy::config::cluster::v3::OutlierDetection;
 use envoy_types::pb::envoy::config::common::matcher::v3::match_predicate::{MatchSet, Rule};
 use envoy_types::pb::envoy::config::common::matcher::v3::{HttpHeadersMatch, MatchPredicate};
 use envoy_types::pb::envoy::extensions::upstreams::http::v3::http_protocol_options;
-use microgw_proto::traffic::v1::{Balance, CircuitBreaker, EndpointPolicy};
+use microgw_proto::traffic::v1::{Balance, CircuitBreaker};
 
 use crate::assemble::routes::{FAILURES_OF_FAILOVER, header_is};
 use crate::assemble::wire::{milliseconds, number};
+use crate::model::Endpoint;
 
 /// For how long a circuit is open, where nothing is said.
 const RESET: u32 = 1_000;
@@ -16,8 +17,9 @@ static FAILOVER: CircuitBreaker =
     CircuitBreaker { volume: 5, window: 1_000, threshold: 10_000, reset: 10_000, statuses: Vec::new() };
 
 /// What the cluster of an endpoint takes for a failing target.
-pub fn detection(policy: &EndpointPolicy) -> Option<OutlierDetection> {
-    let failover = || (policy.balance() == Balance::Failover).then_some(&FAILOVER);
+pub fn detection(endpoint: &Endpoint) -> Option<OutlierDetection> {
+    let policy = &endpoint.policy;
+    let failover = || (policy.balance() == Balance::Failover || endpoint.has_ranks()).then_some(&FAILOVER);
     let breaker = policy.circuit_breaker.as_ref().or_else(failover)?;
     let reset = if breaker.reset == 0 { RESET } else { breaker.reset };
     let by_share = breaker.threshold < 10_000;
@@ -43,10 +45,12 @@ pub fn detection(policy: &EndpointPolicy) -> Option<OutlierDetection> {
 }
 
 /// Which responses are failures: those that were declared, and no other.
-pub fn failures(policy: &EndpointPolicy) -> Option<http_protocol_options::OutlierDetection> {
-    let statuses = match &policy.circuit_breaker {
+pub fn failures(endpoint: &Endpoint) -> Option<http_protocol_options::OutlierDetection> {
+    let statuses = match &endpoint.policy.circuit_breaker {
         Some(breaker) => breaker.statuses.as_slice(),
-        None if policy.balance() == Balance::Failover => FAILURES_OF_FAILOVER,
+        None if endpoint.policy.balance() == Balance::Failover => FAILURES_OF_FAILOVER,
+        // A response is a response.
+        None if endpoint.has_ranks() => &[],
         None => return None,
     };
     let mut rules: Vec<MatchPredicate> = statuses.iter().map(|status| is(*status)).collect();

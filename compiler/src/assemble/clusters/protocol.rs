@@ -11,17 +11,18 @@ use microgw_proto::traffic::v1::{EndpointPolicy, Protocol};
 
 use super::outlier;
 use crate::assemble::wire::{number, seconds};
+use crate::model::Endpoint;
 use crate::settings::Backends;
 
-pub fn options(policy: &EndpointPolicy, tls: bool, backends: &Backends) -> HttpProtocolOptions {
+pub fn options(endpoint: &Endpoint, tls: bool, backends: &Backends) -> HttpProtocolOptions {
     HttpProtocolOptions {
         common_http_protocol_options: Some(CommonOptions {
             idle_timeout: seconds(60),
             max_response_headers_kb: backends.max_response_header.and_then(|bytes| number(bytes.div_ceil(1024))),
             ..Default::default()
         }),
-        upstream_protocol_options: Some(protocol(policy, tls, backends)),
-        outlier_detection: outlier::failures(policy),
+        upstream_protocol_options: Some(protocol(&endpoint.policy, tls, backends)),
+        outlier_detection: outlier::failures(endpoint),
         ..Default::default()
     }
 }

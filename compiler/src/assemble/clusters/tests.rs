@@ -23,7 +23,7 @@ fn breaker(breaker: CircuitBreaker) -> EndpointPolicy {
 }
 
 fn detected(policy: &EndpointPolicy) -> OutlierDetection {
-    outlier::detection(policy).unwrap()
+    outlier::detection(&endpoint(policy.clone())).unwrap()
 }
 
 fn secrets_of(resource: &Resource) -> Vec<&str> {
@@ -99,12 +99,18 @@ fn a_breaker_holds_for_the_only_target() {
 fn declared_statuses_alone_are_failures() {
     let rule = |statuses: &[u32]| {
         let policy = breaker(CircuitBreaker { statuses: statuses.to_vec(), ..CircuitBreaker::default() });
-        outlier::failures(&policy).unwrap().error_matcher.unwrap().rule.unwrap()
+        outlier::failures(&endpoint(policy)).unwrap().error_matcher.unwrap().rule.unwrap()
     };
     assert!(matches!(rule(&[]), Rule::NotMatch(all) if all.rule == Some(Rule::AnyMatch(true))));
     assert!(matches!(rule(&[503]), Rule::HttpResponseHeadersMatch(_)));
     assert!(matches!(rule(&[500, 503]), Rule::OrMatch(set) if set.rules.len() == 2));
-    assert_eq!(outlier::failures(&EndpointPolicy::default()), None);
+    assert_eq!(outlier::failures(&endpoint(EndpointPolicy::default())), None);
+    // Records of DNS have priorities: those of one that cannot be reached make way for the next, whatever they answer.
+    let url = crate::url::parse("http://a.test").unwrap();
+    let srv = Target { lookup: Lookup::Srv("_http._tcp.test".to_owned()), ..Target::of(url) };
+    let srv = Endpoint { targets: vec![srv], ..Endpoint::default() };
+    let matcher = outlier::failures(&srv).unwrap().error_matcher.unwrap().rule.unwrap();
+    assert!(matches!(matcher, Rule::NotMatch(_)) && outlier::detection(&srv).is_some());
 }
 
 #[test]

@@ -13,6 +13,8 @@ use crate::model::{Endpoint, Method};
 
 /// What the next target of a failover is asked after, beside connections that fail.
 pub const FAILURES_OF_FAILOVER: &[u32] = &[501, 502, 503, 504];
+/// Attempts in one priority of SRV records before the next.
+const RETRIES_OF_RANKS: u32 = 2;
 /// Envoy's least.
 const AT_ONCE: u32 = 1;
 /// `maxWaitIntervalInMillis` where none is declared, as in the old product.
@@ -23,7 +25,9 @@ const LONGEST_WAIT: u32 = 60_000;
 pub fn policy(endpoint: &Endpoint, method: Method) -> Option<RetryPolicy> {
     let declared = endpoint.policy.retry.clone().unwrap_or_default();
     let others = u32::try_from(endpoint.targets.len()).unwrap_or(u32::MAX).saturating_sub(1);
-    let retries = declared.count.max(others);
+    // Records of DNS say after the build how many there are: two of a priority, and one of the next.
+    let ranked = endpoint.has_ranks();
+    let retries = declared.count.max(others).max(if ranked { RETRIES_OF_RANKS } else { 0 });
     let per_try_timeout = (declared.per_try_timeout > 0).then(|| milliseconds(declared.per_try_timeout)).flatten();
     if retries == 0 {
         return per_try_timeout.map(|timeout| RetryPolicy { per_try_timeout: Some(timeout), ..Default::default() });
@@ -46,13 +50,13 @@ pub fn policy(endpoint: &Endpoint, method: Method) -> Option<RetryPolicy> {
         retriable_status_codes: statuses,
         per_try_timeout,
         retry_back_off: Some(back_off(&declared)),
-        retry_priority: failover.then(|| RetryPriority {
+        retry_priority: (failover || ranked).then(|| RetryPriority {
             name: "envoy.retry_priorities.previous_priorities".to_owned(),
             config_type: Some(retry_priority::ConfigType::TypedConfig(any(&PreviousPrioritiesConfig {
-                update_frequency: 1,
+                update_frequency: if failover { 1 } else { RETRIES_OF_RANKS.cast_signed() },
             }))),
         }),
-        retry_host_predicate: (others > 0 && !failover)
+        retry_host_predicate: ((others > 0 || ranked) && !failover)
             .then(|| RetryHostPredicate {
                 name: "envoy.retry_host_predicates.previous_hosts".to_owned(),
                 config_type: Some(retry_host_predicate::ConfigType::TypedConfig(any(&PreviousHostsPredicate {}))),

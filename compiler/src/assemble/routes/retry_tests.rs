@@ -73,3 +73,15 @@ fn waits_are_as_long_as_they_may_be() {
     assert_eq!(waits(100, 150, 400), [100, 400]);
     assert_eq!(waits(5_000, 200, 400), [400, 400]);
 }
+
+#[test]
+fn records_of_a_service_are_tried_twice_in_a_priority_and_once_in_the_next() {
+    let url = crate::url::parse("http://a.test").unwrap();
+    let target = crate::model::Target {
+        lookup: crate::model::Lookup::Srv("_http._tcp.test".to_owned()),
+        ..crate::model::Target::of(url)
+    };
+    let policy = super::policy(&Endpoint { targets: vec![target], ..Endpoint::default() }, Method::Post).unwrap();
+    assert_eq!((policy.num_retries.map(|number| number.value), policy.retry_on.as_str()), (Some(2), SAFE));
+    assert!(policy.retry_priority.is_some() && policy.retry_host_predicate.len() == 1);
+}
