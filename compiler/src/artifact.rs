@@ -32,6 +32,8 @@ const LIMITS: &str = "limits";
 const TRAFFIC: &str = "traffic";
 /// What one requires that looks at bodies or responses.
 const BODIES: &str = "bodies";
+/// What one requires whose messages go through programs.
+const INTERCEPTORS: &str = "interceptors";
 /// What one requires that asks for messages to be validated.
 const CONTRACTS: &str = "contracts";
 
@@ -110,8 +112,10 @@ pub fn decode(bytes: &[u8]) -> Result<Model, ArtifactError> {
         return Err(ArtifactError::Altered);
     }
     let artifact = proto::Artifact::decode(payload)?;
-    if let Some(feature) =
-        artifact.requires.iter().find(|feature| ![LIMITS, TRAFFIC, BODIES, CONTRACTS].contains(&feature.as_str()))
+    if let Some(feature) = artifact
+        .requires
+        .iter()
+        .find(|feature| ![LIMITS, TRAFFIC, BODIES, CONTRACTS, INTERCEPTORS].contains(&feature.as_str()))
     {
         return Err(ArtifactError::Requires(feature.clone()));
     }

@@ -11,6 +11,7 @@ use crate::coverage::Coverage;
 use crate::definition::{self, Definition, EndpointTable, Library};
 use crate::diagnostic::{self, Code, Diagnostic, Place};
 use crate::files::Files;
+use crate::interceptors::{self, InterceptorFiles};
 use crate::model::Model;
 use crate::transforms::{self, PolicyFiles};
 pub(crate) use deployment::EmptySecurity;
@@ -51,9 +52,12 @@ pub fn compile(files: &dyn Files, project: &str, options: &Options) -> Compilati
     legacy::check(files, |report, directory| list(files, report, directory), &mut report);
     let shared = list(files, &mut report, transforms::DIRECTORY);
     policies.transforms.files = PolicyFiles::read(&mut library, shared, &mut report);
+    let programs = list(files, &mut report, interceptors::DIRECTORY);
+    policies.interceptors.files = InterceptorFiles::read(files, &mut library, &programs, &mut report);
     let mut definitions = read_definitions(files, &mut library, &mut report, &mut policies, &mut table, empty);
     policies.report_unused(&mut report);
     policies.transforms.files.report_unused(&mut report);
+    policies.interceptors.files.report_unused(&mut report);
 
     definitions.sort_by(|a, b| (&a.api.base_path, a.api.source).cmp(&(&b.api.base_path, b.api.source)));
     let files = library.into_names();
@@ -61,7 +65,7 @@ pub fn compile(files: &dyn Files, project: &str, options: &Options) -> Compilati
     if !report.has_errors() {
         policies.report_idle(&definitions, &files, &mut report);
     }
-    let transforms = policies.transforms.take();
+    let (transforms, interceptors) = (policies.transforms.take(), policies.interceptors.take());
     let (limits, tiers) = policies.into_limits();
     checks::check(&definitions, &files, &mut report);
 
@@ -78,7 +82,7 @@ pub fn compile(files: &dyn Files, project: &str, options: &Options) -> Compilati
         limits,
         tiers,
         transforms,
-        interceptors: Vec::new(),
+        interceptors,
     };
     let coverage = Coverage::of(&model);
     let failed = diagnostics.iter().any(Diagnostic::is_error);

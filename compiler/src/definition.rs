@@ -34,8 +34,8 @@ use crate::model::{Api, Endpoint, EndpointId, Transports};
 use crate::names;
 use crate::path::normal;
 use crate::source::{Document, Value};
-use crate::transforms;
 use crate::url;
+use crate::{interceptors, transforms};
 use access::Guard;
 use answers::Answers;
 use contracts::Contracts;
@@ -103,7 +103,6 @@ pub(crate) fn read(
     features::check_api(report, root);
     let cors = cors::read(report, root);
     let mutual_tls = mutual_tls::read(report, root);
-    features::check(report, root);
     let edits = headers::read(report, root);
     let compressed = features::compression(report, root);
     let bodies = bodies::read(report, root, &OperationBodies::default());
@@ -122,6 +121,7 @@ pub(crate) fn read(
     let owner = root.get("x-wso2-owner").and_then(|owner| text(report, "x-wso2-owner", owner)).map(str::to_owned);
 
     let transforms = transforms::read(report, &mut policies.transforms, root);
+    let interceptors = interceptors::read(report, &mut policies.interceptors, root);
     let relative = servers.iter().find(|server| matches!(server.address, Address::Relative(_))).map(|server| server.at);
     let paths = Paths {
         report,
@@ -142,6 +142,7 @@ pub(crate) fn read(
         compressed,
         bodies,
         transforms,
+        interceptors,
         credential_header: credential_header.as_deref(),
         relative,
     };

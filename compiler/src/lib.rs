@@ -17,6 +17,7 @@ pub mod diagnostic;
 pub mod error_template;
 pub mod files;
 pub mod hosts;
+pub(crate) mod interceptors;
 pub mod limits;
 pub mod model;
 pub mod names;

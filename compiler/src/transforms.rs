@@ -11,8 +11,10 @@ use microgw_proto::transforms::v1::{Step, Transform};
 use microgw_transforms::{Direction, MAX_STEPS, Mentions};
 use prost::Message as _;
 
+pub(crate) use self::parameters::Parameters;
 pub(crate) use self::policy_files::{DIRECTORY, PolicyFiles};
 pub(crate) use self::read::read;
+pub(crate) use self::tree::{Node, Tree};
 use crate::compile::Report;
 use crate::diagnostic::{Code, Diagnostic, Place};
 use crate::model::{TransformId, Transforms};

@@ -159,7 +159,7 @@ impl Facts {
     }
 
     /// What a program makes of a message.
-    pub fn intercept(&self, interception: Interception) -> Verdict {
+    pub fn intercept(&self, interception: &Interception) -> Verdict {
         self.note(format!("the interceptor `{}`", interception.interceptor.name), MISSING);
         Verdict::Failed(InterceptorFailure::NotHosted)
     }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use microgw_compiler::model::{BackendUrl, Endpoint, EndpointId, Model, Operation, TransformId, Transforms};
 use microgw_compiler::url::bracketed;
+use microgw_proto::interceptors::v1::{OperationInterceptors, Use};
 use microgw_proto::traffic::v1::{Answer, Example, Mirror, OperationTraffic, Redirect, answer::Kind};
 use serde_json::{Value, json};
 
@@ -65,7 +66,17 @@ fn lines(model: &Model, operation: &Operation) -> Vec<String> {
             (steps > 0).then(|| format!("{what} transformed in {steps} step{}", if steps == 1 { "" } else { "s" })),
         );
     }
+    let OperationInterceptors { request, response } = &operation.interceptors;
+    for (what, uses) in [("requests", request), ("responses", response)] {
+        let names: Vec<&str> = programs(model, uses).collect();
+        lines.extend((!names.is_empty()).then(|| format!("{what} go through {}", names.join(", "))));
+    }
     lines
+}
+
+/// The names of interceptors, in the order in which they run.
+pub fn programs<'m>(model: &'m Model, uses: &'m [Use]) -> impl Iterator<Item = &'m str> {
+    uses.iter().filter_map(|one| Some(model.interceptors.get(one.interceptor as usize)?.name.as_str()))
 }
 
 fn url(url: &BackendUrl) -> String {

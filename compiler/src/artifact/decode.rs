@@ -2,6 +2,7 @@
 //! and its checksum only shows that it is whole.
 
 mod contracts;
+mod interceptors;
 mod limits;
 mod traffic;
 mod transforms;
@@ -27,8 +28,14 @@ pub(super) fn model(artifact: proto::Artifact) -> Result<Model> {
     let files = artifact.files;
     let endpoints = artifact.endpoints.into_iter().map(traffic::endpoint).collect::<Result<Vec<_>>>()?;
     let sound = transforms::Sound::of(&artifact.transforms);
-    let bounds =
-        Bounds { files: files.len(), endpoints: endpoints.len(), limits: artifact.limits.len(), transforms: sound };
+    interceptors::check(&artifact.interceptors)?;
+    let bounds = Bounds {
+        files: files.len(),
+        endpoints: endpoints.len(),
+        limits: artifact.limits.len(),
+        transforms: sound,
+        interceptors: artifact.interceptors.len(),
+    };
     let apis = artifact.apis.into_iter().map(|api| bounds.api(api)).collect::<Result<Vec<_>>>()?;
     if !apis.is_sorted_by(|a, b| a.base_path <= b.base_path) || share_hosts(&apis) {
         return invalid("its base paths are not distinct and sorted");
@@ -71,6 +78,7 @@ struct Bounds {
     endpoints: usize,
     limits: usize,
     transforms: transforms::Sound,
+    interceptors: usize,
 }
 
 // === impl Bounds ===
@@ -147,7 +155,7 @@ impl Bounds {
             limit: self.limit(operation.limit)?,
             cost: limits::cost(operation.cost)?,
             contract: operation.contract,
-            interceptors: operation.interceptors.unwrap_or_default(),
+            interceptors: interceptors::of_operation(operation.interceptors, self.interceptors)?,
             source: self.position(operation.source)?,
         })
     }

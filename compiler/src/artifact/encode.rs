@@ -7,7 +7,7 @@ use microgw_proto::interceptors::v1::OperationInterceptors;
 use microgw_proto::limits::v1::Tiers;
 use microgw_proto::traffic::v1::{ApiTraffic, EndpointPolicy, OperationTraffic};
 
-use super::{BODIES, CONTRACTS, LIMITS, TRAFFIC};
+use super::{BODIES, CONTRACTS, INTERCEPTORS, LIMITS, TRAFFIC};
 use crate::error_template::ErrorTemplate;
 use crate::model::{
     Access, Alternative, Api, BackendUrl, Canary, Endpoint, EndpointId, KeyLocation, LimitId, Lookup, Model, Operation,
@@ -129,15 +129,15 @@ fn requires(model: &Model) -> Vec<String> {
     };
     let operations = || model.apis.iter().flat_map(|api| &api.operations);
     let bodies = operations().any(|operation| {
-        operation.bodies != OperationBodies::default()
-            || operation.transforms != Transforms::default()
-            || operation.interceptors != OperationInterceptors::default()
+        operation.bodies != OperationBodies::default() || operation.transforms != Transforms::default()
     });
+    let intercepted = operations().any(|operation| operation.interceptors != OperationInterceptors::default());
     let contracts = operations().filter_map(|operation| operation.contract.as_ref()).any(asked);
     let required = [
         limited.then_some(LIMITS),
         traffic.then_some(TRAFFIC),
         bodies.then_some(BODIES),
+        intercepted.then_some(INTERCEPTORS),
         contracts.then_some(CONTRACTS),
     ];
     required.into_iter().flatten().map(str::to_owned).collect()

@@ -1,12 +1,39 @@
 //! What of an exchange the service is asked about: as much as the rules of an operation read and write, and no more.
 
 use microgw_proto::bodies::v1::OperationBodies;
+use microgw_proto::interceptors::v1::{Interceptor, OperationInterceptors, Use};
 use microgw_proto::rules::v1::Phases;
 use microgw_transforms::Needs;
 
 use super::validation;
-use crate::model::Operation;
+use crate::model::{Model, Operation};
 use crate::settings::Settings;
+
+/// What the programs that an operation's messages go through take.
+#[derive(Clone, Copy, Debug, Default)]
+#[allow(clippy::struct_excessive_bools)] // Each says something by itself.
+pub struct Programs {
+    pub requests: bool,
+    pub responses: bool,
+    pub request_body: bool,
+    pub response_body: bool,
+}
+
+// === impl Programs ===
+
+impl Programs {
+    pub fn of(model: &Model, uses: &OperationInterceptors) -> Programs {
+        let any = |uses: &[Use], has: fn(&Interceptor) -> bool| {
+            uses.iter().filter_map(|one| model.interceptors.get(one.interceptor as usize)).any(has)
+        };
+        Programs {
+            requests: !uses.request.is_empty(),
+            responses: !uses.response.is_empty(),
+            request_body: any(&uses.request, |program| program.request_body),
+            response_body: any(&uses.response, |program| program.response_body),
+        }
+    }
+}
 
 /// `None`: the request's head alone, by ext_authz. `limited`: clients are told of limits, in the response's head. `needs`: of what is
 /// to become of requests, and of responses. `contract`: of what they are compared with.
@@ -16,14 +43,15 @@ pub fn of(
     limited: bool,
     needs: [Option<Needs>; 2],
     contract: validation::Needs,
+    programs: Programs,
 ) -> Option<Phases> {
     let OperationBodies { max_request, max_response } = operation.bodies;
     let [of_request, of_response] = needs;
     let whole = |needs: Option<Needs>| needs.is_some_and(|needs| needs.body || needs.writes_body);
-    let request_body = max_request > 0 || whole(of_request) || contract.request_body;
-    let response_body = max_response > 0 || whole(of_response) || contract.response_body;
-    let response_head = response_body || of_response.is_some() || contract.response_head;
-    if !request_body && !response_head && of_request.is_none() {
+    let request_body = max_request > 0 || whole(of_request) || contract.request_body || programs.request_body;
+    let response_body = max_response > 0 || whole(of_response) || contract.response_body || programs.response_body;
+    let response_head = response_body || of_response.is_some() || contract.response_head || programs.responses;
+    if !request_body && !response_head && of_request.is_none() && !programs.requests {
         return None;
     }
     let or = |own: u64, usual: u64| if own > 0 { own } else { usual };

@@ -30,6 +30,8 @@ pub struct Rules<'a> {
     policies: HashMap<Vec<u8>, u32>,
     /// Of transformations, for requests or for responses.
     needs: HashMap<(TransformId, bool), Needs>,
+    /// Of each interceptor of the model.
+    program_digests: Vec<[u8; 16]>,
     /// Of the API at hand: a hash of all of its schemas, and those that contracts refer to.
     schemas: Option<([u8; 16], BTreeSet<u32>)>,
 }
@@ -100,7 +102,10 @@ impl<'a> Rules<'a> {
         // Each rule's identity has those that it is subject to.
         book.limits.clone_from(&model.limits);
         book.transforms.clone_from(&model.transforms);
-        Rules { settings, model, realm, book, policies: HashMap::new(), needs: HashMap::new(), schemas: None }
+        book.interceptors.clone_from(&model.interceptors);
+        let program_digests = model.interceptors.iter().map(|program| digest(&[&program.encode_to_vec()])).collect();
+        let (policies, needs) = (HashMap::new(), HashMap::new());
+        Rules { settings, model, realm, book, policies, needs, program_digests, schemas: None }
     }
 
     /// What is to become of an operation's messages takes.
@@ -113,6 +118,16 @@ impl<'a> Rules<'a> {
             Some(*self.needs.entry((id, direction == Direction::Request)).or_insert_with(|| load().unwrap_or_default()))
         };
         [of(transforms.request, Direction::Request), of(transforms.response, Direction::Response)]
+    }
+
+    /// What the programs of an operation are, for its rule's identity.
+    fn programs(&self, operation: &Operation) -> Vec<u8> {
+        let uses = &operation.interceptors;
+        let mut told = uses.encode_to_vec();
+        for one in uses.request.iter().chain(&uses.response) {
+            told.extend(self.program_digests.get(one.interceptor as usize).into_iter().flatten());
+        }
+        told
     }
 
     /// Call before the API's operations.
@@ -139,8 +154,10 @@ impl<'a> Rules<'a> {
         let needs = self.needs(operation.transforms);
         let contract = validation::contract(self.settings, operation);
         let of_contract = contract.as_ref().map(validation::needs).unwrap_or_default();
-        let phases = phases::of(self.settings, operation, self.is_limited(operation, limits), needs, of_contract);
-        let rewrites = needs[0].is_some_and(|needs| needs.writes_path);
+        let programs = phases::Programs::of(self.model, &operation.interceptors);
+        let limited = self.is_limited(operation, limits);
+        let phases = phases::of(self.settings, operation, limited, needs, of_contract, programs);
+        let rewrites = needs[0].is_some_and(|needs| needs.writes_path) || programs.requests;
         let alternatives = match &operation.access {
             Access::Guarded(alternatives) => alternatives.as_slice(),
             Access::Public if phases.is_some() || contract.is_some() || self.is_limited(operation, limits) => &[],
@@ -193,6 +210,7 @@ impl<'a> Rules<'a> {
             &changed[1],
             &(agreed.len() as u64).to_be_bytes(),
             &agreed,
+            &self.programs(operation),
         ];
         let id = digest(&[&identity[..], &own].concat());
         let next = u32::try_from(self.book.policies.len()).unwrap_or(u32::MAX);
@@ -213,7 +231,7 @@ impl<'a> Rules<'a> {
             request_transform: transform_index(operation.transforms.request),
             response_transform: transform_index(operation.transforms.response),
             contract,
-            interceptors: None,
+            interceptors: (programs.requests || programs.responses).then(|| operation.interceptors.clone()),
         });
         Some(Ruled { id: hex(&id), phases, rewrites })
     }

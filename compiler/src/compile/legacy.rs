@@ -48,7 +48,7 @@ fn ballerina(files: &dyn Files, report: &mut Report, path: &str) {
                 Place::whole(file),
                 format!("`{path}` has Ballerina code, which is not run"),
             )
-            .help("port what it does to the definition or to a service behind the gateway, then delete the file"),
+            .help("port what it does to the definition, to a component or to an interceptor service (docs/interceptors.md says how), then delete the file"),
         ),
         Ok(_) => report.add(Diagnostic::new(
             Code::BallerinaIgnored,

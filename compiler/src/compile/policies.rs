@@ -15,6 +15,7 @@ use super::Report;
 use crate::definition::{Library, object, suggest};
 use crate::diagnostic::{Code, Diagnostic, Place};
 use crate::files::Files;
+use crate::interceptors::Interceptors;
 use crate::model::{LimitId, Position};
 use crate::source::{Content, Value};
 use crate::transforms::Transformations;
@@ -48,6 +49,8 @@ pub(crate) struct Policies {
     costs: HashMap<Position, Place>,
     /// Policies of another kind: what becomes of messages.
     pub(crate) transforms: Transformations,
+    /// Programs that they go through.
+    pub(crate) interceptors: Interceptors,
 }
 
 /// A policy, and where its parts are.

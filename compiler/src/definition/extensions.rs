@@ -39,6 +39,7 @@ const EXTENSIONS: &[Extension] = &[
     both("x-microgw-headers"),
     api("x-microgw-hosts"),
     both("x-microgw-idle-timeout"),
+    both("x-microgw-interceptors"),
     both("x-microgw-mirror"),
     both("x-microgw-mock"),
     operation("x-microgw-redirect"),

@@ -1,7 +1,7 @@
 //! What a definition may declare and the gateway does not do yet. It is checked whole all the same, so that what is
 //! wrong in it shows before it has an effect.
 
-use super::fields::{boolean, object, text};
+use super::fields::{boolean, object};
 use super::shape::Shape;
 use crate::compile::Report;
 use crate::diagnostic::Code;
@@ -9,17 +9,6 @@ use crate::source::Value;
 
 const CACHE: Shape =
     Shape::Object(&[("enabled", Shape::Boolean), ("cacheTimeoutInSeconds", Shape::Integer(0, i32::MAX as i64))]);
-
-/// Interceptors of an API or operation.
-pub(super) fn check(report: &mut Report, owner: Value<'_>) {
-    for key in ["x-wso2-request-interceptor", "x-wso2-response-interceptor"] {
-        if let Some(at) = owner.get(key)
-            && let Some(name) = text(report, key, at)
-        {
-            report.say(Code::Interceptor, at, format!("the interceptor `{name}` is not run yet"));
-        }
-    }
-}
 
 /// The response cache of an API.
 pub(super) fn check_api(report: &mut Report, root: Value<'_>) {

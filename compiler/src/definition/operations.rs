@@ -26,6 +26,7 @@ use super::streams::{self, Endless, Streams};
 use super::{EndpointTable, Version};
 use crate::compile::{Policies, Report};
 use crate::diagnostic::{Code, Diagnostic};
+use crate::interceptors::{self, Said};
 use crate::model::{Access, Endpoint, EndpointId, KeyLocation, Method, Operation, Requirement, Transforms};
 use crate::path::PathTemplate;
 use crate::source::Value;
@@ -66,6 +67,8 @@ pub(super) struct Paths<'a, 'd> {
     pub bodies: OperationBodies,
     /// What the API says of its messages.
     pub transforms: Both,
+    /// Which programs they go through.
+    pub interceptors: Said,
     /// Where its callers' tokens are, if it says so.
     pub credential_header: Option<&'a str>,
     /// Where a server URL gives a path and no host.
@@ -136,6 +139,7 @@ impl<'d> Paths<'_, 'd> {
                     &traffic,
                     [production.is_some() && sandbox.is_some(), endless.responses],
                 );
+                let interceptors = self.interceptors(value, &label, &traffic, endless.responses);
                 let bodies = bodies::read(self.report, value, &self.bodies);
                 bodies::check(self.report, &label, value, bodies, endless);
                 let full = format!("{}{path}", self.base_path);
@@ -150,7 +154,7 @@ impl<'d> Paths<'_, 'd> {
                     sandbox,
                     traffic,
                     transforms,
-                    interceptors: OperationInterceptors::default(),
+                    interceptors,
                     bodies,
                     limit: limits::tier(self.report, self.policies, value, source),
                     cost: limits::cost(self.report, self.policies, value, source).or_else(|| self.cost.clone()),
@@ -223,6 +227,33 @@ impl<'d> Paths<'_, 'd> {
         transformations.ids(self.report, &both, &owner, [traffic.unbuffered, streams])
     }
 
+    fn interceptors(
+        &mut self,
+        operation: Value<'d>,
+        label: &str,
+        traffic: &OperationTraffic,
+        streams: bool,
+    ) -> OperationInterceptors {
+        let interceptors = &mut self.policies.interceptors;
+        let own = match interceptors::read(self.report, interceptors, operation) {
+            Said::Nothing => return OperationInterceptors::default(),
+            Said::Uses(own) => own,
+        };
+        let both = match &self.interceptors {
+            Said::Nothing => own,
+            Said::Uses(of_api) => of_api.around(&own),
+        };
+        let without = if traffic.answer.is_some() {
+            Some("is answered by the gateway itself")
+        } else if traffic.websocket {
+            Some("is for WebSocket")
+        } else {
+            None
+        };
+        let owner = interceptors::Owner { label, without, streams: [traffic.unbuffered, streams] };
+        interceptors.of(self.report, &both, owner)
+    }
+
     fn template(&mut self, key: Value<'d>) -> Option<PathTemplate> {
         let text = key.text();
         let template = match PathTemplate::parse(text) {
@@ -267,7 +298,6 @@ impl<'d> Paths<'_, 'd> {
 
     fn environments(&mut self, operation: Value<'d>, of_path: &Declared) -> Environments {
         extensions::check(self.report, Level::Operation, operation);
-        features::check(self.report, operation);
         let servers = self.servers(operation).or(of_path);
         Environments::of(self.report, operation, &servers, &self.named, "").or(&self.environments)
     }

@@ -124,7 +124,7 @@ codes! {
     IdlePolicy "0610" Warning "idle-policy" "A policy, or a part of it, has no effect."
     UnusedTier "0611" Note "unused-tier" "`Default` or `Unauthenticated` is declared, and no request can have it."
 
-    Interceptor "0703" Unenforced "interceptor" "Interceptors are not run yet."
+    ForeignInterceptor "0703" Error "foreign-interceptor" "An interceptor is Java or Ballerina, which is not run."
     ResponseCache "0704" Unenforced "response-cache" "Responses are not cached yet."
     UnenforceableScheme "0711" Unenforced "unenforceable-scheme" "A security scheme cannot be enforced yet."
     BadCors "0712" Error "bad-cors" "What `x-wso2-cors` says cannot be, or lets anybody act for those who are logged in."
@@ -136,6 +136,8 @@ codes! {
     UnknownFormat "0722" Note "unknown-format" "A `format` is not known, and not checked."
     BadTransform "0731" Error "bad-transform" "A transformation, or a policy in `policies/`, is not valid."
     UnusedTransforms "0732" Note "unused-transforms" "A file in `policies/` is used by nothing."
+    BadInterceptor "0734" Error "bad-interceptor" "An interceptor, or a file in `interceptors/`, is not valid."
+    UnusedInterceptor "0735" Note "unused-interceptor" "A file in `interceptors/` is used by nothing."
 
     BallerinaIgnored "0801" Note "ballerina-ignored" "Ballerina files without code are ignored."
     BallerinaCode "0802" Error "ballerina-code" "Ballerina code is not run."

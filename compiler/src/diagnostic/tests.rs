@@ -79,7 +79,7 @@ fn kinds() -> Vec<Diagnostic> {
         Diagnostic::new(Code::UnknownKey, place(at(4, 1), at(4, 1)), "a point"),
         Diagnostic {
             severity: Severity::Warning,
-            ..Diagnostic::new(Code::Interceptor, place(at(5, 9), at(6, 2)), "two lines")
+            ..Diagnostic::new(Code::UnenforceableScheme, place(at(5, 9), at(6, 2)), "two lines")
         },
         Diagnostic::new(Code::UnusedPolicies, None, "the project"),
     ]
@@ -99,7 +99,7 @@ fn sarif_results() {
     insta::assert_snapshot!(serde_json::to_string_pretty(&run["results"]).unwrap());
     let rules = run["tool"]["driver"]["rules"].as_array().unwrap();
     let ids: Vec<&str> = rules.iter().map(|rule| rule["id"].as_str().unwrap()).collect();
-    assert_eq!(ids, ["MGW-0104", "MGW-0211", "MGW-0603", "MGW-0703"]);
+    assert_eq!(ids, ["MGW-0104", "MGW-0211", "MGW-0603", "MGW-0711"]);
     // What is reported is said again each time in the same bytes.
     assert_eq!(render_sarif(&kinds(), "shop", &|file| format!("shop/{file}")), text);
     assert!(render_sarif(&[], "/home/someone/shop", &str::to_owned).contains("\"micro-gw/shop/\""));
