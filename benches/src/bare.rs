@@ -144,6 +144,7 @@ impl Bare {
 fn settings(http_port: u16) -> Settings {
     Settings {
         listeners: Listeners {
+            kept_headers: Vec::new(),
             host: Ipv4Addr::LOCALHOST.into(),
             bind: true,
             http_port,

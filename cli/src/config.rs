@@ -321,6 +321,7 @@ impl Config {
                 max_uri_length: self.listeners.max_uri_length,
                 max_body_size: self.listeners.max_body_size,
                 trusted_hops: self.gateway.trusted_hops,
+                kept_headers: self.listeners.kept_headers.clone(),
                 http2: self.listeners.http2,
                 connections: self.listeners.connections.clone(),
                 balanced: self.listeners.balanced.clone(),

@@ -100,7 +100,6 @@ pub(crate) fn read(
 
     let mut resolver = Resolver::new(bundle);
     let schemes = Schemes::of(report, &mut resolver, root, version);
-    features::check_api(report, root);
     let cors = cors::read(report, root);
     let mutual_tls = mutual_tls::read(report, root);
     let edits = headers::read(report, root);
@@ -147,6 +146,7 @@ pub(crate) fn read(
         relative,
     };
     let (operations, schemas) = paths.read(root);
+    features::response_cache(report, root, &operations);
     let api = Api {
         name: name.text().to_owned(),
         version: api_version.text().to_owned(),

@@ -111,6 +111,8 @@ pub struct Listeners {
     pub max_body_size: Option<u64>,
     /// Proxies in front of the gateway that append to `x-forwarded-for`.
     pub trusted_hops: u32,
+    /// Of those that tell backends another host or client ([`microgw_transforms::overrides::keepable`]): these reach them as they were sent.
+    pub kept_headers: Vec<String>,
     pub http2: bool,
     pub connections: Connections,
     pub balanced: Balanced,

@@ -12,7 +12,9 @@ use microgw_proto::traffic::v1::{ApiTraffic, OperationTraffic};
 use crate::hosts;
 use crate::model::Endpoint;
 
-pub use self::policy::{WHOLE, is_health_path, is_profile_name};
+pub use self::policy::{
+    LEAST_FAILURE, MAX_CHECK_PAUSE, MAX_CHECKS, MAX_RETRIES, WHOLE, is_health_path, is_profile_name,
+};
 
 pub fn endpoint_is_sound(endpoint: &Endpoint) -> bool {
     destination::is_sound(endpoint) && policy::is_sound(endpoint)

@@ -1,6 +1,7 @@
 //! Which headers may be edited, and what they may be given. One list for everything that edits headers.
 
 use crate::names;
+use crate::overrides::is_override;
 
 /// Characters of a value that a definition writes.
 pub const MAX_VALUE: usize = 1024;
@@ -33,17 +34,6 @@ pub enum EditError {
 
 /// Credentials are judged and taken out by the engine, before edits are made.
 const CREDENTIALS: [&str; 5] = ["authorization", "cookie", "dpop", "proxy-authorization", "x-jwt-assertion"];
-const OVERRIDES: [&str; 9] = [
-    "x-host",
-    "x-http-host-override",
-    "x-http-method",
-    "x-http-method-override",
-    "x-method-override",
-    "x-original-host",
-    "x-original-uri",
-    "x-original-url",
-    "x-rewrite-url",
-];
 /// What the gateway says of itself, or of how a response may be kept and read.
 const OWN: [&str; 6] = ["date", "proxy-authenticate", "server", "vary", "www-authenticate", "authentication-info"];
 const OWN_PREFIXES: [&str; 3] = ["access-control-", "ratelimit", "x-ratelimit-"];
@@ -54,10 +44,10 @@ pub fn editable(direction: Direction, name: &str) -> Result<String, EditError> {
     // To CGI and its kin the two are one header.
     let alike = lower.replace('_', "-");
     let alike = alike.as_str();
-    names::credential_header(alike)?;
+    names::free_header(alike)?;
     match direction {
         Direction::Request if CREDENTIALS.contains(&alike) => Err(EditError::Credential),
-        Direction::Request if OVERRIDES.contains(&alike) => Err(EditError::Override),
+        Direction::Request if is_override(alike) => Err(EditError::Override),
         Direction::Response if OWN.contains(&alike) || OWN_PREFIXES.iter().any(|own| alike.starts_with(own)) => {
             Err(EditError::Own)
         }

@@ -17,6 +17,7 @@ pub mod json_edit;
 mod load;
 mod message;
 pub mod names;
+pub mod overrides;
 pub mod parameters;
 pub mod path;
 pub mod place;

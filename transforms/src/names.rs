@@ -1,5 +1,7 @@
 //! Names of headers and query parameters, and which of them belong to HTTP, Envoy or the gateway.
 
+use crate::overrides;
+
 /// Headers that Envoy or HTTP itself sets, removes or acts on; none can carry a credential.
 const TAKEN: &[&str] = &[
     "connection",
@@ -33,6 +35,8 @@ pub enum NameError {
     Character,
     #[error("HTTP or Envoy sets or removes this header itself")]
     Taken,
+    #[error("some backends take the host, the path or the method from it, so it is taken out of requests")]
+    Override,
 }
 
 /// A header of any request, lower-case. RFC 9110 section 5.6.2: a token.
@@ -47,8 +51,14 @@ pub fn is_header(name: &str) -> bool {
     header(name).is_ok_and(|lower| lower == name)
 }
 
-/// A header that can carry a credential, lower-case. RFC 9110 section 5.6.2: a token.
+/// A header that can carry a credential, lower-case.
 pub fn credential_header(name: &str) -> Result<String, NameError> {
+    let name = free_header(name)?;
+    if overrides::is_override(&name) { Err(NameError::Override) } else { Ok(name) }
+}
+
+/// A header that is nobody's but whose it is, lower-case.
+pub fn free_header(name: &str) -> Result<String, NameError> {
     let name = header(name)?;
     if TAKEN.contains(&name.as_str()) || TAKEN_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
         return Err(NameError::Taken);

@@ -67,6 +67,13 @@ fn etcd(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Option<Etcd> {
     };
     let (user, password) = (secret("username", "etcdusername"), secret("password", "etcdpassword"));
     if urls.is_empty() {
+        let path = format!("{ETCD}.urls");
+        if values.is_given(&path) && !values.is_wrong(&path) {
+            let message = format!("`{path}` names no server of etcd");
+            let help = "leave it out, and defaults are used";
+            problems.push(ConfigDiagnostic::error(Code::BadValue, &values.origin(&path), message).help(help));
+            return None;
+        }
         let members = values.members(ETCD).into_iter().map(|member| format!("{ETCD}.{member}"));
         for path in members.chain(["etcdusername", "etcdpassword"].map(str::to_owned)) {
             without_effect(values, &path, &format!("{ETCD}.urls"), problems);

@@ -75,6 +75,7 @@ fn consul_and_what_is_wrong() {
         ("[discovery.consul]\nurl = 'http://127.0.0.1'\ntoken = 'hunter2\u{e9}'", "no token"),
         ("[discovery.consul]\nurl = 'http://127.0.0.1'\ncaPath = '/nonexistent'", "cannot read"),
         ("[discovery.etcd]\npassword = 'hunter2'", "no effect without `discovery.etcd.urls`"),
+        ("[discovery.etcd]\nurls = []", "names no server of etcd"),
         ("etcdpassword = 'hunter2'", "no effect without `discovery.etcd.urls`"),
         ("[discovery.etcd]\nurls = ['http://127.0.0.1']\npassword = 'hunter2'", "only one of them"),
         ("[discovery.etcd]\nurls = ['https://127.0.0.1']\ncertificatePath = '/nonexistent'", "only of use together"),

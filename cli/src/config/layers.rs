@@ -84,6 +84,11 @@ impl Document {
                 {
                     for (index, entry) in entries.iter().enumerate() {
                         if let DeValue::Table(table) = entry.get_ref() {
+                            if table.is_empty() {
+                                let message = format!("`[[{path}]]` has an entry that says nothing");
+                                let origin = positions.of(&entry.span());
+                                self.problems.push(ConfigDiagnostic::error(Code::BadValue, &origin, message));
+                            }
                             self.table(&format!("{path}[{index}]"), table, positions);
                         }
                     }

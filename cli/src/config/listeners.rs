@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use microgw_compiler::hosts;
 use microgw_compiler::settings::{Balanced, Connections, TlsRange};
+use microgw_transforms::overrides;
 use reqwest::Url;
 
 use super::diagnostic::{Code, ConfigDiagnostic};
@@ -24,6 +25,8 @@ pub struct Listeners {
     pub max_uri_length: Option<u32>,
     /// Bytes. `None`: no limit.
     pub max_body_size: Option<u64>,
+    /// What clients say of host and address, and backends are told.
+    pub kept_headers: Vec<String>,
     pub http2: bool,
     pub connections: Connections,
     pub balanced: Balanced,
@@ -46,6 +49,7 @@ pub struct CertificateFiles {
 
 const CERTIFICATES: &str = "listenerConfig.certificates";
 const REDIRECT: &str = "listenerConfig.httpsRedirect";
+const KEPT: &str = "listenerConfig.keepOverrideHeaders";
 const BALANCED: &str = "listenerConfig.proxyProtocol";
 const FROM: &str = "listenerConfig.proxyProtocolFrom";
 
@@ -66,6 +70,7 @@ pub fn read(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Option<Lis
         max_uri_length: Some(values.number(&at("maxUriLength"))).filter(|longest| *longest > 0),
         // The one negative value is -1, for none.
         max_body_size: u64::try_from(values.integer(&at("maxEntityBodySize"))).ok(),
+        kept_headers: kept_headers(values, problems),
         http2: values.bool("http2.enable"),
         connections: connections(values, problems),
         balanced: balanced(values, problems),
@@ -95,6 +100,29 @@ fn certificates(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Vec<Ce
         }
     }
     found
+}
+
+fn kept_headers(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Vec<String> {
+    let mut kept = Vec::new();
+    for text in values.list(KEPT) {
+        let name = text.to_ascii_lowercase();
+        if overrides::keepable().any(|known| known == name) {
+            kept.push(name);
+            continue;
+        }
+        let reason = if overrides::OPERATION.contains(&name.as_str()) {
+            "makes backends run another operation than the one that was let through: it is always taken out"
+        } else {
+            "is none of the headers that are taken out"
+        };
+        let message = format!("`{KEPT}` has `{}` in it, which {reason}", text.escape_debug());
+        let known: Vec<&str> = overrides::keepable().collect();
+        let help = format!("one of {}", known.join(", "));
+        problems.push(ConfigDiagnostic::error(Code::BadValue, &values.origin(KEPT), message).help(help));
+    }
+    kept.sort_unstable();
+    kept.dedup();
+    kept
 }
 
 /// Each once. `taken` are those of other certificates.

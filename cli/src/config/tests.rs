@@ -39,6 +39,7 @@ fn the_defaults() {
         config,
         Config {
             listeners: Listeners {
+                kept_headers: Vec::new(),
                 host: [127, 0, 0, 1].into(),
                 http_port: 9090,
                 https_port: 9095,

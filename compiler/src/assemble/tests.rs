@@ -71,6 +71,7 @@ pub fn settings() -> Settings {
             max_uri_length: None,
             max_body_size: None,
             trusted_hops: 0,
+            kept_headers: Vec::new(),
             http2: true,
             connections: Connections::default(),
             balanced: Balanced::default(),

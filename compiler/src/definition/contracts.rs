@@ -16,7 +16,7 @@ use microgw_proto::contracts::v1::{Body, Contract, Mode, Schemas};
 use super::Version;
 use super::fields::object;
 use super::references::Resolver;
-use super::shape::{one_of, unknown_key};
+use super::shape::{foreign_key, one_of};
 use super::streams::Endless;
 use crate::compile::Report;
 use crate::diagnostic::{Code, Diagnostic, Place};
@@ -108,7 +108,7 @@ impl Modes {
             match key.text() {
                 "request" => modes.request = mode(report, "request", value),
                 "response" => modes.response = mode(report, "response", value),
-                _ => unknown_key(report, KEY, key, ["request", "response"]),
+                _ => foreign_key(report, KEY, key, ["request", "response"]),
             }
         }
         modes

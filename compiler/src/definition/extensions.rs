@@ -81,14 +81,10 @@ pub(crate) fn check(report: &mut Report, level: Level, object: Value<'_>) {
             Some(extension) => misplaced(report, key, extension, level.name()),
             None => {
                 let message = format!("the extension `{}` is not known and has no effect", key.text());
-                suggest(
-                    report,
-                    Code::UnknownExtension,
-                    key,
-                    message,
-                    key.text(),
-                    EXTENSIONS.iter().map(|known| known.name),
-                );
+                // Nobody else has extensions of that name: what it was to do is not done.
+                let own = key.text().starts_with("x-microgw-");
+                let code = if own { Code::Misspelled } else { Code::UnknownExtension };
+                suggest(report, code, key, message, key.text(), EXTENSIONS.iter().map(|known| known.name));
             }
         }
     }

@@ -15,13 +15,12 @@ use super::contracts::Contracts;
 use super::endpoints::{self, Declared, Environments, Named};
 use super::extensions::{self, Level};
 use super::features;
-use super::fields::{object, text};
+use super::fields::{object, suggest, text};
 use super::headers::{self, Edits};
 use super::limits;
 use super::mirrors;
 use super::references::Resolver;
 use super::servers::{self, Address};
-use super::shape::unknown_key;
 use super::streams::{self, Endless, Streams};
 use super::{EndpointTable, Version};
 use crate::compile::{Policies, Report};
@@ -289,7 +288,9 @@ impl<'d> Paths<'_, 'd> {
                 None if word.starts_with("x-") || PATH_KEYS.contains(&word) => {}
                 None => {
                     let methods = ["delete", "get", "head", "options", "patch", "post", "put"];
-                    unknown_key(self.report, path.text(), key, methods.into_iter().chain(PATH_KEYS.iter().copied()));
+                    let known = methods.into_iter().chain(PATH_KEYS.iter().copied());
+                    let message = format!("`{}` has no key `{word}`", path.text());
+                    suggest(self.report, Code::UnknownKey, key, message, word, known);
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! Objects that are checked whole although nothing reads them yet: their types, ranges and keys.
 
-use super::fields::{boolean, list, object, suggest, text};
+use super::fields::{boolean, did_you_mean, list, object, suggest, text};
 use crate::compile::Report;
 use crate::diagnostic::Code;
 use crate::source::{Content, Value};
@@ -10,24 +10,24 @@ pub(crate) enum Shape {
     Text,
     Integer(i64, i64),
     Number(f64, f64),
-    /// HTTP status codes.
-    Statuses,
+    /// HTTP status codes, from this one on.
+    Statuses(i64),
     Object(&'static [(&'static str, Shape)]),
 }
 
 // === impl Shape ===
 
 impl Shape {
-    /// Whether `value` has this shape; reports why not. A key that is not known is a warning.
+    /// Whether `value` has this shape; reports why not. A key that is not known is none of its business, unless it is misspelled.
     pub(crate) fn check(&self, report: &mut Report, key: &str, value: Value<'_>) -> bool {
         match self {
             Shape::Boolean => boolean(report, key, value).is_some(),
             Shape::Text => text(report, key, value).is_some(),
             Shape::Integer(min, max) => integer(report, key, value, *min, *max).is_some(),
             Shape::Number(min, max) => number(report, key, value, *min, *max),
-            Shape::Statuses => {
+            Shape::Statuses(least) => {
                 let items = list(report, key, value).map(|list| {
-                    let status = |item| integer(report, key, item, 100, 599).is_some();
+                    let status = |item| integer(report, key, item, *least, 599).is_some();
                     list.items().map(status).fold(true, |all, one| all & one)
                 });
                 items.unwrap_or(false)
@@ -61,7 +61,8 @@ pub(crate) fn one_of<'d>(report: &mut Report, key: &str, value: Value<'d>, allow
     None
 }
 
-/// Warns of a key that is not among `known`.
+/// Tells of a key that is not among `known`, in an object of the old product's: a warning, unless it is nearly one of them.
+/// Whoever wrote that believes that something is protected or bounded, and it is not.
 pub(crate) fn unknown_key<'k>(
     report: &mut Report,
     owner: &str,
@@ -69,7 +70,22 @@ pub(crate) fn unknown_key<'k>(
     known: impl IntoIterator<Item = &'k str>,
 ) {
     let name = key.text();
-    suggest(report, Code::UnknownKey, key, format!("`{owner}` has no key `{name}`"), name, known);
+    let message = format!("`{owner}` has no key `{name}`");
+    match did_you_mean(name, known) {
+        Some(help) => report.advise(Code::Misspelled, key, message, help),
+        None => report.say(Code::UnknownKey, key, message),
+    }
+}
+
+/// Tells of a key that is not among `known`, in an object of the gateway's own, in which no other is.
+pub(crate) fn foreign_key<'k>(
+    report: &mut Report,
+    owner: &str,
+    key: Value<'_>,
+    known: impl IntoIterator<Item = &'k str>,
+) {
+    let name = key.text();
+    suggest(report, Code::Misspelled, key, format!("`{owner}` has no key `{name}`"), name, known);
 }
 
 fn entry(report: &mut Report, owner: &str, keys: &[(&str, Shape)], name: Value<'_>, value: Value<'_>) -> bool {

@@ -73,10 +73,11 @@ codes! {
     NoOperation "0206" Warning "no-operation" "A definition has no operation."
     BadPath "0207" Error "bad-path" "A path is no valid path template."
     UnsupportedMethod "0208" Warning "unsupported-method" "An operation's method is not served."
-    UnknownExtension "0209" Warning "unknown-extension" "An `x-wso2-*` or `x-microgw-*` key is not known."
+    UnknownExtension "0209" Warning "unknown-extension" "An `x-wso2-*` key is not known."
     MisplacedExtension "0210" Error "misplaced-extension" "An extension stands where it has no meaning."
     UnknownKey "0211" Warning "unknown-key" "An object has a key that is not known."
     BadValue "0212" Error "bad-value" "A value is out of range, or not one of those allowed."
+    Misspelled "0213" Error "misspelled" "A key of this gateway's own, or one that is nearly known, is not known."
 
     NoBasePath "0301" Warning "no-base-path" "A definition names no base path; `/` is used."
     BadBasePath "0302" Error "bad-base-path" "A base path is not a concrete, normalised path."
@@ -125,11 +126,12 @@ codes! {
     UnusedTier "0611" Note "unused-tier" "`Default` or `Unauthenticated` is declared, and no request can have it."
 
     ForeignInterceptor "0703" Error "foreign-interceptor" "An interceptor is Java or Ballerina, which is not run."
-    ResponseCache "0704" Unenforced "response-cache" "Responses are not cached yet."
+    ResponseCache "0704" Unenforced "response-cache" "Responses of public operations are not cached."
     UnenforceableScheme "0711" Unenforced "unenforceable-scheme" "A security scheme cannot be enforced yet."
     BadCors "0712" Error "bad-cors" "What `x-wso2-cors` says cannot be, or lets anybody act for those who are logged in."
     LooseOrigin "0713" Warning "loose-origin" "A pattern of origins matches more than those that it seems to be for."
     BadHeaderEdit "0714" Error "bad-header-edit" "A header cannot be edited, or a value cannot be sent."
+    SecuredCache "0716" Warning "secured-cache" "Responses of operations that ask for a credential are never cached."
 
     BadContract "0720" Error "bad-contract" "Messages are to be validated, and what the definition says of them cannot be checked."
     UncheckedContract "0721" Note "unchecked-contract" "What a definition says of messages cannot be checked, if settings ask for that."

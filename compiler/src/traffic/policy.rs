@@ -11,6 +11,14 @@ use crate::url;
 
 /// What shares are of.
 pub const WHOLE: u32 = 10_000;
+/// Of one request.
+pub const MAX_RETRIES: u32 = 100;
+/// In a row, until a target counts as well, or ill.
+pub const MAX_CHECKS: u32 = 1_000;
+/// Milliseconds between two checks, or of one: a day.
+pub const MAX_CHECK_PAUSE: u32 = 86_400_000;
+/// A response with a lower status is no failure, and is neither tried again nor held against its backend.
+pub const LEAST_FAILURE: u32 = 400;
 /// Milliseconds, and counts: what fits Envoy's durations with room.
 const MOST: u32 = i32::MAX as u32;
 
@@ -66,10 +74,11 @@ fn is_host(name: &str) -> bool {
 
 fn retry_is_sound(retry: &Retry) -> bool {
     let Retry { count, interval, back_off, max_interval, statuses, per_try_timeout, budget, non_idempotent: _ } = retry;
-    [count, interval, max_interval, per_try_timeout].iter().all(|number| **number <= MOST)
+    [interval, max_interval, per_try_timeout].iter().all(|number| **number <= MOST)
+        && *count <= MAX_RETRIES
         && *back_off <= 100_000
         && *budget <= WHOLE
-        && statuses.iter().all(|status| is_status(*status))
+        && statuses.iter().all(|status| is_failure(*status))
 }
 
 fn breaker_is_sound(breaker: &CircuitBreaker) -> bool {
@@ -77,7 +86,7 @@ fn breaker_is_sound(breaker: &CircuitBreaker) -> bool {
     [volume, window, reset].iter().all(|number| **number <= MOST)
         && *window > 0
         && *threshold < WHOLE
-        && statuses.iter().all(|status| is_status(*status))
+        && statuses.iter().all(|status| is_failure(*status))
 }
 
 fn pool_is_sound(pool: &Pool) -> bool {
@@ -88,8 +97,14 @@ fn pool_is_sound(pool: &Pool) -> bool {
 fn health_check_is_sound(check: &HealthCheck) -> bool {
     let HealthCheck { path, interval, timeout, healthy, unhealthy, statuses } = check;
     is_health_path(path)
-        && [interval, timeout, healthy, unhealthy].iter().all(|number| (1..=MOST).contains(*number))
+        && [interval, timeout].iter().all(|number| (1..=MAX_CHECK_PAUSE).contains(*number))
+        && [healthy, unhealthy].iter().all(|number| (1..=MAX_CHECKS).contains(*number))
+        && timeout <= interval
         && statuses.iter().all(|StatusRange { from, to }| from <= to && is_status(*from) && is_status(*to))
+}
+
+fn is_failure(status: u32) -> bool {
+    status >= LEAST_FAILURE && is_status(status)
 }
 
 fn is_status(status: u32) -> bool {

@@ -20,11 +20,13 @@ struct State {
     asked: Mutex<Vec<String>>,
     token: Option<String>,
     index: watch::Sender<u64>,
-    tls: Mutex<Option<TlsAcceptor>>,
+    tls: Arc<Mutex<Option<TlsAcceptor>>>,
 }
 
 pub struct ConsulServer {
     pub address: SocketAddr,
+    /// What it shows of itself from the next connection on.
+    pub tls: Arc<Mutex<Option<TlsAcceptor>>>,
     state: Arc<State>,
     task: Option<JoinHandle<()>>,
 }
@@ -44,10 +46,11 @@ impl ConsulServer {
     /// Over TLS, if `tls` is given.
     pub async fn start_with(token: Option<&str>, tls: Option<TlsAcceptor>) -> ConsulServer {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let state = Arc::new(State { token: token.map(str::to_owned), tls: Mutex::new(tls), ..State::default() });
+        let tls = Arc::new(Mutex::new(tls));
+        let state = Arc::new(State { token: token.map(str::to_owned), tls: tls.clone(), ..State::default() });
         state.index.send_replace(10);
         let address = listener.local_addr().unwrap();
-        ConsulServer { address, task: Some(tokio::spawn(serve(listener, state.clone()))), state }
+        ConsulServer { address, tls, task: Some(tokio::spawn(serve(listener, state.clone()))), state }
     }
 
     pub fn stop(&mut self) {
@@ -83,11 +86,6 @@ impl ConsulServer {
     pub fn says(&self, service: &str, body: &str) {
         self.state.services.lock().unwrap().insert(service.to_owned(), body.to_owned());
         self.state.index.send_modify(|index| *index += 1);
-    }
-
-    /// What it shows of itself from the next connection on.
-    pub fn shows(&self, tls: TlsAcceptor) {
-        *self.state.tls.lock().unwrap() = Some(tls);
     }
 
     /// As after a restore of a snapshot.

@@ -1,5 +1,6 @@
 //! Discovery against real servers, and against a DNS server of its own.
 
+#[expect(dead_code, reason = "what other tests need of it is theirs")]
 mod consul_server;
 mod dns_server;
 #[path = "../../../tests/src/etcd.rs"]

@@ -264,7 +264,7 @@ async fn instances_of_consul_have_their_weights_and_consul_is_who_it_should_be()
     assert!(metrics.contains("microgw_discovery_reachable{source=\"consul\"} 0"), "{metrics}");
 
     // Consul itself, which asks for a certificate in turn.
-    consul.shows(ours.issue("127.0.0.1").acceptor(Some(&ours)));
+    *consul.tls.lock().unwrap() = Some(ours.issue("127.0.0.1").acceptor(Some(&ours)));
     gateway.status_where("it is there", |status| source(status, "consul")["reachable"] == true).await;
     until(&gateway, "/shop/open", "three").await;
     let by_three = answered_by(&gateway, "three", 100).await;

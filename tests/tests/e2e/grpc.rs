@@ -35,6 +35,7 @@ async fn service(project: &Project, backend: SocketAddr, tls: bool) -> Gateway {
             "/shop.Shop/Talk": { "post": { "x-microgw-stream": "bidirectional", "security": key, "responses": {} } },
             "/shop.Shop/List": { "post": { "security": key, "responses": {} } },
             "/shop.Shop/Few": { "post": { "x-wso2-throttling-tier": "One", "security": [], "responses": {} } },
+            "/shop.Shop/Denied": { "post": { "security": [], "responses": {} } },
             "/shop.Shop/Gone": { "post": { "security": [], "responses": {} } },
         }),
     );
@@ -48,7 +49,11 @@ async fn service(project: &Project, backend: SocketAddr, tls: bool) -> Gateway {
     calls["paths"]["/shop.Shop/Gone"]["post"]["x-wso2-production-endpoints"] =
         json!({ "urls": ["http://127.0.0.1:1"], "protocol": "http2" });
     calls.as_object_mut().unwrap().remove("servers");
-    project.write("policies.yaml", "resourcePolicies:\n  - One: {count: 1, unitTime: 1, timeUnit: day}\n");
+    project.write(
+        "policies.yaml",
+        "resourcePolicies:\n  - One: {count: 1, unitTime: 1, timeUnit: day}\n\
+         denyPolicies:\n  - Blocked: {when: {expression: \"request.path == '/shop.Shop/Denied'\"}}\n",
+    );
     project.define("calls", &calls);
     project.build().await;
     let profile = "[[httpClients.tlsProfiles]]\nname = 'calls'\ntrustStorePath = 'ca.crt'\n";
@@ -181,6 +186,7 @@ async fn refusals_have_a_status_of_grpc() {
     assert_eq!(client.refused("Talk", None).await, "16");
     assert_eq!(client.refused("Talk", Some("nonsense")).await, "16");
     assert_eq!(client.refused("Nothing", None).await, "12");
+    assert_eq!(client.refused("Denied", None).await, "7");
     assert_eq!(client.refused("Gone", None).await, "14");
     assert!(backend.seen().is_empty());
     let (messages, response) = client.call("Few", None);

@@ -350,7 +350,7 @@ async fn headers_do_not_steer_the_gateway() {
         return;
     }
     let backend = Backend::start("shop").await;
-    let (_project, gateway) = shop(&backend, &[]).await;
+    let (project, gateway) = shop(&backend, &[]).await;
     for (name, value) in [
         ("x-original-url", "/shop/open/1"),
         ("x-rewrite-url", "/shop/open/1"),
@@ -381,12 +381,33 @@ async fn headers_do_not_steer_the_gateway() {
         ("x-envoy-internal", "true"),
         ("x-http-method-override", "DELETE"),
         ("x_http_method", "DELETE"),
+        ("x-original-url", "/guarded/1"),
+        ("x_original_uri", "/guarded/1"),
+        ("x-original-method", "DELETE"),
+        // Nor whom it thinks that it is, and who calls.
+        ("forwarded", "for=192.0.2.9;host=evil.example;proto=https"),
+        ("x-forwarded-host", "evil.example"),
+        ("x_forwarded_host", "evil.example"),
+        ("x-forwarded-prefix", "/evil"),
+        ("x-forwarded-port", "1"),
+        ("x-host", "evil.example"),
+        ("x-real-ip", "192.0.2.9"),
+        ("true-client-ip", "192.0.2.9"),
     ];
     let seen = gateway.get(&gateway.http("/shop/open/1"), &steering).await;
     assert_eq!(seen.status, 200);
     let headers = seen.json()["headers"].clone();
     let passed: Vec<&str> = steering.iter().map(|(name, _)| *name).filter(|name| !headers[*name].is_null()).collect();
     assert!(passed.is_empty(), "{passed:?}: {headers}");
+    drop(gateway);
+
+    // Unless settings say so, and then those alone.
+    let config = project.config("[listenerConfig]\nkeepOverrideHeaders = 'X-Forwarded-Host, x-real-ip'\n");
+    let gateway = Gateway::run(project.directory(), "shop/target/shop.mgw", &[&config]).await;
+    let seen = gateway.get(&gateway.http("/shop/open/1"), &steering).await;
+    let headers = seen.json()["headers"].clone();
+    let passed: Vec<&str> = steering.iter().map(|(name, _)| *name).filter(|name| !headers[*name].is_null()).collect();
+    assert_eq!(passed, ["x-forwarded-host", "x_forwarded_host", "x-real-ip"], "{headers}");
 }
 
 #[tokio::test]

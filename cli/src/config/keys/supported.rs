@@ -38,6 +38,7 @@ pub const KEYS: &[Key] = &[
     Key::new("listenerConfig.maxConnectionAge", MILLISECONDS, "0", "Milliseconds after which a connection takes no more requests; 0: it always does."),
     Key::new("listenerConfig.maxRequestsPerConnection", Integer(0, 1_000_000_000), "0", "Requests after which a connection takes no more; 0: it always does."),
     Key::new("http2.maxConcurrentStreams", Integer(1, 1_000_000), "100", "Requests at a time over one HTTP/2 connection of a client."),
+    Key::new("listenerConfig.keepOverrideHeaders", CommaList, "", "Headers that tell backends another host, scheme or client address (`forwarded`, `x-forwarded-host`, `x-real-ip` and their kin), and that reach them as they were sent. Default: all are taken out of requests, for anybody can write them."),
     Key::new("listenerConfig.maxUriLength", Integer(0, 16_384), "4096", "Bytes of a request's path and query; longer ones are answered 414. 0: as many as `maxHeaderSize` lets in."),
     Key::new("listenerConfig.maxEntityBodySize", Integer(-1, 4_294_967_295), "-1", "Bytes of a request's body; a longer one is answered 413. Over HTTP/2 its last frame, of 16 KiB at most, is not counted. -1: no limit."),
 

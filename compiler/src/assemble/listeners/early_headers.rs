@@ -6,15 +6,12 @@ use envoy_types::pb::envoy::config::core::v3::header_value_option::HeaderAppendA
 use envoy_types::pb::envoy::config::core::v3::{HeaderValue, HeaderValueOption, TypedExtensionConfig};
 use envoy_types::pb::envoy::extensions::http::early_header_mutation::header_mutation::v3::HeaderMutation;
 use envoy_types::pb::envoy::r#type::matcher::v3::{RegexMatcher, StringMatcher, string_matcher::MatchPattern};
+use microgw_transforms::overrides;
 
 use crate::assemble::names;
 use crate::assemble::wire::any;
 use crate::path::push_escaped;
 use crate::settings::Settings;
-
-/// Some backends take the path, or the method, from these: it would be another than the one that was authorized.
-const OVERRIDES: [&str; 5] =
-    ["x-original-url", "x-rewrite-url", "x-http-method", "x-http-method-override", "x-method-override"];
 
 const USER_AGENT: &str = "user-agent";
 /// Envoy would trace a request for the sake of these.
@@ -60,8 +57,11 @@ pub fn forbidden(settings: &Settings) -> Vec<&str> {
     let context: &[&str] = if untrusted { &TRACE_CONTEXT } else { &[] };
     let strip = settings.credentials.strip.iter().map(String::as_str);
     let certificate = Some(settings.client_certificates.forbidden_header.as_str()).filter(|name| !name.is_empty());
-    OVERRIDES
+    let kept = &settings.listeners.kept_headers;
+    let believed: Vec<&str> = overrides::keepable().filter(|name| !kept.iter().any(|kept| kept == name)).collect();
+    overrides::OPERATION
         .into_iter()
+        .chain(believed)
         .chain([names::CLIENT_CERTIFICATE_HEADER])
         .chain(strip)
         .chain(certificate)
@@ -70,7 +70,7 @@ pub fn forbidden(settings: &Settings) -> Vec<&str> {
 }
 
 /// The headers that clients may not send, as one expression for the whole name: the gateway's own, those that are
-/// configured, those by which some backends serve another path or method than was routed, and, where the gateway begins
+/// configured, those by which some backends serve another path, method, host or client than the gateway knows of, and, where the gateway begins
 /// traces, those that say which trace a request belongs to and whether it costs one. In each `_` counts as `-`: to CGI, WSGI
 /// and their kin, and so to many backends, the two are one header.
 fn forbidden_headers(settings: &Settings) -> String {

@@ -15,6 +15,10 @@ const MOST: i64 = i32::MAX as i64;
 const MILLISECONDS: Shape = Shape::Integer(0, MOST);
 const AT_LEAST_ONE: Shape = Shape::Integer(1, MOST);
 const COUNT: Shape = Shape::Integer(0, MOST);
+/// What is no success.
+const FAILURES: Shape = Shape::Statuses(traffic::LEAST_FAILURE as i64);
+const PAUSE: Shape = Shape::Integer(1, traffic::MAX_CHECK_PAUSE as i64);
+const IN_A_ROW: Shape = Shape::Integer(1, traffic::MAX_CHECKS as i64);
 /// -1: the gateway's setting, or no limit.
 const LIMIT: Shape = Shape::Integer(-1, MOST);
 const PER_TRY: &str = "perTryTimeoutInMillis";
@@ -25,11 +29,11 @@ const ADVANCED: Shape = Shape::Object(&[
     (
         "retryConfig",
         Shape::Object(&[
-            ("count", COUNT),
+            ("count", Shape::Integer(0, traffic::MAX_RETRIES as i64)),
             ("intervalInMillis", MILLISECONDS),
             ("backOffFactor", Shape::Number(0.0, 1000.0)),
             ("maxWaitIntervalInMillis", MILLISECONDS),
-            ("statusCodes", Shape::Statuses),
+            ("statusCodes", FAILURES),
             (PER_TRY, MILLISECONDS),
             ("budgetPercent", Shape::Number(0.01, 100.0)),
             ("nonIdempotent", Shape::Boolean),
@@ -48,7 +52,7 @@ const ADVANCED: Shape = Shape::Object(&[
             ),
             ("failureThreshold", Shape::Number(0.0, 1.0)),
             ("resetTimeInMillis", MILLISECONDS),
-            ("statusCodes", Shape::Statuses),
+            ("statusCodes", FAILURES),
         ]),
     ),
     (
@@ -64,11 +68,11 @@ const ADVANCED: Shape = Shape::Object(&[
         "healthCheck",
         Shape::Object(&[
             ("path", Shape::Text),
-            ("intervalInMillis", AT_LEAST_ONE),
-            ("timeoutInMillis", AT_LEAST_ONE),
-            ("healthyThreshold", AT_LEAST_ONE),
-            ("unhealthyThreshold", AT_LEAST_ONE),
-            ("statusCodes", Shape::Statuses),
+            ("intervalInMillis", PAUSE),
+            ("timeoutInMillis", PAUSE),
+            ("healthyThreshold", IN_A_ROW),
+            ("unhealthyThreshold", IN_A_ROW),
+            ("statusCodes", Shape::Statuses(100)),
         ]),
     ),
     ("slowStartInMillis", MILLISECONDS),
@@ -251,10 +255,17 @@ fn health_check(report: &mut Report, fields: Fields<'_>) -> Option<HealthCheck> 
         return None;
     }
     let or = |key: &str, default: u32| fields.number(key).unwrap_or(default);
+    let interval = or("intervalInMillis", 10_000);
+    let timeout = or("timeoutInMillis", interval.min(5_000));
+    if let Some(value) = fields.at("timeoutInMillis").filter(|_| timeout > interval) {
+        let message = format!("`timeoutInMillis` is longer than the {interval} ms between two checks");
+        report.advise(Code::BadValue, value, message, "a check must have an end before the next one");
+        return None;
+    }
     Some(HealthCheck {
         path: path.text().to_owned(),
-        interval: or("intervalInMillis", 10_000),
-        timeout: or("timeoutInMillis", 5_000),
+        interval,
+        timeout,
         healthy: or("healthyThreshold", 2),
         unhealthy: or("unhealthyThreshold", 3),
         statuses: fields

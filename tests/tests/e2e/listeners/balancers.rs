@@ -108,6 +108,34 @@ async fn balancers_tell_of_clients() {
     assert_eq!(backend.requests(), asked_before);
 }
 
+/// Behind the balancer is a proxy that speaks HTTP: the connection is the proxy's, and what it appended is the client.
+#[tokio::test]
+async fn proxies_behind_balancers_tell_of_clients() {
+    if !envoy_is_here() {
+        return;
+    }
+    let backend = Backend::start("shop").await;
+    let project = shop(&backend).await;
+    project.write("policies.yaml", POLICIES);
+    project.build().await;
+    let config = project.config(
+        "[gateway]\ntrustedHops = 1\n[listenerConfig]\nproxyProtocol = 'http'\nproxyProtocolFrom = '192.0.2.0/24'\n",
+    );
+    let gateway = Gateway::run(project.directory(), "shop/target/shop.mgw", &[&config]).await;
+    let said = async |forwarded: &str| {
+        let request = REQUEST.replace("host:", &format!("x-forwarded-for: {forwarded}\r\nhost:"));
+        gateway.raw(&[&text("198.51.100.1")[..], request.as_bytes()].concat()).await
+    };
+    // The proxy's word counts, what the client wrote before it does not, and the balancer tells of the proxy.
+    let answer = said("203.0.113.66, 203.0.113.7").await;
+    assert_eq!((answer.status, forwarded_for(&answer).as_str()), (200, "203.0.113.66, 203.0.113.7,198.51.100.1"));
+    assert_eq!(said("203.0.113.7, 203.0.113.66").await.status, 403);
+    for status in [200, 200, 200, 429] {
+        assert_eq!(said("203.0.113.99, 203.0.113.70").await.status, status);
+    }
+    assert_eq!(said("203.0.113.70, 203.0.113.71").await.status, 200);
+}
+
 #[tokio::test]
 async fn without_the_setting_such_bytes_are_an_error() {
     if !envoy_is_here() {
