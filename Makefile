@@ -13,6 +13,7 @@ UPDATE ?=
 
 OPENID_PROVIDER := tests/oidc/node_modules/.package-lock.json
 SUITES := tests/suites/node_modules/.package-lock.json
+GUESTS := tests/guests/node_modules/.package-lock.json
 TOOLS := target/tools
 DENY_VERSION := 0.20.2
 SBOM := $(TOOLS)/sbom
@@ -59,6 +60,14 @@ $(SUITES): tests/suites/package-lock.json
 	@npm ci --prefix tests/suites --ignore-scripts --no-audit --no-fund --silent || \
 		{ echo "not installed: the JSON Schema Test Suite" >&2; [ -z "$$CI" ]; }
 
+# What makes WebAssembly components of interceptors in JavaScript; as above without npm.
+guests: $(GUESTS)
+
+$(GUESTS): tests/guests/package-lock.json
+	@command -v npm >/dev/null || ./.ci/packages nodejs npm
+	@npm ci --prefix tests/guests --ignore-scripts --no-audit --no-fund --silent || \
+		{ echo "not installed: what makes components of JavaScript" >&2; [ -z "$$CI" ]; }
+
 # Unoptimised: it builds in a minute and runs in two seconds.
 $(DENY):
 	$(CARGO) install --quiet --locked --profile dev --root $(TOOLS)/cargo-deny-$(DENY_VERSION) cargo-deny@$(DENY_VERSION)
@@ -92,7 +101,7 @@ demo: $(ENVOY)
 	$(CARGO) build --release --package micro-gw
 	./demo.sh target/release/micro-gw
 
-test: $(ENVOY) packages openid-provider suites
+test: $(ENVOY) packages openid-provider suites guests
 	$(CARGO) test --workspace --all-targets -- --test-threads=$(TEST_THREADS)
 	@$(MAKE) --no-print-directory instructions
 
@@ -132,4 +141,4 @@ clean:
 	$(CARGO) clean
 	rm -rf .envoy
 
-.PHONY: help envoy packages openid-provider suites release reproducible sbom demo test instructions lint audit bench fuzz doc clean
+.PHONY: help envoy packages openid-provider suites guests release reproducible sbom demo test instructions lint audit bench fuzz doc clean

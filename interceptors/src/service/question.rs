@@ -1,0 +1,160 @@
+//! What a service is asked.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use microgw_engine::interceptors::{Attributes, CallerFacts, Interception};
+use microgw_transforms::query;
+use microgw_transforms::{Direction, Message, editable};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::VERSION;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Question<'a> {
+    version: u32,
+    direction: &'static str,
+    interceptor: &'a str,
+    api: Api<'a>,
+    operation: &'a str,
+    client: Client,
+    caller: Caller<'a>,
+    request: Request<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    response: Option<Response<'a>>,
+    attributes: &'a Attributes,
+    parameters: Value,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Api<'a> {
+    name: &'a str,
+    version: &'a str,
+    base_path: &'a str,
+}
+
+#[derive(Serialize)]
+struct Client {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    address: Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Caller<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    application: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tier: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_type: Option<&'a str>,
+    scopes: &'a [String],
+    claims: BTreeMap<&'a str, Value>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Request<'a> {
+    method: &'a str,
+    scheme: &'a str,
+    host: &'a str,
+    path: &'a str,
+    query: &'a str,
+    path_parameters: BTreeMap<&'a str, &'a str>,
+    headers: Vec<Header<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body: Option<Body<'a>>,
+}
+
+#[derive(Serialize)]
+struct Response<'a> {
+    status: u16,
+    headers: Vec<Header<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body: Option<Body<'a>>,
+}
+
+#[derive(Serialize)]
+struct Header<'a> {
+    name: &'a str,
+    value: Cow<'a, str>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Body<'a> {
+    Text(&'a str),
+    Base64(String),
+}
+
+pub(super) fn write(interception: &Interception) -> serde_json::Result<Vec<u8>> {
+    let Interception { interceptor, about, message, asked, direction, attributes, .. } = interception;
+    let (request, response) = match direction {
+        Direction::Request => (Some(message), None),
+        Direction::Response => (asked.as_deref(), Some(message)),
+    };
+    let (path, query) = query::split(request.map_or("", Message::path));
+    let CallerFacts { subject, client, application, tier, key_type, scopes, .. } = &about.caller;
+    let json = |json: &str| serde_json::from_str(json).unwrap_or_else(|_| Value::from(json));
+    let parameters = &*interception.parameters;
+    serde_json::to_vec(&Question {
+        version: VERSION,
+        direction: match direction {
+            Direction::Request => "request",
+            Direction::Response => "response",
+        },
+        interceptor: &interceptor.name,
+        api: Api { name: &about.api.name, version: &about.api.version, base_path: &about.api.base_path },
+        operation: &about.operation,
+        client: Client { address: about.address.map(|address| address.to_string()) },
+        caller: Caller {
+            subject: subject.as_deref(),
+            client: client.as_deref(),
+            application: application.as_deref(),
+            tier: tier.as_deref(),
+            key_type: key_type.as_deref(),
+            scopes,
+            claims: interception.claims().map(|(name, claim)| (name, json(claim))).collect(),
+        },
+        request: Request {
+            method: request.map_or("", Message::method),
+            scheme: &about.scheme,
+            host: &about.host,
+            path,
+            query: query.unwrap_or_default(),
+            path_parameters: about.path_parameters.iter().map(|(name, value)| (&**name, value.as_str())).collect(),
+            headers: request.map(headers).unwrap_or_default(),
+            body: request.and_then(body),
+        },
+        response: response.map(|response| Response {
+            status: response.status(),
+            headers: headers(response),
+            body: body(response),
+        }),
+        attributes,
+        parameters: json(if parameters.is_empty() { "{}" } else { parameters }),
+    })
+}
+
+fn headers(message: &Message) -> Vec<Header<'_>> {
+    let shown = message.headers.iter().filter(|(name, _)| !editable::is_credential(name));
+    shown.map(|(name, value)| Header { name, value: String::from_utf8_lossy(value) }).collect()
+}
+
+/// `None`: there is none, or nobody brings it.
+fn body(message: &Message) -> Option<Body<'_>> {
+    let body = message.body()?;
+    Some(match std::str::from_utf8(body) {
+        Ok(text) => Body::Text(text),
+        Err(_) => Body::Base64(STANDARD.encode(body)),
+    })
+}

@@ -1,0 +1,26 @@
+//! Where components cannot be run: each is refused before it could be needed.
+
+use bytes::Bytes;
+use microgw_engine::interceptors::{Interception, InterceptorFailure, Verdict};
+
+use crate::{Digest, LoadError};
+
+/// Runs nothing.
+#[derive(Debug, Default)]
+pub struct Host;
+
+/// There is none.
+#[derive(Debug)]
+pub enum Component {}
+
+impl Host {
+    #[allow(clippy::unused_async)] // As where components are run.
+    pub async fn load(&self, _: Digest, _: Bytes) -> Result<Component, LoadError> {
+        Err(LoadError::NotBuilt)
+    }
+
+    #[allow(clippy::unused_async)]
+    pub async fn call(&self, _: Interception) -> Verdict {
+        Verdict::Failed(InterceptorFailure::NotHosted)
+    }
+}
