@@ -74,7 +74,7 @@ $(DENY):
 
 # Debian packages that are used, where they can be installed without asking. Whoever misses one says so.
 packages:
-	@./.ci/packages valgrind redis-server etcd-server etcd-client
+	@./.ci/packages valgrind redis-server etcd-server etcd-client docker-registry
 
 # The program that is passed on, in target/dist/: the same bytes wherever it is built.
 release:

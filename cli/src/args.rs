@@ -1,6 +1,7 @@
 //! What can be typed.
 
 mod credentials;
+mod policies;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -12,6 +13,10 @@ use microgw_compiler::settings::OverrideSubject;
 pub use credentials::{
     AddUser, CreateKey, End, ExpireKey, Keys, KeysCommand, ListKeys, NamedKey, RemoveUser, RotateKey, User,
     UserCommand, UserFile,
+};
+pub use policies::{
+    AddPolicy, ListPolicies, PackPolicy, Policy, PolicyCommand, ProjectOnly, PushPolicy, Registry, RemovePolicy,
+    TestPolicies, UpdatePolicies,
 };
 
 /// What is said of commands that read settings.
@@ -61,6 +66,8 @@ pub enum Command {
     User(User),
     /// Opaque API keys: make, list, rotate, expire and revoke them.
     Keys(Keys),
+    /// Policies that others made: take them in, keep them as they were, test them, pass them on.
+    Policy(Policy),
     /// Show what an artifact contains, or the snapshot it becomes.
     Inspect(Inspect),
     /// Say what becomes of a request, and why, without a gateway.

@@ -23,7 +23,7 @@ use microgw_engine::{
 };
 use microgw_proto::rules::v1::RuleBook;
 
-use self::facts::Facts;
+pub use self::facts::Facts;
 use self::told::{Outcome, Told};
 use crate::args;
 use crate::build;
@@ -35,8 +35,13 @@ const MAX_BODY: u64 = 64 << 20;
 /// Answers that a decision may ask for: an end, should it never come to one.
 const MOST_ASKED: usize = 64;
 
+/// What Envoy calls a request.
+const REQUEST_ID: &str = "x-request-id";
+/// In the place of one that it would make up.
+const NO_ID: &str = "00000000-0000-4000-8000-000000000000";
+
 /// As a client would send it.
-struct Request {
+pub struct Request {
     method: String,
     scheme: String,
     authority: String,
@@ -50,7 +55,7 @@ struct Request {
 }
 
 /// Of a backend.
-struct Response {
+pub struct Response {
     status: u16,
     headers: Fields,
     body: Vec<u8>,
@@ -65,21 +70,43 @@ pub fn explain(args: &args::Explain) -> anyhow::Result<()> {
         Some(file) => Facts::load(file).with_context(|| format!("cannot read facts from `{}`", file.display()))?,
         None => Facts::default(),
     };
-    let mut request = Request::read(args)?;
+    let request = Request::read(args)?;
     let settings = with_pretended_secrets(&inspect::settings(args.config.as_ref(), &args.overrides)?, &model);
-    if let Some(conflict) = conflict(&model, &settings) {
+    let id = artifact::id(&bytes);
+    with_told(&model, &id, &settings, request, &facts, |told| {
+        output::line(&if args.json { serde_json::to_string_pretty(&told.as_json())? } else { told.as_text() });
+        Ok(())
+    })
+}
+
+/// What `explain --json` says.
+pub fn explained(
+    model: &Model,
+    artifact: &str,
+    settings: &Settings,
+    request: Request,
+    facts: &Facts,
+) -> anyhow::Result<serde_json::Value> {
+    with_told(model, artifact, settings, request, facts, |told| Ok(told.as_json()))
+}
+
+fn with_told<T>(
+    model: &Model,
+    artifact: &str,
+    settings: &Settings,
+    mut request: Request,
+    facts: &Facts,
+    then: impl FnOnce(&Told<'_>) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    if let Some(conflict) = conflict(model, settings) {
         bail!(conflict);
     }
     let fallbacks = Fallbacks::new();
-    let id = artifact::id(&bytes);
-    let snapshot =
-        assemble(Input { model: &model, artifact: &id, settings: &settings, fallbacks: &fallbacks, previous: None });
-    let model = overridden(&model, &settings).0.into_owned();
-    let removed = request.strip(&settings);
-    let told = outcome(&model, &snapshot.rules, &request, &facts)?;
-    let told = Told { model: &model, request: &request, removed, outcome: told, asked: facts.asked() };
-    output::line(&if args.json { serde_json::to_string_pretty(&told.as_json())? } else { told.as_text() });
-    Ok(())
+    let snapshot = assemble(Input { model, artifact, settings, fallbacks: &fallbacks, previous: None });
+    let model = overridden(model, settings).0.into_owned();
+    let removed = request.strip(settings);
+    let told = outcome(&model, &snapshot.rules, &request, facts)?;
+    then(&Told { model: &model, request: &request, removed, outcome: told, asked: facts.asked() })
 }
 
 /// What becomes of the request.
@@ -205,6 +232,19 @@ fn rule(book: &RuleBook, api: &Api, operation: &Operation) -> anyhow::Result<Opt
 // === impl Request ===
 
 impl Request {
+    pub fn new(
+        method: &str,
+        scheme: &str,
+        authority: &str,
+        target: &str,
+        headers: HashMap<String, String>,
+        body: Vec<u8>,
+        response: Option<Response>,
+    ) -> Request {
+        let [method, scheme, authority, target] = [method, scheme, authority, target].map(str::to_owned);
+        Request { method, scheme, authority, target, headers, body, response }
+    }
+
     fn read(args: &args::Explain) -> anyhow::Result<Request> {
         let (scheme, rest) = match args.url.split_once("://") {
             Some((scheme, rest)) => (scheme.to_ascii_lowercase(), rest),
@@ -243,7 +283,7 @@ impl Request {
         Ok(Request { method, scheme, authority, target, headers, body: body.unwrap_or_default(), response })
     }
 
-    /// Takes away what the listener takes away before anything else; their names.
+    /// Takes away what the listener takes away before anything else; their names. A request has an id from then on.
     fn strip(&mut self, settings: &Settings) -> Vec<String> {
         let spelled = |name: &str| name.replace('_', "-");
         let forbidden = microgw_compiler::assemble::forbidden_headers(settings);
@@ -255,7 +295,17 @@ impl Request {
         let mut removed: Vec<String> = self.headers.keys().filter(|name| is_forbidden(name)).cloned().collect();
         removed.sort_unstable();
         self.headers.retain(|name, _| !removed.contains(name));
+        self.headers.entry(REQUEST_ID.to_owned()).or_insert_with(|| NO_ID.to_owned());
         removed
+    }
+}
+
+// === impl Response ===
+
+impl Response {
+    /// Headers by lower-case name.
+    pub fn new(status: u16, headers: Vec<(String, String)>, body: Vec<u8>) -> Response {
+        Response { status, headers: Fields(headers), body }
     }
 }
 

@@ -98,16 +98,9 @@ async fn list(args: &ListKeys) -> anyhow::Result<()> {
         output::line(&shown.collect::<serde_json::Value>().to_string());
         return Ok(());
     }
-    let rows: Vec<[String; 7]> = records.iter().map(|record| row(record, now)).collect();
     let header = ["ID", "STATE", "OWNER", "APPLICATION", "TYPE", "EXPIRES", "APIS"].map(str::to_owned);
-    let width = |column: usize| {
-        rows.iter().chain([&header]).filter_map(|row| row.get(column)).map(|text| text.chars().count()).max()
-    };
-    let widths: Vec<usize> = (0..7).map(|column| width(column).unwrap_or_default()).collect();
-    for row in [&header].into_iter().chain(&rows) {
-        let cells = row.iter().zip(&widths).map(|(text, width)| format!("{text:width$}"));
-        output::line(cells.collect::<Vec<_>>().join("  ").trim_end());
-    }
+    let rows: Vec<[String; 7]> = std::iter::once(header).chain(records.iter().map(|record| row(record, now))).collect();
+    output::table(&rows);
     Ok(())
 }
 

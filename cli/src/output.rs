@@ -16,6 +16,16 @@ pub fn data(text: &str) {
     let _ = std::io::stdout().lock().write_all(text.as_bytes());
 }
 
+/// Columns, as wide as what is in them; the first row names them.
+pub fn table<const N: usize>(rows: &[[String; N]]) {
+    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|text| text.chars().count()).max();
+    let widths: Vec<usize> = (0..N).map(|column| width(column).unwrap_or_default()).collect();
+    for row in rows {
+        let cells = row.iter().zip(&widths).map(|(text, width)| format!("{text:width$}"));
+        line(cells.collect::<Vec<_>>().join("  ").trim_end());
+    }
+}
+
 /// A line for the person at the terminal.
 pub fn note(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{text}");

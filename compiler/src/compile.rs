@@ -13,6 +13,7 @@ use crate::diagnostic::{self, Code, Diagnostic, Place};
 use crate::files::Files;
 use crate::interceptors::{self, InterceptorFiles};
 use crate::model::Model;
+use crate::packages;
 use crate::transforms::{self, PolicyFiles};
 pub(crate) use deployment::EmptySecurity;
 pub use deployment::PATH as DEPLOYMENT_CONFIG;
@@ -51,6 +52,7 @@ pub fn compile(files: &dyn Files, project: &str, options: &Options) -> Compilati
         error_templates::read(files, list(files, &mut report, error_templates::DIRECTORY), &mut report);
     legacy::check(files, |report, directory| list(files, report, directory), &mut report);
     let shared = list(files, &mut report, transforms::DIRECTORY);
+    packages::check(files, &shared, &mut report);
     policies.transforms.files = PolicyFiles::read(&mut library, shared, &mut report);
     let programs = list(files, &mut report, interceptors::DIRECTORY);
     policies.interceptors.files = InterceptorFiles::read(files, &mut library, &programs, &mut report);

@@ -21,6 +21,7 @@ pub(crate) mod interceptors;
 pub mod limits;
 pub mod model;
 pub mod names;
+pub mod packages;
 pub mod path;
 pub mod secret;
 pub mod settings;

@@ -124,9 +124,9 @@ fn every_action_has_its_words() {
         "Path(\"/things/{{ path.id }}\")",
         "Method(\"PUT\")",
         r#"Add /a/b {"n":1.10,"t":"{{ body.x }}","l":[1,null,true]}, Replace $..c 0, Remove /d, Remove $..e, Rename /f g, Rename /h i, Rename /j k, Move /l /m"#,
-        "ToXml(ToXml { root: \"order\" })",
+        "ToXml(ToXml { root: \"order\", content_type: \"\" })",
         "ToJson(ToJson { root: \"order\", arrays: [\"item\"], typed: true })",
-        "ToXml(ToXml { root: \"\" })",
+        "ToXml(ToXml { root: \"\", content_type: \"\" })",
     ] {
         assert!(steps.contains(expected), "{expected}\n{steps}");
     }
@@ -223,9 +223,12 @@ fn policies_are_held_to_what_they_declare() {
     };
     for (with, expected) in [
         ("{}", "api_definitions/shop.yaml:5:13 the policy `mask` needs the parameter `fields`"),
-        ("{fields: a}", "api_definitions/shop.yaml:6:20 `fields` must be of type `array`, not text"),
-        ("{fields: [1]}", "api_definitions/shop.yaml:6:21 `fields` must be of type `string`, not a number"),
-        ("{fields: [/a], count: 3}", "api_definitions/shop.yaml:6:33 `count` is none of the values"),
+        ("{fields: a}", "api_definitions/shop.yaml:6:20 the parameter `fields` of `mask` must be a list"),
+        ("{fields: [1]}", "api_definitions/shop.yaml:6:21 the parameter `fields/0` of `mask` must be text"),
+        (
+            "{fields: [/a], count: 3}",
+            "api_definitions/shop.yaml:6:33 the parameter `count` of `mask` must be one of [1,2]",
+        ),
         ("{fields: [/a], field: 3}", "api_definitions/shop.yaml:6:26 the policy `mask` has no parameter `field`"),
         // In the place of use, since that is where it is written.
         ("{fields: [a]}", "api_definitions/shop.yaml:6:21 `a` is no place in a body"),
@@ -238,7 +241,10 @@ fn policies_are_held_to_what_they_declare() {
         ("description: x\n", "1:1 `policies/mask.yaml` has no steps"),
         ("[]\n", "1:1 `policies/mask.yaml` must be an object"),
         ("request: [{policy: mask}]\n", "1:20 a policy cannot use another one"),
-        ("parameters: {properties: {a: {pattern: x}}}\nrequest: [{method: PUT}]\n", "1:31 `pattern` is no keyword"),
+        (
+            "parameters: {properties: {a: {patern: x}}}\nrequest: [{method: PUT}]\n",
+            "1:39 the schema of the parameters is not accepted: `patern` is no keyword",
+        ),
         ("request: [{headers: {set: {X: '{{ parameters.a }}'}}}]\n", "1:12 the policy declares no parameter `a`"),
         ("request: [{json: [{remove: '{{ parameters.a }}'}]}]\n", "1:28 the policy declares no parameter `a`"),
         (

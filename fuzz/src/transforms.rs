@@ -140,7 +140,7 @@ fn actions(place: &str, template: &str) -> Vec<Action> {
         Action::Path(format!("/y/{template}")),
         body("application/json"),
         body("application/xml"),
-        Action::ToXml(proto::ToXml { root: "root".to_owned() }),
+        Action::ToXml(proto::ToXml { root: "root".to_owned(), ..Default::default() }),
         Action::ToJson(proto::ToJson { root: String::new(), arrays: vec!["a".to_owned()], typed: true }),
     ]
 }

@@ -30,12 +30,14 @@ mod reasons;
 mod scalar;
 mod schemas;
 mod shape;
+mod standalone;
 mod violation;
 
 pub use contract::{Contract, ContractError};
 pub use direction::Direction;
 pub use head::{Presence, RequestHead};
 pub use schemas::{Mistake, Schemas};
+pub use standalone::{Flaw, Standalone};
 pub use violation::{Place, Violation, Violations};
 
 /// Violations that are told of one message.

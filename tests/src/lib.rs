@@ -19,6 +19,7 @@ pub mod project;
 pub mod proxy;
 pub mod raw;
 pub mod redis;
+pub mod registry;
 pub mod scripted;
 pub mod streaming;
 pub mod tls;

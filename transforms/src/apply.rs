@@ -98,12 +98,12 @@ impl Work<'_> {
                 self.replace(text.into_bytes(), content_type);
                 Ok(())
             }
-            Action::ToXml { root } => {
+            Action::ToXml { root, content_type } => {
                 if !self.has_body() {
                     return Ok(());
                 }
                 let xml = to_xml(self.json()?, root.as_deref())?;
-                self.replace(xml.into_bytes(), "application/xml; charset=utf-8");
+                self.replace(xml.into_bytes(), content_type);
                 Ok(())
             }
             Action::ToJson(form) => self.convert(form),

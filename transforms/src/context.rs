@@ -11,6 +11,9 @@ use crate::message::{Headers, Message};
 use crate::query::{self, Query};
 use crate::template::Uses;
 
+/// What Envoy calls a request; it makes one up for whatever comes from outside.
+const REQUEST_ID: &str = "x-request-id";
+
 /// Asked for whatever the message itself does not say.
 pub trait Context: Variables {
     /// What a response answers, without its credentials. Requests are asked for nothing of it.
@@ -94,6 +97,7 @@ impl<'a> View<'a> {
                 }
                 return Some(Value::from_pairs(values));
             }
+            "request.id" => Variable::Header(REQUEST_ID.into()),
             "request.method" => Variable::Method,
             "request.path" => Variable::Path,
             "request.host" => Variable::Host,

@@ -57,6 +57,8 @@ pub enum Cause {
     Value,
     #[error("`{0}` is no content type")]
     ContentType(String),
+    #[error("`{0}` is no content type of XML")]
+    XmlContentType(String),
     #[error("`{0}` cannot be an element's name")]
     Element(String),
     #[error("the parameters are no JSON object")]

@@ -17,6 +17,9 @@ use crate::{MAX_EDITS, MAX_STEPS, Mentions, Needs, Transform, names, path};
 /// Which edit is at fault, if it is one, and why.
 type Wrong = (Option<usize>, Cause);
 
+/// Of XML that nobody calls otherwise.
+const XML: &str = "application/xml; charset=utf-8";
+
 struct Loader {
     direction: Direction,
     templates: Templates,
@@ -151,7 +154,14 @@ impl Loader {
                 }
                 Action::Body { words, syntax, content_type: content_type.into() }
             }
-            Written::ToXml(form) => Action::ToXml { root: element(&form.root).map_err(whole)? },
+            Written::ToXml(form) => {
+                let content_type = match form.content_type.as_str() {
+                    "" => XML,
+                    text if is_content_type(text) && Syntax::of_content_type(text) == Syntax::Xml => text,
+                    text => return Err(whole(Cause::XmlContentType(text.to_owned()))),
+                };
+                Action::ToXml { content_type: content_type.into(), root: element(&form.root).map_err(whole)? }
+            }
             Written::ToJson(form) => {
                 let arrays = form.arrays.iter().map(|name| element(name).map_err(whole));
                 let arrays = arrays.filter_map(Result::transpose).collect::<Result<_, _>>()?;

@@ -33,6 +33,7 @@ pub(crate) enum Action {
         content_type: Box<str>,
     },
     ToXml {
+        content_type: Box<str>,
         root: Option<Box<str>>,
     },
     ToJson(ToJson),

@@ -243,12 +243,17 @@ fn bodies_are_edited_as_json() {
 #[test]
 fn what_a_body_was_goes_with_it() {
     let removed = |message: &Message| message.changes().removed.join(",");
-    let message = on_response(vec![Action::ToXml(proto::ToXml { root: "r".into() })], 200, Some(r#"{"a":1}"#)).unwrap();
+    let message = on_response(
+        vec![Action::ToXml(proto::ToXml { root: "r".into(), ..Default::default() })],
+        200,
+        Some(r#"{"a":1}"#),
+    )
+    .unwrap();
     assert_eq!(removed(&message), "etag");
     assert_eq!(message.headers.get("content-type").collect::<Vec<_>>(), [b"application/xml; charset=utf-8"]);
     let form = proto::ToJson { root: "r".into(), arrays: Vec::new(), typed: true };
     let actions = vec![
-        Action::ToXml(proto::ToXml { root: "r".into() }),
+        Action::ToXml(proto::ToXml { root: "r".into(), ..Default::default() }),
         Action::ToJson(form),
         json(proto::json_edit::Operation::Add, "/b", "", "2"),
     ];
@@ -440,7 +445,7 @@ fn what_is_not_loaded() {
         (request, body("x", "nothing")),
         (request, body("x", "text/plain\r\n")),
         (request, body("{", "application/json")),
-        (request, Action::ToXml(proto::ToXml { root: "a b".into() })),
+        (request, Action::ToXml(proto::ToXml { root: "a b".into(), ..Default::default() })),
         (request, body(&"x".repeat(MAX_TEMPLATE + 1), "text/plain")),
     ] {
         let said = format!("{action:?}");
@@ -483,7 +488,7 @@ proptest! {
         let actions = vec![
             headers(vec![edit(Operation::Set, "x-t", &source)]),
             json(proto::json_edit::Operation::Remove, &at, "", ""),
-            Action::ToXml(proto::ToXml { root: "r".into() }),
+            Action::ToXml(proto::ToXml { root: "r".into(), ..Default::default() }),
         ];
         if let Ok(transform) = load(Direction::Request, actions)
             && transform.apply(&mut message, &Caller::default()).is_err() {

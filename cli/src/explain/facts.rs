@@ -84,6 +84,12 @@ impl Facts {
         Ok(Facts { file, beside, ..Facts::default() })
     }
 
+    /// Those of one token, of which the authorization server says this.
+    pub fn of_token(token: &str, answer: Value) -> Facts {
+        let file = File { introspection: [(token.to_owned(), answer)].into(), ..File::default() };
+        Facts { file, ..Facts::default() }
+    }
+
     pub fn now(&self) -> Option<UnixTime> {
         self.file.now.map(UnixTime)
     }

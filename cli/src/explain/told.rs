@@ -12,8 +12,8 @@ use microgw_faults::Form;
 use serde_json::{Value, json};
 
 pub use self::answered::Answered;
-use super::Request;
 use super::facts::Asked;
+use super::{REQUEST_ID, Request};
 use crate::inspect::{destinations, traffic};
 
 pub struct Told<'m> {
@@ -132,6 +132,8 @@ impl Decided {
             }
         }
         sent.headers.remove(ENVIRONMENT_HEADER);
+        // Envoy's own, whatever it says.
+        sent.headers.remove(REQUEST_ID);
         let identity = &allow.identity;
         Decided::Allowed {
             caller: identity.subject().or(identity.client()).or(identity.key_id()).map(str::to_owned),

@@ -1,6 +1,7 @@
 //! The command as it is typed: what it prints, what it writes, and how it ends.
 
 mod pages;
+mod policies;
 mod reports;
 
 use std::collections::BTreeMap;

@@ -138,6 +138,7 @@ codes! {
     UnknownFormat "0722" Note "unknown-format" "A `format` is not known, and not checked."
     BadTransform "0731" Error "bad-transform" "A transformation, or a policy in `policies/`, is not valid."
     UnusedTransforms "0732" Note "unused-transforms" "A file in `policies/` is used by nothing."
+    ChangedPolicy "0733" Error "changed-policy" "A policy that was taken in is not what `policies.lock` says."
     BadInterceptor "0734" Error "bad-interceptor" "An interceptor, or a file in `interceptors/`, is not valid."
     UnusedInterceptor "0735" Note "unused-interceptor" "A file in `interceptors/` is used by nothing."
 

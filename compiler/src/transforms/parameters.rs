@@ -1,8 +1,10 @@
-//! What a policy is used with: a JSON Schema in the policy, of which `type`, `enum`, `items`, `default` and `required` count, and
-//! values at the place of use.
+//! What a policy is used with: a JSON Schema in the policy, and values at the place of use.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use microgw_schemas::Standalone;
+use microgw_transforms::MAX_DEPTH;
 use microgw_transforms::json::Json;
 
 use super::tree::{Node, Tree};
@@ -11,31 +13,20 @@ use crate::diagnostic::{Code, Diagnostic};
 
 /// Bytes of all values of one use.
 const MAX_VALUES: usize = 64 * 1024;
-const TYPES: [&str; 6] = ["string", "number", "integer", "boolean", "array", "object"];
-/// What schemas say to people.
-const WORDS: [&str; 5] = ["description", "title", "examples", "example", "$schema"];
-const OF_OBJECT: [&str; 4] = ["type", "properties", "required", "additionalProperties"];
-const OF_PROPERTY: [&str; 4] = ["type", "enum", "items", "default"];
+/// Looks at a schema while defaults are filled in.
+const MAX_FILLS: u32 = 10_000;
 
 /// Those that a policy declares.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Parameters {
-    declared: BTreeMap<String, Parameter>,
+    declared: Option<Arc<Declared>>,
 }
 
-#[derive(Clone, Debug)]
-struct Parameter {
-    form: Form,
-    default: Option<Tree>,
-    required: bool,
-}
-
-/// What a value is to be.
-#[derive(Clone, Debug, Default)]
-struct Form {
-    kind: Option<String>,
-    choices: Option<Vec<Json>>,
-    items: Option<Box<Form>>,
+#[derive(Debug)]
+struct Declared {
+    /// As it is written.
+    schema: Tree,
+    compiled: Standalone,
 }
 
 /// What a use gives, with defaults for the rest.
@@ -48,13 +39,12 @@ fn wrong(at: &Tree, message: impl Into<String>) -> Diagnostic {
 // === impl Parameters ===
 
 impl Parameters {
-    /// `{type: object, properties: {...}, required: [...]}`.
+    /// `{type: object, properties: {...}, required: [...]}`, and whatever else JSON Schema has to say of it.
     pub(crate) fn read(schema: &Tree) -> Result<Parameters, Vec<Diagnostic>> {
         let mut problems = Vec::new();
         if !matches!(schema.content, Node::Map(_)) {
             return Err(vec![wrong(schema, format!("`parameters` must be a JSON Schema, not {}", schema.type_name()))]);
         }
-        keywords(schema, &OF_OBJECT, &mut problems);
         if let Some(kind) = schema.get("type").filter(|kind| kind.text() != Some("object")) {
             problems.push(wrong(kind, "`parameters` are the members of an object"));
         }
@@ -63,153 +53,203 @@ impl Parameters {
         {
             problems.push(wrong(others, "parameters that are not declared are never taken"));
         }
-        let required: Vec<&Tree> = match schema.get("required").map(|required| &required.content) {
-            Some(Node::List(items)) => items.iter().collect(),
-            Some(_) => {
-                problems.push(wrong(schema, "`required` must be a list of names"));
-                Vec::new()
-            }
-            None => Vec::new(),
-        };
-        let mut declared = BTreeMap::new();
-        for (name, property) in schema.get("properties").map(Tree::entries).unwrap_or_default() {
-            let Some(name) = name.text() else { continue };
-            let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-            if name.is_empty() || !name.bytes().all(plain) || name.as_bytes().first().is_some_and(u8::is_ascii_digit) {
-                problems.push(wrong(property, format!("`{name}` cannot be named in a template")));
-            }
-            let form = Form::read(property, &mut problems);
-            let default = property.get("default").cloned();
-            if let Some(default) = &default
-                && let Err(problem) = form.check(default, name)
-            {
-                problems.push(problem);
-            }
-            let required = required.iter().any(|required| required.text() == Some(name));
-            declared.insert(name.to_owned(), Parameter { form, default, required });
+        if let Some(patterns) = schema.get("patternProperties") {
+            problems.push(wrong(patterns, "parameters are declared by their names, in `properties`"));
         }
-        for name in required {
-            if !name.text().is_some_and(|name| declared.contains_key(name)) {
+        let declared = schema.get("properties").map(Tree::entries).unwrap_or_default();
+        for (name, _) in declared {
+            let text = name.text().unwrap_or_default();
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+            if text.is_empty() || !text.bytes().all(plain) || text.as_bytes().first().is_some_and(u8::is_ascii_digit) {
+                problems.push(wrong(name, format!("`{text}` cannot be named in a template")));
+            }
+        }
+        for name in required(schema) {
+            if !declared.iter().any(|(declared, _)| declared.text() == name.text()) {
                 problems.push(wrong(name, "what is required is not declared"));
             }
         }
-        if problems.is_empty() { Ok(Parameters { declared }) } else { Err(problems) }
+        let text = schema.json().and_then(|json| json.write().ok());
+        let Some(value) = text.and_then(|text| serde_json::from_str(&text).ok()) else {
+            return Err(vec![wrong(
+                schema,
+                "the schema has a number that JSON has no form for, or is nested too deep",
+            )]);
+        };
+        match Standalone::compile(&value) {
+            Ok(compiled) if problems.is_empty() => {
+                Ok(Parameters { declared: Some(Arc::new(Declared { schema: schema.clone(), compiled })) })
+            }
+            Ok(_) => Err(problems),
+            Err(flaws) => {
+                for flaw in flaws {
+                    let at = schema.nearest(&flaw.pointer);
+                    let of_default = flaw.pointer.split('/').any(|part| part == "default");
+                    problems.push(wrong(
+                        at,
+                        match flaw.reason {
+                            reason if of_default && reason.starts_with("must") => format!("the default {reason}"),
+                            reason => format!("the schema of the parameters is not accepted: {reason}"),
+                        },
+                    ));
+                }
+                Err(problems)
+            }
+        }
+    }
+
+    fn properties(&self) -> &[(Tree, Tree)] {
+        let properties = self.declared.as_ref().and_then(|declared| declared.schema.get("properties"));
+        properties.map(Tree::entries).unwrap_or_default()
     }
 
     pub(crate) fn has(&self, name: &str) -> bool {
-        self.declared.contains_key(name)
+        self.properties().iter().any(|(declared, _)| declared.text() == Some(name))
     }
 
     /// What `with` says, which is there or not; `at` is the use.
     pub(crate) fn give(&self, with: Option<&Tree>, at: &Tree, policy: &str) -> Result<Given, Vec<Diagnostic>> {
         let mut problems = Vec::new();
-        let mut given = Given::new();
         if let Some(with) = with.filter(|with| !matches!(with.content, Node::Map(_))) {
-            problems.push(wrong(with, format!("`with` must be an object, not {}", with.type_name())));
+            return Err(vec![wrong(with, format!("`with` must be an object, not {}", with.type_name()))]);
         }
+        let mut members = Vec::new();
         for (key, value) in with.map(Tree::entries).unwrap_or_default() {
             let name = key.text().unwrap_or_default();
-            let Some(parameter) = self.declared.get(name) else {
+            if !self.has(name) {
                 let problem = wrong(key, format!("the policy `{policy}` has no parameter `{name}`"));
-                let near = did_you_mean(name, self.declared.keys().map(String::as_str));
+                let near = did_you_mean(name, self.properties().iter().filter_map(|(name, _)| name.text()));
                 problems.push(match near {
                     Some(help) => problem.help(help),
                     None => problem,
                 });
-                continue;
-            };
-            match parameter.form.check(value, name) {
-                Ok(()) => {
-                    given.insert(name.to_owned(), value.given());
-                }
-                Err(problem) => problems.push(problem),
+            } else if value.json().is_none() {
+                problems.push(wrong(value, format!("`{name}` has a number that JSON has no form for")));
+            } else {
+                members.push((key.given(), value.given()));
             }
         }
-        for (name, parameter) in &self.declared {
-            if given.contains_key(name) || problems.iter().any(|problem| problem.message.contains(&format!("`{name}`")))
-            {
-                continue;
-            }
-            match &parameter.default {
-                Some(default) => {
-                    given.insert(name.clone(), default.given());
-                }
-                None if parameter.required => {
-                    problems.push(wrong(at, format!("the policy `{policy}` needs the parameter `{name}`")));
-                }
-                None => {}
+        let mut values = Tree { content: Node::Map(members), at: at.at.clone(), is_given: true };
+        if let Some(declared) = &self.declared {
+            let mut fuel = MAX_FILLS;
+            fill(&mut values, &declared.schema, &declared.schema, &mut fuel, 0);
+            if fuel == 0 {
+                problems.push(wrong(at, format!("`{policy}` has too many defaults to fill in")));
+            } else {
+                problems.extend(declared.problems(&values, with, at, policy));
             }
         }
-        let size: usize = given.values().filter_map(Tree::json).map(|json| json.size()).sum();
+        let size: usize = values.json().as_ref().map_or(0, Json::size);
         if size > MAX_VALUES {
             problems.push(wrong(at, format!("what `{policy}` is used with has more than {MAX_VALUES} bytes")));
         }
-        if problems.is_empty() { Ok(given) } else { Err(problems) }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let given = values.entries().iter().filter_map(|(name, value)| Some((name.text()?.to_owned(), value.clone())));
+        Ok(given.collect())
     }
 }
 
-/// A keyword that is not looked at would be believed to be.
-fn keywords(schema: &Tree, known: &[&str], problems: &mut Vec<Diagnostic>) {
-    for (key, _) in schema.entries() {
-        let name = key.text().unwrap_or_default();
-        if !known.contains(&name) && !WORDS.contains(&name) {
-            let message = format!("`{name}` is no keyword that is looked at here: {} are", known.join(", "));
-            problems.push(wrong(key, message));
-        }
+/// Names that must be there.
+fn required(schema: &Tree) -> &[Tree] {
+    match schema.get("required").map(|required| &required.content) {
+        Some(Node::List(names)) => names,
+        _ => &[],
     }
 }
 
-// === impl Form ===
-
-impl Form {
-    fn read(schema: &Tree, problems: &mut Vec<Diagnostic>) -> Form {
-        if !matches!(schema.content, Node::Map(_)) {
-            problems.push(wrong(schema, format!("a parameter is a JSON Schema, not {}", schema.type_name())));
-            return Form::default();
-        }
-        keywords(schema, &OF_PROPERTY, problems);
-        let kind = schema.get("type").and_then(|kind| {
-            let known = kind.text().filter(|kind| TYPES.contains(kind));
-            if known.is_none() {
-                problems.push(wrong(kind, format!("a `type` is one of {}", TYPES.join(", "))));
-            }
-            known.map(str::to_owned)
-        });
-        let choices = schema.get("enum").and_then(|choices| match choices.json() {
-            Some(Json::Array(choices)) if !choices.is_empty() => Some(choices),
-            _ => {
-                problems.push(wrong(choices, "`enum` must be a list of values"));
-                None
-            }
-        });
-        let items = schema.get("items").map(|items| Box::new(Form::read(items, problems)));
-        Form { kind, choices, items }
+/// Defaults for what is not there, at any depth.
+fn fill(value: &mut Tree, schema: &Tree, root: &Tree, fuel: &mut u32, depth: usize) {
+    *fuel = if depth < MAX_DEPTH { fuel.saturating_sub(1) } else { 0 };
+    if *fuel == 0 {
+        return;
     }
-
-    fn check(&self, value: &Tree, name: &str) -> Result<(), Diagnostic> {
-        let Some(json) = value.json() else {
-            return Err(wrong(value, format!("`{name}` has a number that JSON has no form for")));
-        };
-        let fits = match (self.kind.as_deref(), &json) {
-            (None, _)
-            | (Some("string"), Json::Text(_))
-            | (Some("number"), Json::Number(_))
-            | (Some("boolean"), Json::Bool(_))
-            | (Some("array"), Json::Array(_))
-            | (Some("object"), Json::Object(_)) => true,
-            (Some("integer"), Json::Number(digits)) => !digits.contains(['.', 'e', 'E']),
-            _ => false,
-        };
-        if !fits {
-            let kind = self.kind.as_deref().unwrap_or_default();
-            return Err(wrong(value, format!("`{name}` must be of type `{kind}`, not {}", value.type_name())));
-        }
-        if self.choices.as_ref().is_some_and(|choices| !choices.contains(&json)) {
-            return Err(wrong(value, format!("`{name}` is none of the values that it can have")));
-        }
-        if let (Some(form), Node::List(items)) = (&self.items, &value.content) {
-            return items.iter().try_for_each(|item| form.check(item, name));
-        }
-        Ok(())
+    let target = |schema: &Tree| {
+        let pointer = schema.get("$ref").and_then(Tree::text)?.strip_prefix('#')?;
+        root.pointer(pointer)
+    };
+    if let Some(target) = target(schema) {
+        fill(value, target, root, fuel, depth + 1);
     }
+    if let Some(Node::List(parts)) = schema.get("allOf").map(|all| &all.content) {
+        for part in parts {
+            fill(value, part, root, fuel, depth + 1);
+        }
+    }
+    match &mut value.content {
+        Node::Map(members) => {
+            for (name, property) in schema.get("properties").map(Tree::entries).unwrap_or_default() {
+                if let Some((_, present)) = members.iter_mut().find(|(present, _)| present.text() == name.text()) {
+                    fill(present, property, root, fuel, depth + 1);
+                    continue;
+                }
+                let default = property.get("default").or_else(|| target(property)?.get("default"));
+                if let Some(default) = default {
+                    let mut default = default.given();
+                    fill(&mut default, property, root, fuel, depth + 1);
+                    members.push((name.given(), default));
+                }
+            }
+        }
+        Node::List(items) => {
+            if let Some(schema) = schema.get("items") {
+                for item in items {
+                    fill(item, schema, root, fuel, depth + 1);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+// === impl Declared ===
+
+impl Declared {
+    /// What is wrong with `values`, which are those of `with` and defaults: told where they are used, beside where they are declared.
+    fn problems(&self, values: &Tree, with: Option<&Tree>, at: &Tree, policy: &str) -> Vec<Diagnostic> {
+        let mut problems = Vec::new();
+        let property = |name: &str| {
+            let properties = self.schema.get("properties").map(Tree::entries).unwrap_or_default();
+            properties.iter().find(|(declared, _)| declared.text() == Some(name))
+        };
+        let declared = |problem: Diagnostic, name: &str| match property(name) {
+            Some((key, _)) => problem.related(key.at.clone(), "declared here"),
+            None => problem,
+        };
+        for name in required(&self.schema).iter().filter_map(Tree::text) {
+            let given = with.is_some_and(|with| with.get(name).is_some());
+            if values.get(name).is_none() && !given {
+                let problem = wrong(at, format!("the policy `{policy}` needs the parameter `{name}`"));
+                problems.push(declared(problem, name));
+            }
+        }
+        let Some(text) = values.json().and_then(|json| json.write().ok()) else {
+            return vec![wrong(at, format!("`{policy}` is used with too much"))];
+        };
+        for flaw in self.compiled.check(&text) {
+            let pointer = flaw.pointer.trim_start_matches('/');
+            if pointer.is_empty() {
+                // Said above, or what is missing is wrong, and that is said.
+                if !flaw.reason.starts_with("must have the property") || problems.is_empty() && values_are(values, with)
+                {
+                    problems.push(wrong(at, format!("what `{policy}` is used with {}", flaw.reason)));
+                }
+                continue;
+            }
+            let name = pointer.split('/').next().unwrap_or_default();
+            // A default stands elsewhere.
+            let place = with.filter(|with| with.get(name).is_some()).map_or(at, |with| with.nearest(&flaw.pointer));
+            let problem = wrong(place, format!("the parameter `{pointer}` of `{policy}` {}", flaw.reason));
+            problems.push(declared(problem, name));
+        }
+        problems
+    }
+}
+
+/// All that `with` says is among the values.
+fn values_are(values: &Tree, with: Option<&Tree>) -> bool {
+    with.is_none_or(|with| {
+        with.entries().iter().all(|(name, _)| name.text().is_some_and(|name| values.get(name).is_some()))
+    })
 }

@@ -1,15 +1,31 @@
-//! `policies/<name>.yaml`: steps for use by name.
+//! `policies/<name>.yaml`, and packages in `policies/<name>/`: steps for use by name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::parameters::Parameters;
 use super::tree::{Node, Tree};
 use crate::compile::Report;
 use crate::definition::{Library, did_you_mean};
 use crate::diagnostic::{Code, Diagnostic, Place};
+pub(crate) use crate::packages::DIRECTORY;
+use crate::packages::{MANIFEST, is_name};
 
-pub(crate) const DIRECTORY: &str = "policies";
-const KEYS: [&str; 5] = ["description", "version", "parameters", "request", "response"];
+const KEYS: [&str; 6] = ["name", "description", "version", "parameters", "request", "response"];
+/// What a package says of itself.
+const NEEDED: [&str; 3] = ["name", "version", "description"];
+
+/// What a path below [`DIRECTORY`] is.
+enum Kind<'p> {
+    /// The policy of that name.
+    File(&'p str),
+    /// The one that says what a package is, of that name.
+    Manifest(&'p str),
+    /// Something that a package has beside it.
+    OfPackage,
+    /// Something that looks like a policy, and is where none is looked for.
+    Astray,
+    Other,
+}
 
 /// By name.
 #[derive(Default)]
@@ -33,22 +49,33 @@ impl PolicyFiles {
     /// Reads `paths`, which are below [`DIRECTORY`].
     pub(crate) fn read(library: &mut Library<'_>, paths: Vec<String>, report: &mut Report) -> PolicyFiles {
         let mut policies = PolicyFiles::default();
+        let packages: BTreeSet<String> = paths.iter().filter_map(|path| manifest_of(path)).map(str::to_owned).collect();
         for path in paths {
-            let Some(name) = name(&path) else {
-                if is_structured(&path) {
-                    let message = format!("`{path}` is not read: policies are files of `{DIRECTORY}` itself");
+            let (name, is_package) = match kind(&path, &packages) {
+                Kind::File(name) => (name, false),
+                Kind::Manifest(name) => (name, true),
+                Kind::Astray => {
+                    let message = format!(
+                        "`{path}` is not read: policies are files of `{DIRECTORY}` itself, or `{MANIFEST}` in a directory there"
+                    );
                     report.add(Diagnostic::new(Code::UnusedTransforms, Place::whole(path.as_str()), message));
+                    continue;
                 }
-                continue;
+                Kind::OfPackage | Kind::Other => continue,
             };
             if let Some(other) = policies.files.get(name) {
                 let message = format!("`{path}` and `{}` are one policy, `{name}`", other.file);
                 report.add(Diagnostic::new(Code::BadTransform, Place::whole(path.as_str()), message));
                 continue;
             }
+            if is_package && !is_name(name) {
+                let message =
+                    format!("`{name}` cannot be the name of a policy: it has lower-case letters, digits and `-`");
+                report.add(Diagnostic::new(Code::BadTransform, Place::whole(path.as_str()), message));
+            }
             let name = name.to_owned();
             let read = match library.open(&path) {
-                Ok(document) => PolicyFile::of(&path, &Tree::of(document.root())),
+                Ok(document) => PolicyFile::of(&path, &Tree::of(document.root()), is_package),
                 Err(diagnostics) => Err(diagnostics),
             };
             match read {
@@ -70,7 +97,9 @@ impl PolicyFiles {
             return Err(None);
         }
         let near = did_you_mean(name, self.files.keys().map(String::as_str));
-        let missing = near.unwrap_or_else(|| format!("put its steps into `{DIRECTORY}/{name}.yaml`"));
+        let missing = near.unwrap_or_else(|| {
+            format!("put its steps into `{DIRECTORY}/{name}.yaml`, or take one in: `micro-gw policy add`")
+        });
         let policy = self.files.get_mut(name).ok_or(Some(missing))?;
         policy.used = true;
         Ok(policy)
@@ -85,10 +114,23 @@ impl PolicyFiles {
     }
 }
 
-/// What stands before the extension of a file in the directory itself.
-fn name(path: &str) -> Option<&str> {
-    let file = path.strip_prefix(DIRECTORY)?.strip_prefix('/').filter(|file| !file.contains('/'))?;
-    is_structured(file).then(|| file.rsplit_once('.').map(|(name, _)| name))?
+fn kind<'p>(path: &'p str, packages: &BTreeSet<String>) -> Kind<'p> {
+    let below = path.strip_prefix(DIRECTORY).and_then(|path| path.strip_prefix('/')).unwrap_or_default();
+    match (manifest_of(path), below.split_once('/')) {
+        (Some(name), _) => Kind::Manifest(name),
+        (None, Some((directory, _))) if packages.contains(directory) => Kind::OfPackage,
+        (None, Some(_)) if is_structured(path) => Kind::Astray,
+        (None, None) if is_structured(below) => {
+            below.rsplit_once('.').map_or(Kind::Other, |(name, _)| Kind::File(name))
+        }
+        _ => Kind::Other,
+    }
+}
+
+/// The package that this says it is.
+fn manifest_of(path: &str) -> Option<&str> {
+    let (name, file) = path.strip_prefix(DIRECTORY)?.strip_prefix('/')?.split_once('/')?;
+    (file == MANIFEST).then_some(name)
 }
 
 fn is_structured(path: &str) -> bool {
@@ -98,7 +140,7 @@ fn is_structured(path: &str) -> bool {
 // === impl PolicyFile ===
 
 impl PolicyFile {
-    fn of(path: &str, root: &Tree) -> Result<PolicyFile, Vec<Diagnostic>> {
+    pub(crate) fn of(path: &str, root: &Tree, is_package: bool) -> Result<PolicyFile, Vec<Diagnostic>> {
         let wrong = |at: &Tree, message: String| Diagnostic::new(Code::BadTransform, at.at.clone(), message);
         if !matches!(root.content, Node::Map(_)) {
             return Err(vec![wrong(root, format!("`{path}` must be an object, not {}", root.type_name()))]);
@@ -106,14 +148,36 @@ impl PolicyFile {
         let mut problems = Vec::new();
         for (key, value) in root.entries() {
             let name = key.text().unwrap_or_default();
-            if !KEYS.contains(&name) {
+            if name == "interceptor" {
+                let message =
+                    "a policy has steps: interceptors are named where they are used, and lie in `interceptors/`";
+                problems.push(wrong(key, message.to_owned()));
+            } else if !KEYS.contains(&name) {
                 let problem = wrong(key, format!("a policy has no key `{name}`"));
                 problems.push(match did_you_mean(name, KEYS) {
                     Some(help) => problem.help(help),
                     None => problem,
                 });
-            } else if ["description", "version"].contains(&name) && value.scalar().is_none() {
+            } else if NEEDED.contains(&name) && value.scalar().is_none() {
                 problems.push(wrong(value, format!("`{name}` must be text, not {}", value.type_name())));
+            }
+        }
+        if is_package {
+            for name in NEEDED {
+                let said = root.get(name).map(|value| (value, value.scalar().unwrap_or_default()));
+                let problem = match said {
+                    None => Some((root, format!("`{path}` is a policy of its own, and needs `{name}`"))),
+                    Some((value, text)) if name == "name" && !is_name(&text) => Some((
+                        value,
+                        format!("`{text}` is no name of a policy: it has lower-case letters, digits and `-`"),
+                    )),
+                    Some((value, text)) if name == "version" && semver::Version::parse(&text).is_err() => {
+                        Some((value, format!("`{text}` is no version as in `1.0.0` (SemVer)")))
+                    }
+                    Some((value, text)) if text.trim().is_empty() => Some((value, format!("`{name}` is empty"))),
+                    Some(_) => None,
+                };
+                problems.extend(problem.map(|(at, message)| wrong(at, message)));
             }
         }
         let steps = |key: &str| root.get(key).cloned();

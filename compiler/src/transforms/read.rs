@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use microgw_proto::transforms::v1 as proto;
+use microgw_transforms::json::Json;
 use microgw_transforms::{Cause, Direction, Mentions, Transform};
 use proto::edit::Operation;
 use proto::json_edit::Operation as JsonOperation;
@@ -185,7 +186,7 @@ impl Reader<'_> {
         let condition = match step.get("if") {
             None => String::new(),
             Some(condition) => match &condition.content {
-                Node::Text(text) if !text.is_empty() => text.clone(),
+                Node::Text(text) if !text.is_empty() => self.expression(text, condition)?,
                 Node::Bool(value) => value.to_string(),
                 _ => return Err(self.wrong_type(condition, "if", "an expression")),
             },
@@ -197,6 +198,34 @@ impl Reader<'_> {
             source: format!("{file}:{}:{}", start.line, start.column),
             ..proto::Step::default()
         })
+    }
+
+    /// Of a policy, with its parameters as what they are to CEL: texts come with quotes, and nothing in them is more than a text.
+    fn expression(&mut self, text: &str, at: &Tree) -> Read<String> {
+        if self.policy.is_none() {
+            return Ok(text.to_owned());
+        }
+        let mut whole = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once("{{") {
+            let (inside, after) = after.split_once("}}").unwrap_or((after, ""));
+            let Some(name) = parameter_name(inside) else {
+                return Err(self.wrong(&at.at, "in an `if` braces have `parameters.name` alone"));
+            };
+            let value = self.given(name, at)?;
+            let literal = match value.json() {
+                Some(Json::Object(_)) | None => None,
+                Some(json) => json.write().ok(),
+            };
+            let Some(literal) = literal else {
+                return Err(self.wrong(&at.at, format!("`parameters.{name}` is an object, and none can be compared")));
+            };
+            whole.push_str(before);
+            whole.push_str(&literal);
+            rest = after;
+        }
+        whole.push_str(rest);
+        Ok(whole)
     }
 
     /// Takes a step that can be loaded; `parts` are those of its edits.
@@ -318,7 +347,14 @@ impl Reader<'_> {
 
     /// What a part says that is no template: where it is a parameter and nothing else, what that is given.
     fn fixed(&mut self, tree: &Tree) -> Read<Tree> {
-        let Some(name) = tree.text().and_then(parameter) else { return Ok(tree.clone()) };
+        match tree.text().filter(|_| !tree.is_given).and_then(parameter) {
+            Some(name) => self.given(name, tree),
+            None => Ok(tree.clone()),
+        }
+    }
+
+    /// What a parameter is, named by `tree`.
+    fn given(&mut self, name: &str, tree: &Tree) -> Read<Tree> {
         let (declared, given) = match &self.policy {
             Some((declared, given, _)) => (declared.has(name), given.get(name).cloned()),
             None => return Err(self.wrong(&tree.at, format!("`parameters.{name}` has a meaning in policies only"))),
@@ -386,8 +422,11 @@ impl Reader<'_> {
                 (Action::Body(proto::NewBody { template, content_type }), vec![parts])
             }
             "toXml" => {
-                let members = self.members(value, "toXml", &["root"])?;
-                whole(Action::ToXml(proto::ToXml { root: self.root(&members)? }))
+                let members = self.members(value, "toXml", &["root", "contentType"])?;
+                let root = self.root(&members)?;
+                let content_type = members.get("contentType").map(|kind| self.fixed_text(kind, "contentType"));
+                let content_type = content_type.transpose()?.map(|(text, _)| text).unwrap_or_default();
+                whole(Action::ToXml(proto::ToXml { root, content_type }))
             }
             "toJson" => {
                 let members = self.members(value, "toJson", &["root", "arrays", "typed"])?;
@@ -462,18 +501,18 @@ impl Reader<'_> {
                 return Err(self.wrong_type(&fixed, key, "an object"));
             }
             for (name, value) in fixed.entries() {
-                let called = name.text().unwrap_or_default();
+                let (called, named) = self.fixed_text(name, key)?;
                 let values = match &value.content {
                     Node::List(items) if operation == Operation::Add => items.iter().collect(),
                     _ => vec![value],
                 };
                 for value in values {
-                    let at = Parts { name: name.at.clone(), value: value.at.clone() };
+                    let at = Parts { name: named.clone(), value: value.at.clone() };
                     let text = match operation {
-                        Operation::Rename => self.fixed_text(value, called)?.0,
-                        _ => self.template(value, called)?,
+                        Operation::Rename => self.fixed_text(value, &called)?.0,
+                        _ => self.template(value, &called)?,
                     };
-                    put(called.to_owned(), text, at);
+                    put(called.clone(), text, at);
                 }
             }
         }
@@ -560,7 +599,12 @@ fn key(name: &str, at: &Place) -> Tree {
 
 /// `{{ parameters.name }}` and nothing else.
 fn parameter(text: &str) -> Option<&str> {
-    let name = text.trim().strip_prefix("{{")?.strip_suffix("}}")?.trim().strip_prefix("parameters.")?;
+    parameter_name(text.trim().strip_prefix("{{")?.strip_suffix("}}")?)
+}
+
+/// Of `parameters.name`.
+fn parameter_name(text: &str) -> Option<&str> {
+    let name = text.trim().strip_prefix("parameters.")?;
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     (!name.is_empty() && name.bytes().all(plain)).then_some(name)
 }

@@ -60,6 +60,31 @@ impl Tree {
         if let Node::Text(text) = &self.content { Some(text) } else { None }
     }
 
+    /// What a JSON pointer leads to, as far as it leads anywhere.
+    pub(crate) fn nearest(&self, pointer: &str) -> &Tree {
+        self.walk(pointer).0
+    }
+
+    /// The same, all the way.
+    pub(crate) fn pointer(&self, pointer: &str) -> Option<&Tree> {
+        let (found, whole) = self.walk(pointer);
+        whole.then_some(found)
+    }
+
+    fn walk(&self, pointer: &str) -> (&Tree, bool) {
+        let mut found = self;
+        for token in pointer.split('/').skip(1) {
+            let token = token.replace("~1", "/").replace("~0", "~");
+            let next = match &found.content {
+                Node::List(items) => token.parse::<usize>().ok().and_then(|index| items.get(index)),
+                _ => found.get(&token),
+            };
+            let Some(next) = next else { return (found, false) };
+            found = next;
+        }
+        (found, true)
+    }
+
     /// Text, or what YAML takes for something else because it has no quotes.
     pub(crate) fn scalar(&self) -> Option<String> {
         match &self.content {

@@ -67,7 +67,9 @@ fn root() -> PathBuf {
 /// Every page, from the root.
 fn markdown(root: &Path) -> Vec<PathBuf> {
     let mut pages = Vec::new();
-    let mut pending = vec![(PathBuf::new(), false), (PathBuf::from("docs"), true), (PathBuf::from("examples"), true)];
+    let deep = ["docs", "examples", "policies"].map(|part| (PathBuf::from(part), true));
+    let mut pending = vec![(PathBuf::new(), false)];
+    pending.extend(deep);
     while let Some((directory, deep)) = pending.pop() {
         for entry in std::fs::read_dir(root.join(&directory)).into_iter().flatten().flatten() {
             let path = directory.join(entry.file_name());

@@ -6,7 +6,7 @@ last=0 gateways=() envoys=() others=() pending=()
 # Where the page goes on: an empty directory but for what a checkout has.
 afresh() {
   stop_all
-  cd "$top/work" && mkdir -p here && cd here && rm -rf ..?* .[!.]* ./* && cp -r "$top/examples" examples
+  cd "$top/work" && mkdir -p here && cd here && rm -rf ..?* .[!.]* ./* && cp -r "$top/examples" "$top/policies" .
 }
 
 put() { mkdir -p "$(dirname "$2")" && cp "$1" "$2" && chmod u+w "$2"; }

@@ -135,7 +135,9 @@ impl Session {
         if let Ok(envoy) = microgw_envoy::find(None) {
             symlink(envoy.path(), self.at("bin/envoy"))?;
         }
-        copy(&root.join("examples"), &self.at("examples"))?;
+        for part in ["examples", "policies"] {
+            copy(&root.join(part), &self.at(part))?;
+        }
         let mut script = format!("top={}\n{PRELUDE}\nafresh\n", self.directory.path().display());
         for block in &page.blocks {
             if block.afresh {

@@ -30,6 +30,8 @@ mod oauth;
 mod opaque;
 mod opaque_keys;
 mod openid;
+mod policy_hub;
+mod policy_packages;
 mod publish;
 mod quick_start;
 mod redis;

@@ -21,7 +21,8 @@ pub struct Uses {
 }
 
 /// Fields that are values, or maps of which all is there.
-pub(crate) const FIELDS: [&str; 19] = [
+pub(crate) const FIELDS: [&str; 20] = [
+    "request.id",
     "request.method",
     "request.path",
     "request.host",
