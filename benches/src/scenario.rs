@@ -5,6 +5,7 @@ mod bodies;
 mod build;
 mod discovery;
 mod guarded;
+mod interceptors;
 mod limits_shared;
 mod lookup;
 mod memory;
@@ -42,6 +43,8 @@ pub enum Scenario {
     Bodies,
     /// What comparing messages with their contract takes.
     Validation,
+    /// What calling a WebAssembly component costs.
+    Interceptors,
     /// Memory of the service with a thousand APIs.
     Memory,
     /// One change among ten thousand operations.
@@ -69,7 +72,7 @@ const ROUND: Duration = Duration::from_millis(1200);
 // === impl Scenario ===
 
 impl Scenario {
-    pub const ALL: [Scenario; 11] = [
+    pub const ALL: [Scenario; 12] = [
         Scenario::Start,
         Scenario::Build,
         Scenario::Lookup,
@@ -78,6 +81,7 @@ impl Scenario {
         Scenario::Answers,
         Scenario::Bodies,
         Scenario::Validation,
+        Scenario::Interceptors,
         Scenario::Memory,
         Scenario::Publish,
         Scenario::Discovery,
@@ -93,6 +97,7 @@ impl Scenario {
             Scenario::Answers => answers::measure(bench, report),
             Scenario::Bodies => bodies::measure(bench, report),
             Scenario::Validation => validation::measure(bench, report),
+            Scenario::Interceptors => interceptors::measure(bench, report),
             Scenario::Memory => memory::measure(bench, report),
             Scenario::Publish => publish::measure(bench, report),
             Scenario::Discovery => discovery::measure(bench, report),

@@ -32,6 +32,7 @@ pub mod settings;
 pub mod table;
 pub mod token;
 pub mod transforms;
+pub mod verdicts;
 pub mod xds;
 
 /// One function to fuzz.
@@ -52,7 +53,7 @@ pub struct Target {
 pub type Reached = &'static str;
 
 /// By the name of the thing that is tested.
-pub const TARGETS: [Target; 25] = [
+pub const TARGETS: [Target; 26] = [
     artifact::TARGET,
     certificate::TARGET,
     check::TARGET,
@@ -77,5 +78,6 @@ pub const TARGETS: [Target; 25] = [
     settings::TARGET,
     token::TARGET,
     transforms::TARGET,
+    verdicts::TARGET,
     xds::TARGET,
 ];

@@ -312,7 +312,8 @@ impl Compiled {
             Ok(said) => Ok(store.into_data().verdict(said)),
             Err(error) => {
                 let guest = store.data();
-                guest.log.of_gateway(&format!("{error:#}"));
+                tracing::debug!("{error:#}");
+                guest.log.of_gateway(&error.root_cause().to_string());
                 Err(if guest.limits.exceeded { InterceptorFailure::Memory } else { failure(&error) })
             }
         }

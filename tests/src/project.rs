@@ -44,8 +44,8 @@ impl Project {
     ///
     /// # Panics
     /// When the disk is full.
-    pub fn write(&self, path: &str, content: &str) {
-        replace(&self.path(path), content.as_bytes());
+    pub fn write(&self, path: &str, content: impl AsRef<[u8]>) {
+        replace(&self.path(path), content.as_ref());
     }
 
     pub fn define(&self, name: &str, definition: &Value) {

@@ -9,6 +9,7 @@ use crate::fixtures::{self, BODY, EXCHANGE, HEADERS, LOGGING, RESPONSE, Scene, c
 
 mod contained;
 mod edits;
+mod javascript;
 
 const MEMORY: u64 = 16 << 20;
 const LONG: u32 = 30_000;
@@ -33,6 +34,8 @@ impl Stage {
     }
 
     async fn of(host: &Arc<Host>, interceptor: &proto::Interceptor, method: &str) -> Stage {
+        // What components say, and what is said of them, is shown where a test fails.
+        let _ = tracing_subscriber::fmt().with_test_writer().try_init();
         let scene = Scene::of(interceptor.clone(), r#"{"n":1}"#, method).unwrap();
         let call = scene.request(&[], b"").unwrap();
         let Program::Component { digest, code, .. } = &call.interceptor.program else { panic!() };

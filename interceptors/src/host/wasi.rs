@@ -33,6 +33,9 @@ struct OutputStream;
 struct IoError;
 struct Descriptor;
 struct Terminal;
+/// A terminal to write to.
+struct Output;
+struct Unknown;
 
 #[derive(ComponentType, Lift, Lower)]
 #[component(variant)]
@@ -82,8 +85,6 @@ pub(super) fn define(interface: &str, into: &mut Instance<'_>) -> Result<()> {
         "wasi:cli/stdin" => into.func_wrap("get-stdin", |_, ()| Ok((Resource::<InputStream>::new_own(0),))),
         "wasi:cli/stdout" => into.func_wrap("get-stdout", |_, ()| Ok((Resource::<OutputStream>::new_own(STDOUT),))),
         "wasi:cli/stderr" => into.func_wrap("get-stderr", |_, ()| Ok((Resource::<OutputStream>::new_own(STDERR),))),
-        "wasi:cli/terminal-input" => handle::<Terminal>(into, "terminal-input"),
-        "wasi:cli/terminal-output" => handle::<Output>(into, "terminal-output"),
         "wasi:cli/terminal-stdin" => into.func_wrap("get-terminal-stdin", |_, ()| Ok((None::<Resource<Terminal>>,))),
         "wasi:cli/terminal-stdout" => into.func_wrap("get-terminal-stdout", |_, ()| Ok((None::<Resource<Output>>,))),
         "wasi:cli/terminal-stderr" => into.func_wrap("get-terminal-stderr", |_, ()| Ok((None::<Resource<Output>>,))),
@@ -98,7 +99,6 @@ pub(super) fn define(interface: &str, into: &mut Instance<'_>) -> Result<()> {
         "wasi:filesystem/preopens" => {
             into.func_wrap("get-directories", |_, ()| Ok((Vec::<(Resource<Descriptor>, String)>::new(),)))
         }
-        "wasi:filesystem/types" => handle::<Descriptor>(into, "descriptor"),
         "wasi:random/random" => random(into, "get-random-bytes", "get-random-u64"),
         "wasi:random/insecure" => random(into, "get-insecure-random-bytes", "get-insecure-random-u64"),
         "wasi:random/insecure-seed" => {
@@ -122,24 +122,35 @@ pub(super) fn trap(interface: &str, item: &ComponentItem, engine: &Engine, into:
                 let called = format!("it calls `{interface}#{name}`, which is not there");
                 into.func_new(name, move |_, _, _, _| bail!("{called}"))
             }
-            ComponentItem::Resource(_) => handle::<Unknown>(into, name),
+            ComponentItem::Resource(_) => resource(into, name),
             _ => Ok(()),
         };
     }
 }
 
-/// Nobody makes one.
-struct Unknown;
-
-/// A terminal to write to.
-struct Output;
-
-fn handle<T: 'static>(into: &mut Instance<'_>, name: &str) -> Result<()> {
-    into.resource(name, ResourceType::host::<T>(), |_, _| Ok(()))
+/// By their names: one interface has those of another, too.
+fn resource(into: &mut Instance<'_>, name: &str) -> Result<()> {
+    let kind = match name {
+        "error" => ResourceType::host::<IoError>(),
+        "pollable" => ResourceType::host::<Pollable>(),
+        "input-stream" => ResourceType::host::<InputStream>(),
+        "output-stream" => ResourceType::host::<OutputStream>(),
+        "descriptor" => ResourceType::host::<Descriptor>(),
+        "terminal-input" => ResourceType::host::<Terminal>(),
+        "terminal-output" => ResourceType::host::<Output>(),
+        // Nobody makes one.
+        _ => ResourceType::host::<Unknown>(),
+    };
+    let is_pollable = name == "pollable";
+    into.resource(name, kind, move |mut store, index| {
+        if is_pollable {
+            store.data_mut().resources.forget(index);
+        }
+        Ok(())
+    })
 }
 
 fn error(into: &mut Instance<'_>) -> Result<()> {
-    handle::<IoError>(into, "error")?;
     into.func_wrap("[method]error.to-debug-string", |_, (_,): (Resource<IoError>,)| Ok((String::new(),)))
 }
 
@@ -159,12 +170,6 @@ fn monotonic(into: &mut Instance<'_>) -> Result<()> {
 }
 
 fn poll(into: &mut Instance<'_>) -> Result<()> {
-    into.resource("pollable", ResourceType::host::<Pollable>(), |mut store: StoreContextMut<'_, Guest>, index| {
-        if let Some(pollable) = store.data_mut().resources.pollables.get_mut(index as usize) {
-            *pollable = None;
-        }
-        Ok(())
-    })?;
     into.func_wrap(
         "[method]pollable.ready",
         |mut store: StoreContextMut<'_, Guest>, (pollable,): (Resource<Pollable>,)| {
@@ -197,8 +202,6 @@ fn poll(into: &mut Instance<'_>) -> Result<()> {
 // === streams ===
 
 fn streams(into: &mut Instance<'_>) -> Result<()> {
-    handle::<InputStream>(into, "input-stream")?;
-    handle::<OutputStream>(into, "output-stream")?;
     for name in ["read", "blocking-read"] {
         into.func_wrap(&format!("[method]input-stream.{name}"), |_, (_, _): (Resource<InputStream>, u64)| {
             Ok((Streamed::<Vec<u8>>::Err(StreamError::Closed),))
@@ -285,6 +288,12 @@ impl Resources {
             None => self.pollables.push(Some(at)),
         }
         Ok(Resource::new_own(u32::try_from(free).unwrap_or(u32::MAX)))
+    }
+
+    fn forget(&mut self, index: u32) {
+        if let Some(pollable) = self.pollables.get_mut(index as usize) {
+            *pollable = None;
+        }
     }
 
     fn at(&self, pollable: &Resource<Pollable>) -> Result<Instant> {
