@@ -19,7 +19,7 @@ use microgw_compiler::path::normal::{Normal, Version, normalise};
 use microgw_compiler::settings::Settings;
 use microgw_compiler::snapshot::Fallbacks;
 use microgw_engine::{
-    Decision, Exchange, Headers, Reason, RequestHead, ResponseHead, ResponseStep, Rule, RuleId, Step, UnixTime,
+    Decision, Exchange, Headers, Phases, Reason, RequestHead, ResponseHead, ResponseStep, Rule, RuleId, Step, UnixTime,
 };
 use microgw_proto::rules::v1::RuleBook;
 
@@ -153,6 +153,12 @@ fn outcome<'m>(model: &'m Model, book: &RuleBook, request: &Request, facts: &Fac
                 exchange.on_request_body(&request.body, now)
             }
             Step::Done(decision) => {
+                let counted = rule.phases().and_then(Phases::counted_request);
+                let too_long = counted.is_some_and(|most| request.body.len() > most);
+                let decision = match decision {
+                    Decision::Allow(_) if too_long => exchange.refuse_request(Reason::BodyTooLarge),
+                    decision => decision,
+                };
                 let (decision, answer) = match decision {
                     Decision::Allow(allow) => {
                         let decision = told::Decided::allowed(allow, request, &normal);
@@ -181,6 +187,9 @@ fn answer<'a>(exchange: &mut Exchange<'a>, response: &'a Response, rule: &Rule, 
     let ended = response.body.is_empty();
     let mut step =
         exchange.on_response_head(ResponseHead { status: response.status, headers: &response.headers, ended });
+    if phases.counted_response().is_some_and(|most| response.body.len() > most) {
+        step = exchange.refuse_response(Reason::ResponseTooLarge);
+    }
     step = match step {
         ResponseStep::NeedBody if response.body.len() > phases.max_response_body => {
             exchange.refuse_response(Reason::ResponseTooLarge)

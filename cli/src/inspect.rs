@@ -1,5 +1,6 @@
 //! `inspect`: what an artifact contains, and the snapshot it becomes.
 
+mod bodies;
 pub mod destinations;
 mod endpoints;
 mod limits;
@@ -14,7 +15,7 @@ use anyhow::{Context as _, bail};
 use micro_gw::certificates::{self, Listed};
 use micro_gw::config::{self, Config, Material, Store, with_pretended_secrets};
 use microgw_compiler::artifact;
-use microgw_compiler::assemble::{Input, assemble, conflict, overridden};
+use microgw_compiler::assemble::{self, Input, assemble, conflict, overridden};
 use microgw_compiler::model::{Access, Api, KeyLocation, Model, Operation, Requirement};
 use microgw_compiler::settings::{
     CertificateRequest, ClientCertificates, ListedCertificate, Settings, TlsIdentity, TlsProfile, TrustStore,
@@ -22,6 +23,7 @@ use microgw_compiler::settings::{
 use microgw_compiler::snapshot::{Fallbacks, Snapshot};
 use serde_json::{Value, json};
 
+use self::bodies::Bodies;
 use crate::args::{self, Format};
 use crate::build;
 use crate::output;
@@ -41,6 +43,7 @@ pub fn inspect(args: &args::Inspect) -> anyhow::Result<()> {
     if args.envoy {
         return resources(args, model, id);
     }
+    let mut looked_at = Vec::new();
     let snapshot = if args.config.is_some() || !args.overrides.is_empty() {
         let settings = with_pretended_secrets(&settings(args.config.as_ref(), &args.overrides)?, &model);
         if let Some(conflict) = conflict(&model, &settings) {
@@ -49,14 +52,20 @@ pub fn inspect(args: &args::Inspect) -> anyhow::Result<()> {
         let fallbacks = Fallbacks::new();
         let input = Input { model: &model, artifact: &id, settings: &settings, fallbacks: &fallbacks, previous: None };
         let snapshot = assemble(input);
+        looked_at = assemble::looked_at(&model, &settings);
         model = overridden(&model, &settings).0.into_owned();
         Some(snapshot)
     } else {
+        // Bounds and modes are those of a gateway without settings.
+        if let Ok(settings) = settings(None, &[]) {
+            looked_at = assemble::looked_at(&model, &with_pretended_secrets(&settings, &model));
+        }
         None
     };
+    let bodies = Bodies(looked_at);
     output::line(&match args.format {
-        Format::Json => serde_json::to_string_pretty(&as_json(&model, &id, snapshot.as_ref()))?,
-        Format::Human => as_text(&model, &id, snapshot.as_ref()),
+        Format::Json => serde_json::to_string_pretty(&as_json(&model, &id, &bodies, snapshot.as_ref()))?,
+        Format::Human => as_text(&model, &id, &bodies, snapshot.as_ref()),
     });
     Ok(())
 }
@@ -164,16 +173,16 @@ fn passing_identity() -> anyhow::Result<TlsIdentity> {
     Ok(TlsIdentity { certificate_chain: made.cert.pem(), private_key: made.signing_key.serialize_pem() })
 }
 
-fn as_text(model: &Model, id: &str, snapshot: Option<&Snapshot>) -> String {
+fn as_text(model: &Model, id: &str, bodies: &Bodies, snapshot: Option<&Snapshot>) -> String {
     let mut text = format!("project {}  artifact {id}\n", model.project);
-    for api in &model.apis {
+    for (index, api) in model.apis.iter().enumerate() {
         // Writing to a string does not fail.
         let _ = writeln!(text, "\n{} {}  {}  ({})", api.name, api.version, base(api), model.locate(api.source));
         if !api.traffic.hosts.is_empty() {
             let _ = writeln!(text, "  hosts {}", api.traffic.hosts.join(", "));
         }
         limits::of_api(&mut text, model, api);
-        for operation in &api.operations {
+        for (number, operation) in api.operations.iter().enumerate() {
             let _ = writeln!(
                 text,
                 "  {:7} {:40} {:40} -> {}",
@@ -184,6 +193,7 @@ fn as_text(model: &Model, id: &str, snapshot: Option<&Snapshot>) -> String {
             );
             endpoints::of_operation(&mut text, model, operation);
             traffic::of_operation(&mut text, model, operation);
+            bodies.of_operation(&mut text, index, number);
             limits::of_operation(&mut text, model, operation);
         }
     }
@@ -212,9 +222,10 @@ fn as_text(model: &Model, id: &str, snapshot: Option<&Snapshot>) -> String {
     text.trim_end().to_owned()
 }
 
-fn as_json(model: &Model, id: &str, snapshot: Option<&Snapshot>) -> Value {
-    let operation = |api: &Api, operation: &Operation| {
+fn as_json(model: &Model, id: &str, bodies: &Bodies, snapshot: Option<&Snapshot>) -> Value {
+    let operation = |api: &Api, index: usize, (number, operation): (usize, &Operation)| {
         json!({
+            "bodies": bodies.as_json(index, number),
             "method": operation.method.as_str(),
             "path": operation.path.as_str(),
             "operationId": operation.operation_id,
@@ -234,14 +245,14 @@ fn as_json(model: &Model, id: &str, snapshot: Option<&Snapshot>) -> Value {
             "source": model.locate(operation.source),
         })
     };
-    let apis = model.apis.iter().map(|api| {
+    let apis = model.apis.iter().enumerate().map(|(index, api)| {
         json!({
             "name": api.name,
             "version": api.version,
             "basePath": base(api),
             "hosts": api.traffic.hosts,
             "source": model.locate(api.source),
-            "operations": api.operations.iter().map(|own| operation(api, own)).collect::<Vec<_>>(),
+            "operations": api.operations.iter().enumerate().map(|own| operation(api, index, own)).collect::<Vec<_>>(),
         })
     });
     let unenforced = model.unenforced.iter().map(|unenforced| {

@@ -34,11 +34,13 @@ use std::sync::Arc;
 use envoy_types::pb::envoy::config::core::v3::config_source::ConfigSourceSpecifier;
 use envoy_types::pb::envoy::config::core::v3::{AggregatedConfigSource, ApiVersion, ConfigSource};
 
+use microgw_proto::rules::v1::Phases;
+
 use self::answers::Answers;
 use self::routes::Routes;
 use self::rules::Rules;
 use self::wire::{digest, hex, resource};
-use crate::model::{Endpoint, Model};
+use crate::model::{Api, Endpoint, Model};
 use crate::settings::{CertificateRequest, Settings, Verification};
 use crate::snapshot::{ApiKey, Assignment, Fallbacks, Generation, ResourceType, Resources, Snapshot};
 
@@ -72,6 +74,14 @@ pub struct Input<'a> {
     /// APIs that are not served with their own content, and the model (with its artifact's hash) they fall back to.
     pub fallbacks: &'a Fallbacks,
     pub previous: Option<(&'a Model, &'a str)>,
+}
+
+/// What of the messages of each operation the service looks at, with these settings: by API and operation, as the model has them.
+pub fn looked_at(model: &Model, settings: &Settings) -> Vec<Vec<Option<Phases>>> {
+    let (own, _) = overridden(model, settings);
+    let mut rules = Rules::new(settings, &own, &Answers::new(&own.error_templates));
+    let mut of_api = |api: &Api| api.operations.iter().map(|operation| rules.looks_at(api, operation)).collect();
+    own.apis.iter().map(&mut of_api).collect()
 }
 
 /// Makes the snapshot. Total: whatever the model holds was checked when it was compiled or loaded.

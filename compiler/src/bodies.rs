@@ -2,8 +2,10 @@
 
 use microgw_proto::bodies::v1::OperationBodies;
 
-/// Bytes of a body that is collected, at most.
-pub const MAX_LIMIT: u64 = 64 << 20;
+/// Bytes of a body that is counted as it passes, at most.
+pub const MAX_LIMIT: u64 = 1 << 40;
+/// Bytes of a body that is collected, at most, whatever its operation says.
+pub const MAX_COLLECTED: u64 = 64 << 20;
 
 pub(crate) fn are_sound(bodies: OperationBodies) -> bool {
     let OperationBodies { max_request, max_response } = bodies;

@@ -58,11 +58,12 @@ struct Beyond {
 /// Messages of an exchange that follow the request's head.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Phases {
+    /// Collected: something needs the whole.
     pub request_body: bool,
     pub response_head: bool,
     /// Comes with its head.
     pub response_body: bool,
-    /// Bytes of a request's body that is collected.
+    /// Bytes of a request's body, collected or not.
     pub max_request_body: usize,
     pub max_response_body: usize,
 }
@@ -250,6 +251,18 @@ impl Beyond {
         let Beyond { phases, transforms, interceptors, validation } = &self;
         let nothing = phases.is_none() && transforms.is_none() && interceptors.is_none() && validation.is_none();
         (!nothing).then(|| Box::new(self))
+    }
+}
+
+impl Phases {
+    /// Bytes that a request's body may have that is not collected, but counted as it passes.
+    pub fn counted_request(&self) -> Option<usize> {
+        Some(self.max_request_body).filter(|most| *most > 0 && !self.request_body)
+    }
+
+    /// The same of a response's.
+    pub fn counted_response(&self) -> Option<usize> {
+        Some(self.max_response_body).filter(|most| *most > 0 && self.response_head && !self.response_body)
     }
 }
 

@@ -2,7 +2,7 @@
 //! does, so these routes do not ask that as well.
 //!
 //! Bodies that a rule looks at come in pieces and are collected here, up to the rule's own bound, before anything of the message
-//! goes on; others pass by. A stream that ends well before everything is said would let the request through: whatever goes
+//! goes on; those that are only bounded go on as they come, and are counted; others pass by. A stream that ends well before everything is said would let the request through: whatever goes
 //! wrong ends it with an error, which Envoy answers with 503.
 
 mod answer;
@@ -28,7 +28,7 @@ use tokio::time::Instant;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::{Instrument as _, Span};
 
-use self::answer::Direction;
+use self::answer::{Direction, Follows};
 use self::head::Head;
 use crate::answer::{refusal, told};
 use crate::clock::now;
@@ -57,6 +57,17 @@ struct Conversation<A> {
     decider: Arc<Decider>,
     asked: A,
     said: mpsc::Sender<Result<ProcessingResponse, Status>>,
+    /// The request's body, while it passes.
+    upload: Option<Passing>,
+}
+
+/// A body that goes on as it comes.
+struct Passing {
+    /// Bytes that may still come.
+    left: usize,
+    /// What it is answered by.
+    rule: Arc<Rule>,
+    form: Form,
 }
 
 /// Why there is nothing more to say.
@@ -93,7 +104,7 @@ impl ExternalProcessor for Processor {
         let rule = metadata.get(RULE_METADATA).and_then(|rule| rule.to_str().ok()).unwrap_or_default().to_owned();
         // One message is on its way at a time, and as many as a body has pieces.
         let (said, mut saying) = mpsc::channel(1);
-        let conversation = Conversation { decider: Arc::clone(&self.0), asked, said };
+        let conversation = Conversation { decider: Arc::clone(&self.0), asked, said, upload: None };
         tokio::spawn(conversation.isolate(rule, span.unwrap_or_else(Span::none)));
         Ok(Response::new(Box::pin(stream::poll_fn(move |context| saying.poll_recv(context)))))
     }
@@ -106,7 +117,7 @@ pub async fn converse(
     asked: impl Stream<Item = Result<ProcessingRequest, Status>> + Send + Unpin,
     said: mpsc::Sender<Result<ProcessingResponse, Status>>,
 ) {
-    Conversation { decider, asked, said }.isolate(rule, Span::none()).await;
+    Conversation { decider, asked, said, upload: None }.isolate(rule, Span::none()).await;
 }
 
 // === impl Conversation ===
@@ -131,6 +142,15 @@ impl<A: Stream<Item = Result<ProcessingRequest, Status>> + Send + Unpin> Convers
     }
 
     async fn hold(mut self, rule: &str, span: &Span) -> Outcome<()> {
+        self.talk(rule, span).await?;
+        // A response may be over before its request is. What is left of that is counted, too.
+        match self.uploaded().await? {
+            None => Ok(()),
+            Some(_) => Err(out_of_turn()),
+        }
+    }
+
+    async fn talk(&mut self, rule: &str, span: &Span) -> Outcome<()> {
         let first = self.next().await?;
         let peer = attribute(&first, PEER).unwrap_or_default().to_owned();
         let Some(Asked::RequestHeaders(HttpHeaders { headers, end_of_stream, .. })) = first.request else {
@@ -143,8 +163,8 @@ impl<A: Stream<Item = Result<ProcessingRequest, Status>> + Send + Unpin> Convers
         };
         let decider = Arc::clone(&self.decider);
         let rule = &*armed.rule;
-        let Phases { response_head, response_body, max_request_body, max_response_body, .. } =
-            rule.phases().copied().unwrap_or_default();
+        let phases = rule.phases().copied().unwrap_or_default();
+        let Phases { response_head, response_body, max_request_body, max_response_body, .. } = phases;
 
         let mut asking = Asking::new(microgw_engine::Headers::get(&head, "x-forwarded-for"), span);
         let (body, response, response_body_of) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
@@ -190,9 +210,18 @@ impl<A: Stream<Item = Result<ProcessingRequest, Status>> + Send + Unpin> Convers
         };
         let told: Vec<_> = told(&allow, decider.rate_limits).collect();
         let collected = body.get().filter(|_| !end_of_stream);
-        let length = collected.filter(|_| !trailers).map(Vec::len);
-        let (common, edited) = answer::admitted(allow, length);
+        let counted = phases.counted_request().filter(|_| !end_of_stream);
+        let length = match collected {
+            Some(body) => Some(body.len() as u64).filter(|_| !trailers),
+            // Envoy forgets it where a body comes here.
+            None => counted.and_then(|_| head.content_length()),
+        };
+        let (common, edited) = answer::admitted(allow, Follows { length, trailers });
         match (collected, edited) {
+            // Of a body that was never begun Envoy takes no piece.
+            (Some(nothing), Some(new)) if trailers && nothing.is_empty() && !new.is_empty() => {
+                self.head(Direction::Request, answer::replaced(common, new), description).await?;
+            }
             (None, Some(new)) => {
                 let common = answer::replaced(common, new);
                 self.head(Direction::Request, common, description).await?;
@@ -204,29 +233,40 @@ impl<A: Stream<Item = Result<ProcessingRequest, Status>> + Send + Unpin> Convers
                 self.body(Direction::Request, whole, trailers).await?;
             }
         }
+        self.upload = counted.map(|left| Passing { left, rule: Arc::clone(&armed.rule), form: head.form() });
+        let early = self.uploaded().await?;
         if !response_head {
-            return Ok(());
+            return if early.is_none() { Ok(()) } else { Err(out_of_turn()) };
         }
 
-        let answered = self.next().await?;
+        let answered = match early {
+            Some(answered) => answered,
+            None => self.next().await?,
+        };
         let from_backend = attribute(&answered, DETAILS) == Some(FROM_BACKEND);
         let Some(Asked::ResponseHeaders(HttpHeaders { headers, end_of_stream: ended, .. })) = answered.request else {
             return Err(out_of_turn());
         };
         let response = response.get_or_init(|| Head::read(headers));
+        let comes = response_body || phases.counted_response().is_some();
         if !from_backend {
-            let (common, _) = answer::passed(None, told.into_iter(), None);
+            // The request goes nowhere any more.
+            self.upload = None;
+            let follows = Follows { length: response.content_length().filter(|_| comes && !ended), trailers: false };
+            let (common, _) = answer::passed(None, told.into_iter(), follows);
             self.head(Direction::Response, common, None).await?;
-            return if response_body && !ended { self.echo(Direction::Response).await } else { Ok(()) };
+            return if comes && !ended { self.echo(usize::MAX, rule, head.form()).await } else { Ok(()) };
         }
         let step = exchange.on_response_head(ResponseHead { status: response.status(), headers: response, ended });
-        let (mut length, mut trailers) = (None, false);
+        let mut follows = Follows::default();
+        if phases.counted_response().is_some() && !ended {
+            follows.length = response.content_length();
+        }
         let step = match step {
             ResponseStep::NeedBody => {
                 match self.collect(Direction::Response, max_response_body, response.content_length()).await? {
-                    Collected::Whole { body, trailers: follow } => {
-                        trailers = follow;
-                        length = Some(body.len()).filter(|_| !follow);
+                    Collected::Whole { body, trailers } => {
+                        follows = Follows { length: Some(body.len() as u64).filter(|_| !trailers), trailers };
                         exchange.on_response_body(response_body_of.get_or_init(|| body))
                     }
                     Collected::TooLong => exchange.refuse_response(Reason::ResponseTooLarge),
@@ -255,17 +295,21 @@ impl<A: Stream<Item = Result<ProcessingRequest, Status>> + Send + Unpin> Convers
             ResponseStep::NeedBody | ResponseStep::Intercept(_) => return Err(out_of_turn()),
         };
         decider.report(&armed, &mut exchange);
-        let (common, edited) = answer::passed(edits, told.into_iter(), length);
+        let (common, edited) = answer::passed(edits, told.into_iter(), follows);
         match (response_body_of.get(), edited) {
             (None, Some(new)) if ended => self.head(Direction::Response, answer::replaced(common, new), None).await,
             (None, _) => {
                 self.head(Direction::Response, common, None).await?;
-                if response_body && !ended { self.echo(Direction::Response).await } else { Ok(()) }
+                let most = phases.counted_response().unwrap_or(usize::MAX);
+                if comes && !ended { self.echo(most, rule, head.form()).await } else { Ok(()) }
+            }
+            (Some(nothing), Some(new)) if follows.trailers && nothing.is_empty() && !new.is_empty() => {
+                self.head(Direction::Response, answer::replaced(common, new), None).await
             }
             (Some(collected), edited) => {
                 self.head(Direction::Response, common, None).await?;
                 let whole = edited.unwrap_or_else(|| collected.clone());
-                self.body(Direction::Response, whole, trailers).await
+                self.body(Direction::Response, whole, follows.trailers).await
             }
         }
     }
@@ -283,11 +327,65 @@ impl<A: Stream<Item = Result<ProcessingRequest, Status>> + Send + Unpin> Convers
         step
     }
 
+    /// The next message that is not of a request that passes: what is goes on.
     async fn next(&mut self) -> Outcome<ProcessingRequest> {
+        loop {
+            let message = self.hear().await?;
+            if let Some(message) = self.forward(message).await? {
+                return Ok(message);
+            }
+        }
+    }
+
+    /// Until the request's body has passed, if it does; or a message that is not of it.
+    async fn uploaded(&mut self) -> Outcome<Option<ProcessingRequest>> {
+        while self.upload.is_some() {
+            let message = self.hear().await?;
+            if let Some(message) = self.forward(message).await? {
+                return Ok(Some(message));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn hear(&mut self) -> Outcome<ProcessingRequest> {
         match self.asked.next().await {
             Some(Ok(message)) => Ok(message),
             None | Some(Err(_)) => Err(End::Over),
         }
+    }
+
+    /// Has a piece of a request that passes go on; any other message is given back.
+    async fn forward(&mut self, asked: ProcessingRequest) -> Outcome<Option<ProcessingRequest>> {
+        let Some(passing) = &mut self.upload else { return Ok(Some(asked)) };
+        let said = match asked.request {
+            Some(Asked::RequestBody(piece)) => {
+                let Some(left) = passing.left.checked_sub(piece.body.len()) else {
+                    let (rule, form) = (Arc::clone(&passing.rule), passing.form);
+                    return self.cut(Reason::BodyTooLarge, form, &rule).await;
+                };
+                passing.left = left;
+                if piece.end_of_stream {
+                    self.upload = None;
+                }
+                Direction::Request.piece(piece.body, piece.end_of_stream)
+            }
+            Some(Asked::RequestTrailers(_)) => {
+                self.upload = None;
+                Direction::Request.trailers()
+            }
+            request => return Ok(Some(ProcessingRequest { request, ..asked })),
+        };
+        self.say(message(said)).await?;
+        Ok(None)
+    }
+
+    /// Ends an exchange of which something has gone on already. The client is told why if its response has not begun; otherwise
+    /// Envoy breaks off.
+    async fn cut<T>(&self, reason: Reason, form: Form, rule: &Rule) -> Outcome<T> {
+        self.decider.metrics.denied(reason);
+        self.refuse(self.decider.refusal(reason), form, Some(rule)).await?;
+        Err(End::Over)
     }
 
     async fn say(&self, message: ProcessingResponse) -> Outcome<()> {
@@ -350,27 +448,35 @@ impl<A: Stream<Item = Result<ProcessingRequest, Status>> + Send + Unpin> Convers
     /// A reply of Envoy's own goes by.
     async fn let_by(&mut self, headers: HttpHeaders) -> Outcome<()> {
         self.head(Direction::Response, CommonResponse::default(), None).await?;
-        if headers.end_of_stream { Ok(()) } else { self.echo(Direction::Response).await }
+        if headers.end_of_stream { Ok(()) } else { self.pass_response(usize::MAX).await.map(drop) }
     }
 
-    /// What comes goes on as it is, until it ends.
-    async fn echo(&mut self, direction: Direction) -> Outcome<()> {
+    /// A response's body goes on as it comes, until it ends, or is longer than it may be.
+    async fn echo(&mut self, most: usize, rule: &Rule, form: Form) -> Outcome<()> {
+        if self.pass_response(most).await? { Ok(()) } else { self.cut(Reason::ResponseTooLarge, form, rule).await }
+    }
+
+    /// `false`: it is longer.
+    async fn pass_response(&mut self, mut left: usize) -> Outcome<bool> {
         loop {
-            match (self.next().await?.request, direction) {
-                (Some(Asked::RequestBody(piece)), Direction::Request)
-                | (Some(Asked::ResponseBody(piece)), Direction::Response) => {
+            match self.next().await?.request {
+                Some(Asked::ResponseBody(piece)) => {
                     let last = piece.end_of_stream;
-                    self.say(message(direction.piece(piece.body, last))).await?;
+                    match left.checked_sub(piece.body.len()) {
+                        Some(rest) => left = rest,
+                        None => return Ok(false),
+                    }
+                    self.say(message(Direction::Response.piece(piece.body, last))).await?;
                     if last {
-                        return Ok(());
+                        return Ok(true);
                     }
                 }
-                (Some(Asked::RequestTrailers(_)), Direction::Request)
-                | (Some(Asked::ResponseTrailers(_)), Direction::Response) => {
-                    return self.say(message(direction.trailers())).await;
+                Some(Asked::ResponseTrailers(_)) => {
+                    self.say(message(Direction::Response.trailers())).await?;
+                    return Ok(true);
                 }
                 // What is left of a request that was answered meanwhile.
-                (Some(Asked::RequestBody(_) | Asked::RequestTrailers(_)), Direction::Response) => {}
+                Some(Asked::RequestBody(_) | Asked::RequestTrailers(_)) => {}
                 _ => return Err(out_of_turn()),
             }
         }

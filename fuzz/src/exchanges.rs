@@ -56,6 +56,8 @@ struct Route {
     good: bool,
     /// Nothing follows its head.
     ended: bool,
+    /// What is not collected is counted.
+    counted: [bool; 2],
 }
 
 // === impl Route ===
@@ -67,16 +69,18 @@ impl Route {
         Route {
             guarded: bit(0),
             request_body: bit(1),
-            response_head: bit(2) || response_body,
+            response_head: bit(2) || response_body || bit(7),
             response_body,
             good: bit(4),
             ended: bit(5),
+            counted: [bit(6) && !bit(1), bit(7) && !response_body],
         }
     }
 
     /// A book for each set of phases, so that each is loaded once.
     fn rule(&self) -> u128 {
-        let bits = [self.guarded, self.request_body, self.response_head, self.response_body];
+        let [request, response] = self.counted;
+        let bits = [self.guarded, self.request_body, self.response_head, self.response_body, request, response];
         bits.into_iter().fold(1, |rule, bit| rule << 1 | u128::from(bit))
     }
 
@@ -95,8 +99,8 @@ impl Route {
                 request_body: self.request_body,
                 response_head: self.response_head,
                 response_body: self.response_body,
-                max_request_body: MOST,
-                max_response_body: MOST,
+                max_request_body: if self.request_body || self.counted[0] { MOST } else { 0 },
+                max_response_body: if self.response_body || self.counted[1] { MOST } else { 0 },
                 matched_again: false,
             });
         }
@@ -220,6 +224,17 @@ fn judge(route: &Route, asked: &[ProcessingRequest], said: &[Result<ProcessingRe
         assert!(came.ended, "a request goes on before its body has come");
         assert!(came.body.len() as u64 <= MOST, "a body goes on that is too long");
         assert!(passed.ended && passed.body == came.body, "another body goes on than came");
+    } else if heads == 1 && route.counted[0] && !route.ended {
+        let came: Vec<u8> = asked
+            .iter()
+            .skip(1)
+            .flat_map(|message| match message.request.as_ref() {
+                Some(Asked::RequestBody(piece)) => piece.body.clone(),
+                _ => Vec::new(),
+            })
+            .collect();
+        assert!(passed.body.len() as u64 <= MOST, "more of a body goes on than may");
+        assert!(came.starts_with(&passed.body), "another body goes on than came");
     } else {
         assert!(passed.body.is_empty(), "a body goes on that nobody collected");
     }
@@ -263,7 +278,7 @@ static SERVICE: LazyLock<Service> = LazyLock::new(|| {
     let keys = IssuerKeys { source: KeySource::ApiKeys, location: None, pinned: API_KEYS.as_ref().clone() };
     let keys = runtime
         .block_on(async { KeyStore::start([keys], KeyTiming::default(), &Transport::default(), &metrics).unwrap() });
-    for bits in 0..16 {
+    for bits in 0..=255 {
         rules.load(&Route::read(bits).book()).unwrap();
     }
     let facts = FactCache::new(16, Duration::from_secs(600));

@@ -236,9 +236,17 @@ impl Gateway {
         timeout(PATIENCE, self.child.wait()).await.expect("it ends").expect("its end can be seen")
     }
 
+    /// Its own pid.
+    ///
+    /// # Panics
+    /// When it has ended.
+    pub fn pid(&self) -> u32 {
+        self.child.id().expect("it runs")
+    }
+
     /// The pid of its Envoy.
     pub async fn envoy(&self) -> i32 {
-        let own = self.child.id().expect("it runs");
+        let own = self.pid();
         eventually("Envoy runs", async || {
             children(own).into_iter().find(|pid| {
                 std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "envoy")

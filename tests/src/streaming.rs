@@ -173,11 +173,15 @@ async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> Response<Bo
         tokio::spawn(async move { sender.closed().await });
         return Response::new(BodyExt::boxed(StreamBody::new(ReceiverStream::new(receiver))));
     }
-    let body = request.into_body().collect().await.map(|body| body.to_bytes().len()).ok();
+    let body = request.into_body().collect().await.ok();
+    let trailers = body.as_ref().and_then(|body| body.trailers()).map(hyper::HeaderMap::len);
+    let body = body.map(|body| body.to_bytes().len());
     if let Some(seen) = shared.seen.lock().unwrap_or_else(PoisonError::into_inner).get_mut(index) {
         seen.body = body;
     }
-    let mut response = Response::new(Full::new(Bytes::from(json!({ "path": path, "body": body }).to_string())).boxed());
+    let mut response = Response::new(
+        Full::new(Bytes::from(json!({ "path": path, "body": body, "trailers": trailers }).to_string())).boxed(),
+    );
     response.headers_mut().insert("content-type", HeaderValue::from_static("application/json"));
     response
 }

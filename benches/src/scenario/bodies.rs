@@ -29,11 +29,14 @@ pub fn measure(bench: &Bench, report: &mut Report) -> io::Result<()> {
         }
         json!({ "post": post })
     };
-    let limit = |limit: Value| operation(json!({ "x-microgw-body-limit": limit }));
+    // Steps that are never taken, and that would need the whole of a body.
+    let request = json!([{ "if": "request.method == 'NONE'", "json": [{ "remove": "/secret" }] }]);
+    let response = json!([{ "if": "response.status == 599", "json": [{ "remove": "/secret" }] }]);
+    let collected = |steps: Value| operation(json!({ "x-microgw-transform": steps }));
     let paths = json!({
         "/passed": operation(json!({})),
-        "/request": limit(json!({ "request": 65_536 })),
-        "/both": limit(json!({ "request": 65_536, "response": 65_536 })),
+        "/request": collected(json!({ "request": request })),
+        "/both": collected(json!({ "request": request, "response": response })),
     });
     if let Some(api) = api.as_object_mut() {
         api.insert("paths".to_owned(), paths);

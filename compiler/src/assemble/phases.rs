@@ -6,6 +6,7 @@ use microgw_proto::rules::v1::Phases;
 use microgw_transforms::Needs;
 
 use super::validation;
+use crate::bodies::MAX_COLLECTED;
 use crate::model::{Model, Operation};
 use crate::settings::Settings;
 
@@ -48,19 +49,25 @@ pub fn of(
     let OperationBodies { max_request, max_response } = operation.bodies;
     let [of_request, of_response] = needs;
     let whole = |needs: Option<Needs>| needs.is_some_and(|needs| needs.body || needs.writes_body);
-    let request_body = max_request > 0 || whole(of_request) || contract.request_body || programs.request_body;
-    let response_body = max_response > 0 || whole(of_response) || contract.response_body || programs.response_body;
-    let response_head = response_body || of_response.is_some() || contract.response_head || programs.responses;
-    if !request_body && !response_head && of_request.is_none() && !programs.requests {
+    // What is bounded and nothing else passes as it comes, and is counted.
+    let request_body = whole(of_request) || contract.request_body || programs.request_body;
+    let response_body = whole(of_response) || contract.response_body || programs.response_body;
+    let response_head =
+        response_body || max_response > 0 || of_response.is_some() || contract.response_head || programs.responses;
+    if !request_body && max_request == 0 && !response_head && of_request.is_none() && !programs.requests {
         return None;
     }
-    let or = |own: u64, usual: u64| if own > 0 { own } else { usual };
+    let most = |collected: bool, own: u64, usual: u64| match own {
+        0 if collected => usual,
+        own if collected => own.min(MAX_COLLECTED),
+        own => own,
+    };
     Some(Phases {
         request_body,
         response_head: response_head || limited,
         response_body,
-        max_request_body: or(max_request, settings.bodies.max_request),
+        max_request_body: most(request_body, max_request, settings.bodies.max_request),
         matched_again: operation.production.is_some() && operation.sandbox.is_some(),
-        max_response_body: or(max_response, settings.bodies.max_response),
+        max_response_body: most(response_body, max_response, settings.bodies.max_response),
     })
 }

@@ -147,16 +147,35 @@ impl<'a> Rules<'a> {
             && (self.model.limits_everybody() || limits.iter().any(Option::is_some))
     }
 
+    fn phases(
+        &self,
+        api: &Api,
+        operation: &Operation,
+        needs: [Option<Needs>; 2],
+        contract: Option<&Contract>,
+        programs: phases::Programs,
+    ) -> Option<pb::Phases> {
+        let of_contract = contract.map(validation::needs).unwrap_or_default();
+        let limited = self.is_limited(operation, [api.limit, operation.limit]);
+        phases::of(self.settings, operation, limited, needs, of_contract, programs)
+    }
+
+    /// What of an operation's messages is looked at.
+    pub fn looks_at(&mut self, api: &Api, operation: &Operation) -> Option<pb::Phases> {
+        let needs = self.needs(operation.transforms);
+        let contract = validation::contract(self.settings, operation);
+        let programs = phases::Programs::of(self.model, &operation.interceptors);
+        self.phases(api, operation, needs, contract.as_ref(), programs)
+    }
+
     /// The rule of an operation of the last [`Self::api`]; `None` where it is public, nothing limits it and nothing looks at what
     /// passes.
     pub fn operation(&mut self, api: &Api, operation: &Operation) -> Option<Ruled> {
         let limits = [api.limit, operation.limit];
         let needs = self.needs(operation.transforms);
         let contract = validation::contract(self.settings, operation);
-        let of_contract = contract.as_ref().map(validation::needs).unwrap_or_default();
         let programs = phases::Programs::of(self.model, &operation.interceptors);
-        let limited = self.is_limited(operation, limits);
-        let phases = phases::of(self.settings, operation, limited, needs, of_contract, programs);
+        let phases = self.phases(api, operation, needs, contract.as_ref(), programs);
         let rewrites = needs[0].is_some_and(|needs| needs.writes_path) || programs.requests;
         let alternatives = match &operation.access {
             Access::Guarded(alternatives) => alternatives.as_slice(),

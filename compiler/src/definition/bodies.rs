@@ -29,14 +29,14 @@ pub(super) fn read(report: &mut Report, owner: Value<'_>, of_api: &OperationBodi
     }
 }
 
-/// What is collected must have an end.
+/// What is bounded must have an end.
 pub(super) fn check(report: &mut Report, label: &str, operation: Value<'_>, bodies: OperationBodies, endless: Endless) {
     let OperationBodies { max_request, max_response } = bodies;
     let contradictory =
         [("request", endless.requests && max_request > 0), ("response", endless.responses && max_response > 0)];
     for (key, _) in contradictory.into_iter().filter(|(_, contradictory)| *contradictory) {
         let at = operation.get(EXTENSION).unwrap_or(operation);
-        let message = format!("`{label}` streams: its {key} cannot be collected, as `{EXTENSION}` has it");
+        let message = format!("`{label}` streams: its {key} has no end that `{EXTENSION}` could bound");
         report.advise(Code::BadStream, at, message, format!("write `{EXTENSION}: {{{key}: 0}}` there: no limit"));
     }
 }

@@ -100,6 +100,9 @@ impl<'a> Exchange<'a> {
         let (Some(phases), Some(_)) = (self.rule.phases(), &self.following.admitted) else {
             return self.refuse_response(Reason::Internal);
         };
+        if !head.ended && phases.counted_response().is_some_and(|most| promised(head.headers) > most) {
+            return self.refuse_response(Reason::ResponseTooLarge);
+        }
         // What is changed is compared as clients get it.
         if !self.changes_responses()
             && let Some(refused) = self.validate_response_head(&head, &Edits::default())
@@ -154,7 +157,12 @@ impl<'a> Exchange<'a> {
 
     /// `None`: the rule does not look at the body, or it is here.
     pub(super) fn look_at_body(&mut self) -> Option<Step<'a>> {
-        if !self.rule.phases().is_some_and(|phases| phases.request_body) {
+        let phases = self.rule.phases()?;
+        let promised = self.head.map_or(0, |head| promised(head.headers));
+        if phases.counted_request().is_some_and(|most| promised > most) {
+            return Some(self.deny(Failure { reason: Reason::BodyTooLarge, ..Failure::MISSING }));
+        }
+        if !phases.request_body {
             return None;
         }
         if let Awaited::Here(_) = self.following.body {
@@ -166,6 +174,11 @@ impl<'a> Exchange<'a> {
         self.following.body = Awaited::Asked;
         Some(Step::NeedBody)
     }
+}
+
+/// Bytes of the body, so far as the head tells; whoever lets it pass counts them.
+fn promised(headers: &dyn Headers) -> usize {
+    headers.get("content-length").and_then(|length| length.parse().ok()).unwrap_or(0)
 }
 
 /// RFC 9110, section 8.4: it would have to be decoded before it could be read.

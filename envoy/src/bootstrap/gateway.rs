@@ -9,6 +9,9 @@ use super::{AUTHZ_CLUSTER, ISSUER_CLUSTER, XDS_CLUSTER, text, with};
 use crate::sockets::SocketPaths;
 
 /// Every guarded request is a stream to the service: the default of 1024 would answer a burst with 503.
+/// Bytes of one answer of the service, and of all on one connection, that are on their way.
+const STREAM_WINDOW: u32 = 256 * 1024;
+const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
 const LIMIT: u32 = 100_000;
 
 /// The gateway, as Envoy sees it.
@@ -70,11 +73,18 @@ fn local(name: &str, socket: &Path, protocol: Protocol) -> Value {
     let options = match protocol {
         Protocol::Http1 => json!({ "http_protocol_options": {} }),
         // Of a service that is frozen only this is known: who waits for a body to be looked at has no other bound.
-        Protocol::Http2 => {
-            json!({ "http2_protocol_options": { "connection_keepalive": { "interval": "2s", "timeout": "2s" } } })
-        }
+        Protocol::Http2 => http2("2s", "2s"),
     };
     cluster(name, &json!({ "pipe": { "path": text(socket) } }), &options)
+}
+
+/// Bodies go through the service: what is on its way is bounded, or Envoy would keep 16 MiB of each.
+fn http2(interval: &str, timeout: &str) -> Value {
+    json!({ "http2_protocol_options": {
+        "connection_keepalive": { "interval": interval, "timeout": timeout },
+        "initial_stream_window_size": STREAM_WINDOW,
+        "initial_connection_window_size": CONNECTION_WINDOW
+    } })
 }
 
 fn cluster(name: &str, address: &Value, options: &Value) -> Value {
@@ -104,9 +114,7 @@ impl Remote {
     /// HTTP/2 for all of them, which can ask whether the other side is still there.
     fn cluster(&self, name: &str, port: u16) -> Value {
         let address = json!({ "socket_address": { "address": self.host, "port_value": port } });
-        let options = json!({
-            "http2_protocol_options": { "connection_keepalive": { "interval": "15s", "timeout": "5s" } }
-        });
+        let options = http2("15s", "5s");
         let cluster = with(
             cluster(name, &address, &options),
             json!({

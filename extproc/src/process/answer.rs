@@ -79,14 +79,23 @@ impl Direction {
     }
 }
 
-/// What becomes of a request's head that may pass. `length`: bytes of the body that follows it, where that is known.
-pub(super) fn admitted(mut allow: Allow<'_>, length: Option<usize>) -> (CommonResponse, Option<Vec<u8>>) {
+/// What is known of the body that follows a head.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Follows {
+    /// Its bytes, where they are known.
+    pub length: Option<u64>,
+    /// Trailers come after it: another body than came has no length, or they would be lost on the way.
+    pub trailers: bool,
+}
+
+/// What becomes of a request's head that may pass.
+pub(super) fn admitted(mut allow: Allow<'_>, follows: Follows) -> (CommonResponse, Option<Vec<u8>>) {
     let mut mutation = HeaderMutation::default();
     let edits = allow.edits.take().map(|edits| *edits).unwrap_or_default();
     // A path that edits make has no credential in it: they have seen the request without.
     mutation.set_headers.extend(set(&mut allow).map(|(name, value)| header(name, value.into_bytes())));
     mutation.remove_headers.extend(removed(&allow));
-    let body = edit(&mut mutation, edits, length);
+    let body = edit(&mut mutation, edits, follows);
     // The environment leads to another route.
     let clear_route_cache = allow.environment.is_some();
     (CommonResponse { header_mutation: Some(mutation), clear_route_cache, ..CommonResponse::default() }, body)
@@ -96,10 +105,10 @@ pub(super) fn admitted(mut allow: Allow<'_>, length: Option<usize>) -> (CommonRe
 pub(super) fn passed(
     edits: Option<Box<Edits>>,
     told: impl Iterator<Item = (&'static str, String)>,
-    length: Option<usize>,
+    follows: Follows,
 ) -> (CommonResponse, Option<Vec<u8>>) {
     let mut mutation = HeaderMutation::default();
-    let body = edit(&mut mutation, edits.map(|edits| *edits).unwrap_or_default(), length);
+    let body = edit(&mut mutation, edits.map(|edits| *edits).unwrap_or_default(), follows);
     mutation.set_headers.extend(told.map(|(name, value)| header(name, value.into_bytes())));
     (CommonResponse { header_mutation: Some(mutation), ..CommonResponse::default() }, body)
 }
@@ -111,7 +120,7 @@ pub(super) fn replaced(mut common: CommonResponse, body: Vec<u8>) -> CommonRespo
     common
 }
 
-fn edit(mutation: &mut HeaderMutation, edits: Edits, length: Option<usize>) -> Option<Vec<u8>> {
+fn edit(mutation: &mut HeaderMutation, edits: Edits, follows: Follows) -> Option<Vec<u8>> {
     let Edits { method, path, status, headers, body } = edits;
     let status = status.map(|status| status.to_string());
     let pseudo = [(":method", method), (":path", path), (":status", status)];
@@ -131,7 +140,10 @@ fn edit(mutation: &mut HeaderMutation, edits: Edits, length: Option<usize>) -> O
         }
     }
     // Said in any case: what it was said to be may be another length.
-    if let Some(length) = body.as_ref().map(Vec::len).or(length) {
+    let made = body.as_ref().map(|body| body.len() as u64);
+    if made.is_some() && follows.trailers {
+        mutation.remove_headers.push("content-length".to_owned());
+    } else if let Some(length) = made.or(follows.length) {
         mutation.set_headers.push(header("content-length", length.to_string().into_bytes()));
     }
     body

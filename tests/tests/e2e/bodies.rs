@@ -1,11 +1,18 @@
 //! Routes whose rules look at bodies or responses: decided as all others are, and whole messages, bounded.
 
+use std::convert::Infallible;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use microgw_tests::gateway::{Answer, Gateway, client};
+use http_body_util::StreamBody;
+use hyper::body::Frame;
+use microgw_tests::bodies::Bodies;
+use microgw_tests::gateway::{Answer, Gateway, client, command};
 use microgw_tests::issuer::TokenKey;
 use microgw_tests::project::{Project, definition};
+use microgw_tests::raw::exchange;
 use microgw_tests::scripted::{Reply, Scripted, in_pieces, with_trailers};
+use microgw_tests::streaming::Streaming;
 use microgw_tests::{envoy_is_here, eventually};
 use serde_json::{Value, json};
 
@@ -13,9 +20,19 @@ const ISSUER: &str = "https://idp.example/";
 /// Longer than what Envoy passes on in one piece.
 const LONG: usize = 150_000;
 
-fn operation(limit: &Value, more: &Value) -> Value {
+/// `whole`: bodies are collected, for something would need the whole of them.
+fn operation(whole: bool, limit: &Value, more: &Value) -> Value {
     let mut operation =
         json!({ "security": [], "x-microgw-body-limit": limit, "responses": { "200": { "description": "done" } } });
+    if whole {
+        let mut transform = json!({});
+        for (direction, never) in [("request", "request.method == 'NONE'"), ("response", "response.status == 599")] {
+            if limit.get(direction).is_some() {
+                transform[direction] = json!([{ "if": never, "json": [{ "remove": "/secret" }] }]);
+            }
+        }
+        operation["x-microgw-transform"] = transform;
+    }
     operation.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     operation
 }
@@ -29,8 +46,9 @@ struct Shop {
 }
 
 impl Shop {
-    async fn open() -> Shop {
+    async fn open(whole: bool) -> Shop {
         let backend = Scripted::start().await;
+        let operation = |limit: &Value, more: &Value| operation(whole, limit, more);
         let both = json!({ "request": LONG, "response": LONG });
         let oauth = json!({ "security": [{ "oauth": [] }] });
         let paths = json!({
@@ -84,7 +102,12 @@ async fn whole_messages_pass_as_they_are() {
     if !envoy_is_here() {
         return;
     }
-    let shop = Shop::open().await;
+    for whole in [true, false] {
+        pass_as_they_are(&Shop::open(whole).await, whole).await;
+    }
+}
+
+async fn pass_as_they_are(shop: &Shop, whole: bool) {
     for length in [0, 1, 1000, 65_536, 65_537, LONG] {
         for pieces in [0, 7000] {
             let body = text(length);
@@ -98,7 +121,9 @@ async fn whole_messages_pass_as_they_are() {
             let answer = shop.post("/shop/both?a=1&b", &[("x-own", "1"), ("x-own", "2")], body.clone()).await;
             assert_eq!(answer.status, 201, "{length} {pieces} {answer:?}");
             assert!(answer.body.as_bytes() == body, "{length} {pieces}");
-            assert_eq!(answer.header("content-length"), length.to_string(), "{pieces}");
+            let length_is_known = whole || pieces == 0;
+            let expected = if length_is_known { length.to_string() } else { String::new() };
+            assert_eq!(answer.header("content-length"), expected, "{pieces}");
             assert_eq!(answer.headers.get_all("set-cookie").iter().count(), 2);
             let seen = shop.backend.one();
             assert_eq!((seen.method.as_str(), seen.path.as_str()), ("POST", "/shop/both?a=1&b"));
@@ -113,7 +138,8 @@ async fn whole_messages_pass_as_they_are() {
     assert_eq!(answer.status, 201, "{answer:?}");
     let seen = shop.backend.one();
     assert!(seen.body == text(100_000));
-    assert_eq!(seen.header("content-length"), "100000");
+    // What was collected has a length.
+    assert_eq!(seen.header("content-length"), if whole { "100000" } else { "" });
 
     // Without any body.
     shop.backend.replies(Reply { status: 204, ..Reply::default() });
@@ -148,7 +174,7 @@ async fn bodies_are_bounded_and_readable() {
     if !envoy_is_here() {
         return;
     }
-    let shop = Shop::open().await;
+    let shop = Shop::open(true).await;
     assert_eq!(shop.post("/shop/request", &[], text(1000)).await.status, 200);
     shop.backend.one();
     let answer = shop.post("/shop/request", &[], text(1001)).await;
@@ -184,7 +210,12 @@ async fn decided_as_all_others_are() {
     if !envoy_is_here() {
         return;
     }
-    let shop = Shop::open().await;
+    for whole in [true, false] {
+        decided(&Shop::open(whole).await).await;
+    }
+}
+
+async fn decided(shop: &Shop) {
     let answer = shop.post("/shop/guarded", &[], text(100_000)).await;
     assert_eq!((answer.status, answer.code()), (401, 900_902), "{answer:?}");
     assert!(answer.header("www-authenticate").starts_with("Bearer"), "{answer:?}");
@@ -218,7 +249,7 @@ async fn limits_are_told_of_in_responses() {
     if !envoy_is_here() {
         return;
     }
-    let shop = Shop::open().await;
+    let shop = Shop::open(false).await;
     for left in [1, 0] {
         let answer = shop.post("/shop/limited", &[], text(10)).await;
         assert_eq!(answer.status, 200, "{answer:?}");
@@ -227,4 +258,196 @@ async fn limits_are_told_of_in_responses() {
     let answer = shop.post("/shop/limited", &[], text(10)).await;
     assert_eq!((answer.status, answer.code()), (429, 900_802), "{answer:?}");
     assert_eq!(shop.backend.take().len(), 2);
+}
+
+#[tokio::test]
+async fn what_is_only_bounded_passes_as_it_comes_and_no_further() {
+    if !envoy_is_here() {
+        return;
+    }
+    let shop = Shop::open(false).await;
+    let http2 = reqwest::Client::builder().http2_prior_knowledge().no_proxy().build().unwrap();
+    for client in [client(), http2] {
+        // Too long from the first word on: nothing of it goes on.
+        let answer = Answer::of(client.post(shop.gateway.http("/shop/request")).body(text(1001))).await;
+        assert_eq!((answer.status, answer.code()), (413, 413), "{answer:?}");
+        // Found out on the way: the backend has a request without an end.
+        let long = reqwest::Body::wrap(in_pieces(&text(100_000), 600));
+        let answer = Answer::of(client.post(shop.gateway.http("/shop/request")).body(long)).await;
+        assert_eq!((answer.status, answer.code()), (413, 413), "{answer:?}");
+        let exact = reqwest::Body::wrap(in_pieces(&text(1000), 300));
+        let answer = Answer::of(client.post(shop.gateway.http("/shop/request")).body(exact)).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        assert!(shop.backend.one().body == text(1000));
+        let coded = client.post(shop.gateway.http("/shop/request")).header("content-encoding", "gzip");
+        assert_eq!(Answer::of(coded.body(text(1000))).await.status, 200, "bytes are counted, not read");
+        assert_eq!(shop.backend.one().header("content-encoding"), "gzip");
+
+        shop.backend.replies(Reply { body: text(1001), ..Reply::default() });
+        let answer = Answer::of(client.get(shop.gateway.http("/shop/response"))).await;
+        assert_eq!((answer.status, answer.code()), (502, 101_503), "{answer:?}");
+        assert!(!answer.body.contains("abcdef"));
+        shop.backend.replies(Reply { body: text(100_000), pieces: 300, ..Reply::default() });
+        let cut = client.get(shop.gateway.http("/shop/response")).send().await;
+        // Nobody takes it for whole.
+        let whole = match cut {
+            Ok(response) if response.status() == 200 => response.bytes().await.ok().map(|body| body.len()),
+            Ok(response) => Some(usize::from(response.status() != 502) * 1_000_000),
+            Err(_) => None,
+        };
+        assert!(whole.is_none_or(|length| length == 0), "{whole:?}");
+        shop.backend.replies(Reply { body: text(1000), pieces: 300, ..Reply::default() });
+        let answer = Answer::of(client.get(shop.gateway.http("/shop/response"))).await;
+        assert_eq!((answer.status, answer.body.len()), (200, 1000), "{answer:?}");
+        shop.backend.replies(Reply::default());
+        shop.backend.take();
+    }
+    // Who waits to be asked for the body is.
+    let head = "POST /shop/request HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\nexpect: 100-continue\r\nconnection: close\r\n\r\n";
+    let said = exchange(shop.gateway.live.http.unwrap(), format!("{head}12345").as_bytes(), |_| false).await;
+    let said = String::from_utf8_lossy(&said);
+    assert!(said.starts_with("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n"), "{said}");
+    assert_eq!(shop.backend.one().body, b"12345");
+}
+
+/// The peak of a process since it was asked last, and what it has now: kilobytes.
+fn memory(pid: u32) -> (u64, u64) {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let of = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        line.split_whitespace().next().unwrap().parse().unwrap()
+    };
+    let seen = (of("VmHWM:"), of("VmRSS:"));
+    std::fs::write(format!("/proc/{pid}/clear_refs"), "5").unwrap();
+    seen
+}
+
+/// Both ways, over both versions of HTTP, through bounds that let it pass: memory stays flat, whoever has to wait.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hundred_megabytes_pass_in_little_memory() {
+    const PIECE: usize = 64 * 1024;
+    const PIECES: usize = 1600;
+    const WHOLE: usize = PIECE * PIECES;
+    /// Kilobytes: a part of one message.
+    const ROOM: u64 = 32 * 1024;
+    if !envoy_is_here() {
+        return;
+    }
+    let backend = Bodies::start().await;
+    let limit = json!({ "request": WHOLE, "response": WHOLE });
+    let paths = json!({ "/bytes/{count}": { "post": operation(false, &limit, &json!({})),
+        "get": operation(false, &limit, &json!({})) } });
+    let project = Project::new();
+    project.define("shop", &definition("shop", "/shop", backend.address, &paths));
+    project.build().await;
+    let shown = command(project.directory(), &["inspect", "shop/target/shop.mgw"]).await;
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(shown.contains(&format!("requests counted, at most {WHOLE} bytes")), "{shown}");
+    let gateway = Gateway::run(project.directory(), "shop/target/shop.mgw", &[]).await;
+    let both = [gateway.pid(), u32::try_from(gateway.envoy().await).unwrap()];
+    let http2 = reqwest::Client::builder().http2_prior_knowledge().no_proxy().build().unwrap();
+    for (version, client) in [("1.1", client()), ("2", http2)] {
+        // What a first request brings with it.
+        let small = client.post(gateway.http("/shop/bytes/1")).body(text(1_000_000));
+        assert_eq!(Answer::of(small).await.status, 200);
+        let before = both.map(memory);
+        let piece = bytes::Bytes::from(vec![b'x'; PIECE]);
+        let pieces = tokio_stream::iter((0..PIECES).map(move |_| Ok::<_, Infallible>(Frame::data(piece.clone()))));
+        let upload = client.post(gateway.http("/shop/bytes/1")).body(reqwest::Body::wrap(StreamBody::new(pieces)));
+        let answer = upload.timeout(std::time::Duration::from_secs(300)).send().await.unwrap();
+        assert_eq!(answer.status(), 200, "HTTP/{version}");
+        eprintln!("after the upload: {:?}", both.map(|pid| memory(pid).0));
+        let download = client.get(gateway.http(&format!("/shop/bytes/{WHOLE}")));
+        let mut answer = download.timeout(std::time::Duration::from_secs(300)).send().await.unwrap();
+        let mut length = 0;
+        while let Some(piece) = answer.chunk().await.unwrap() {
+            length += piece.len();
+        }
+        assert_eq!(length, WHOLE, "HTTP/{version}");
+        for (name, (pid, (_, before))) in ["service", "Envoy"].into_iter().zip(both.into_iter().zip(before)) {
+            let (peak, after) = memory(pid);
+            eprintln!("HTTP/{version}, {name}: {before} kB before, {peak} at most, {after} after");
+            assert!(peak < before + ROOM, "HTTP/{version}, {name}: {before} kB before, {peak} at most");
+        }
+    }
+}
+
+/// A backend that does not read holds up its client, not the gateway.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backend_that_does_not_read_holds_up_its_client() {
+    const PIECE: usize = 64 * 1024;
+    const WHOLE: usize = 100 << 20;
+    if !envoy_is_here() {
+        return;
+    }
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let paths = json!({ "/slow": { "post": operation(false, &json!({ "request": WHOLE }), &json!({})) } });
+    let project = Project::new();
+    project.define("shop", &definition("shop", "/shop", listener.local_addr().unwrap(), &paths));
+    project.build().await;
+    let gateway = Gateway::run(project.directory(), "shop/target/shop.mgw", &[]).await;
+    let both = [gateway.pid(), u32::try_from(gateway.envoy().await).unwrap()];
+    let before = both.map(memory);
+    let sent = std::sync::Arc::new(AtomicUsize::new(0));
+    let counted = sent.clone();
+    let pieces = tokio_stream::iter((0..WHOLE / PIECE).map(move |_| {
+        counted.fetch_add(PIECE, Ordering::Relaxed);
+        Ok::<_, Infallible>(Frame::data(bytes::Bytes::from(vec![b'x'; PIECE])))
+    }));
+    let upload = client().post(gateway.http("/shop/slow")).body(reqwest::Body::wrap(StreamBody::new(pieces))).send();
+    let upload = tokio::spawn(upload);
+    let (connection, _) = listener.accept().await.unwrap();
+    let mut last = usize::MAX;
+    eventually("the client waits", async || {
+        let mut quiet = 0;
+        while quiet < 20 {
+            let now = sent.load(Ordering::Relaxed);
+            quiet = if now == last && now > 0 { quiet + 1 } else { 0 };
+            last = now;
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        Some(())
+    })
+    .await;
+    assert!(last < WHOLE / 4, "{last} bytes went somewhere");
+    for (pid, (_, before)) in both.into_iter().zip(before) {
+        let (peak, _) = memory(pid);
+        assert!(peak < before + 32 * 1024, "{before} kB before, {peak} at most");
+    }
+    drop((connection, upload));
+}
+
+/// Trailers over HTTP/2: right after a head that gets a body, and after a body that becomes another one.
+#[tokio::test]
+async fn trailers_come_last_whatever_becomes_of_the_body() {
+    if !envoy_is_here() {
+        return;
+    }
+    let backend = Streaming::start_http2().await;
+    let made = |template: &str| json!({ "x-microgw-transform": { "request": [{ "body": { "template": template, "contentType": "text/plain" } }] } });
+    let limit = json!({});
+    let paths = json!({
+        "/made": { "post": operation(false, &limit, &made("twelve bytes")) },
+        "/counted": { "post": operation(false, &json!({ "request": 1000 }), &json!({})) },
+    });
+    let project = Project::new();
+    let mut shop = definition("shop", "/shop", backend.address, &paths);
+    shop["x-wso2-production-endpoints"] =
+        json!({ "urls": [format!("http://{}", backend.address)], "protocol": "http2" });
+    project.define("shop", &shop);
+    project.build().await;
+    let gateway = Gateway::run(project.directory(), "shop/target/shop.mgw", &[]).await;
+    let http2 = reqwest::Client::builder().http2_prior_knowledge().no_proxy().build().unwrap();
+    for (path, length, expected, trailers) in [
+        ("/shop/made", 0, 12, Some(1)),
+        ("/shop/made", 100, 12, Some(1)),
+        ("/shop/counted", 0, 0, Some(1)),
+        ("/shop/counted", 100, 100, Some(1)),
+    ] {
+        let body = reqwest::Body::wrap(with_trailers(&text(length)));
+        let answer = Answer::of(http2.post(gateway.http(path)).body(body)).await;
+        assert_eq!(answer.status, 200, "{path} {length} {answer:?}");
+        let seen = answer.json();
+        assert_eq!((&seen["body"], &seen["trailers"]), (&json!(expected), &json!(trailers)), "{path} {length}");
+    }
 }

@@ -22,6 +22,10 @@ async fn shop(backend: &Backend) -> Project {
     let (open, guarded) = (get(&json!([])), get(&json!([{ "key": [] }])));
     let mut read = guarded.clone();
     read["get"]["x-microgw-body-limit"] = json!({ "request": 100_000, "response": 100_000 });
+    // Never, and it would need the whole of both.
+    let never = |when: &str| json!([{ "if": when, "json": [{ "remove": "/secret" }] }]);
+    read["get"]["x-microgw-transform"] =
+        json!({ "request": never("request.method == 'NONE'"), "response": never("response.status == 599") });
     read["post"] = read["get"].clone();
     let paths = json!({ "/open": open, "/guarded": guarded, "/held": guarded, "/read": read });
     project.define("shop", &definition("Shop", "/shop", backend.address, &paths));

@@ -197,7 +197,7 @@ async fn attempts_share_the_time_of_the_operation() {
     let backend = Misbehaving::start("shop").await;
     let open = json!({ "get": { "security": [], "responses": {} } });
     let mut shop = definition("Shop", "/shop", backend.address, &json!({ "/short": open, "/long": open }));
-    let retry = json!({ "count": 1000, "perTryTimeoutInMillis": 100 });
+    let retry = json!({ "count": 100, "perTryTimeoutInMillis": 100 });
     shop["x-wso2-production-endpoints"] = json!({
         "urls": [format!("http://{}", backend.address)],
         "advanceEndpointConfig": { "timeoutInMillis": 600_000, "retryConfig": retry },

@@ -47,13 +47,16 @@ fn head_only(rule: &str) -> Any {
 fn processing(rule: &str, phases: &Phases) -> Any {
     let send = |send| if send { HeaderSendMode::Send } else { HeaderSendMode::Skip }.into();
     let body = |send| if send { BodySendMode::FullDuplexStreamed } else { BodySendMode::None }.into();
+    // What is counted comes the same way: it goes on as it came.
+    let request_body = phases.request_body || phases.max_request_body > 0;
+    let response_body = phases.response_body || phases.max_response_body > 0;
     let processing_mode = ProcessingMode {
         request_header_mode: HeaderSendMode::Send.into(),
         response_header_mode: send(phases.response_head),
-        request_body_mode: body(phases.request_body),
-        response_body_mode: body(phases.response_body),
-        request_trailer_mode: send(phases.request_body),
-        response_trailer_mode: send(phases.response_body),
+        request_body_mode: body(request_body),
+        response_body_mode: body(response_body),
+        request_trailer_mode: send(request_body),
+        response_trailer_mode: send(response_body),
     };
     let rule = HeaderValue { key: names::RULE_METADATA.to_owned(), value: rule.to_owned(), ..Default::default() };
     any(&ExtProcPerRoute {

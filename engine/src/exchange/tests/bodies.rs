@@ -57,6 +57,27 @@ fn a_body_is_asked_for_once_and_never_decoded() {
 }
 
 #[test]
+fn what_is_counted_is_not_asked_for_and_refused_where_it_says_that_it_is_too_long() {
+    let memory = Memory::default();
+    let rule =
+        rule(proto::Phases { response_head: true, max_request_body: 10, max_response_body: 20, ..Default::default() });
+    for (length, admitted) in [("10", true), ("11", false), ("99999999999999999999", true), ("", true)] {
+        // Encoded or not: it is not read.
+        let headers = headers(&[("content-length", length), ("content-encoding", "gzip")]);
+        let mut exchange = Exchange::new(&rule, &memory, UnixTime(1));
+        let step = exchange.on_request_head(head(&headers));
+        assert_eq!(reason(&step), (!admitted).then_some(Reason::BodyTooLarge), "{length}");
+    }
+    for (length, ended, passes) in [("20", false, true), ("21", false, false), ("21", true, true)] {
+        let (none, headers) = (headers(&[]), headers(&[("content-length", length)]));
+        let mut exchange = Exchange::new(&rule, &memory, UnixTime(1));
+        assert!(matches!(exchange.on_request_head(head(&none)), Step::Done(Decision::Allow(_))));
+        let step = exchange.on_response_head(ResponseHead { status: 200, headers: &headers, ended });
+        assert_eq!(matches!(step, ResponseStep::Pass(None)), passes, "{length} {ended}");
+    }
+}
+
+#[test]
 fn a_response_is_looked_at_after_its_request_was_let_through() {
     let memory = Memory::default();
     let rule = rule(proto::Phases { response_head: true, response_body: true, ..Default::default() });
