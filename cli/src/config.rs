@@ -18,6 +18,7 @@ mod diagnostic;
 mod discovery;
 mod dpop;
 mod endpoints;
+mod interceptors;
 mod issuers;
 mod key_manager;
 mod keys;
@@ -56,6 +57,7 @@ pub use backend_jwt::BackendJwt;
 pub use backends::ServicesProxy;
 pub use diagnostic::ConfigDiagnostic;
 pub use endpoints::{with_pretended_secrets, with_secrets};
+pub use interceptors::Interceptor;
 pub use issuers::{Issuer, KeySource};
 pub use key_manager::Introspection;
 pub use keys::{Danger, Key, Kind, Status, all as keys, of_endpoints as keys_of_endpoints};
@@ -137,6 +139,8 @@ pub struct Config {
     pub gateway: Gateway,
     /// `None`: there is none, and nothing that needs one.
     pub redis: Option<Redis>,
+    /// Of interceptors that are services, each once.
+    pub interceptors: Vec<Interceptor>,
     /// Where limits are counted that gateways share. `None`: nowhere.
     pub shared_limits: Option<SharedLimits>,
     pub remote: Remote,

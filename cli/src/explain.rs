@@ -139,7 +139,7 @@ fn outcome<'m>(model: &'m Model, book: &RuleBook, request: &Request, facts: &Fac
     let mut step = exchange.on_request_head(head);
     for _ in 0..MOST_ASKED {
         step = match step {
-            Step::Intercept(call) => exchange.on_verdict_of_request(facts.intercept(&call), now),
+            Step::Intercept(call) => exchange.on_verdict_of_request(facts.intercept(*call), now),
             Step::Ask(lookup) => exchange.resume(facts.answer(&lookup, now), now),
             Step::NeedBody => {
                 let most = rule.phases().map_or(0, |phases| phases.max_request_body);
@@ -198,7 +198,7 @@ fn answer<'a>(exchange: &mut Exchange<'a>, response: &'a Response, rule: &Rule, 
         step => step,
     };
     while let ResponseStep::Intercept(call) = step {
-        step = exchange.on_verdict_of_response(facts.intercept(&call));
+        step = exchange.on_verdict_of_response(facts.intercept(*call));
     }
     match step {
         ResponseStep::Respond(message) => told::Answered::of(&message),

@@ -7,6 +7,7 @@ mod last_live;
 mod lookups;
 mod observer;
 pub mod probe;
+mod programs;
 mod publishing;
 mod remote;
 mod renewal;
@@ -216,8 +217,9 @@ impl Gateway {
                     .map_err(anyhow::Error::msg)?;
                 if *snapshot.generation.0 != *rules.generation {
                     // The settings have changed since: routes of then have rules of their own.
-                    services.bridge(rules);
+                    services.bridge(rules).await;
                 }
+                services.programs().prepare(&snapshot.rules).await.map_err(anyhow::Error::msg)?;
                 Some(snapshot)
             }
             None => None,
@@ -323,6 +325,7 @@ impl Gateway {
             let outcome = self.publish(loaded.clone(), self.settings.load_full(), publishing).await;
             if !matches!(outcome, Outcome::Rejected(_)) {
                 *latest = Some(loaded);
+                self.services.programs().report_unknown();
             }
         }
     }
@@ -368,6 +371,11 @@ impl Gateway {
             Ok(Err(error)) => return Outcome::Rejected(Rejection::Reassembly(error)),
             Err(_) => return Outcome::Rejected(Rejection::Reassembly("assembling failed".to_owned())),
         };
+        let prepared =
+            self.services.programs().prepare(&snapshot.rules).instrument(tracing::info_span!("compile")).await;
+        if let Err(error) = prepared {
+            return Outcome::Rejected(Rejection::Rules(error));
+        }
         self.addresses.expect(&snapshot.assignments).instrument(tracing::info_span!("resolve")).await;
         let outcome = self.publisher.publish(Candidate { snapshot, reassemble: Arc::new(reassemble) }).await;
         self.addresses.anticipate(&Assignments::new());

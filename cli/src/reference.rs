@@ -111,6 +111,9 @@ fn about(section: &str) -> &'static str {
             "Limits: [limits.md](limits.md), and [shared-limits.md](shared-limits.md) for those that gateways share."
         }
         "validationConfig" => "Whether messages are as definitions say, which [validation.md](validation.md) is about.",
+        "interceptors" => {
+            "Interceptors that are services, which [interceptors.md](interceptors.md) is about: a table for each."
+        }
         "bodyConfig" => "Bodies that operations look at, which [bodies.md](bodies.md) is about.",
         "compression" => "What Envoy compresses, which [compression.md](compression.md) is about.",
         "remoteConfig" => "Envoys on other hosts, which [remote.md](remote.md) is about.",

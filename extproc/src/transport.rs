@@ -54,6 +54,14 @@ pub struct ClientError(#[from] reqwest::Error);
 // === impl Transport ===
 
 impl Transport {
+    /// For services that messages go through: an answer that points elsewhere is none.
+    ///
+    /// # Errors
+    /// Something that is trusted cannot be read.
+    pub fn interceptor_client(&self, connect: Duration) -> Result<Client, ClientError> {
+        Ok(self.client(Redirects::Refused, connect)?)
+    }
+
     fn client(&self, redirects: Redirects, timeout: Duration) -> reqwest::Result<Client> {
         let policy = match redirects {
             Redirects::Followed => Policy::custom(follow),

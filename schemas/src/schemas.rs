@@ -50,25 +50,31 @@ pub struct Mistake {
 
 impl Schemas {
     pub fn compile(schemas: &proto::Schemas, direction: Direction) -> Result<Schemas, Mistake> {
-        Schemas::of(read(schemas)?, direction)
+        let all = 0..schemas.schemas.len();
+        Schemas::of(read(schemas, all.clone())?, all, direction)
     }
 
-    fn of(mut values: Vec<Value>, direction: Direction) -> Result<Schemas, Mistake> {
+    fn of(
+        mut values: Vec<Value>,
+        members: impl Iterator<Item = usize>,
+        direction: Direction,
+    ) -> Result<Schemas, Mistake> {
         direction.apply(&mut values);
         let max_depth = complexity::max_depth(&values).map_err(|(index, reason)| Mistake::new(index, reason))?;
-        let validator = validator(&values)?;
+        let validator = validator(&values, members)?;
         Ok(Schemas { values: Arc::new(values), compiled: Arc::new(Compiled { validator, max_depth }) })
     }
 
-    /// Everything that is wrong, as far as one does not hide another: for those who write schemas. What is wrong is left out, so that
-    /// the rest can be used; `None`: all of it is too much.
-    pub fn check(schemas: &mut proto::Schemas) -> (Vec<Mistake>, Option<Schemas>) {
-        let mut values = match read(schemas) {
+    /// Everything that is wrong with `members`, which lead to no others, as far as one does not hide another: for those who write
+    /// schemas. What is wrong is left out, so that the rest can be used; `None`: all of it is too much.
+    pub fn check(schemas: &mut proto::Schemas, members: &[usize]) -> (Vec<Mistake>, Option<Schemas>) {
+        let mut values = match read(schemas, members.iter().copied()) {
             Ok(values) => values,
             Err(mistake) => return (vec![mistake], None),
         };
         let mut mistakes = Vec::new();
-        for (index, value) in values.iter_mut().enumerate() {
+        for index in members.iter().copied() {
+            let Some(value) = values.get_mut(index) else { continue };
             let before = mistakes.len();
             if let Err(error) = jsonschema::draft202012::meta::validate(value) {
                 let (pointer, reason) = (error.instance_path().as_str().to_owned(), reasons::of(error.kind()));
@@ -85,7 +91,7 @@ impl Schemas {
         // One at a time, and no more than anybody reads.
         let mut compiled = None;
         for _ in 0..20 {
-            match Schemas::of(values.clone(), Direction::Request) {
+            match Schemas::of(values.clone(), members.iter().copied(), Direction::Request) {
                 Ok(schemas) => {
                     compiled = Some(schemas);
                     break;
@@ -112,24 +118,30 @@ impl fmt::Debug for Schemas {
     }
 }
 
-fn read(schemas: &proto::Schemas) -> Result<Vec<Value>, Mistake> {
+/// The others are `true`.
+fn read(schemas: &proto::Schemas, members: impl Iterator<Item = usize>) -> Result<Vec<Value>, Mistake> {
     let size: usize = schemas.schemas.iter().map(String::len).sum();
     if schemas.schemas.len() > MAX_SCHEMAS || size > MAX_SCHEMAS_SIZE {
         return Err(Mistake::new(0, "there are too many schemas, or they are too long"));
     }
-    let parsed = schemas.schemas.iter().enumerate().map(|(index, text)| {
-        serde_json::from_str(text).map_err(|error| Mistake::new(index, format!("it cannot be read: {error}")))
-    });
-    parsed.collect()
+    let mut values = vec![Value::Bool(true); schemas.schemas.len()];
+    for index in members {
+        let (Some(text), Some(value)) = (schemas.schemas.get(index), values.get_mut(index)) else { continue };
+        *value =
+            serde_json::from_str(text).map_err(|error| Mistake::new(index, format!("it cannot be read: {error}")))?;
+    }
+    Ok(values)
 }
 
 /// One schema for all: an object whose one member is called by the index of its schema.
-fn validator(values: &[Value]) -> Result<Validator<Tree>, Mistake> {
-    let names = (0..values.len()).map(|index| (index.to_string(), dialect::reference(index)));
-    let schemas: Map<String, Value> =
-        values.iter().enumerate().map(|(index, value)| (index.to_string(), value.clone())).collect();
+fn validator(values: &[Value], members: impl Iterator<Item = usize>) -> Result<Validator<Tree>, Mistake> {
+    let (mut names, mut schemas) = (Map::new(), Map::new());
+    for index in members {
+        names.insert(index.to_string(), dialect::reference(index));
+        schemas.insert(index.to_string(), values.get(index).cloned().unwrap_or_default());
+    }
     let root = Value::Object(Map::from_iter([
-        ("properties".to_owned(), Value::Object(names.collect())),
+        ("properties".to_owned(), Value::Object(names)),
         ("$defs".to_owned(), Value::Object(schemas)),
     ]));
     options().build(&root).map_err(|error| Mistake::of(&error))

@@ -81,7 +81,8 @@ impl Standalone {
                 *text = part.to_string();
             }
         }
-        let (mistakes, compiled) = Schemas::check(&mut proto::Schemas { schemas: texts });
+        let all: Vec<usize> = (0..texts.len()).collect();
+        let (mistakes, compiled) = Schemas::check(&mut proto::Schemas { schemas: texts }, &all);
         for mistake in mistakes {
             let base = survey.parts.iter().find(|(_, (index, _))| *index == mistake.schema);
             let base = base.map(|(pointer, _)| pointer.as_str()).unwrap_or_default();

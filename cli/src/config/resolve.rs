@@ -14,8 +14,8 @@ use super::users::{HashKind, Secret, User, hash_kind, is_well_known};
 use super::values::Values;
 use super::{
     ApiKeyIssuer, Config, Envoy, Gateway, GrantedApi, TokenCache, api_keys as key_stores, backend_jwt, backends,
-    compression, discovery, dpop, endpoints, issuers, key_manager, limits, listeners, mutual_tls, redis, remote,
-    revocation, server, shared_limits, subscriptions, telemetry, tls, tls_profiles,
+    compression, discovery, dpop, endpoints, interceptors, issuers, key_manager, limits, listeners, mutual_tls, redis,
+    remote, revocation, server, shared_limits, subscriptions, telemetry, tls, tls_profiles,
 };
 
 /// Seconds, as [`settings::Issuer`] counts, of clock skew in the old single `[jwtTokenConfig]`.
@@ -115,6 +115,7 @@ pub fn resolve(
         gateway,
         shared_limits: shared_limits::read(values, redis.as_ref(), problems),
         redis,
+        interceptors: interceptors::read(values, problems),
         remote: remote?,
         log_level: telemetry::log_level(values),
         log_format: telemetry::log_format(values),

@@ -120,6 +120,7 @@ fn the_defaults() {
                 probe: Vec::new(),
             },
             redis: None,
+            interceptors: Vec::new(),
             shared_limits: None,
             remote: Remote { host: None, xds_port: 9191, authz_port: 9192, issuer_port: 9193, tls: None },
             log_level: LevelFilter::INFO,

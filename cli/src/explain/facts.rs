@@ -6,13 +6,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, bail};
 use microgw_engine::backend_jwt::{Assertion, Order};
-use microgw_engine::interceptors::{Interception, InterceptorFailure, Verdict};
+use microgw_engine::interceptors::{Interception, InterceptorFailure, Program, Verdict};
 use microgw_engine::limits::{Charge, Spending, Usage, Usages};
 use microgw_engine::opaque::KeyHash;
 use microgw_engine::{
     Answer, Api, CredentialDigest, Identity, KeySet, KeySource, Lookup, Novelty, OpaqueKey, ProofId, RevocationName,
     Standing, Subscribed, TokenError, UnixTime,
 };
+use microgw_interceptors::Host;
+use microgw_transforms::Direction;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -21,7 +23,7 @@ const MAX_SIZE: u64 = 16 << 20;
 /// For which a JWT that stands for the gateway's own is said to be good, in seconds.
 const ASSERTION_SECONDS: u64 = 900;
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Facts {
     file: File,
     /// Where the file is.
@@ -29,6 +31,7 @@ pub struct Facts {
     known: Mutex<HashMap<CredentialDigest, Arc<Identity>>>,
     asked: Mutex<Vec<Asked>>,
     failed: Mutex<Option<String>>,
+    host: Host,
 }
 
 /// JSON.
@@ -45,6 +48,8 @@ struct File {
     introspection: BTreeMap<String, Value>,
     /// By name.
     users: BTreeMap<String, User>,
+    /// By name: what it answers, as an interceptor service does.
+    interceptors: BTreeMap<String, Value>,
     /// Whatever is presented was revoked.
     revoked: bool,
     /// The stores of limits say that there is nothing left.
@@ -71,6 +76,8 @@ const GIVEN: &str = "from the facts";
 /// Nobody can tell, as if who would be asked were down.
 const MISSING: &str = "not among the facts: taken as unavailable";
 const ASSUMED: &str = "assumed";
+/// A component of the artifact.
+const RUN: &str = "run here";
 
 // === impl Facts ===
 
@@ -164,10 +171,35 @@ impl Facts {
         answer.unwrap_or(Answer::Unavailable)
     }
 
-    /// What a program makes of a message.
-    pub fn intercept(&self, interception: &Interception) -> Verdict {
-        self.note(format!("the interceptor `{}`", interception.interceptor.name), MISSING);
-        Verdict::Failed(InterceptorFailure::NotHosted)
+    /// What a program makes of a message: components are run here.
+    pub fn intercept(&self, interception: Interception) -> Verdict {
+        let name = interception.interceptor.name.clone();
+        let what = format!("the interceptor `{name}` about the {}", message(interception.direction));
+        if let Some(answer) = self.file.interceptors.get(&*name) {
+            self.note(what, GIVEN);
+            let read = microgw_interceptors::service::read(interception, answer.to_string().as_bytes());
+            return read.unwrap_or_else(|error| {
+                self.note(format!("what it answers, which cannot be used: {error}"), GIVEN);
+                Verdict::Failed(InterceptorFailure::Malformed)
+            });
+        }
+        let Program::Component { digest, code, .. } = &interception.interceptor.program else {
+            self.note(what, MISSING);
+            return Verdict::Failed(InterceptorFailure::Unreachable);
+        };
+        self.note(what, RUN);
+        let (digest, code) = (*digest, code.clone());
+        let run = async {
+            // Kept as long as it runs.
+            let _component = self.host.load(digest, code).await.map_err(|error| error.to_string())?;
+            Ok::<_, String>(self.host.call(interception).await)
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let verdict = runtime.map_err(|error| error.to_string()).and_then(|runtime| runtime.block_on(run));
+        verdict.unwrap_or_else(|error| {
+            self.note(format!("`{name}`, which cannot be run: {error}"), MISSING);
+            Verdict::Failed(InterceptorFailure::NotHosted)
+        })
     }
 
     fn key_set(&self, keys: &Value) -> anyhow::Result<KeySet> {
@@ -179,6 +211,13 @@ impl Facts {
             keys => keys.to_string().into_bytes(),
         };
         Ok(KeySet::from_jwks(&text)?)
+    }
+}
+
+fn message(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Request => "request",
+        Direction::Response => "response",
     }
 }
 

@@ -9,6 +9,7 @@ use microgw_compiler::model::{Api, Model, Operation};
 use microgw_compiler::path::normal::Normal;
 use microgw_engine::{Allow, Balances, Deny, ENVIRONMENT_HEADER, Reason, Rule, RuleId};
 use microgw_faults::Form;
+use microgw_proto::interceptors::v1::Use;
 use serde_json::{Value, json};
 
 pub use self::answered::Answered;
@@ -225,6 +226,9 @@ impl Told<'_> {
                 for step in traffic::steps(self.model, operation.transforms.request) {
                     line("step", step);
                 }
+                for one in operation.interceptors.request.iter().chain(&operation.interceptors.response) {
+                    line("program", &self.program(one));
+                }
                 for Asked { what, answer } in &self.asked {
                     line("asked", &format!("{what} ({answer})"));
                 }
@@ -236,6 +240,12 @@ impl Told<'_> {
         }
         text.truncate(text.trim_end().len());
         text
+    }
+
+    /// An interceptor, and where it is used.
+    fn program(&self, one: &Use) -> String {
+        let name = traffic::programs(self.model, std::slice::from_ref(one)).collect::<String>();
+        format!("{name}  ({})", one.source)
     }
 
     fn route(&self, api: &Api, operation: &Operation) -> String {
@@ -264,6 +274,7 @@ impl Told<'_> {
                 "source": self.model.locate(operation.source),
             })
         };
+        let programs = |uses: &[Use]| uses.iter().map(|one| self.program(one)).collect::<Vec<_>>();
         let more = match &self.outcome {
             Outcome::Unrouted { status, reason, normal } => json!({
                 "matchedAs": normal.as_ref().map(ToString::to_string),
@@ -280,6 +291,8 @@ impl Told<'_> {
                 "route": route(api, operation),
                 "rule": rule.to_string(),
                 "requestSteps": traffic::steps(self.model, operation.transforms.request),
+                "requestInterceptors": programs(&operation.interceptors.request),
+                "responseInterceptors": programs(&operation.interceptors.response),
                 "decision": decision.as_json(),
                 "answer": answer.as_ref().map(Answered::as_json),
                 "destination": destinations::of_operation(self.model, operation),

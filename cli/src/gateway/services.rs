@@ -38,6 +38,7 @@ use microgw_xds::RuleSink;
 use super::addresses::Addresses;
 use super::lookups;
 use super::observer::Observer;
+use super::programs::Hosted;
 use crate::config::{self, Config, ServicesProxy, SubscriptionSource};
 use micro_gw::certificates::{self, BackendSigner, Certificates};
 
@@ -63,10 +64,16 @@ pub struct Services {
     opaque_keys: Option<Arc<OpaqueKeys>>,
     authz: Option<AuthzServer>,
     issuer: Router,
+    programs: Arc<Hosted>,
 }
 
 /// The rule store as the publisher sees it.
-struct Rules(Arc<RuleStore>, Arc<Limits>, Addresses);
+struct Rules {
+    rules: Arc<RuleStore>,
+    limits: Arc<Limits>,
+    addresses: Addresses,
+    programs: Arc<Hosted>,
+}
 
 // === impl Services ===
 
@@ -107,6 +114,9 @@ impl Services {
             config.subscriptions.as_ref().map(|settings| subscriptions(settings, redis.as_ref(), &metrics));
         decider.facts.revocations =
             config.revocation.as_ref().map(|revocation| revocations(revocation, redis.as_ref(), &metrics));
+        let transport = lookups::transport(config.services_proxy.as_ref(), certificates);
+        let programs = Arc::new(Hosted::new(config.interceptors.clone(), &transport)?);
+        decider.programs = programs.clone();
         let issuer = config.api_key_issuer.as_ref().map(|issuer| {
             Arc::new(ApiKeyIssuer {
                 issuer: issuer.issuer.clone(),
@@ -132,6 +142,7 @@ impl Services {
             opaque_keys,
             authz: None,
             issuer,
+            programs,
         })
     }
 
@@ -179,6 +190,9 @@ impl Services {
         if let Err(error) = self.decider.lookups.reach_over(&transport) {
             tracing::error!(%error, "what is trusted stays as it was");
         }
+        if let Err(error) = self.programs.reach_over(&transport) {
+            tracing::error!("interceptor services are trusted as before: {error:#}");
+        }
         if let Some(redis) = &self.redis
             && let Err(error) = certificates.trust_for(redis)
         {
@@ -216,21 +230,28 @@ impl Services {
 
     /// With them comes and goes who looks for the backends of their generation.
     pub fn rules(&self, addresses: &Addresses) -> Arc<dyn RuleSink> {
-        Arc::new(Rules(self.rules.clone(), self.limits().clone(), addresses.clone()))
+        Arc::new(Rules {
+            rules: self.rules.clone(),
+            limits: self.limits().clone(),
+            addresses: addresses.clone(),
+            programs: self.programs.clone(),
+        })
     }
 
     /// Arms the rules that an Envoy that outlived the gateway still refers to, until it has had time to move on.
-    pub fn bridge(&self, mut book: RuleBook) {
+    pub async fn bridge(&self, mut book: RuleBook) {
         // Under a name of its own: if this generation comes to be published again, ending the bridge must not disarm it.
         book.generation.insert_str(0, "before the restart: ");
-        if let Err(error) = self.rules.load(&book) {
+        let prepared = self.programs.prepare(&book).await.and_then(|()| self.programs.arm(&book));
+        if let Err(error) = prepared.and_then(|()| self.rules.load(&book).map_err(|error| error.to_string())) {
             tracing::warn!(%error, "cannot use the rules that were live last");
             return;
         }
-        let (rules, generation) = (self.rules.clone(), book.generation);
+        let (rules, programs, generation) = (self.rules.clone(), self.programs.clone(), book.generation);
         tokio::spawn(async move {
             tokio::time::sleep(BRIDGE).await;
             rules.retire(&generation);
+            programs.retire(&generation);
         });
     }
 
@@ -255,6 +276,11 @@ impl Services {
     /// `None`: there is no store of them.
     pub fn opaque_keys(&self) -> Option<Arc<OpaqueKeys>> {
         self.opaque_keys.clone()
+    }
+
+    /// What messages go through.
+    pub fn programs(&self) -> &Arc<Hosted> {
+        &self.programs
     }
 
     /// What was used of limits.
@@ -369,13 +395,15 @@ fn spawn(server: impl Future<Output = std::io::Result<()>> + Send + 'static, nam
 
 impl RuleSink for Rules {
     fn load(&self, snapshot: &Snapshot) -> Result<(), String> {
-        self.1.prepare(&snapshot.rules);
-        self.2.arm(&snapshot.generation, &snapshot.assignments);
-        self.0.load(&snapshot.rules).map_err(|error| error.to_string())
+        self.programs.arm(&snapshot.rules)?;
+        self.limits.prepare(&snapshot.rules);
+        self.addresses.arm(&snapshot.generation, &snapshot.assignments);
+        self.rules.load(&snapshot.rules).map_err(|error| error.to_string())
     }
 
     fn retire(&self, generation: &Generation) {
-        self.0.retire(&generation.0);
-        self.2.retire(generation);
+        self.rules.retire(&generation.0);
+        self.addresses.retire(generation);
+        self.programs.retire(&generation.0);
     }
 }

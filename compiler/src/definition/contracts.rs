@@ -3,6 +3,7 @@
 //! Whether any of it is compared with messages is for settings to say, unless the definition does. So what cannot be compared is an
 //! error where the definition asks for it; otherwise it is a note, and kept for those who ask later.
 
+mod batches;
 mod bodies;
 mod dialect;
 mod discriminator;
@@ -11,7 +12,8 @@ mod shelf;
 
 use std::collections::BTreeSet;
 
-use microgw_proto::contracts::v1::{Body, Contract, Mode, Schemas};
+use microgw_proto::contracts::v1::{Body, Contract, Mode, Schemas as Proto};
+use microgw_schemas::Schemas;
 
 use super::Version;
 use super::fields::object;
@@ -209,7 +211,7 @@ impl<'d> Contracts<'d> {
         report: &mut Report,
         resolver: &mut Resolver<'d>,
         operations: &mut [Operation],
-    ) -> Schemas {
+    ) -> Proto {
         self.shelf.fill(resolver);
         let asked = |modes: &Contract| {
             let is = |mode| matches!(mode, Mode::Enforce | Mode::Report);
@@ -218,16 +220,15 @@ impl<'d> Contracts<'d> {
         if self.drafts.iter().any(|draft| asked(&draft.contract)) {
             self.shelf.report_formats(report);
         }
-        let checked = self.shelf.check(&mut self.drafts);
+        let schemas = self.shelf.check(&mut self.drafts);
         let mut noted = BTreeSet::new();
         for (draft, operation) in self.drafts.iter_mut().zip(operations) {
-            draft.compile(&checked);
             draft.tell(report, &mut noted);
             let contract = std::mem::take(&mut draft.contract);
             let off = contract.request_mode() == Mode::Off && contract.response_mode() == Mode::Off;
             operation.contract = (!off).then_some(contract);
         }
-        checked.schemas
+        schemas
     }
 }
 
@@ -241,8 +242,7 @@ fn is_collected(body: &Body) -> bool {
 
 impl Draft {
     /// What nobody sees before all of it is put together.
-    fn compile(&mut self, checked: &shelf::Checked) {
-        let Some(compiled) = &checked.compiled else { return };
+    fn compile(&mut self, compiled: &Schemas) {
         let sides = [
             (Side::Request, Contract { responses: Vec::new(), ..self.contract.clone() }),
             (Side::Response, Contract { responses: self.contract.responses.clone(), ..Contract::default() }),

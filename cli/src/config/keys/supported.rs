@@ -49,6 +49,11 @@ pub const KEYS: &[Key] = &[
     Key::new("validationConfig.enableResponseValidation", Bool, "false", "The same for responses."),
     Key::new("validationConfig.mode", OneOf(&["enforce", "report"]), "enforce", "`enforce`: what is not as it must be is refused; `report`: it is logged and counted."),
 
+    Key::new("interceptors[].name", Text, "", "An interceptor of the project that is a service."),
+    Key::new("interceptors[].url", Text, "", "Where it is here. Default: where its description in `interceptors/` says."),
+    Key::new("interceptors[].header", Text, "", "Header by which it knows the gateway, as in `Authorization`. Only over `https:`, or on this host."),
+    Key::new("interceptors[].value", Secret, "", "What is in that header."),
+
     Key::new("authConfig.authorizationHeader", Text, "Authorization", "Header that carries access tokens, unless the API names another."),
     Key::new("authConfig.removeAuthHeaderFromOutMessage", Bool, "true", "Take credentials out of what backends see."),
     Key::new("jwtConfig.header", Text, "X-JWT-Assertion", "Header of the backend JWT. Clients' own are removed."),

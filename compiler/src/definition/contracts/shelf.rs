@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use microgw_proto::contracts::v1::Schemas as Proto;
 use microgw_schemas::{MAX_SCHEMAS, MAX_SCHEMAS_SIZE, Schemas, formats};
 use serde_json::{Map, Value as Json, json};
+use sha2::{Digest as _, Sha256};
 
+use super::batches::{Batch, batches};
 use super::{Dialect, Draft, Flaw, Side, dialect};
 use crate::compile::Report;
 use crate::definition::references::Resolver;
@@ -23,7 +25,7 @@ pub(super) struct Shelf<'d> {
     /// By where they stand.
     by_place: HashMap<(usize, u32), u32>,
     /// Equal ones that nothing refers to are one.
-    by_text: HashMap<String, u32>,
+    by_text: HashMap<[u8; 32], u32>,
     waiting: Vec<u32>,
     /// The entry that is converted.
     current: u32,
@@ -39,13 +41,6 @@ type Named<'d> = (String, Value<'d>);
 struct Entry<'d> {
     text: String,
     origin: Value<'d>,
-}
-
-/// All schemas, and what is wrong with some.
-pub(super) struct Checked {
-    pub schemas: Proto,
-    /// `None`: they are too many to be used.
-    pub compiled: Option<Schemas>,
 }
 
 // === impl Shelf ===
@@ -106,15 +101,16 @@ impl<'d> Shelf<'d> {
         let text = dialect::of(schema, self, resolver).to_string();
         self.current = before;
         let is_noted = self.notes.iter().any(|(of, ..)| *of == INLINE);
-        if let Some(index) = self.by_text.get(&text).filter(|_| !is_noted) {
+        let digest = Sha256::digest(&text).into();
+        if let Some(index) = self.by_text.get(&digest).filter(|_| !is_noted) {
             return *index;
         }
         let index = self.add(schema);
         for (of, ..) in self.notes.iter_mut().filter(|(of, ..)| *of == INLINE) {
             *of = index;
         }
-        self.keep(index, text.clone());
-        self.by_text.insert(text, index);
+        self.keep(index, text);
+        self.by_text.insert(digest, index);
         index
     }
 
@@ -192,9 +188,11 @@ impl<'d> Shelf<'d> {
         self.children.as_ref().and_then(|children| children.get(&base.id())).cloned().unwrap_or_default()
     }
 
-    /// Checks all, and gives `drafts` what is wrong with those that they use.
-    pub(super) fn check(&self, drafts: &mut [Draft]) -> Checked {
-        let mut schemas = Proto { schemas: self.entries.iter().map(|entry| entry.text.clone()).collect() };
+    /// Checks all and the contracts that they are for, and gives `drafts` what is wrong with those that they use.
+    pub(super) fn check(&mut self, drafts: &mut [Draft]) -> Proto {
+        let leading = self.leading();
+        let texts = self.entries.iter_mut().map(|entry| std::mem::take(&mut entry.text));
+        let mut schemas = Proto { schemas: texts.collect() };
         let size: usize = schemas.schemas.iter().map(String::len).sum();
         let mut wrong: BTreeMap<u32, Vec<(Value<'d>, String)>> = BTreeMap::new();
         if schemas.schemas.len() > MAX_SCHEMAS || size > MAX_SCHEMAS_SIZE {
@@ -203,19 +201,26 @@ impl<'d> Shelf<'d> {
             for draft in drafts {
                 draft.flaw(self.root, &message);
             }
-            return Checked { schemas: Proto::default(), compiled: None };
+            return Proto::default();
         }
-        let (mistakes, compiled) = Schemas::check(&mut schemas);
-        for mistake in mistakes {
-            let Some(entry) = self.entries.get(mistake.schema) else { continue };
-            let at = walk(entry.origin, &mistake.pointer);
-            wrong.entry(index_of(mistake.schema)).or_default().push((at, mistake.reason));
+        for Batch { members, drafts: of_batch } in batches(&schemas, &leading, drafts) {
+            let (mistakes, compiled) = Schemas::check(&mut schemas, &members);
+            for mistake in mistakes {
+                let Some(entry) = self.entries.get(mistake.schema) else { continue };
+                let at = walk(entry.origin, &mistake.pointer);
+                wrong.entry(index_of(mistake.schema)).or_default().push((at, mistake.reason));
+            }
+            let Some(compiled) = compiled else { continue };
+            for index in of_batch {
+                if let Some(draft) = drafts.get_mut(index) {
+                    draft.compile(&compiled);
+                }
+            }
         }
         for (index, at, message) in &self.notes {
             wrong.entry(*index).or_default().push((*at, message.clone()));
         }
         if !wrong.is_empty() {
-            let leading = self.leading();
             for draft in drafts {
                 for side in [Side::Request, Side::Response] {
                     let used = match side {
@@ -229,7 +234,7 @@ impl<'d> Shelf<'d> {
                 }
             }
         }
-        Checked { schemas, compiled }
+        schemas
     }
 
     fn components(&self) -> impl Iterator<Item = (Value<'d>, Value<'d>)> + use<'d> {
