@@ -110,7 +110,7 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
         }
         Command::User(args) => user::user(&args),
         Command::Keys(args) => runtime()?.block_on(keys::keys(args)),
-        Command::Policy(args) => runtime()?.block_on(policy::policy(args)),
+        Command::Policy(args) => policy::policy(args),
         Command::Inspect(args) => inspect::inspect(&args),
         Command::Explain(args) => explain::explain(&args),
         Command::ExplainCode(args) => explain_code::explain(&args),

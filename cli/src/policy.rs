@@ -16,18 +16,18 @@ use crate::args::{
     RemovePolicy, TestPolicies, UpdatePolicies,
 };
 use crate::build::write_atomically;
-use crate::output;
+use crate::{output, runtime};
 
-pub async fn policy(args: Policy) -> anyhow::Result<()> {
+pub fn policy(args: Policy) -> anyhow::Result<()> {
     match args.command {
-        PolicyCommand::Add(args) => add(&args).await,
+        PolicyCommand::Add(args) => runtime()?.block_on(add(&args)),
         PolicyCommand::List(args) => list(&args),
         PolicyCommand::Remove(args) => remove(&args),
-        PolicyCommand::Update(args) => update(&args).await,
+        PolicyCommand::Update(args) => runtime()?.block_on(update(&args)),
         PolicyCommand::Verify(args) => verify(&args),
         PolicyCommand::Test(args) => test(&args),
         PolicyCommand::Pack(args) => pack(&args),
-        PolicyCommand::Push(args) => push(&args).await,
+        PolicyCommand::Push(args) => runtime()?.block_on(push(&args)),
     }
 }
 

@@ -55,7 +55,8 @@ pub fn compile(files: &dyn Files, project: &str, options: &Options) -> Compilati
     packages::check(files, &shared, &mut report);
     policies.transforms.files = PolicyFiles::read(&mut library, shared, &mut report);
     let programs = list(files, &mut report, interceptors::DIRECTORY);
-    policies.interceptors.files = InterceptorFiles::read(files, &mut library, &programs, &mut report);
+    let carriers = policies.transforms.files.carriers();
+    policies.interceptors.files = InterceptorFiles::read(files, &mut library, &programs, carriers, &mut report);
     let mut definitions = read_definitions(files, &mut library, &mut report, &mut policies, &mut table, empty);
     policies.report_unused(&mut report);
     policies.transforms.files.report_unused(&mut report);

@@ -12,7 +12,7 @@ use microgw_transforms::{Direction, MAX_STEPS, Mentions};
 use prost::Message as _;
 
 pub(crate) use self::parameters::Parameters;
-pub(crate) use self::policy_files::{DIRECTORY, PolicyFile, PolicyFiles};
+pub(crate) use self::policy_files::{Carrier, DIRECTORY, INTERCEPTOR, PolicyFile, PolicyFiles};
 pub(crate) use self::read::read;
 pub(crate) use self::tree::{Node, Tree};
 use crate::compile::Report;

@@ -14,7 +14,7 @@ const SERVICE: &str = "service: {url: 'http://audit.example.com/x'}\nbody: false
 
 fn component(exports: &[&str], body: bool) -> Vec<u8> {
     let import = if body { r#"(import "micro-gw:interceptor/body@0.1.0" (instance))"# } else { "" };
-    let exports: String = exports.iter().map(|name| format!(r#"(export "{name}" (func $f))"#)).collect();
+    let exports = exports.iter().map(|name| format!(r#"(export "{name}" (func $f))"#)).collect::<Vec<_>>().concat();
     let text = format!(
         r#"(component {import}
             (core module $m (func (export "f"))) (core instance $i (instantiate $m)) (func $f (canon lift (core func $i "f")))
@@ -239,4 +239,75 @@ fn altered_artifacts_are_refused() {
         "[]".clone_into(&mut model.apis[0].operations[0].interceptors.request[0].parameters);
     };
     assert!(refused(&parameters).ends_with("what an interceptor is used with is malformed"));
+}
+
+const CARRIER: &str = "name: guard\nversion: 1.0.0\ndescription: x\nparameters: {properties: {level: {type: integer, minimum: 1, default: 2}}}\n";
+
+#[test]
+fn policies_carry_interceptors() {
+    let code = component(&["on-request"], true);
+    let definition = |uses: &str| format!("x-microgw-interceptors: {{{uses}}}\npaths: {{/items: {{get: {{}}}}}}\n");
+    let own = |carried: &str| format!("{CARRIER}{carried}");
+    let used = definition("request: [{name: guard, with: {level: 3}}]");
+    for carried in ["interceptor: guard.wasm\n", "interceptor: {component: guard.wasm, timeoutMs: 1000}\n"] {
+        let policy = own(carried);
+        let more: [(&str, &[u8]); 2] =
+            [("policies/guard/policy.yaml", policy.as_bytes()), ("policies/guard/guard.wasm", &code)];
+        let model = model(&used, &more);
+        let uses = &model.apis[0].operations[0].interceptors;
+        assert_eq!(names(&model, &uses.request), [r#"guard{"level":3}"#]);
+        let interceptor = &model.interceptors[0];
+        let Some(Host::Component(component)) = &interceptor.host else { panic!("{interceptor:?}") };
+        assert_eq!((&component.code[..], interceptor.request_body), (&code[..], true));
+        // It is an interceptor, and no steps.
+        let steps = "x-microgw-transform: [{policy: guard}]\npaths: {/items: {get: {}}}\n";
+        let compilation = compile(&files(steps, &more), "shop", &Options { allow_unenforced: true });
+        let said = compilation.diagnostics.iter().find(|found| found.code == Code::BadTransform).unwrap();
+        assert_eq!(said.message, "`guard` carries an interceptor, and has no steps");
+    }
+    for (policy, uses, expected) in [
+        (
+            own("interceptor: other.wasm\n"),
+            "",
+            "policies/guard/policy.yaml:5:14 `policies/guard/other.wasm` cannot be read",
+        ),
+        (
+            own("interceptor: ../guard.wasm\n"),
+            "",
+            "policies/guard/policy.yaml:5:14 `component` must name a `.wasm` file of `policies/guard`",
+        ),
+        (
+            own("interceptor: {component: guard.wasm, timeout: 1}\n"),
+            "",
+            "policies/guard/policy.yaml:5:38 an interceptor has no key `timeout`",
+        ),
+        (
+            own("interceptor: {component: guard.wasm, parameters: {}}\n"),
+            "",
+            "policies/guard/policy.yaml:5:38 `parameters` stand beside",
+        ),
+        (own("interceptor: 7\n"), "", "policies/guard/policy.yaml:5:14 `policies/guard/policy.yaml` must be an object"),
+        (
+            own("interceptor: guard.wasm\n"),
+            "request: [{name: guard, with: {level: 0}}]",
+            "api_definitions/shop.yaml:4:64 the parameter `level` of `guard` must be at least 1",
+        ),
+        (
+            own("interceptor: guard.wasm\n"),
+            "response: [guard]",
+            "api_definitions/shop.yaml:4:37 `guard` sees no responses",
+        ),
+    ] {
+        let more: [(&str, &[u8]); 2] =
+            [("policies/guard/policy.yaml", policy.as_bytes()), ("policies/guard/guard.wasm", &code)];
+        let found = problems(&definition(uses), &more);
+        assert!(found.len() == 1 && found[0].starts_with(expected), "{expected}\n{found:#?}");
+    }
+    let twice: [(&str, &[u8]); 3] = [
+        ("policies/guard/policy.yaml", own("interceptor: guard.wasm\n").leak().as_bytes()),
+        ("policies/guard/guard.wasm", &code),
+        ("interceptors/guard.wasm", &code),
+    ];
+    let found = problems(&used, &twice);
+    assert!(found.iter().any(|found| found.contains("are one interceptor, `guard`")), "{found:?}");
 }

@@ -108,7 +108,7 @@ fn packages_are_held_to_their_form() {
         (
             "policies/mask/policy.yaml",
             of("name: mask\nversion: 1.0.0\ndescription: x\ninterceptor: a.wasm\n"),
-            "4:1 a policy has steps",
+            "21:1 a policy that carries an interceptor has no steps",
         ),
     ] {
         let found = problems(&files(with, &[(path, &text)]));

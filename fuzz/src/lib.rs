@@ -22,6 +22,7 @@ pub mod key_store;
 pub mod keys;
 pub mod mutate;
 pub mod openapi;
+pub mod package;
 pub mod paths;
 pub mod project;
 pub mod project_files;
@@ -53,7 +54,7 @@ pub struct Target {
 pub type Reached = &'static str;
 
 /// By the name of the thing that is tested.
-pub const TARGETS: [Target; 26] = [
+pub const TARGETS: [Target; 27] = [
     artifact::TARGET,
     certificate::TARGET,
     check::TARGET,
@@ -70,6 +71,7 @@ pub const TARGETS: [Target; 26] = [
     key_store::TARGET,
     keys::TARGET,
     openapi::TARGET,
+    package::TARGET,
     paths::TARGET,
     project_files::TARGET,
     proof::TARGET,

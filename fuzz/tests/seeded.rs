@@ -75,7 +75,7 @@ macro_rules! targets {
 
 targets! {
     artifact certificate check check_bytes claims client_address conditions contract envoy_log exchanges introspection issuer key_record key_store keys
-    openapi paths project_files proof query routes settings token transforms verdicts xds
+    openapi package paths project_files proof query routes settings token transforms verdicts xds
 }
 
 #[test]

@@ -37,6 +37,8 @@ pub enum PackageError {
     Name,
     #[error("it has no `{MANIFEST}`")]
     NoManifest,
+    #[error("it has no `{0}`, which its `{MANIFEST}` names")]
+    NoComponent(String),
     #[error("its `{MANIFEST}` cannot be used: {}", told(.0))]
     Manifest(Vec<Diagnostic>),
     #[error("it is larger than {} MiB", MAX_TAR >> 20)]
@@ -57,7 +59,10 @@ impl Package {
     fn of(files: BTreeMap<String, Vec<u8>>, content: Content) -> Result<Package, PackageError> {
         let manifest = files.get(MANIFEST).ok_or(PackageError::NoManifest)?;
         let manifest = Manifest::read(manifest.clone()).map_err(PackageError::Manifest)?;
-        Ok(Package { manifest, files, content })
+        match &manifest.component {
+            Some(component) if !files.contains_key(component) => Err(PackageError::NoComponent(component.clone())),
+            _ => Ok(Package { manifest, files, content }),
+        }
     }
 
     /// What begins with a dot is left out, and so are empty directories; links are an error.

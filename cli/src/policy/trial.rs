@@ -164,10 +164,12 @@ impl Case {
         if self.expect.is_empty() {
             bail!("nothing is expected of it");
         }
+        let about = &package.manifest;
         let files = package.files().fold(MemoryFiles::new(), |files, (path, bytes)| {
-            files.with(format!("{DIRECTORY}/{}/{path}", package.manifest.name), bytes)
+            files.with(format!("{DIRECTORY}/{}/{path}", about.name), bytes)
         });
-        let files = files.with("api_definitions/test.json", self.definition(&package.manifest.name).to_string());
+        let files = files
+            .with("api_definitions/test.json", self.definition(&about.name, about.component.is_some()).to_string());
         let compilation = compile(&files, "test", &Options::default());
         let errors: Vec<Diagnostic> = compilation.diagnostics.into_iter().filter(Diagnostic::is_error).collect();
         match (&self.expect.error, compilation.model) {
@@ -182,7 +184,7 @@ impl Case {
     }
 
     /// One operation that uses the policy.
-    fn definition(&self, policy: &str) -> Value {
+    fn definition(&self, policy: &str, carries: bool) -> Value {
         let target = self.request.path.as_deref().unwrap_or("/");
         let path = target.split_once('?').map_or(target, |(path, _)| path);
         let template = self.context.operation.as_deref().unwrap_or(path);
@@ -192,16 +194,23 @@ impl Case {
             .filter_map(|rest| rest.split_once('}'))
             .map(|(name, _)| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } }))
             .collect();
-        let mut used = json!({ "policy": policy });
+        let mut used = json!({ if carries { "name" } else { "policy" }: policy });
         if let (Some(with), Some(used)) = (&self.with, used.as_object_mut()) {
             used.insert("with".to_owned(), with.clone());
         }
+        // An interceptor is named for the direction that is looked at.
+        let direction = if self.response.is_some() { "response" } else { "request" };
+        let (key, used) = if carries {
+            ("x-microgw-interceptors", json!({ direction: [used] }))
+        } else {
+            ("x-microgw-transform", json!([used]))
+        };
         let is_public = self.context.caller.is_none();
         let operation = json!({
             "security": [{ "caller": [] }],
             "x-wso2-disable-security": is_public,
             "parameters": parameters,
-            "x-microgw-transform": [used],
+            key: used,
             "responses": { "200": { "description": "done" } },
         });
         let flow = json!({ "clientCredentials": { "tokenUrl": "https://localhost/token", "scopes": {} } });
@@ -260,6 +269,10 @@ impl Case {
                 body: String::new(),
             }
         };
+        let early = &decision["answeredByInterceptor"];
+        if early["passed"] == true {
+            return Ok(Outcome::answered(early));
+        }
         if decision["allowed"] != true {
             return Ok(refused(decision));
         }
@@ -288,6 +301,16 @@ impl Case {
             }
             return Ok(refused(&answer["instead"]));
         }
+        Ok(Outcome::answered(answer))
+    }
+}
+
+// === impl Outcome ===
+
+impl Outcome {
+    /// What a client gets, of an explanation.
+    fn answered(answer: &Value) -> Outcome {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let mut headers: BTreeMap<String, String> = BTreeMap::new();
         for pair in answer["headers"].as_array().into_iter().flatten() {
             let all = headers.entry(text(&pair[0])).or_default();
@@ -296,14 +319,14 @@ impl Case {
             }
             all.push_str(&text(&pair[1]));
         }
-        Ok(Outcome {
+        Outcome {
             refused: None,
             method: String::new(),
             path: String::new(),
             status: answer["status"].as_u64().unwrap_or_default(),
             headers,
             body: text(&answer["body"]),
-        })
+        }
     }
 }
 

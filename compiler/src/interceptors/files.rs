@@ -10,12 +10,14 @@ use crate::compile::Report;
 use crate::definition::{Library, did_you_mean};
 use crate::diagnostic::{Code, Diagnostic, Place};
 use crate::files::Files;
-use crate::transforms::{Node, Parameters, Tree};
+use crate::packages::MANIFEST;
+use crate::transforms::{Carrier, INTERCEPTOR, Node, Parameters, Tree};
 use crate::url;
 
 pub(crate) const DIRECTORY: &str = "interceptors";
 const KEYS: [&str; 9] =
     ["description", "version", "component", "service", "body", "timeoutMs", "maxMemoryMb", "claims", "parameters"];
+const PARAMETERS: &str = "parameters";
 /// Bytes of a component.
 const MAX_COMPONENT: u64 = 64 << 20;
 const MAX_CLAIMS: usize = 64;
@@ -65,6 +67,7 @@ impl InterceptorFiles {
         files: &dyn Files,
         library: &mut Library<'_>,
         paths: &[String],
+        carriers: &[Carrier],
         report: &mut Report,
     ) -> InterceptorFiles {
         let mut read = InterceptorFiles::default();
@@ -91,7 +94,42 @@ impl InterceptorFiles {
                 }
             }
         }
+        for carrier in carriers {
+            read.carried(files, carrier, report);
+        }
         read
+    }
+
+    /// Of a policy that is a package.
+    fn carried(&mut self, files: &dyn Files, carrier: &Carrier, report: &mut Report) {
+        let Carrier { name, path, root } = carrier;
+        let Some(written) = root.get(INTERCEPTOR) else { return };
+        let content = match &written.content {
+            // The component alone.
+            Node::Text(_) => {
+                let key = Tree { content: Node::Text("component".to_owned()), at: written.at.clone(), is_given: false };
+                Node::Map(vec![(key, written.clone())])
+            }
+            content => content.clone(),
+        };
+        let mut described = Tree { content, at: written.at.clone(), is_given: false };
+        let is_parameters = |(key, _): &&(Tree, Tree)| key.text() == Some(PARAMETERS);
+        if let Node::Map(entries) = &mut described.content {
+            if let Some((other, _)) = entries.iter().find(is_parameters) {
+                let message = format!("`{PARAMETERS}` stand beside `{INTERCEPTOR}`");
+                report.add(Diagnostic::new(Code::BadInterceptor, other.at.clone(), message));
+            } else {
+                entries.extend(root.entries().iter().find(is_parameters).cloned());
+            }
+        }
+        let directory = path.strip_suffix(MANIFEST).unwrap_or(path).trim_end_matches('/');
+        match (Description { files, path, directory, described: &mut Vec::new() }).read(name, &described) {
+            Ok(file) => self.put(name, file, report),
+            Err(diagnostics) => {
+                report.extend(diagnostics);
+                self.broken.push(name.clone());
+            }
+        }
     }
 
     fn description(
@@ -104,7 +142,9 @@ impl InterceptorFiles {
     ) {
         let Some(name) = name(path) else { return elsewhere(path, report) };
         let file = match library.open(path) {
-            Ok(document) => Description { files, path, described }.read(name, &Tree::of(document.root())),
+            Ok(document) => {
+                Description { files, path, directory: DIRECTORY, described }.read(name, &Tree::of(document.root()))
+            }
             Err(diagnostics) => Err(diagnostics),
         };
         match file {
@@ -206,6 +246,8 @@ impl InterceptorFile {
 struct Description<'d> {
     files: &'d dyn Files,
     path: &'d str,
+    /// Where components are.
+    directory: &'d str,
     described: &'d mut Vec<String>,
 }
 
@@ -294,8 +336,8 @@ impl Description<'_> {
         max_memory: u64,
     ) -> Result<InterceptorFile, String> {
         let file = component.text().filter(|file| !file.contains('/') && has_extension(file, &["wasm"]));
-        let file = file.ok_or_else(|| format!("`component` must name a `.wasm` file of `{DIRECTORY}`"))?;
-        let path = format!("{DIRECTORY}/{file}");
+        let file = file.ok_or_else(|| format!("`component` must name a `.wasm` file of `{}`", self.directory))?;
+        let path = format!("{}/{file}", self.directory);
         self.described.push(path.clone());
         let (code, shape) = self::component(self.files, &path)?;
         let component = proto::Component { code, max_memory };

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::MANIFEST;
 use crate::diagnostic::{Code, Diagnostic, Place};
 use crate::source::{Content, Document};
-use crate::transforms::{PolicyFile, Tree};
+use crate::transforms::{INTERCEPTOR, PolicyFile, Tree};
 
 /// Of a package whose [`MANIFEST`] is sound, as far as can be said without a use.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +14,8 @@ pub struct Manifest {
     pub name: String,
     pub version: String,
     pub description: String,
+    /// The file with the interceptor that it carries.
+    pub component: Option<String>,
 }
 
 /// An entry of a file of tests. The `body` of each of its messages is a text, which is JSON: members have their order, and numbers their
@@ -35,7 +37,14 @@ impl Manifest {
         let root = Tree::of(document.root());
         PolicyFile::of(MANIFEST, &root, true)?;
         let said = |key: &str| root.get(key).and_then(Tree::scalar).unwrap_or_default().trim().to_owned();
-        Ok(Manifest { name: said("name"), version: said("version"), description: said("description") })
+        let carried = root.get(INTERCEPTOR);
+        let component = carried.and_then(|carried| carried.text().or_else(|| carried.get("component")?.text()));
+        Ok(Manifest {
+            name: said("name"),
+            version: said("version"),
+            description: said("description"),
+            component: component.map(str::to_owned),
+        })
     }
 }
 

@@ -33,7 +33,27 @@ pub(crate) struct PolicyFiles {
     files: BTreeMap<String, PolicyFile>,
     /// Files that could not be read, and that was said.
     broken: Vec<String>,
+    carriers: Vec<Carrier>,
 }
+
+/// A package that has an interceptor in the place of steps. It is used as one.
+pub(crate) struct Carrier {
+    pub name: String,
+    pub path: String,
+    pub root: Tree,
+}
+
+/// Why a policy cannot be used.
+pub(crate) enum Unusable {
+    /// What is wrong has been said.
+    Said,
+    /// There is none; the help for whoever looks for it.
+    Missing(String),
+    Interceptor,
+}
+
+/// What a package carries an interceptor by.
+pub(crate) const INTERCEPTOR: &str = "interceptor";
 
 pub(crate) struct PolicyFile {
     pub parameters: Parameters,
@@ -74,14 +94,15 @@ impl PolicyFiles {
                 report.add(Diagnostic::new(Code::BadTransform, Place::whole(path.as_str()), message));
             }
             let name = name.to_owned();
-            let read = match library.open(&path) {
-                Ok(document) => PolicyFile::of(&path, &Tree::of(document.root()), is_package),
-                Err(diagnostics) => Err(diagnostics),
-            };
+            let read = library.open(&path).and_then(|document| {
+                let root = Tree::of(document.root());
+                Ok((PolicyFile::of(&path, &root, is_package)?, root))
+            });
             match read {
-                Ok(policy) => {
+                Ok((Some(policy), _)) => {
                     policies.files.insert(name, policy);
                 }
+                Ok((None, root)) => policies.carriers.push(Carrier { name, path, root }),
                 Err(diagnostics) => {
                     report.extend(diagnostics);
                     policies.broken.push(name);
@@ -91,16 +112,23 @@ impl PolicyFiles {
         policies
     }
 
-    /// `Err`: the help for whoever looks for it; `None` where what is wrong has been said.
-    pub(crate) fn use_policy(&mut self, name: &str) -> Result<&PolicyFile, Option<String>> {
+    /// Those that carry interceptors.
+    pub(crate) fn carriers(&self) -> &[Carrier] {
+        &self.carriers
+    }
+
+    pub(crate) fn use_policy(&mut self, name: &str) -> Result<&PolicyFile, Unusable> {
         if self.broken.iter().any(|broken| broken == name) {
-            return Err(None);
+            return Err(Unusable::Said);
+        }
+        if self.carriers.iter().any(|carrier| carrier.name == name) {
+            return Err(Unusable::Interceptor);
         }
         let near = did_you_mean(name, self.files.keys().map(String::as_str));
         let missing = near.unwrap_or_else(|| {
             format!("put its steps into `{DIRECTORY}/{name}.yaml`, or take one in: `micro-gw policy add`")
         });
-        let policy = self.files.get_mut(name).ok_or(Some(missing))?;
+        let policy = self.files.get_mut(name).ok_or(Unusable::Missing(missing))?;
         policy.used = true;
         Ok(policy)
     }
@@ -140,18 +168,24 @@ fn is_structured(path: &str) -> bool {
 // === impl PolicyFile ===
 
 impl PolicyFile {
-    pub(crate) fn of(path: &str, root: &Tree, is_package: bool) -> Result<PolicyFile, Vec<Diagnostic>> {
+    /// `None`: it carries an interceptor.
+    pub(crate) fn of(path: &str, root: &Tree, is_package: bool) -> Result<Option<PolicyFile>, Vec<Diagnostic>> {
         let wrong = |at: &Tree, message: String| Diagnostic::new(Code::BadTransform, at.at.clone(), message);
         if !matches!(root.content, Node::Map(_)) {
             return Err(vec![wrong(root, format!("`{path}` must be an object, not {}", root.type_name()))]);
         }
         let mut problems = Vec::new();
+        let carries = root.get(INTERCEPTOR).is_some();
         for (key, value) in root.entries() {
             let name = key.text().unwrap_or_default();
-            if name == "interceptor" {
-                let message =
-                    "a policy has steps: interceptors are named where they are used, and lie in `interceptors/`";
-                problems.push(wrong(key, message.to_owned()));
+            if name == INTERCEPTOR {
+                if !is_package {
+                    let message =
+                        format!("a file has steps alone: what carries an interceptor is a directory of `{DIRECTORY}`");
+                    problems.push(wrong(key, message));
+                }
+            } else if carries && ["request", "response"].contains(&name) {
+                problems.push(wrong(key, "a policy that carries an interceptor has no steps".to_owned()));
             } else if !KEYS.contains(&name) {
                 let problem = wrong(key, format!("a policy has no key `{name}`"));
                 problems.push(match did_you_mean(name, KEYS) {
@@ -182,19 +216,20 @@ impl PolicyFile {
         }
         let steps = |key: &str| root.get(key).cloned();
         let (request, response) = (steps("request"), steps("response"));
-        if request.is_none() && response.is_none() {
+        if request.is_none() && response.is_none() && !carries {
             problems.push(wrong(root, format!("`{path}` has no steps: neither `request` nor `response`")));
         }
         let parameters =
             root.get("parameters").map(Parameters::read).transpose().map_err(|found| problems.extend(found));
         match parameters {
-            Ok(parameters) if problems.is_empty() => Ok(PolicyFile {
+            Ok(_) if problems.is_empty() && carries => Ok(None),
+            Ok(parameters) if problems.is_empty() => Ok(Some(PolicyFile {
                 parameters: parameters.unwrap_or_default(),
                 request,
                 response,
                 file: path.to_owned(),
                 used: false,
-            }),
+            })),
             _ => Err(problems),
         }
     }

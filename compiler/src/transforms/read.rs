@@ -10,6 +10,7 @@ use proto::json_edit::Operation as JsonOperation;
 use proto::step::Action;
 
 use super::parameters::{Given, Parameters};
+use super::policy_files::Unusable;
 use super::tree::{Node, Tree};
 use super::{Both, EXTENSION, Placed, Steps, Transformations};
 use crate::compile::Report;
@@ -287,11 +288,16 @@ impl Reader<'_> {
         });
         let (parameters, steps) = match found {
             Ok(found) => found,
-            Err(help) => {
-                if let Some(help) = help {
-                    let message = format!("there is no policy `{called}`");
-                    self.say(Diagnostic::new(Code::BadTransform, name.at.clone(), message).help(help));
-                }
+            Err(Unusable::Said) => return Err(Wrong),
+            Err(Unusable::Missing(help)) => {
+                let message = format!("there is no policy `{called}`");
+                self.say(Diagnostic::new(Code::BadTransform, name.at.clone(), message).help(help));
+                return Err(Wrong);
+            }
+            Err(Unusable::Interceptor) => {
+                let message = format!("`{called}` carries an interceptor, and has no steps");
+                let help = format!("name it where interceptors are: `x-microgw-interceptors: {{request: [{called}]}}`");
+                self.say(Diagnostic::new(Code::BadTransform, name.at.clone(), message).help(help));
                 return Err(Wrong);
             }
         };

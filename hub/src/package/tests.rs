@@ -119,6 +119,10 @@ fn what_is_no_package() {
     let bad = directory(&[("policy.yaml", "name: stamp\nversion: 1.0.0\ndescription: x\nrespons: []\n")]);
     let error = Package::from_directory(bad.path()).unwrap_err().to_string();
     assert!(error.contains("policy.yaml:4:1: a policy has no key `respons`"), "{error}");
+    let bare = directory(&[("policy.yaml", "name: stamp\nversion: 1.0.0\ndescription: x\ninterceptor: stamp.wasm\n")]);
+    assert!(matches!(Package::from_directory(bare.path()).unwrap_err(), PackageError::NoComponent(_)));
+    fs::write(bare.path().join("stamp.wasm"), "").unwrap();
+    assert!(Package::from_directory(bare.path()).is_ok());
     let linked = directory(&[("policy.yaml", POLICY)]);
     symlink("/etc/passwd", linked.path().join("README.md")).unwrap();
     assert!(Package::from_directory(linked.path()).unwrap_err().to_string().contains("`README.md` is a link"));
