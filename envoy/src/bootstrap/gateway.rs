@@ -73,18 +73,19 @@ fn local(name: &str, socket: &Path, protocol: Protocol) -> Value {
     let options = match protocol {
         Protocol::Http1 => json!({ "http_protocol_options": {} }),
         // Of a service that is frozen only this is known: who waits for a body to be looked at has no other bound.
-        Protocol::Http2 => http2("2s", "2s"),
+        Protocol::Http2 => http2(name, "2s", "2s"),
     };
     cluster(name, &json!({ "pipe": { "path": text(socket) } }), &options)
 }
 
-/// Bodies go through the service: what is on its way is bounded, or Envoy would keep 16 MiB of each.
-fn http2(interval: &str, timeout: &str) -> Value {
-    json!({ "http2_protocol_options": {
-        "connection_keepalive": { "interval": interval, "timeout": timeout },
+/// Bodies go through the service that decides: what is on its way there and back is bounded, or Envoy would take 16 MiB of each ahead.
+fn http2(name: &str, interval: &str, timeout: &str) -> Value {
+    let options = json!({ "connection_keepalive": { "interval": interval, "timeout": timeout } });
+    let windows = json!({
         "initial_stream_window_size": STREAM_WINDOW,
         "initial_connection_window_size": CONNECTION_WINDOW
-    } })
+    });
+    json!({ "http2_protocol_options": if name == AUTHZ_CLUSTER { with(options, windows) } else { options } })
 }
 
 fn cluster(name: &str, address: &Value, options: &Value) -> Value {
@@ -114,7 +115,7 @@ impl Remote {
     /// HTTP/2 for all of them, which can ask whether the other side is still there.
     fn cluster(&self, name: &str, port: u16) -> Value {
         let address = json!({ "socket_address": { "address": self.host, "port_value": port } });
-        let options = http2("15s", "5s");
+        let options = http2(name, "15s", "5s");
         let cluster = with(
             cluster(name, &address, &options),
             json!({

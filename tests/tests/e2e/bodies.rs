@@ -451,3 +451,38 @@ async fn trailers_come_last_whatever_becomes_of_the_body() {
         assert_eq!((&seen["body"], &seen["trailers"]), (&json!(expected), &json!(trailers)), "{path} {length}");
     }
 }
+
+/// A backend that answers while it reads: neither direction waits for the other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn both_directions_pass_at_once() {
+    const MESSAGE: usize = 1 << 20;
+    const MESSAGES: usize = 32;
+    if !envoy_is_here() {
+        return;
+    }
+    let backend = Streaming::start_http2().await;
+    let limit = json!({ "request": 64 << 20, "response": 64 << 20 });
+    let project = Project::new();
+    let mut shop = definition(
+        "shop",
+        "/shop",
+        backend.address,
+        &json!({ "/echo": { "post": operation(false, &limit, &json!({})) } }),
+    );
+    shop["x-wso2-production-endpoints"] =
+        json!({ "urls": [format!("http://{}", backend.address)], "protocol": "http2" });
+    project.define("shop", &shop);
+    project.build().await;
+    let gateway = Gateway::run(project.directory(), "shop/target/shop.mgw", &[]).await;
+    let http2 = reqwest::Client::builder().http2_prior_knowledge().no_proxy().build().unwrap();
+    let message = bytes::Bytes::from(vec![b'x'; MESSAGE]);
+    let messages = tokio_stream::iter((0..MESSAGES).map(move |_| Ok::<_, Infallible>(Frame::data(message.clone()))));
+    let request = http2.post(gateway.http("/shop/echo")).header("content-type", "application/grpc");
+    let body = reqwest::Body::wrap(StreamBody::new(messages));
+    let mut answer = request.body(body).timeout(std::time::Duration::from_secs(120)).send().await.unwrap();
+    let mut length = 0;
+    while let Some(piece) = answer.chunk().await.unwrap() {
+        length += piece.len();
+    }
+    assert_eq!(length, MESSAGE * MESSAGES);
+}
