@@ -16,8 +16,8 @@ use crate::diagnostic::{Code, Diagnostic, Place};
 
 /// Programs of one direction of an operation.
 pub(crate) const MAX_USES: usize = 16;
-/// Milliseconds of a call.
-pub(crate) const TIMEOUTS: std::ops::RangeInclusive<u32> = 1..=60_000;
+/// Milliseconds of a call. Envoy waits no longer for what is said of a head (`AUTHZ_TIMEOUT`).
+pub(crate) const TIMEOUTS: std::ops::RangeInclusive<u32> = 1..=2_000;
 /// Bytes of all memories of a component.
 pub(crate) const MEMORIES: std::ops::RangeInclusive<u64> = 64 << 10..=1 << 30;
 

@@ -196,7 +196,7 @@ fn files_that_cannot_be_are_errors() {
         ("component: nothing.wasm\n", "1:12 `interceptors/nothing.wasm` cannot be read: entity not found"),
         ("component: ../a.wasm\n", "1:12 `component` must name a `.wasm` file of `interceptors`"),
         ("component: check.wasm\nservice: {url: 'http://x/'}\n", "1:1 `bad` is either a `component` or a `service`"),
-        ("component: check.wasm\ntimeoutMs: 0\n", "2:12 `timeoutMs` must be a whole number from 1 to 60000"),
+        ("component: check.wasm\ntimeoutMs: 0\n", "2:12 `timeoutMs` must be a whole number from 1 to 2000"),
         ("component: check.wasm\nmaxMemoryMb: 5000\n", "2:14 `maxMemoryMb` must be a whole number from 1 to 1024"),
         (
             "component: check.wasm\nbody: {requests: true}\n",

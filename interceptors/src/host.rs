@@ -29,7 +29,7 @@ use wasmtime::component::{self, ComponentExportIndex, InstancePre, Linker, Typed
 use wasmtime::{Engine, Store, Trap};
 
 use self::guest::{Guest, Said};
-use self::limits::Limits;
+use self::limits::{Budget, Limits};
 use self::log::{Log, Rate};
 pub use self::log::{MAX_LINE, MAX_LINES, MAX_RATE};
 pub use self::settings::MAX_MEMORY;
@@ -44,7 +44,7 @@ const CALLS_OF_ONE: usize = settings::CALLS as usize / 4;
 const FIRST_SLICE: u64 = 2;
 const SLICE: u64 = 1;
 /// What a call of the host may be given, and what may be answered: a body and its head, with what Rust makes of them.
-const HANDED_OVER: usize = 24 * 1024 * 1024;
+const HANDED_OVER: usize = 12 * 1024 * 1024;
 
 const ON_REQUEST: &str = "on-request";
 const ON_RESPONSE: &str = "on-response";
@@ -77,6 +77,7 @@ struct Machine {
     /// Where long calls go on.
     others: Option<Runtime>,
     calls: Arc<Semaphore>,
+    memory: Arc<Budget>,
 }
 
 type Outcome = Result<Verdict, InterceptorFailure>;
@@ -117,7 +118,7 @@ impl Host {
         else {
             return Err(InterceptorFailure::NotHosted);
         };
-        let max_memory = (*max_memory).min(MAX_MEMORY);
+        let limits = Limits::new((*max_memory).min(MAX_MEMORY), Arc::clone(&machine.memory));
         let compiled = self.known(digest).ok_or(InterceptorFailure::NotHosted)?;
         let deadline = Instant::now() + interception.interceptor.timeout;
         let ticking = machine.ticker.begin();
@@ -126,7 +127,7 @@ impl Host {
         let places = in_time(deadline, places).await.ok_or(InterceptorFailure::Timeout)?;
         let engine = machine.engine.clone();
         let mut call = Box::pin(async move {
-            let outcome = compiled.call(&engine, interception, max_memory).await;
+            let outcome = compiled.call(&engine, interception, limits).await;
             drop((places, ticking));
             outcome
         });
@@ -193,6 +194,8 @@ impl Machine {
             .start_handler(|_| {
                 let _ = rustix::process::setpriority_process(None, COMPILERS_PRIORITY);
             })
+            // Else it would take the process along. Whoever waits is told.
+            .panic_handler(|_| tracing::error!("the compiler of components crashed"))
             .build()
             .map_err(|error| LoadError::Engine(error.to_string().into()))?;
         let others = Builder::new_multi_thread()
@@ -207,6 +210,7 @@ impl Machine {
             compilers,
             others: Some(others),
             calls: Arc::new(Semaphore::new(settings::CALLS as usize)),
+            memory: Arc::new(Budget::new(MAX_MEMORY)),
         })
     }
 
@@ -291,7 +295,7 @@ impl Compiled {
         })
     }
 
-    async fn call(&self, engine: &Engine, interception: Interception, max_memory: usize) -> Outcome {
+    async fn call(&self, engine: &Engine, interception: Interception, limits: Limits) -> Outcome {
         let export = match interception.direction {
             Direction::Request => self.on_request,
             Direction::Response => self.on_response,
@@ -299,7 +303,7 @@ impl Compiled {
         let export = export.ok_or(InterceptorFailure::NotHosted)?;
         let guest = Guest {
             log: Log::new(Arc::from(&*interception.interceptor.name), Arc::clone(&self.rate)),
-            limits: Limits::new(max_memory),
+            limits,
             resources: wasi::Resources::default(),
             call: interception,
         };

@@ -44,8 +44,16 @@ impl Project {
     ///
     /// # Panics
     /// When the disk is full.
-    pub fn write(&self, path: &str, content: impl AsRef<[u8]>) {
-        replace(&self.path(path), content.as_ref());
+    pub fn write(&self, path: &str, content: &str) {
+        self.write_bytes(path, content.as_bytes());
+    }
+
+    /// The same, of what is no text.
+    ///
+    /// # Panics
+    /// When the disk is full.
+    pub fn write_bytes(&self, path: &str, content: &[u8]) {
+        replace(&self.path(path), content);
     }
 
     pub fn define(&self, name: &str, definition: &Value) {

@@ -6,7 +6,7 @@ use super::LoadError;
 
 /// Calls at a time; those beyond wait.
 pub(super) const CALLS: u32 = 128;
-/// Bytes of a component's memories together, whatever its description says.
+/// Bytes of a call's memories together, whatever its description says, and of those of all calls.
 pub const MAX_MEMORY: usize = 1 << 30;
 /// Of a call's stack. Recursion ends there.
 const STACK: usize = 512 * 1024;
@@ -47,7 +47,7 @@ fn config(pooled: bool) -> Config {
         let mut pool = PoolingAllocationConfig::new();
         pool.total_component_instances(CALLS)
             .total_core_instances(CALLS * CORES)
-            .total_memories(CALLS * 2)
+            .total_memories(CALLS * MEMORIES)
             .total_tables(CALLS * TABLES)
             .total_stacks(CALLS)
             .max_core_instances_per_component(CORES)

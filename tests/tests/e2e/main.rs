@@ -20,6 +20,7 @@ mod errors;
 mod explain;
 mod grpc;
 mod headers;
+mod interceptors;
 mod leases;
 mod limits;
 mod listeners;

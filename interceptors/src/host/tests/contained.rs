@@ -292,6 +292,7 @@ async fn many_calls_at_a_time() {
             tokio::spawn(async move { stage.request(&[], b"").await })
         })
         .collect();
+    let machine = host.machine.get().unwrap().as_ref().unwrap();
     for (n, call) in calls.into_iter().enumerate() {
         let verdict = tokio::time::timeout(Duration::from_secs(120), call).await.unwrap().unwrap();
         match (n % 4, verdict) {
@@ -301,6 +302,10 @@ async fn many_calls_at_a_time() {
             (kind, verdict) => panic!("{kind}: {verdict:?}"),
         }
     }
+    // What they had is there again.
+    let places = machine.calls.acquire_many(settings::CALLS).await.unwrap();
+    assert_eq!(machine.memory.left(), MAX_MEMORY);
+    drop(places);
 }
 
 #[tokio::test]
