@@ -294,7 +294,7 @@ impl Service {
         let said = self.runtime.block_on(async {
             let (saying, mut said) = mpsc::channel(1);
             let asked = stream::iter(asked.into_iter().map(Ok));
-            let talk = converse(Arc::clone(&self.decider), rule, asked, saying);
+            let talk = Box::pin(converse(Arc::clone(&self.decider), rule, asked, saying));
             let hear = async {
                 let mut all = Vec::new();
                 while let Some(said) = said.recv().await {
