@@ -66,6 +66,9 @@ pub struct Phases {
     /// Bytes of a request's body, collected or not.
     pub max_request_body: usize,
     pub max_response_body: usize,
+    /// A body is collected to be reported on, and for nothing else: one that is too long, or encoded, passes.
+    pub request_optional: bool,
+    pub response_optional: bool,
 }
 
 /// The rules of one generation.
@@ -270,6 +273,8 @@ impl From<&proto::Phases> for Phases {
     fn from(phases: &proto::Phases) -> Phases {
         let bytes = |bytes| usize::try_from(bytes).unwrap_or(usize::MAX);
         Phases {
+            request_optional: phases.request_optional,
+            response_optional: phases.response_optional,
             request_body: phases.request_body,
             response_head: phases.response_head,
             response_body: phases.response_body,

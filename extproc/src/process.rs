@@ -77,6 +77,14 @@ enum End {
     Failed(Status),
 }
 
+/// What has come of a body before it was too long.
+#[derive(Default)]
+struct Begun {
+    body: Vec<u8>,
+    /// Nothing follows.
+    ended: bool,
+}
+
 /// A body that was collected.
 enum Collected {
     Whole {
@@ -84,7 +92,7 @@ enum Collected {
         /// Trailers follow, and wait to be let on.
         trailers: bool,
     },
-    TooLong,
+    TooLong(Begun),
 }
 
 type Outcome<T> = Result<T, End>;
@@ -173,7 +181,7 @@ impl<A: Stream<Item = Result<ProcessingRequest, Status>> + Send + Unpin> Convers
         let step = exchange.on_request_head(head.request(&peer));
         let mut settled = decider.settle(&mut exchange, step, &mut asking).await;
         let mut took = started.elapsed();
-        let mut trailers = false;
+        let (mut trailers, mut unread) = (false, Begun::default());
         if let Settled::NeedBody = settled {
             let collected = if end_of_stream {
                 Collected::Whole { body: Vec::new(), trailers: false }
@@ -188,7 +196,12 @@ impl<A: Stream<Item = Result<ProcessingRequest, Status>> + Send + Unpin> Convers
                     asking.again();
                     decider.settle(&mut exchange, step, &mut asking).await
                 }
-                Collected::TooLong => Settled::Decided(exchange.refuse_request(Reason::BodyTooLarge)),
+                Collected::TooLong(begun) => {
+                    unread = begun;
+                    let step = exchange.on_long_request_body(now());
+                    asking.again();
+                    decider.settle(&mut exchange, step, &mut asking).await
+                }
             };
             took += started.elapsed();
         }
@@ -210,11 +223,14 @@ impl<A: Stream<Item = Result<ProcessingRequest, Status>> + Send + Unpin> Convers
         };
         let told: Vec<_> = told(&allow, decider.rate_limits).collect();
         let collected = body.get().filter(|_| !end_of_stream);
-        let counted = phases.counted_request().filter(|_| !end_of_stream);
+        // What nobody could look at, and may pass all the same, does so as it comes.
+        let passing = (phases.request_body && body.get().is_none()).then_some(usize::MAX);
+        let counted = phases.counted_request().or(passing).filter(|_| !end_of_stream && !unread.ended);
         let length = match collected {
             Some(body) => Some(body.len() as u64).filter(|_| !trailers),
             // Envoy forgets it where a body comes here.
-            None => counted.and_then(|_| head.content_length()),
+            None if end_of_stream => None,
+            None => counted.or(passing).and_then(|_| head.content_length()),
         };
         let (common, edited) = answer::admitted(allow, Follows { length, trailers });
         match (collected, edited) {
@@ -226,7 +242,10 @@ impl<A: Stream<Item = Result<ProcessingRequest, Status>> + Send + Unpin> Convers
                 let common = answer::replaced(common, new);
                 self.head(Direction::Request, common, description).await?;
             }
-            (None, None) => self.head(Direction::Request, common, description).await?,
+            (None, None) => {
+                self.head(Direction::Request, common, description).await?;
+                self.begin(Direction::Request, unread).await?;
+            }
             (Some(collected), edited) => {
                 self.head(Direction::Request, common, description).await?;
                 let whole = edited.unwrap_or_else(|| collected.clone());
@@ -258,8 +277,8 @@ impl<A: Stream<Item = Result<ProcessingRequest, Status>> + Send + Unpin> Convers
             return if comes && !ended { self.echo(usize::MAX, rule, head.form()).await } else { Ok(()) };
         }
         let step = exchange.on_response_head(ResponseHead { status: response.status(), headers: response, ended });
-        let mut follows = Follows::default();
-        if phases.counted_response().is_some() && !ended {
+        let (mut follows, mut unread) = (Follows::default(), Begun::default());
+        if comes && !ended {
             follows.length = response.content_length();
         }
         let step = match step {
@@ -269,7 +288,10 @@ impl<A: Stream<Item = Result<ProcessingRequest, Status>> + Send + Unpin> Convers
                         follows = Follows { length: Some(body.len() as u64).filter(|_| !trailers), trailers };
                         exchange.on_response_body(response_body_of.get_or_init(|| body))
                     }
-                    Collected::TooLong => exchange.refuse_response(Reason::ResponseTooLarge),
+                    Collected::TooLong(begun) => {
+                        unread = begun;
+                        exchange.on_long_response_body()
+                    }
                 }
             }
             step => step,
@@ -300,8 +322,10 @@ impl<A: Stream<Item = Result<ProcessingRequest, Status>> + Send + Unpin> Convers
             (None, Some(new)) if ended => self.head(Direction::Response, answer::replaced(common, new), None).await,
             (None, _) => {
                 self.head(Direction::Response, common, None).await?;
+                let over = unread.ended;
+                self.begin(Direction::Response, unread).await?;
                 let most = phases.counted_response().unwrap_or(usize::MAX);
-                if comes && !ended { self.echo(most, rule, head.form()).await } else { Ok(()) }
+                if comes && !ended && !over { self.echo(most, rule, head.form()).await } else { Ok(()) }
             }
             (Some(nothing), Some(new)) if follows.trailers && nothing.is_empty() && !new.is_empty() => {
                 self.head(Direction::Response, answer::replaced(common, new), None).await
@@ -407,6 +431,17 @@ impl<A: Stream<Item = Result<ProcessingRequest, Status>> + Send + Unpin> Convers
         if trailers { self.say(message(direction.trailers())).await } else { Ok(()) }
     }
 
+    /// What had come of a body that goes on as it comes.
+    async fn begin(&self, direction: Direction, Begun { body, ended }: Begun) -> Outcome<()> {
+        if body.is_empty() {
+            return Ok(());
+        }
+        for piece in direction.body(body, ended) {
+            self.say(message(piece)).await?;
+        }
+        Ok(())
+    }
+
     async fn refuse(&self, deny: Deny<'_>, form: Form, rule: Option<&Rule>) -> Outcome<()> {
         let refused = answer::refused(refusal(&deny, form, rule, self.decider.rate_limits));
         let dynamic_metadata = answer::metadata(self.decider.describe(&Decision::Deny(deny)));
@@ -417,7 +452,7 @@ impl<A: Stream<Item = Result<ProcessingRequest, Status>> + Send + Unpin> Convers
     async fn collect(&mut self, direction: Direction, most: usize, length: Option<u64>) -> Outcome<Collected> {
         let length = length.map_or(0, |length| usize::try_from(length).unwrap_or(usize::MAX));
         if length > most {
-            return Ok(Collected::TooLong);
+            return Ok(Collected::TooLong(Begun::default()));
         }
         // Room for what has come, not for what is promised: whoever sends a head alone takes none.
         let mut body = Vec::with_capacity(length.min(ROOM));
@@ -435,10 +470,11 @@ impl<A: Stream<Item = Result<ProcessingRequest, Status>> + Send + Unpin> Convers
                 }
                 _ => return Err(out_of_turn()),
             };
-            if body.len().saturating_add(piece.body.len()) > most {
-                return Ok(Collected::TooLong);
-            }
+            let is_longer = body.len().saturating_add(piece.body.len()) > most;
             body.extend_from_slice(&piece.body);
+            if is_longer {
+                return Ok(Collected::TooLong(Begun { body, ended: piece.end_of_stream }));
+            }
             if piece.end_of_stream {
                 return Ok(Collected::Whole { body, trailers: false });
             }

@@ -102,6 +102,8 @@ impl Route {
                 max_request_body: if self.request_body || self.counted[0] { MOST } else { 0 },
                 max_response_body: if self.response_body || self.counted[1] { MOST } else { 0 },
                 matched_again: false,
+                request_optional: false,
+                response_optional: false,
             });
         }
         book.generation = format!("{}", self.rule());

@@ -75,6 +75,13 @@ impl fmt::Display for Violation {
 // === impl Violations ===
 
 impl Violations {
+    /// Of a body that nobody could look at.
+    pub fn unread() -> Violations {
+        let mut violations = Violations::default();
+        violations.add(Place::Body, "", "is encoded, or too long: it was not looked at");
+        violations
+    }
+
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }

@@ -67,6 +67,11 @@ pub fn of(
         response_head: response_head || limited,
         response_body,
         max_request_body: most(request_body, max_request, settings.bodies.max_request),
+        request_optional: contract.request_reported && !whole(of_request) && !programs.request_body && max_request == 0,
+        response_optional: contract.response_reported
+            && !whole(of_response)
+            && !programs.response_body
+            && max_response == 0,
         matched_again: operation.production.is_some() && operation.sandbox.is_some(),
         max_response_body: most(response_body, max_response, settings.bodies.max_response),
     })

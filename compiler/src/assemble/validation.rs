@@ -9,10 +9,14 @@ use crate::settings::Settings;
 
 /// What of an exchange a contract needs, besides the request's head.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools)] // Each says something by itself.
 pub struct Needs {
     pub request_body: bool,
     pub response_head: bool,
     pub response_body: bool,
+    /// What is wrong is reported, and passes.
+    pub request_reported: bool,
+    pub response_reported: bool,
 }
 
 /// What is to be checked and cannot be.
@@ -53,7 +57,8 @@ pub fn contract(settings: &Settings, operation: &Operation) -> Option<Contract> 
         contract.responses.clone_from(&declared.responses);
         contract.response_flaw.clone_from(&declared.response_flaw);
         // What says nothing of responses needs none of them.
-        if needs(&contract) == (Needs { request_body: needs(&contract).request_body, ..Needs::default() }) {
+        let Needs { response_head, response_body, .. } = needs(&contract);
+        if !response_head && !response_body {
             contract.responses.clear();
             if contract.response_flaw.is_empty() {
                 contract.set_response_mode(Mode::Off);
@@ -73,6 +78,8 @@ pub fn needs(contract: &Contract) -> Needs {
         request_body: contract.request.as_ref().is_some_and(|body| body.required || has_schema(body)),
         response_head: has_headers || bodies().any(|body| !body.contents.is_empty()),
         response_body: bodies().any(has_schema),
+        request_reported: contract.request_mode() == Mode::Report,
+        response_reported: contract.response_mode() == Mode::Report,
     }
 }
 

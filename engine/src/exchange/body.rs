@@ -67,6 +67,8 @@ enum Awaited<'a> {
     NotYet,
     Asked,
     Here(&'a [u8]),
+    /// It passes, and nobody looks at it.
+    Unread,
 }
 
 // === impl Exchange ===
@@ -82,11 +84,27 @@ impl<'a> Exchange<'a> {
         self.proceed()
     }
 
+    /// The request's body is too long to be collected.
+    pub fn on_long_request_body(&mut self, now: UnixTime) -> Step<'a> {
+        let is_optional = self.rule.phases().is_some_and(|phases| phases.request_optional);
+        if !matches!(self.following.body, Awaited::Asked) || !is_optional {
+            return Step::Done(self.refuse_request(Reason::BodyTooLarge));
+        }
+        self.leave_request_body();
+        self.now = now;
+        self.proceed()
+    }
+
+    fn leave_request_body(&mut self) {
+        self.following.body = Awaited::Unread;
+        self.report_unread_request();
+    }
+
     /// The request's, once it has arrived.
     pub fn request_body(&self) -> Option<&'a [u8]> {
         match self.following.body {
             Awaited::Here(body) => Some(body),
-            Awaited::NotYet | Awaited::Asked => None,
+            Awaited::NotYet | Awaited::Asked | Awaited::Unread => None,
         }
     }
 
@@ -113,11 +131,15 @@ impl<'a> Exchange<'a> {
             self.following.response = Some((head, &[]));
             return self.answer();
         }
-        if is_encoded(head.headers) {
-            return self.refuse_response(Reason::UnreadableResponse);
-        }
         self.following.response = Some((head, &[]));
-        ResponseStep::NeedBody
+        if !is_encoded(head.headers) {
+            return ResponseStep::NeedBody;
+        }
+        if phases.response_optional {
+            self.leave_response_body()
+        } else {
+            self.refuse_response(Reason::UnreadableResponse)
+        }
     }
 
     /// Takes the response's body, whole.
@@ -126,6 +148,22 @@ impl<'a> Exchange<'a> {
             Some((_, known)) => *known = body,
             None => return self.refuse_response(Reason::Internal),
         }
+        self.answer()
+    }
+
+    /// The response's body is too long to be collected.
+    pub fn on_long_response_body(&mut self) -> ResponseStep<'a> {
+        let is_optional = self.rule.phases().is_some_and(|phases| phases.response_optional);
+        if self.following.response.is_some() && is_optional {
+            self.leave_response_body()
+        } else {
+            self.refuse_response(Reason::ResponseTooLarge)
+        }
+    }
+
+    /// It passes, changed as far as its head is.
+    fn leave_response_body(&mut self) -> ResponseStep<'a> {
+        self.report_unread_response();
         self.answer()
     }
 
@@ -165,10 +203,14 @@ impl<'a> Exchange<'a> {
         if !phases.request_body {
             return None;
         }
-        if let Awaited::Here(_) = self.following.body {
+        if let Awaited::Here(_) | Awaited::Unread = self.following.body {
             return None;
         }
         if self.head.is_some_and(|head| is_encoded(head.headers)) {
+            if phases.request_optional {
+                self.leave_request_body();
+                return None;
+            }
             return Some(self.deny(Failure { reason: Reason::EncodedBody, ..Failure::MISSING }));
         }
         self.following.body = Awaited::Asked;

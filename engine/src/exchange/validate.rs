@@ -11,6 +11,8 @@ use crate::validation::{Check, Flow};
 pub(super) struct Validated {
     head: bool,
     body: bool,
+    /// The response's body passes without being looked at.
+    unread: bool,
     /// What passed all the same.
     reported: Option<Box<Reported>>,
 }
@@ -29,6 +31,16 @@ impl<'a> Exchange<'a> {
         let reported = self.validated.reported.take();
         let both = reported.map(|reported| [(Flow::Request, reported.request), (Flow::Response, reported.response)]);
         both.into_iter().flatten().filter(|(_, violations)| !violations.is_empty())
+    }
+
+    pub(super) fn report_unread_request(&mut self) {
+        self.validated.reported.get_or_insert_default().request.append(Violations::unread());
+    }
+
+    /// Nothing is said of what would be in it.
+    pub(super) fn report_unread_response(&mut self) {
+        self.validated.unread = true;
+        self.validated.reported.get_or_insert_default().response.append(Violations::unread());
     }
 
     /// `None`: the request's head is as it must be, or passes as it is.
@@ -88,7 +100,7 @@ impl<'a> Exchange<'a> {
     ) -> Option<ResponseStep<'a>> {
         let validation = self.rule.validation().filter(|validation| validation.response != Check::Off)?;
         let is_head = self.head.is_some_and(|request| request.method == "HEAD");
-        if is_head || !self.rule.phases().is_some_and(|phases| phases.response_body) {
+        if is_head || self.validated.unread || !self.rule.phases().is_some_and(|phases| phases.response_body) {
             return None;
         }
         let body = edits.body.as_deref().unwrap_or(body);

@@ -45,6 +45,7 @@ impl Shop {
             "/unsaid": { "get": operation(&json!({ "parameters": limit })) },
             "/off": { "get": operation(&json!({ "x-microgw-validation": "off", "parameters": limit })) },
             "/bodies": { "post": operation(&json!({ "x-microgw-validation": { "request": "enforce" }, "requestBody": body })) },
+            "/both": { "post": operation(&json!({ "x-microgw-validation": "report", "requestBody": body, "responses": answer })) },
             "/answers": { "get": operation(&json!({ "x-microgw-validation": { "response": "enforce" }, "responses": answer })) },
             "/told": { "get": operation(&json!({ "x-microgw-validation": { "response": "report" }, "responses": answer })) },
         });
@@ -136,6 +137,45 @@ async fn settings_ask_where_definitions_do_not_say() {
     assert_eq!(shop.get("/shop/unsaid?limit=500", &[]).await.status, 400);
     assert_eq!(shop.get("/shop/reported?limit=500", &[]).await.status, 200);
     assert_eq!(shop.get("/shop/off?limit=500", &[]).await.status, 200);
+}
+
+/// `report` refuses nobody, whatever cannot be looked at.
+#[tokio::test]
+async fn what_is_reported_alone_passes() {
+    if !envoy_is_here() {
+        return;
+    }
+    let shop = Shop::open("[bodyConfig]\nmaxRequestSize = 1000\nmaxResponseSize = 1000\n").await;
+    let long = vec![b'x'; 200_000];
+    for (coding, length) in [("identity", 200_000), ("identity", 1_001), ("br", 10), ("br", 200_000), ("identity", 10)]
+    {
+        for chunked in [false, true] {
+            let mut headers = vec![("content-type", "application/json".to_owned())];
+            if coding != "identity" {
+                headers.push(("content-encoding", coding.to_owned()));
+            }
+            shop.backend.replies(Reply { headers, body: long[..length].to_vec(), ..Reply::default() });
+            let body = long[..length].to_vec();
+            let request = client().post(shop.gateway.http("/shop/both")).header("content-type", "application/json");
+            let request = if coding == "identity" { request } else { request.header("content-encoding", coding) };
+            let request = if chunked {
+                let pieces = body.chunks(700).map(|piece| Ok::<_, std::io::Error>(piece.to_vec())).collect::<Vec<_>>();
+                request.body(reqwest::Body::wrap_stream(futures_util::stream::iter(pieces)))
+            } else {
+                request.body(body.clone())
+            };
+            let answer = request.send().await.unwrap();
+            assert_eq!(answer.status(), 200, "{coding} {length} {chunked}");
+            assert_eq!(answer.bytes().await.unwrap().len(), length, "{coding} {length} {chunked}");
+            assert_eq!(shop.backend.one().body, body, "{coding} {length} {chunked}");
+        }
+    }
+    assert!(shop.gateway.log().contains("it was not looked at"), "{}", shop.gateway.log());
+    let metrics = shop.metrics().await;
+    for message in ["request", "response"] {
+        let line = format!("microgw_contract_violations_total{{message=\"{message}\",outcome=\"reported\"}} 10");
+        assert!(metrics.contains(&line), "{line}: {metrics}");
+    }
 }
 
 #[tokio::test]

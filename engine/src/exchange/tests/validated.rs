@@ -32,6 +32,8 @@ fn book(request: contracts::Mode, response: contracts::Mode, bodies: bool) -> pr
         max_request_body: 1000,
         max_response_body: 1000,
         matched_again: false,
+        request_optional: false,
+        response_optional: false,
     };
     proto::RuleBook {
         apis: vec![proto::Api {
@@ -144,6 +146,37 @@ fn responses_are_refused_or_reported() {
         assert_eq!(answer(200, br#"{"name": 1}"#), (None, Vec::new()));
         assert_eq!(answer(500, b"oops"), (None, Vec::new()));
         assert_eq!(answer(200, b"").0.is_some(), mode == ENFORCE);
+    }
+}
+
+/// What nobody could look at passes where it would be reported, and is refused where it would be enforced.
+#[test]
+fn unread_bodies_are_reported_or_refused() {
+    let memory = Memory::default();
+    let (plain, mut encoded) = (json(), json());
+    encoded.insert("content-encoding".to_owned(), "br".to_owned());
+    for mode in [REPORT, ENFORCE] {
+        let mut book = book(mode, mode, true);
+        if let Some(phases) = &mut book.rules[0].phases {
+            (phases.request_optional, phases.response_optional) = (mode == REPORT, mode == REPORT);
+        }
+        let rule = Rule::load(&book).unwrap().remove(0).1;
+        let expected = |reason| (mode == ENFORCE).then_some(reason);
+        let mut exchange = Exchange::new(&rule, &memory, UnixTime(1));
+        let step = exchange.on_request_head(head("/v2/1", &encoded));
+        assert_eq!(refused(&step).map(|(reason, _)| reason), expected(Reason::EncodedBody));
+        let mut exchange = Exchange::new(&rule, &memory, UnixTime(1));
+        assert!(matches!(exchange.on_request_head(head("/v2/1", &plain)), Step::NeedBody));
+        let step = exchange.on_long_request_body(UnixTime(1));
+        assert_eq!(refused(&step).map(|(reason, _)| reason), expected(Reason::BodyTooLarge));
+        if mode == ENFORCE {
+            continue;
+        }
+        assert_eq!(exchange.reported().count(), 1);
+        let response = |headers| ResponseHead { status: 200, headers, ended: false };
+        assert!(matches!(exchange.on_response_head(response(&encoded)), ResponseStep::Pass(None)));
+        let (_, found) = exchange.reported().next().unwrap();
+        assert_eq!(found.to_string(), "body: is encoded, or too long: it was not looked at");
     }
 }
 
