@@ -57,6 +57,7 @@ struct Beyond {
 
 /// Messages of an exchange that follow the request's head.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools)] // Each says something by itself.
 pub struct Phases {
     /// Collected: something needs the whole.
     pub request_body: bool,

@@ -25,9 +25,11 @@ pub struct Hosted {
     settings: Vec<config::Interceptor>,
     client: ArcSwap<Client>,
     /// By name and URL, as rules have them.
-    services: ArcSwap<HashMap<Box<str>, Vec<(Box<str>, Service)>>>,
+    services: ArcSwap<Services>,
     kept: Mutex<Kept>,
 }
+
+type Services = HashMap<Box<str>, Vec<(Box<str>, Service)>>;
 
 /// Programs that are ready, and who needs them.
 #[derive(Default)]
@@ -124,7 +126,7 @@ impl Hosted {
     }
 
     fn connect(&self, kept: &Kept) -> Result<(), String> {
-        let mut services: HashMap<Box<str>, Vec<(Box<str>, Service)>> = HashMap::new();
+        let mut services = Services::new();
         for program in kept.programs() {
             let Program::Service { url } = &program.program else { continue };
             let known = services.entry(program.name.clone()).or_default();

@@ -69,7 +69,7 @@ pub struct Services {
 
 /// The rule store as the publisher sees it.
 struct Rules {
-    rules: Arc<RuleStore>,
+    store: Arc<RuleStore>,
     limits: Arc<Limits>,
     addresses: Addresses,
     programs: Arc<Hosted>,
@@ -231,7 +231,7 @@ impl Services {
     /// With them comes and goes who looks for the backends of their generation.
     pub fn rules(&self, addresses: &Addresses) -> Arc<dyn RuleSink> {
         Arc::new(Rules {
-            rules: self.rules.clone(),
+            store: self.rules.clone(),
             limits: self.limits().clone(),
             addresses: addresses.clone(),
             programs: self.programs.clone(),
@@ -398,11 +398,11 @@ impl RuleSink for Rules {
         self.programs.arm(&snapshot.rules)?;
         self.limits.prepare(&snapshot.rules);
         self.addresses.arm(&snapshot.generation, &snapshot.assignments);
-        self.rules.load(&snapshot.rules).map_err(|error| error.to_string())
+        self.store.load(&snapshot.rules).map_err(|error| error.to_string())
     }
 
     fn retire(&self, generation: &Generation) {
-        self.rules.retire(&generation.0);
+        self.store.retire(&generation.0);
         self.addresses.retire(generation);
         self.programs.retire(&generation.0);
     }

@@ -19,11 +19,15 @@ pub(super) struct Batch {
 pub(super) fn batches(schemas: &Schemas, leading: &[Vec<u32>], drafts: &[Draft]) -> Vec<Batch> {
     let mut groups = Groups::of(schemas.schemas.len() + drafts.len());
     for (index, targets) in leading.iter().enumerate() {
-        targets.iter().for_each(|target| groups.join(index, *target as usize));
+        for target in targets {
+            groups.join(index, *target as usize);
+        }
     }
     let place = |draft: usize| schemas.schemas.len() + draft;
     for (index, draft) in drafts.iter().enumerate() {
-        draft.requests.iter().chain(&draft.responses).for_each(|used| groups.join(place(index), *used as usize));
+        for used in draft.requests.iter().chain(&draft.responses) {
+            groups.join(place(index), *used as usize);
+        }
     }
     let mut of_group: Vec<Batch> = Vec::new();
     let mut known = vec![None; groups.parents.len()];
@@ -46,16 +50,13 @@ pub(super) fn batches(schemas: &Schemas, leading: &[Vec<u32>], drafts: &[Draft])
     let mut room = 0_usize;
     for group in of_group {
         let size: usize = size(&group.members);
-        match batches.last_mut().filter(|_| size <= room) {
-            Some(batch) => {
-                batch.members.extend(group.members);
-                batch.drafts.extend(group.drafts);
-                room -= size;
-            }
-            None => {
-                batches.push(group);
-                room = ENOUGH.saturating_sub(size);
-            }
+        if let Some(batch) = batches.last_mut().filter(|_| size <= room) {
+            batch.members.extend(group.members);
+            batch.drafts.extend(group.drafts);
+            room -= size;
+        } else {
+            batches.push(group);
+            room = ENOUGH.saturating_sub(size);
         }
     }
     batches

@@ -1,7 +1,7 @@
 use microgw_proto::interceptors::v1 as programs;
 use microgw_proto::rules::v1 as proto;
 use microgw_proto::transforms::v1 as steps;
-use microgw_transforms::{Direction, Editor, EditorError, Message};
+use microgw_transforms::{Direction, Editor, EditorError, Headers, Message};
 
 use super::*;
 use crate::LoadError;
@@ -144,7 +144,7 @@ fn a_program_answers_in_the_backends_place() {
     let mut exchange = Exchange::new(&rule, &memory, UnixTime(1));
     let call = intercepted(exchange.on_request_head(head(&asked)));
     let _ = intercepted(exchange.on_verdict_of_request(pass(call), UnixTime(1)));
-    let answer = Message::response(418, Default::default(), None);
+    let answer = Message::response(418, Headers::default(), None);
     let step = exchange.on_verdict_of_request(Verdict::Respond(answer), UnixTime(1));
     let Step::Done(Decision::Respond(respond)) = step else { panic!("{step:?}") };
     assert_eq!(respond.message.status(), 418);
@@ -168,7 +168,7 @@ fn whatever_goes_wrong_nothing_passes() {
     }
     // A verdict that nobody asked for.
     let mut exchange = Exchange::new(&rule, &memory, UnixTime(1));
-    let message = Message::request("POST", "/v2/pet/1", Default::default(), None);
+    let message = Message::request("POST", "/v2/pet/1", Headers::default(), None);
     let verdict = Verdict::Continue { message, attributes: Attributes::new() };
     assert_eq!(refused(exchange.on_verdict_of_request(verdict, UnixTime(1))), (Reason::Internal, 500));
 
