@@ -211,3 +211,39 @@ async fn every_policy_does_as_it_says() {
     let (answer, _) = shop.post("/shop/json-to-soap", "application/json", "{}").await;
     assert_eq!((answer.status, json_of(&answer.body)), (500, json!({ "faultstring": "no" })));
 }
+
+#[tokio::test]
+async fn a_policy_can_carry_an_interceptor() {
+    if !envoy_is_here() {
+        return;
+    }
+    let project = Project::new();
+    let policy = |path: &str| project.directory().join("label").join(path);
+    let manifest = "name: label\nversion: 1.0.0\ndescription: Labels messages.\ninterceptor: label.wasm\n";
+    let test = "- {name: requests are labelled, request: {path: /}, expect: {headers: {X-Component: seen}}}\n\
+                - {name: responses are labelled, response: {text: x}, expect: {headers: {X-Component: seen}, text: x}}\n";
+    let code = wat::parse_str(microgw_interceptors::fixtures::labels()).unwrap();
+    for (path, content) in
+        [("policy.yaml", manifest.as_bytes()), ("tests/label.yaml", test.as_bytes()), ("label.wasm", &code)]
+    {
+        microgw_tests::gateway::replace(&policy(path), content);
+    }
+    let tried = command(project.directory(), &["policy", "test", "label"]).await;
+    let told = String::from_utf8_lossy(&tried.stdout).into_owned() + &String::from_utf8_lossy(&tried.stderr);
+    assert_eq!(told, "label 1.0.0: 2 passed\n");
+    let backend = Scripted::start().await;
+    let operation = json!({
+        "x-wso2-disable-security": true,
+        "x-microgw-interceptors": { "request": ["label"], "response": ["label"] },
+        "responses": { "200": { "description": "done" } },
+    });
+    project.define("shop", &definition("shop", "/shop", backend.address, &json!({ "/items": { "get": operation } })));
+    let added = command(project.directory(), &["policy", "add", "label", "-p", "shop"]).await;
+    assert!(added.status.success(), "{}", String::from_utf8_lossy(&added.stderr));
+    project.build().await;
+    let config = project.config("");
+    let gateway = Gateway::run(project.directory(), "shop/target/shop.mgw", &[&config]).await;
+    let answer = gateway.get(&gateway.http("/shop/items"), &[]).await;
+    assert_eq!((answer.status, answer.header("x-component")), (200, "seen"), "{answer:?}");
+    assert_eq!(backend.one().header("x-component"), "seen");
+}
