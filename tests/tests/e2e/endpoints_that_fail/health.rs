@@ -12,7 +12,7 @@ async fn targets_are_taken_out_and_in_by_their_answers() {
         return;
     }
     let (a, b) = (Misbehaving::start("a").await, Misbehaving::start("b").await);
-    let check = json!({ "path": "/well?deep=1", "intervalInMillis": 100, "timeoutInMillis": 2_000,
+    let check = json!({ "path": "/well?deep=1", "intervalInMillis": 100, "timeoutInMillis": 100,
         "healthyThreshold": 1, "unhealthyThreshold": 2, "statusCodes": [200, 204] });
     let shop = Shop::with(
         &json!({ "urls": [url(&a), url(&b)], "advanceEndpointConfig": { "healthCheck": check, "slowStartInMillis": 200 } }),
