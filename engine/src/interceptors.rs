@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use microgw_expressions::{Value, Variable, Variables};
 use microgw_proto::interceptors::v1 as proto;
-use microgw_proto::rules::v1::Rule;
+use microgw_proto::rules::v1::{Rule, RuleBook};
 use microgw_transforms::parameters::PathParameters;
 use microgw_transforms::{Direction, Message, Terms};
 use sha2::{Digest as _, Sha256};
@@ -147,6 +147,14 @@ pub(crate) struct Use {
 /// Those of a book, each once.
 pub(crate) struct Programs(Vec<Arc<Interceptor>>);
 
+/// The programs of a book.
+///
+/// # Errors
+/// One of them is malformed.
+pub fn load(book: &RuleBook) -> Result<Vec<Arc<Interceptor>>, LoadError> {
+    book.interceptors.iter().map(|program| Interceptor::load(program).map(Arc::new)).collect()
+}
+
 // === impl Interceptor ===
 
 impl Interceptor {
@@ -175,9 +183,8 @@ impl Interceptor {
 // === impl Programs ===
 
 impl Programs {
-    pub(crate) fn load(programs: &[proto::Interceptor]) -> Result<Programs, LoadError> {
-        let programs = programs.iter().map(|program| Interceptor::load(program).map(Arc::new));
-        programs.collect::<Result<_, _>>().map(Programs)
+    pub(crate) fn load(book: &RuleBook) -> Result<Programs, LoadError> {
+        load(book).map(Programs)
     }
 
     /// Adds what they look at.
@@ -301,6 +308,11 @@ impl Interception {
             is_matched_again: self.is_matched_again,
             has_bodies: if self.direction == Direction::Request { request_body } else { response_body },
         }
+    }
+
+    /// Of the message, if this program is brought bodies: another rule's need of them shows it none.
+    pub fn body(&self) -> Option<&[u8]> {
+        self.message.body().filter(|_| self.terms().has_bodies)
     }
 
     /// The claims that this program asks for, by name, as JSON.

@@ -8,7 +8,7 @@ use microgw_proto::rules::v1 as proto;
 
 use crate::answers::Answers;
 use crate::backend_jwt::Terms;
-use crate::interceptors::{Interceptor, Interceptors, Programs};
+use crate::interceptors::{Interceptors, Programs};
 use crate::limits::{Loader, Plan};
 use crate::policy::Policy;
 use crate::realm::Realm;
@@ -160,7 +160,7 @@ impl Rule {
         let transforms = Loaded::load(book)?;
         let mut interest = limits.interest();
         transforms.looks_at(&mut interest);
-        let programs = Programs::load(&book.interceptors)?;
+        let programs = Programs::load(book)?;
         programs.looks_at(&mut interest);
         let realm = Arc::new(Realm::load(book, &interest)?);
         let answers = Arc::new(Answers::load(book));
@@ -231,11 +231,6 @@ impl Rule {
 
     pub(crate) fn interceptors(&self) -> Option<&Interceptors> {
         self.beyond.as_ref()?.interceptors.as_deref()
-    }
-
-    /// The programs that its messages go through.
-    pub fn programs(&self) -> impl Iterator<Item = &Arc<Interceptor>> {
-        self.interceptors().into_iter().flat_map(Interceptors::each)
     }
 
     pub(crate) fn validation(&self) -> Option<&Validation> {

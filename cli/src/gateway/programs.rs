@@ -5,8 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use microgw_engine::interceptors::{Interception, Interceptor, InterceptorFailure, Program, Verdict};
-use microgw_engine::{Rule, Rules};
+use microgw_engine::interceptors::{self, Interception, Interceptor, InterceptorFailure, Program, Verdict};
 use microgw_extproc::keys::is_loopback;
 use microgw_extproc::programs::Programs;
 use microgw_extproc::transport::Transport;
@@ -65,7 +64,7 @@ impl Hosted {
         if book.interceptors.is_empty() {
             return Ok(());
         }
-        let programs = programs(&Rule::load(book).map_err(|error| error.to_string())?);
+        let programs = interceptors::load(book).map_err(|error| error.to_string())?;
         let mut ready = Vec::new();
         for program in &programs {
             if let Program::Component { digest, code, .. } = &program.program {
@@ -85,7 +84,7 @@ impl Hosted {
         if book.interceptors.is_empty() {
             return Ok(());
         }
-        let programs = programs(&Rule::load(book).map_err(|error| error.to_string())?);
+        let programs = interceptors::load(book).map_err(|error| error.to_string())?;
         let mut kept = self.lock();
         let missing = programs.iter().find(|program| {
             matches!(&program.program, Program::Component { digest, .. } if !kept.components.contains_key(digest))
@@ -184,17 +183,6 @@ impl Kept {
     fn programs(&self) -> impl Iterator<Item = &Arc<Interceptor>> {
         self.generations.values().flatten().chain(&self.next)
     }
-}
-
-/// Each once.
-fn programs(rules: &Rules) -> Vec<Arc<Interceptor>> {
-    let mut programs: Vec<Arc<Interceptor>> = Vec::new();
-    for program in rules.iter().flat_map(|(_, rule)| rule.programs()) {
-        if !programs.iter().any(|known| Arc::ptr_eq(known, program)) {
-            programs.push(Arc::clone(program));
-        }
-    }
-    programs
 }
 
 fn digest(program: &Interceptor) -> Option<[u8; 32]> {

@@ -214,11 +214,11 @@ impl response::Host for Guest {
 
 impl body::Host for Guest {
     fn bytes(&mut self) -> Vec<u8> {
-        self.call.message.body().unwrap_or_default().to_vec()
+        self.call.body().unwrap_or_default().to_vec()
     }
 
     fn text(&mut self) -> Option<String> {
-        std::str::from_utf8(self.call.message.body().unwrap_or_default()).ok().map(str::to_owned)
+        std::str::from_utf8(self.call.body().unwrap_or_default()).ok().map(str::to_owned)
     }
 
     fn set_bytes(&mut self, bytes: Vec<u8>, content_type: Option<String>) -> Result<(), Refusal> {

@@ -133,12 +133,12 @@ pub(super) fn write(interception: &Interception) -> serde_json::Result<Vec<u8>> 
             query: query.unwrap_or_default(),
             path_parameters: about.path_parameters.iter().map(|(name, value)| (&**name, value.as_str())).collect(),
             headers: request.map(headers).unwrap_or_default(),
-            body: request.and_then(body),
+            body: body(interception).filter(|_| response.is_none()),
         },
         response: response.map(|response| Response {
             status: response.status(),
             headers: headers(response),
-            body: body(response),
+            body: body(interception),
         }),
         attributes,
         parameters: json(if parameters.is_empty() { "{}" } else { parameters }),
@@ -151,8 +151,8 @@ fn headers(message: &Message) -> Vec<Header<'_>> {
 }
 
 /// `None`: there is none, or nobody brings it.
-fn body(message: &Message) -> Option<Body<'_>> {
-    let body = message.body()?;
+fn body(interception: &Interception) -> Option<Body<'_>> {
+    let body = interception.body()?;
     Some(match std::str::from_utf8(body) {
         Ok(text) => Body::Text(text),
         Err(_) => Body::Base64(STANDARD.encode(body)),

@@ -187,6 +187,9 @@ fn edits_of_programs_have_terms() {
     let (memory, rule, asked) = (Memory::default(), rule(), map(&[]));
     let mut exchange = Exchange::new(&rule, &memory, UnixTime(1));
     let call = intercepted(exchange.on_request_head(head(&asked)));
+    let mut call = call;
+    call.message.read_body(b"collected for another rule".to_vec());
+    assert_eq!(call.body(), None, "this one is brought none");
     let mut message = call.message.clone();
     let mut editor = Editor { message: &mut message, terms: call.terms() };
     assert_eq!(editor.set_path("/other"), Err(EditorError::MatchedAgain));
