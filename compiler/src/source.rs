@@ -127,26 +127,14 @@ impl Document {
         (0..u32::try_from(self.tape.nodes.len()).unwrap_or(u32::MAX)).map(|node| Value { document: self, node })
     }
 
-    /// The value that a JSON pointer (RFC 6901, decoded from its URI fragment) leads to. `wide` remembers the keys of
-    /// large mappings, so that many pointers into one cost no more than the mapping.
-    pub fn resolve<'d>(&'d self, pointer: &str, wide: &mut Wide<'d>) -> Option<Value<'d>> {
-        let mut value = self.root();
-        if pointer.is_empty() {
-            return Some(value);
-        }
-        for token in pointer.strip_prefix('/')?.split('/') {
-            let token = token.replace("~1", "/").replace("~0", "~");
-            value = match value.content() {
-                Content::Map => *wide
-                    .0
-                    .entry(value.node)
-                    .or_insert_with(|| value.entries().map(|(key, value)| (key.text(), value)).collect())
-                    .get(token.as_str())?,
-                Content::List => value.items().nth(token.parse().ok()?)?,
-                _ => return None,
-            };
-        }
-        Some(value)
+    /// The value at a [`Spot`] of this document.
+    pub(crate) fn at(&self, (_, node): Spot) -> Value<'_> {
+        Value { document: self, node }
+    }
+
+    /// What [`Spot`]s of this document have first.
+    pub(crate) fn number(&self) -> u32 {
+        self.id
     }
 
     fn without_duplicates(self) -> Result<Document, Vec<Diagnostic>> {
@@ -170,6 +158,9 @@ impl Document {
         if diagnostics.is_empty() { Ok(self) } else { Err(diagnostics) }
     }
 }
+
+/// Where a value is, among all documents of a project.
+pub(crate) type Spot = (u32, u32);
 
 /// Keys of the mappings that JSON pointers went through.
 #[derive(Default)]
@@ -232,6 +223,37 @@ impl<'d> Value<'d> {
     /// Tells it from all other places, as long as its document is there.
     pub fn id(self) -> (usize, u32) {
         (std::ptr::from_ref(self.document).addr(), self.node)
+    }
+
+    pub(crate) fn spot(self) -> Spot {
+        (self.document.id, self.node)
+    }
+
+    /// All that is in it.
+    pub(crate) fn extent(self) -> std::ops::Range<u32> {
+        self.node..self.node.saturating_add(self.raw().size())
+    }
+
+    /// The value that a JSON pointer (RFC 6901, decoded from its URI fragment) leads to from here. `wide` remembers the keys of
+    /// large mappings, so that many pointers into one cost no more than the mapping.
+    pub fn resolve(self, pointer: &str, wide: &mut Wide<'d>) -> Option<Value<'d>> {
+        let mut value = self;
+        if pointer.is_empty() {
+            return Some(value);
+        }
+        for token in pointer.strip_prefix('/')?.split('/') {
+            let token = token.replace("~1", "/").replace("~0", "~");
+            value = match value.content() {
+                Content::Map => *wide
+                    .0
+                    .entry(value.node)
+                    .or_insert_with(|| value.entries().map(|(key, value)| (key.text(), value)).collect())
+                    .get(token.as_str())?,
+                Content::List => value.items().nth(token.parse().ok()?)?,
+                _ => return None,
+            };
+        }
+        Some(value)
     }
 
     /// The very same place of the same document.

@@ -1,5 +1,7 @@
 //! What definitions say of messages: parameters, bodies, schemas, in each of their versions.
 
+use std::fmt::Write as _;
+
 use microgw_compiler::artifact;
 use microgw_compiler::compile::{Compilation, Options, compile};
 use microgw_compiler::diagnostic::{Code, Diagnostic, render_human};
@@ -384,8 +386,12 @@ fn every_kind_of_flaw_is_found() {
         ("{requestBody: {content: {json: {}}}}", "no media type"),
         ("{requestBody: {content: {application/yaml: {schema: {type: object}}}}}", "only JSON, XML"),
         (
-            "{requestBody: {content: {application/json: {schema: {$dynamicRef: '#x'}}}}}",
-            "`$dynamicRef` is not followed",
+            "{requestBody: {content: {application/json: {schema: {$recursiveRef: '#'}}}}}",
+            "`$recursiveRef` is not followed",
+        ),
+        (
+            "{requestBody: {content: {application/json: {schema: {$schema: 'http://json-schema.org/draft-07/schema#'}}}}}",
+            "schemas are those of JSON Schema 2020-12",
         ),
         ("{requestBody: {content: {'a/b;x=1': {schema: {}}, 'a/b;x=2': {schema: {type: string}}}}}", "declared twice"),
         ("{responses: {'20': {description: x}}}", "no status"),
@@ -403,4 +409,104 @@ fn every_kind_of_flaw_is_found() {
     let formats =
         of_code(&operation("{parameters: [{name: y, in: query, schema: {format: datetime}}]}"), Code::UnknownFormat);
     assert_eq!(formats.len(), 1);
+}
+
+/// A schema that is named by its anchor, by its URI, or by whoever uses it.
+#[test]
+fn schemas_are_called_by_their_names() {
+    let definition = format!(
+        "{HEAD_31}
+paths:
+  /a: {{post: {{requestBody: {{content: {{application/json: {{schema: {{$ref: '#/components/schemas/Pets'}}}}}}}}}}}}
+  /b: {{post: {{requestBody: {{content: {{application/json: {{schema: {{$ref: '../schemas/shop.yaml#/Tags'}}}}}}}}}}}}
+  /c: {{post: {{requestBody: {{content: {{application/json: {{schema: {{$ref: 'https://example.com/schemas/tag'}}}}}}}}}}}}
+components:
+  schemas:
+    Pets: {{$id: 'https://example.com/schemas/pets', $ref: list, $defs: {{item: {{$dynamicAnchor: item, $ref: '#pet'}}, pet: {{$anchor: pet, required: [name]}}}}}}
+    List: {{$id: 'https://example.com/schemas/list', type: array, items: {{$dynamicRef: '#item'}}, $defs: {{item: {{$dynamicAnchor: item}}}}}}
+"
+    );
+    // Beside its file lies what nobody calls by its URI.
+    let shop = "
+Tags: {$id: 'https://example.com/schemas/tags', $ref: list, $defs: {item: {$dynamicAnchor: item, $ref: tag}}}
+Tag: {$id: 'https://example.com/schemas/tag', allOf: [{$ref: short.yaml}], not: {$id: 'https://example.com/inner', const: {$id: 1}}}
+";
+    let files = files(&definition).with("schemas/shop.yaml", shop).with("schemas/short.yaml", "{maxLength: 3}");
+    let model = model_of(&files);
+    let told = |operation: usize, json: &str| body(&contract(&model.apis[0], operation), "application/json", json);
+    assert_eq!(told(0, r#"[{"name": 1}, {}]"#), ["body /1: must have the property `name`"]);
+    assert_eq!(told(1, r#"["a", "long"]"#), ["body /1: must have at most 3 characters"]);
+    assert_eq!(told(2, r#""long""#), ["body: must have at most 3 characters"]);
+
+    // In 3.0 that is no word: URIs are fetched by nobody, and files are beside those that name them.
+    let old =
+        "{schema: {$id: 'https://example.com/x', type: object, properties: {a: {$ref: '../schemas/short.yaml'}}}}";
+    let operation = format!("{{post: {{requestBody: {{content: {{application/json: {old}}}}}}}}}");
+    let files = files.with("api_definitions/shop.yaml", format!("{HEAD_30}paths: {{/a: {operation}}}\n"));
+    let model = model_of(&files);
+    let contract = contract(&model.apis[0], 0);
+    assert_eq!(body(&contract, "application/json", r#"{"a": "long"}"#), ["body /a: must have at most 3 characters"]);
+}
+
+#[test]
+fn names_that_schemas_cannot_have_are_told() {
+    let schemas = |schemas: &str| format!("{HEAD_31}paths: {{}}\ncomponents: {{schemas: {{{schemas}}}}}\n");
+    for (wrong, code, message) in [
+        ("A: {$id: x}, B: {$id: ./x}", Code::BadValue, "another schema has it"),
+        ("A: {$anchor: x, items: {$dynamicAnchor: x}}", Code::BadValue, "another schema has it"),
+        ("A: {$anchor: 1x}", Code::BadValue, "begins with a letter"),
+        ("A: {$id: 'x#y'}", Code::BadValue, "no fragment"),
+        ("A: {$id: 'https://example.com/x', items: {$ref: y}}", Code::UnresolvedReference, "`$ref`"),
+        ("A: {$id: 'https://example.com/x', items: {$ref: '#y'}}, B: {$anchor: y}", Code::UnresolvedReference, "`#y`"),
+        ("A: {$dynamicRef: '#nobody'}", Code::UnresolvedReference, "`#nobody`"),
+        ("A: {$ref: 'https://example.com/y'}", Code::OutsideReference, "nothing is fetched"),
+        (
+            "A: {example: {$id: x}, enum: [{$anchor: x}], odd: {$anchor: x}}, B: {$ref: '#x'}",
+            Code::UnresolvedReference,
+            "`#x`",
+        ),
+    ] {
+        let found = of_code(&schemas(wrong), code);
+        assert!(found.len() == 1 && found[0].message.contains(message), "{wrong}: {found:?}");
+    }
+    let none =
+        "A: {properties: {$id: {type: string}, $anchor: {type: string}}}, B: {properties: {$id: {}, $anchor: {}}}";
+    assert!(build(&files(&schemas(none))).model.is_some());
+}
+
+/// Each way to a schema may be one of its own; there are not more of them than anybody needs.
+#[test]
+fn ways_to_dynamic_names_are_bounded() {
+    let mut definition = format!(
+        "{HEAD_31}x-microgw-validation: enforce\npaths: {{/a: {{post: {{requestBody: {{content: {{application/json: {{schema: {{$ref: s0}}}}}}}}}}}}}}\ncomponents:\n  schemas:\n"
+    );
+    for index in 0..10 {
+        let next: Vec<String> =
+            (0..10).filter(|other| *other != index).map(|other| format!("{{$ref: s{other}}}")).collect();
+        writeln!(
+            definition,
+            "    S{index}: {{$id: s{index}, $defs: {{x: {{$dynamicAnchor: d{index}}}}}, anyOf: [{}]}}",
+            next.join(", ")
+        )
+        .unwrap();
+    }
+    let start = std::time::Instant::now();
+    let found = of_code(&definition, Code::BadContract);
+    assert!(found.iter().any(|found| found.message.contains("too many ways")), "{found:?}");
+    assert!(start.elapsed() < std::time::Duration::from_secs(60), "{:?}", start.elapsed());
+}
+
+/// A name is found among many in no time, also from between others.
+#[test]
+fn many_schemas_with_names_take_no_longer() {
+    let mut definition = format!("{HEAD_31}paths: {{}}\ncomponents:\n  schemas:\n");
+    for index in 0..20_000 {
+        writeln!(definition, "    S{index}: {{$id: s{index}, items: {{$ref: s{}}}}}", index / 2).unwrap();
+    }
+    for index in 0..20_000 {
+        writeln!(definition, "    T{index}: {{items: {{$ref: s{index}}}}}").unwrap();
+    }
+    let start = std::time::Instant::now();
+    assert!(build(&files(&definition)).model.is_some());
+    assert!(start.elapsed() < std::time::Duration::from_secs(60), "{:?}", start.elapsed());
 }

@@ -162,16 +162,26 @@ fn parameters_are_compared_with_their_schema() {
 
 #[test]
 fn defaults_are_filled_in_at_any_depth() {
-    let policy = package();
-    for (with, expected) in [
-        ("{fields: [/a]}", r#"{"fields":["/a"]}"#),
-        ("{fields: [/a], limits: {}}", r#"{"fields":["/a"],"limits":{"most":10}}"#),
-        (
-            "{fields: [/a], limits: {rules: [{}, {code: y, next: {}}]}}",
-            r#"{"fields":["/a"],"limits":{"rules":[{"code":"x"},{"code":"y","next":{"most":10}}],"most":10}}"#,
-        ),
-    ] {
-        let model = compiled(&files(with, &[("policies/mask/policy.yaml", &policy)])).model.unwrap();
+    // However the schema calls what it refers to.
+    let by_pointer = package();
+    let by_anchor = by_pointer
+        .replace("\"#/$defs/limits\"", "\"#limits\"")
+        .replace("    limits:\n      type", "    limits:\n      $anchor: limits\n      type");
+    let by_uri = by_pointer
+        .replace("\"#/$defs/limits\"", "urn:example:limits")
+        .replace("    limits:\n      type", "    limits:\n      $id: urn:example:limits\n      type");
+    for (policy, (with, expected)) in [&by_pointer, &by_anchor, &by_uri].into_iter().flat_map(|policy| {
+        [
+            ("{fields: [/a]}", r#"{"fields":["/a"]}"#),
+            ("{fields: [/a], limits: {}}", r#"{"fields":["/a"],"limits":{"most":10}}"#),
+            (
+                "{fields: [/a], limits: {rules: [{}, {code: y, next: {}}]}}",
+                r#"{"fields":["/a"],"limits":{"rules":[{"code":"x"},{"code":"y","next":{"most":10}}],"most":10}}"#,
+            ),
+        ]
+        .map(|case| (policy, case))
+    }) {
+        let model = compiled(&files(with, &[("policies/mask/policy.yaml", policy)])).model.unwrap();
         assert_eq!(model.transforms[0].parameters, [expected]);
     }
     // One that would never end.

@@ -91,6 +91,21 @@ pub fn pointer(index: usize) -> String {
     format!("#/$defs/{index}")
 }
 
+/// Has a schema say what these references lead to, besides what it says.
+pub fn refer(schema: &mut Map<String, Value>, references: impl IntoIterator<Item = Value>) {
+    for reference in references {
+        match reference {
+            Value::Object(reference) if !schema.contains_key("$ref") => schema.extend(reference),
+            reference => match schema.get_mut("allOf") {
+                Some(Value::Array(all)) => all.push(reference),
+                _ => {
+                    schema.insert("allOf".to_owned(), json!([reference]));
+                }
+            },
+        }
+    }
+}
+
 /// The index that a `$ref` leads to.
 pub(crate) fn target(schema: &Value) -> Option<usize> {
     schema.get("$ref")?.as_str()?.strip_prefix("#/$defs/")?.parse().ok()
@@ -133,16 +148,22 @@ pub fn modernise_object(map: &mut Map<String, Value>) {
     } else if !map.contains_key("prefixItems") {
         map.remove("additionalItems");
     }
-    if let Some(Value::Object(dependencies)) = map.remove("dependencies") {
-        let (mut required, mut schemas) = (Map::new(), Map::new());
-        for (name, dependency) in dependencies {
-            match dependency {
-                Value::Array(_) => required.insert(name, dependency),
-                _ => schemas.insert(name, dependency),
-            };
+    divide_dependencies(map);
+}
+
+/// `dependencies` was called so what is two keywords now.
+pub fn divide_dependencies(map: &mut Map<String, Value>) {
+    let Some(Value::Object(dependencies)) = map.remove("dependencies") else { return };
+    let (required, schemas): (Map<_, _>, Map<_, _>) =
+        dependencies.into_iter().partition(|(_, dependency)| dependency.is_array());
+    let divided = json!({ "dependentRequired": required, "dependentSchemas": schemas });
+    let has_new = map.contains_key("dependentRequired") || map.contains_key("dependentSchemas");
+    match (divided, map.get_mut("allOf")) {
+        (Value::Object(divided), _) if !has_new => map.extend(divided),
+        (divided, Some(Value::Array(all))) => all.push(divided),
+        (divided, _) => {
+            map.insert("allOf".to_owned(), json!([divided]));
         }
-        map.insert("dependentRequired".to_owned(), Value::Object(required));
-        map.insert("dependentSchemas".to_owned(), Value::Object(schemas));
     }
 }
 

@@ -63,6 +63,8 @@ pub fn is_known(format: &str) -> bool {
         "duration",
         "email",
         "hostname",
+        "idn-email",
+        "idn-hostname",
         "ipv4",
         "ipv6",
         "iri",

@@ -27,6 +27,7 @@ pub mod media_type;
 mod parameter;
 mod path;
 mod reasons;
+pub mod resources;
 mod scalar;
 mod schemas;
 mod shape;

@@ -1,45 +1,24 @@
 //! A definition with the files that it refers to, and what a `$ref` in it leads to. Every `$ref` is checked, read or
 //! not; cycles are fine. Nothing outside the project is ever opened.
 
+mod names;
+mod survey;
+
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
+
+use microgw_schemas::resources::{DynamicName, ResourceId, Resources, percent_decoded};
 
 use super::extensions;
 use crate::compile::Report;
 use crate::diagnostic::{Code, Diagnostic, Place};
 use crate::files::Files;
-use crate::model::Method;
-use crate::source::{self, Content, Document, Value, Wide};
+use crate::source::{self, Content, Document, Spot, Value, Wide};
+use names::Names;
+use survey::Survey;
 
 /// References that lead to references: more than anybody writes, fewer than a cycle.
 const MAX_HOPS: usize = 32;
-
-/// Mappings whose keys are names, not the words of OpenAPI.
-const NAMED: &[&str] = &[
-    "$defs",
-    "callbacks",
-    "content",
-    "definitions",
-    "dependentSchemas",
-    "encoding",
-    "headers",
-    "links",
-    "parameters",
-    "pathItems",
-    "paths",
-    "patternProperties",
-    "properties",
-    "requestBodies",
-    "responses",
-    "schemas",
-    "scopes",
-    "securityDefinitions",
-    "securitySchemes",
-    "variables",
-    "webhooks",
-];
-/// Data, in which `$ref` is a key like any other.
-const DATA: &[&str] = &["const", "default", "enum", "example", "examples"];
 
 /// The project's files as they are opened, and the fragments that several definitions share.
 pub(crate) struct Library<'f> {
@@ -53,6 +32,9 @@ pub(crate) struct Library<'f> {
 pub(crate) struct Bundle {
     main: Document,
     fragments: HashMap<String, Rc<Document>>,
+    /// Paths by the number of the document.
+    paths: HashMap<u32, String>,
+    names: Names,
 }
 
 /// Follows references within a [`Bundle`].
@@ -61,34 +43,8 @@ pub(crate) struct Resolver<'b> {
     wide: HashMap<&'b str, Wide<'b>>,
 }
 
-/// Where a `$ref` leads: a file (`None`: its own) and a fragment without `#`.
-struct Target {
-    file: Option<String>,
-    fragment: String,
-}
-
-/// What a document says that is looked at wherever it stands.
-#[derive(Default)]
-struct Survey<'d> {
-    references: Vec<Value<'d>>,
-    anchors: HashSet<&'d str>,
-    /// Our extensions where no reader looks for them.
-    strays: Vec<Value<'d>>,
-}
-
-/// What kind of object the survey is in.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Site {
-    Root,
-    Components,
-    /// Keys are paths, values path items.
-    Paths,
-    Path,
-    Operation,
-    /// Keys are names.
-    Names,
-    Other,
-}
+/// Why a `$ref` leads nowhere: the code, what is wrong, and what helps.
+type Astray = (Code, String, &'static str);
 
 // === impl Library ===
 
@@ -122,8 +78,11 @@ impl<'f> Library<'f> {
 
     /// Opens all that `main` refers to, and checks that every reference leads somewhere.
     pub(crate) fn bundle(&mut self, main: Document, report: &mut Report) -> Bundle {
-        let mut fragments = HashMap::new();
-        let mut unread: Vec<String> = files_of(&main);
+        // A word of OpenAPI 3.1.
+        let ids = main.root().get("openapi").is_some_and(|version| !version.text().starts_with("3.0"));
+        let (mut fragments, mut names) = (HashMap::new(), Names::default());
+        let mut paths = HashMap::from([(main.number(), main.file().to_string())]);
+        let mut unread = take_in(&mut names, &main, ids, Some(report));
         while let Some(path) = unread.pop() {
             if fragments.contains_key(&path) || path == **main.file() {
                 continue;
@@ -140,11 +99,13 @@ impl<'f> Library<'f> {
                 opened
             });
             if let Some(fragment) = fragment {
-                unread.extend(files_of(&fragment));
+                let told = self.checked.contains(&path);
+                unread.extend(take_in(&mut names, &fragment, ids, (!told).then_some(&mut *report)));
+                paths.insert(fragment.number(), path.clone());
                 fragments.insert(path, fragment);
             }
         }
-        let bundle = Bundle { main, fragments };
+        let bundle = Bundle { main, fragments, paths, names };
         let mut resolver = Resolver::new(&bundle);
         let survey = resolver.check(&bundle.main, self, report);
         survey.strays.into_iter().for_each(|key| extensions::stray(report, key));
@@ -155,6 +116,26 @@ impl<'f> Library<'f> {
         }
         bundle
     }
+}
+
+/// Takes in a document's names; gives the files that it may refer to.
+fn take_in(names: &mut Names, document: &Document, ids: bool, mut report: Option<&mut Report>) -> Vec<String> {
+    let survey = Survey::of(document);
+    for (name, error) in names.add(document, &survey, ids) {
+        if let Some(report) = &mut report {
+            report.say(Code::BadValue, name, format!("`{}` can be no name of a schema: {error}", name.text()));
+        }
+    }
+    let mut files: Vec<String> = Vec::new();
+    for reference in survey.references {
+        files.extend(beside(reference).ok().flatten());
+        if names.has_ids() {
+            files.extend(names.of(reference).and_then(|within| names.resources.path(within, reference.text())));
+        }
+    }
+    files.sort();
+    files.dedup();
+    files
 }
 
 // === impl Bundle ===
@@ -169,6 +150,10 @@ impl Bundle {
             return Some(&self.main);
         }
         self.fragments.get(path).map(Rc::as_ref)
+    }
+
+    fn at(&self, spot: Spot) -> Option<Value<'_>> {
+        Some(self.document(self.paths.get(&spot.0)?)?.at(spot))
     }
 }
 
@@ -200,7 +185,7 @@ impl<'b> Resolver<'b> {
                     "move it to where the reference leads, or write the object out",
                 );
             }
-            current = self.resolve(&Target::of(reference).ok()?, current.document())?;
+            current = self.lead(reference)?.0;
         }
         report.say(Code::UnresolvedReference, value, "this `$ref` leads back to itself");
         None
@@ -209,38 +194,80 @@ impl<'b> Resolver<'b> {
     /// What the `$ref` of `value` leads to, which may be one again. Nothing is reported, whatever stands beside it.
     pub(crate) fn step(&mut self, value: Value<'b>) -> Option<Value<'b>> {
         let reference = value.get("$ref").filter(|reference| matches!(reference.content(), Content::Text(_)))?;
-        self.resolve(&Target::of(reference).ok()?, value.document())
+        self.lead(reference).map(|(target, _)| target)
     }
 
-    fn resolve(&mut self, target: &Target, from: &'b Document) -> Option<Value<'b>> {
-        let document = match &target.file {
-            None => from,
-            Some(path) => self.bundle.document(path)?,
+    /// What a reference leads to; by a name that others may have, too, if it is a `$dynamicAnchor`.
+    pub(crate) fn lead(&mut self, reference: Value<'b>) -> Option<(Value<'b>, Option<DynamicName>)> {
+        let (resource, fragment) = self.target(reference).ok()?;
+        self.within(resource, &fragment)
+    }
+
+    /// The innermost schema with a URI, or the document, that `value` is in.
+    pub(crate) fn resource(&self, value: Value<'b>) -> Option<ResourceId> {
+        self.bundle.names.of(value)
+    }
+
+    pub(crate) fn resources(&self) -> &'b Resources<Spot> {
+        &self.bundle.names.resources
+    }
+
+    pub(crate) fn at(&self, spot: Spot) -> Option<Value<'b>> {
+        self.bundle.at(spot)
+    }
+
+    /// `Err`: it leads nowhere, and why.
+    fn target(&self, reference: Value<'b>) -> Result<(ResourceId, String), Option<Astray>> {
+        let (names, text) = (&self.bundle.names, reference.text());
+        let own = names.of(reference).ok_or(None)?;
+        if let Some(found) = names.resources.find(own, text).filter(|_| names.has_ids() || text.starts_with('#')) {
+            return Ok(found);
+        }
+        // A file with URIs of its own names those beside it by their paths, as often as not.
+        let path = names.has_ids().then(|| names.resources.path(own, text)).flatten();
+        let path = match path.filter(|path| names.document(path).is_some()) {
+            Some(path) => Some(path),
+            None => beside(reference).map_err(Some)?,
         };
-        document.resolve(&target.fragment, self.wide.entry(document.file().as_ref()).or_default())
+        let fragment =
+            percent_decoded(text.split_once('#').unwrap_or_default().1).ok_or_else(|| Some(unreadable(text)))?;
+        let document = path.as_deref().unwrap_or(reference.document().file());
+        names.document(document).map(|resource| (resource, fragment)).ok_or(None)
+    }
+
+    fn within(&mut self, resource: ResourceId, fragment: &str) -> Option<(Value<'b>, Option<DynamicName>)> {
+        let resources = self.resources();
+        if !fragment.is_empty() && !fragment.starts_with('/') {
+            let (spot, name) = resources.anchored(resource, fragment)?;
+            return Some((self.bundle.at(spot)?, name));
+        }
+        let root = self.bundle.at(resources.root(resource)?)?;
+        let wide = self.wide.entry(root.document().file().as_ref()).or_default();
+        root.resolve(fragment, wide).map(|target| (target, None))
     }
 
     /// Reports the references of `document` that lead nowhere.
     fn check(&mut self, document: &'b Document, library: &Library<'_>, report: &mut Report) -> Survey<'b> {
         let survey = Survey::of(document);
         for reference in &survey.references {
-            let target = match Target::of(*reference) {
+            let (resource, fragment) = match self.target(*reference) {
                 Ok(target) => target,
-                Err((code, message, help)) => {
+                Err(Some((code, message, help))) => {
                     report.advise(code, *reference, message, help);
                     continue;
                 }
-            };
-            if let Some(path) = target.file.as_deref().filter(|path| self.bundle.document(path).is_none()) {
-                // A file that was opened and is not well-formed has been reported itself.
-                if !library.names.iter().any(|name| name == path) {
-                    let message = format!("`$ref` names the file `{path}`, which cannot be read");
-                    report.say(Code::UnresolvedReference, *reference, message);
+                Err(None) => {
+                    // A file that was opened and is not well-formed has been reported itself.
+                    if let Ok(Some(path)) = beside(*reference)
+                        && !library.names.contains(&path)
+                    {
+                        let message = format!("`$ref` names the file `{path}`, which cannot be read");
+                        report.say(Code::UnresolvedReference, *reference, message);
+                    }
+                    continue;
                 }
-                continue;
-            }
-            let anchor = target.file.is_none() && survey.anchors.contains(target.fragment.as_str());
-            if !anchor && self.resolve(&target, document).is_none() {
+            };
+            if self.within(resource, &fragment).is_none() {
                 let message = format!("`$ref` leads nowhere: there is no `{}`", reference.text());
                 report.say(Code::UnresolvedReference, *reference, message);
             }
@@ -249,135 +276,41 @@ impl<'b> Resolver<'b> {
     }
 }
 
-// === impl Target ===
-
-impl Target {
-    /// What the reference says, its file relative to the project.
-    fn of(reference: Value<'_>) -> Result<Target, (Code, String, &'static str)> {
-        let text = reference.text();
-        let outside = |what: &str| {
-            let message = format!("`$ref` {what}: `{text}`");
-            (Code::OutsideReference, message, "copy what it refers to into the project")
-        };
-        let (file, fragment) = text.split_once('#').unwrap_or((text, ""));
-        let undecodable =
-            || (Code::UnresolvedReference, format!("`$ref` is no valid reference: `{text}`"), "write `file#/pointer`");
-        let fragment = percent_decoded(fragment).ok_or_else(undecodable)?;
-        if file.is_empty() {
-            return Ok(Target { file: None, fragment });
-        }
-        let scheme = file.split_once(':').is_some_and(|(scheme, _)| !scheme.contains('/'));
-        if scheme || file.starts_with("//") {
-            return Err(outside("is a URL, and nothing is fetched"));
-        }
-        let file = percent_decoded(file).ok_or_else(undecodable)?;
-        if file.starts_with('/') || file.contains(['\\', '\0']) {
-            return Err(outside("is not relative to its file"));
-        }
-        let mut path: Vec<&str> = reference.document().file().split('/').collect();
-        path.pop();
-        for segment in file.split('/') {
-            match segment {
-                "" | "." => {}
-                ".." => {
-                    path.pop().ok_or_else(|| outside("leaves the project"))?;
-                }
-                segment => path.push(segment),
+/// The file that a reference names by its path, relative to the project. `None`: its own.
+fn beside(reference: Value<'_>) -> Result<Option<String>, Astray> {
+    let text = reference.text();
+    let outside = |what: &str| {
+        let message = format!("`$ref` {what}: `{text}`");
+        (Code::OutsideReference, message, "copy what it refers to into the project")
+    };
+    let file = text.split('#').next().unwrap_or_default();
+    if file.is_empty() {
+        return Ok(None);
+    }
+    let scheme = file.split_once(':').is_some_and(|(scheme, _)| !scheme.contains('/'));
+    if scheme || file.starts_with("//") {
+        return Err(outside("is a URL, and nothing is fetched"));
+    }
+    let file = percent_decoded(file).ok_or_else(|| unreadable(text))?;
+    if file.starts_with('/') || file.contains(['\\', '\0']) {
+        return Err(outside("is not relative to its file"));
+    }
+    let mut path: Vec<&str> = reference.document().file().split('/').collect();
+    path.pop();
+    for segment in file.split('/') {
+        match segment {
+            "" | "." => {}
+            ".." => {
+                path.pop().ok_or_else(|| outside("leaves the project"))?;
             }
+            segment => path.push(segment),
         }
-        let path = path.join("/");
-        let own = path == **reference.document().file();
-        Ok(Target { file: (!own).then_some(path), fragment })
     }
+    let path = path.join("/");
+    let own = path == **reference.document().file();
+    Ok((!own).then_some(path))
 }
 
-// === impl Survey ===
-
-impl<'d> Survey<'d> {
-    fn of(document: &'d Document) -> Survey<'d> {
-        let mut survey = Survey::default();
-        survey.object(document.root(), Site::Root);
-        survey
-    }
-
-    fn object(&mut self, value: Value<'d>, site: Site) {
-        for (key, value) in value.entries() {
-            let word = key.text();
-            match (word, value.content()) {
-                _ if matches!(site, Site::Names | Site::Paths) => self.object(value, site.below(word)),
-                ("$ref", Content::Text(_)) => self.references.push(value),
-                ("$anchor" | "$dynamicAnchor", Content::Text(anchor)) => {
-                    self.anchors.insert(anchor);
-                }
-                _ if site == Site::Other && extensions::is_ours(word) => self.strays.push(key),
-                ("examples", Content::Map) => self.examples(value),
-                _ if word.starts_with("x-") || DATA.contains(&word) => {}
-                _ => self.object(value, site.below(word)),
-            }
-        }
-        for item in value.items() {
-            self.object(item, Site::Other);
-        }
-    }
-
-    /// Examples by name, of which each can be a reference. By media type, as in Swagger 2.0, they are data.
-    fn examples(&mut self, examples: Value<'d>) {
-        for (_, example) in examples.entries().filter(|(name, _)| !name.text().contains('/')) {
-            let is_reference =
-                |(key, _): (Value<'d>, Value<'d>)| matches!(key.text(), "$ref" | "summary" | "description");
-            if let Some(reference) = example.get("$ref")
-                && matches!(reference.content(), Content::Text(_))
-                && example.entries().all(is_reference)
-            {
-                self.references.push(reference);
-            }
-        }
-    }
-}
-
-// === impl Site ===
-
-impl Site {
-    fn below(self, key: &str) -> Site {
-        match self {
-            Site::Root if key == "components" => Site::Components,
-            Site::Root if key == "paths" => Site::Paths,
-            Site::Components if key == "pathItems" => Site::Paths,
-            Site::Paths => Site::Path,
-            Site::Path if Method::parse(key).is_some() => Site::Operation,
-            Site::Names => Site::Other,
-            _ if NAMED.contains(&key) => Site::Names,
-            _ => Site::Other,
-        }
-    }
-}
-
-/// The files that the references of `document` name, as far as they are inside the project.
-fn files_of(document: &Document) -> Vec<String> {
-    let targets = Survey::of(document).references.into_iter().filter_map(|reference| Target::of(reference).ok());
-    let mut files: Vec<String> = targets.filter_map(|target| target.file).collect();
-    files.sort();
-    files.dedup();
-    files
-}
-
-fn percent_decoded(text: &str) -> Option<String> {
-    if !text.contains('%') {
-        return Some(text.to_owned());
-    }
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((byte, tail)) = rest.split_first() {
-        rest = tail;
-        if *byte != b'%' {
-            bytes.push(*byte);
-            continue;
-        }
-        let (digits, tail) = rest.split_at_checked(2)?;
-        let digits =
-            std::str::from_utf8(digits).ok().filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))?;
-        bytes.push(u8::from_str_radix(digits, 16).ok()?);
-        rest = tail;
-    }
-    String::from_utf8(bytes).ok()
+fn unreadable(text: &str) -> Astray {
+    (Code::UnresolvedReference, format!("`$ref` is no valid reference: `{text}`"), "write `file#/pointer`")
 }

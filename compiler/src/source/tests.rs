@@ -150,7 +150,7 @@ fn text_that_is_none() {
 fn pointers() {
     let document = parse("a.json", r#"{"a/b": {"c~d": [1, {"": 2}]}}"#).unwrap();
     let mut wide = super::Wide::default();
-    let mut at = |pointer: &str| document.resolve(pointer, &mut wide).map(to_json);
+    let mut at = |pointer: &str| document.root().resolve(pointer, &mut wide).map(to_json);
     assert_eq!(at("/a~1b/c~0d/1/"), Some(serde_json::json!(2)));
     assert!(at("").is_some());
     for nowhere in ["/a", "a", "/a~1b/c~0d/2", "/a~1b/c~0d/x", "/a~1b/c~0d/0/x"] {

@@ -131,9 +131,9 @@ impl Parameters {
         }
         let mut values = Tree { content: Node::Map(members), at: at.at.clone(), is_given: true };
         if let Some(declared) = &self.declared {
-            let mut fuel = MAX_FILLS;
-            fill(&mut values, &declared.schema, &declared.schema, &mut fuel, 0);
-            if fuel == 0 {
+            let mut filler = Filler { declared, fuel: MAX_FILLS };
+            filler.fill(&mut values, "", 0);
+            if filler.fuel == 0 {
                 problems.push(wrong(at, format!("`{policy}` has too many defaults to fill in")));
             } else {
                 problems.extend(declared.problems(&values, with, at, policy));
@@ -160,46 +160,53 @@ fn required(schema: &Tree) -> &[Tree] {
 }
 
 /// Defaults for what is not there, at any depth.
-fn fill(value: &mut Tree, schema: &Tree, root: &Tree, fuel: &mut u32, depth: usize) {
-    *fuel = if depth < MAX_DEPTH { fuel.saturating_sub(1) } else { 0 };
-    if *fuel == 0 {
-        return;
-    }
-    let target = |schema: &Tree| {
-        let pointer = schema.get("$ref").and_then(Tree::text)?.strip_prefix('#')?;
-        root.pointer(pointer)
-    };
-    if let Some(target) = target(schema) {
-        fill(value, target, root, fuel, depth + 1);
-    }
-    if let Some(Node::List(parts)) = schema.get("allOf").map(|all| &all.content) {
-        for part in parts {
-            fill(value, part, root, fuel, depth + 1);
+struct Filler<'d> {
+    declared: &'d Declared,
+    fuel: u32,
+}
+
+// === impl Filler ===
+
+impl Filler<'_> {
+    /// `at`: where the schema of `value` is.
+    fn fill(&mut self, value: &mut Tree, at: &str, depth: usize) {
+        self.fuel = if depth < MAX_DEPTH { self.fuel.saturating_sub(1) } else { 0 };
+        let Declared { schema: root, compiled } = self.declared;
+        let Some(schema) = root.pointer(at).filter(|_| self.fuel > 0) else { return };
+        if let Some(target) = compiled.target(at) {
+            self.fill(value, target, depth + 1);
         }
-    }
-    match &mut value.content {
-        Node::Map(members) => {
-            for (name, property) in schema.get("properties").map(Tree::entries).unwrap_or_default() {
-                if let Some((_, present)) = members.iter_mut().find(|(present, _)| present.text() == name.text()) {
-                    fill(present, property, root, fuel, depth + 1);
-                    continue;
-                }
-                let default = property.get("default").or_else(|| target(property)?.get("default"));
-                if let Some(default) = default {
-                    let mut default = default.given();
-                    fill(&mut default, property, root, fuel, depth + 1);
-                    members.push((name.given(), default));
-                }
+        if let Some(Node::List(parts)) = schema.get("allOf").map(|all| &all.content) {
+            for index in 0..parts.len() {
+                self.fill(value, &format!("{at}/allOf/{index}"), depth + 1);
             }
         }
-        Node::List(items) => {
-            if let Some(schema) = schema.get("items") {
+        match &mut value.content {
+            Node::Map(members) => {
+                for (name, property) in schema.get("properties").map(Tree::entries).unwrap_or_default() {
+                    let text = name.text().unwrap_or_default();
+                    let at = format!("{at}/properties/{}", text.replace('~', "~0").replace('/', "~1"));
+                    if let Some((_, present)) = members.iter_mut().find(|(present, _)| present.text() == name.text()) {
+                        self.fill(present, &at, depth + 1);
+                        continue;
+                    }
+                    let default =
+                        property.get("default").or_else(|| root.pointer(compiled.target(&at)?)?.get("default"));
+                    if let Some(default) = default {
+                        let mut default = default.given();
+                        self.fill(&mut default, &at, depth + 1);
+                        members.push((name.given(), default));
+                    }
+                }
+            }
+            Node::List(items) => {
+                let at = format!("{at}/items");
                 for item in items {
-                    fill(item, schema, root, fuel, depth + 1);
+                    self.fill(item, &at, depth + 1);
                 }
             }
+            _ => {}
         }
-        _ => {}
     }
 }
 

@@ -41,8 +41,16 @@ const PLAIN: &[&str] = &[
     "writeOnly",
     "xml",
 ];
-/// What leads to a schema in ways that this compiler does not go.
-const ASTRAY: &[&str] = &["$dynamicRef", "$recursiveRef"];
+/// Dialects of 3.1, and what is said of others.
+const DIALECTS: [&str; 2] =
+    ["https://json-schema.org/draft/2020-12/schema", "https://spec.openapis.org/oas/3.1/dialect/"];
+pub(super) const FOREIGN: &str = "schemas are those of JSON Schema 2020-12, or of OpenAPI 3.1";
+
+/// Whether the value of `$schema` or `jsonSchemaDialect` is a dialect that is checked.
+pub(super) fn is_known(dialect: Value<'_>) -> bool {
+    let [draft, openapi] = DIALECTS;
+    dialect.text().trim_end_matches('#') == draft || dialect.text().starts_with(openapi)
+}
 
 /// The schema, and those that it leads to put on the shelf. What cannot be said is left out, and noted there.
 pub(super) fn of<'d>(schema: Value<'d>, shelf: &mut Shelf<'d>, resolver: &mut Resolver<'d>) -> Json {
@@ -51,6 +59,13 @@ pub(super) fn of<'d>(schema: Value<'d>, shelf: &mut Shelf<'d>, resolver: &mut Re
         // What is none is found out when all are.
         _ => return data(schema).unwrap_or(Json::Null),
     }
+    let before = shelf.enter(schema, resolver);
+    let map = object(schema, shelf, resolver);
+    shelf.leave(before);
+    Json::Object(map)
+}
+
+fn object<'d>(schema: Value<'d>, shelf: &mut Shelf<'d>, resolver: &mut Resolver<'d>) -> Map<String, Json> {
     let old = shelf.dialect != Dialect::OpenApi31;
     let mut map = Map::new();
     if let Some(reference) = schema.get("$ref").filter(|reference| matches!(reference.content(), Content::Text(_))) {
@@ -59,16 +74,18 @@ pub(super) fn of<'d>(schema: Value<'d>, shelf: &mut Shelf<'d>, resolver: &mut Re
                 let index = shelf.put_target(target, resolver);
                 map.insert("$ref".to_owned(), Json::String(modern::pointer(index as usize)));
             }
-            None => shelf.note(reference, "a reference leads to an anchor, or nowhere"),
+            None => shelf.note(reference, "a reference leads nowhere"),
         }
         if old {
-            return Json::Object(map);
+            return map;
         }
     }
     for (key, value) in schema.entries() {
         let word = key.text();
-        if ASTRAY.contains(&word) {
+        if word == "$recursiveRef" || (word == "$dynamicRef" && old) {
             shelf.note(key, format!("`{word}` is not followed"));
+        } else if word == "$schema" && !old && !is_known(value) {
+            shelf.note(value, FOREIGN);
         } else if let Some(arrangement) = arrangement(word, value, old) {
             map.insert(word.to_owned(), arranged(arrangement, value, shelf, resolver));
         } else if PLAIN.contains(&word) && !(word == "required" && matches!(value.content(), Content::Bool(_))) {
@@ -80,21 +97,29 @@ pub(super) fn of<'d>(schema: Value<'d>, shelf: &mut Shelf<'d>, resolver: &mut Re
             }
         }
     }
+    if let Some(reference) = schema.get("$dynamicRef").filter(|_| !old) {
+        match shelf.put_dynamic(reference, resolver) {
+            Some(index) => modern::refer(&mut map, [modern::reference(index as usize)]),
+            None => shelf.note(reference, "a reference leads nowhere"),
+        }
+    }
     if let Some(format) = schema.get("format") {
         shelf.format(format);
     }
     discriminator::apply(schema, &mut map, shelf, resolver);
     if old {
         modern::modernise_object(&mut map);
+    } else {
+        modern::divide_dependencies(&mut map);
     }
-    Json::Object(map)
+    map
 }
 
 fn arrangement(word: &str, value: Value<'_>, old: bool) -> Option<Arrangement> {
     match word {
         // A list of schemas was called so.
         "items" if old && matches!(value.content(), Content::List) => Some(Arrangement::Several),
-        "dependencies" if old => Some(Arrangement::Named),
+        "dependencies" => Some(Arrangement::Named),
         // Without a schema it says that there may be others, or none.
         "additionalItems" => None,
         _ => modern::arrangement(word),

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use microgw_proto::contracts::v1::Schemas as Proto;
+use microgw_schemas::resources::{Scope, Scopes};
 use microgw_schemas::{MAX_SCHEMAS, MAX_SCHEMAS_SIZE, Schemas, formats};
 use serde_json::{Map, Value as Json, json};
 use sha2::{Digest as _, Sha256};
@@ -12,7 +13,7 @@ use super::{Dialect, Draft, Flaw, Side, dialect};
 use crate::compile::Report;
 use crate::definition::references::Resolver;
 use crate::diagnostic::Code;
-use crate::source::Value;
+use crate::source::{Spot, Value};
 
 /// In the place of an index: a schema that has none yet.
 const INLINE: u32 = u32::MAX;
@@ -22,13 +23,17 @@ pub(super) struct Shelf<'d> {
     root: Value<'d>,
     pub dialect: Dialect,
     entries: Vec<Entry<'d>>,
-    /// By where they stand.
-    by_place: HashMap<(usize, u32), u32>,
+    /// By where they stand, and what dynamic names mean there.
+    by_place: HashMap<(Spot, Scope), u32>,
     /// Equal ones that nothing refers to are one.
     by_text: HashMap<[u8; 32], u32>,
     waiting: Vec<u32>,
-    /// The entry that is converted.
+    /// The entry that is converted, and its scope.
     current: u32,
+    scope: Scope,
+    scopes: Scopes<Spot>,
+    /// A dialect of schemas that is none of those that are known.
+    foreign: Option<Value<'d>>,
     notes: Vec<(u32, Value<'d>, String)>,
     formats: BTreeMap<&'d str, Value<'d>>,
     /// Named schemas by those that they are an `allOf` of.
@@ -41,6 +46,7 @@ type Named<'d> = (String, Value<'d>);
 struct Entry<'d> {
     text: String,
     origin: Value<'d>,
+    scope: Scope,
 }
 
 // === impl Shelf ===
@@ -55,6 +61,9 @@ impl<'d> Shelf<'d> {
             by_text: HashMap::new(),
             waiting: Vec::new(),
             current: 0,
+            scope: Scope::default(),
+            scopes: Scopes::default(),
+            foreign: root.get("jsonSchemaDialect").filter(|said| !dialect::is_known(*said)),
             notes: Vec::new(),
             formats: BTreeMap::new(),
             children: None,
@@ -71,7 +80,33 @@ impl<'d> Shelf<'d> {
         self.put_at(schema, true, resolver)
     }
 
+    /// The place of what a `$dynamicRef` leads to: the schema of that name that was entered first.
+    pub(super) fn put_dynamic(&mut self, reference: Value<'d>, resolver: &mut Resolver<'d>) -> Option<u32> {
+        let (target, name) = resolver.lead(reference)?;
+        let first = name.and_then(|name| self.scopes.outermost(self.scope, name)).and_then(|spot| resolver.at(spot));
+        Some(self.put_target(first.unwrap_or(target), resolver))
+    }
+
+    /// What is read from now on is in `schema`; to be given to [`Shelf::leave`].
+    pub(super) fn enter(&mut self, schema: Value<'d>, resolver: &Resolver<'d>) -> Scope {
+        let before = self.scope;
+        if resolver.resources().is_dynamic()
+            && let Some(resource) = resolver.resource(schema)
+        {
+            match self.scopes.enter(resolver.resources(), before, resource) {
+                Some(scope) => self.scope = scope,
+                None => self.note(schema, "there are too many ways to schemas with a `$dynamicAnchor`"),
+            }
+        }
+        before
+    }
+
+    pub(super) fn leave(&mut self, before: Scope) {
+        self.scope = before;
+    }
+
     fn put_at(&mut self, schema: Value<'d>, referred: bool, resolver: &mut Resolver<'d>) -> u32 {
+        let before = self.enter(schema, resolver);
         // A reference alone is what it leads to.
         let (mut schema, mut referred) = (schema, referred);
         for _ in 0..32 {
@@ -80,18 +115,20 @@ impl<'d> Shelf<'d> {
                 Some(target) => (schema, referred) = (target, true),
                 None => break,
             }
+            self.enter(schema, resolver);
         }
-        if let Some(index) = self.by_place.get(&schema.id()) {
-            return *index;
-        }
-        let index = if referred {
-            let index = self.add(schema);
-            self.waiting.push(index);
-            index
-        } else {
-            self.put_inline(schema, resolver)
+        let place = (schema.spot(), self.scope);
+        let index = match self.by_place.get(&place).copied() {
+            Some(index) => index,
+            None if referred => {
+                let index = self.add(schema);
+                self.waiting.push(index);
+                index
+            }
+            None => self.put_inline(schema, resolver),
         };
-        self.by_place.insert(schema.id(), index);
+        self.by_place.insert(place, index);
+        self.leave(before);
         index
     }
 
@@ -143,12 +180,17 @@ impl<'d> Shelf<'d> {
 
     /// Converts all that have a place, and all that they lead to.
     pub(super) fn fill(&mut self, resolver: &mut Resolver<'d>) {
-        while let Some(index) = self.waiting.pop() {
-            let Some(origin) = self.entries.get(index as usize).map(|entry| entry.origin) else { continue };
-            self.current = index;
+        // Beyond that nothing is checked, and a schema may be there once for each way to it.
+        while let Some(index) = self.waiting.pop().filter(|_| self.entries.len() <= MAX_SCHEMAS) {
+            let Some((origin, scope)) = self.entries.get(index as usize).map(|entry| (entry.origin, entry.scope))
+            else {
+                continue;
+            };
+            (self.current, self.scope) = (index, scope);
             let text = dialect::of(origin, self, resolver).to_string();
             self.keep(index, text);
         }
+        self.scope = Scope::default();
     }
 
     pub(super) fn note(&mut self, at: Value<'d>, message: impl Into<String>) {
@@ -245,7 +287,8 @@ impl<'d> Shelf<'d> {
 
     fn add(&mut self, origin: Value<'d>) -> u32 {
         let index = index_of(self.entries.len());
-        self.entries.push(Entry { text: "true".to_owned(), origin });
+        self.notes.extend(self.foreign.map(|at| (index, at, dialect::FOREIGN.to_owned())));
+        self.entries.push(Entry { text: "true".to_owned(), origin, scope: self.scope });
         index
     }
 
