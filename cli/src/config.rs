@@ -134,6 +134,8 @@ pub struct Config {
     pub users: Vec<User>,
     /// `None`: tokens are verified each time.
     pub token_cache: Option<TokenCache>,
+    /// Bytes of responses that are kept.
+    pub response_cache: usize,
     pub admin: SocketAddr,
     pub envoy: Envoy,
     pub gateway: Gateway,

@@ -21,6 +21,7 @@ use microgw_compiler::snapshot::Fallbacks;
 use microgw_engine::{
     Decision, Exchange, Headers, Phases, Reason, RequestHead, ResponseHead, ResponseStep, Rule, RuleId, Step, UnixTime,
 };
+use microgw_extproc::response_cache;
 use microgw_proto::rules::v1::RuleBook;
 
 pub use self::facts::Facts;
@@ -134,6 +135,7 @@ fn outcome<'m>(model: &'m Model, book: &RuleBook, request: &Request, facts: &Fac
         headers: &request.headers,
         certificate: None,
         peer: "127.0.0.1",
+        has_body: Some(!request.body.is_empty()),
     };
     let mut exchange = Exchange::new(&rule, facts, now);
     let mut step = exchange.on_request_head(head);
@@ -161,7 +163,9 @@ fn outcome<'m>(model: &'m Model, book: &RuleBook, request: &Request, facts: &Fac
                 };
                 let (decision, answer) = match decision {
                     Decision::Allow(allow) => {
-                        let decision = told::Decided::allowed(allow, request, &normal);
+                        let keep = rule.keep().filter(|_| request.body.is_empty());
+                        let kept = keep.is_some_and(|keep| response_cache::may_answer(keep, head, &allow));
+                        let decision = told::Decided::allowed(allow, kept, request, &normal);
                         let answer =
                             request.response.as_ref().map(|response| answer(&mut exchange, response, &rule, facts));
                         (decision, answer)

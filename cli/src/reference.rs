@@ -99,7 +99,9 @@ fn about(section: &str) -> &'static str {
         "http2" => "HTTP/2 with clients.",
         "mutualSSLConfig" => "TLS with clients.",
         "httpClients" => "How backends are reached, and what else the gateway connects to.",
-        "caching" => "Tokens that were verified.",
+        "caching" => {
+            "Tokens that were verified, and responses that are kept, which [response-cache.md](response-cache.md) is about."
+        }
         "adminConfig" => "The admin interface.",
         "envoyConfig" => "The Envoy that `run` starts.",
         "redis" => "A Redis that gateways share, for what says that it is kept there.",

@@ -32,6 +32,8 @@ const LIMITS: &str = "limits";
 const TRAFFIC: &str = "traffic";
 /// What one requires that looks at bodies or responses.
 const BODIES: &str = "bodies";
+/// What one requires that has responses kept.
+const KEPT: &str = "kept-responses";
 /// What one requires whose messages go through programs.
 const INTERCEPTORS: &str = "interceptors";
 /// What one requires that asks for messages to be validated.
@@ -115,7 +117,7 @@ pub fn decode(bytes: &[u8]) -> Result<Model, ArtifactError> {
     if let Some(feature) = artifact
         .requires
         .iter()
-        .find(|feature| ![LIMITS, TRAFFIC, BODIES, CONTRACTS, INTERCEPTORS].contains(&feature.as_str()))
+        .find(|feature| ![LIMITS, TRAFFIC, BODIES, CONTRACTS, INTERCEPTORS, KEPT].contains(&feature.as_str()))
     {
         return Err(ArtifactError::Requires(feature.clone()));
     }

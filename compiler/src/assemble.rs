@@ -8,6 +8,7 @@ mod compression;
 mod credentials;
 mod destination;
 mod forward_proxy;
+mod kept;
 mod limits;
 mod listeners;
 mod local_replies;
@@ -60,6 +61,7 @@ pub fn conflict(model: &Model, settings: &Settings) -> Option<String> {
         .or_else(endpoints)
         .or_else(|| routes::edits::conflict(model, settings))
         .or_else(|| clusters::conflict(model, settings))
+        .or_else(|| forward_proxy::conflict(model, settings))
         .or_else(|| redirect::conflict(model, settings))
         .or_else(|| validation::conflict(model, settings))
 }

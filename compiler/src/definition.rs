@@ -145,8 +145,8 @@ pub(crate) fn read(
         credential_header: credential_header.as_deref(),
         relative,
     };
-    let (operations, schemas) = paths.read(root);
-    features::response_cache(report, root, &operations);
+    let (mut operations, schemas) = paths.read(root);
+    features::response_cache(report, root, &mut operations);
     let api = Api {
         name: name.text().to_owned(),
         version: api_version.text().to_owned(),

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use microgw_proto::interceptors::v1::{Interceptor, OperationInterceptors, Use, interceptor};
 use microgw_transforms::Direction;
 
-pub(crate) use self::files::{DIRECTORY, InterceptorFiles};
+pub(crate) use self::files::{DIRECTORY, InterceptorFiles, service_of_stranger};
 pub(crate) use self::uses::{Said, read};
 use crate::compile::Report;
 use crate::diagnostic::{Code, Diagnostic, Place};

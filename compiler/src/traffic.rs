@@ -38,7 +38,6 @@ pub fn operation_is_sound(traffic: &OperationTraffic) -> bool {
         uncompressed: false,
         websocket: false,
         unbuffered: false,
-        ..traffic.clone()
     };
     let edited = edited(headers::Direction::Request, request) && edited(headers::Direction::Response, response);
     edited

@@ -286,6 +286,11 @@ fn policies_carry_interceptors() {
             "",
             "policies/guard/policy.yaml:5:38 `parameters` stand beside",
         ),
+        (
+            own("interceptor: {service: {url: 'http://stranger.example/'}, body: true}\n"),
+            "",
+            "policies/guard/policy.yaml:5:24 a package carries a `component`: where a service is, its project says",
+        ),
         (own("interceptor: 7\n"), "", "policies/guard/policy.yaml:5:14 `policies/guard/policy.yaml` must be an object"),
         (
             own("interceptor: guard.wasm\n"),

@@ -65,6 +65,8 @@ pub struct RequestHead<'a> {
     pub certificate: Option<ClientCertificate<'a>>,
     /// The address that the connection comes from, whatever its headers say.
     pub peer: &'a str,
+    /// Whether a body follows. `None`: nobody knows but by its headers.
+    pub has_body: Option<bool>,
 }
 
 /// What a client has shown when its connection was made, and has proved to own the key of. Nothing else is known of it.

@@ -116,6 +116,8 @@ pub enum InterceptorFailure {
     Trap,
     #[error("it took too long")]
     Timeout,
+    #[error("it took too long, together with what came before it")]
+    Late,
     #[error("it took too much memory")]
     Memory,
     #[error("it says that it failed")]
@@ -331,6 +333,7 @@ impl InterceptorFailure {
         match self {
             InterceptorFailure::Trap => "trap",
             InterceptorFailure::Timeout => "timeout",
+            InterceptorFailure::Late => "late",
             InterceptorFailure::Memory => "memory",
             InterceptorFailure::Error => "error",
             InterceptorFailure::Malformed => "malformed",
@@ -341,6 +344,7 @@ impl InterceptorFailure {
 
     pub(crate) fn reason(self) -> Reason {
         match self {
+            InterceptorFailure::Late => Reason::Unavailable,
             InterceptorFailure::Unreachable => Reason::InterceptorUnavailable,
             _ => Reason::InterceptorFailed,
         }

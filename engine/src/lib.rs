@@ -31,6 +31,7 @@ pub mod interceptors;
 mod introspection;
 mod json;
 mod jwt;
+mod keep;
 mod key;
 pub mod limits;
 pub mod opaque;
@@ -55,6 +56,7 @@ pub use identity::{ApiGrant, Application, Identity, KeyTerms, KeyType, Metadata}
 pub use identity_headers::IdentityHeader;
 pub use introspection::Introspection;
 pub use jwt::{MAX_TOKEN_LENGTH, TokenError};
+pub use keep::Keep;
 pub use key::{Algorithm, Key, KeyError, KeySet};
 pub use microgw_schemas::{Violation, Violations};
 pub use policy::{ENVIRONMENT_HEADER, Policy, SANDBOX};

@@ -36,6 +36,9 @@ pub struct Policy {
     header_cuts: Box<[Box<str>]>,
     /// Query parameters to cut.
     pub(crate) query_cuts: Box<[Box<str>]>,
+    /// Headers and query parameters with credentials, whether or not backends see them.
+    pub(crate) credential_headers: Box<[Box<str>]>,
+    pub(crate) credential_parameters: Box<[Box<str>]>,
     /// Cookies to cut.
     pub(crate) cookie_cuts: Box<[Box<str>]>,
     /// Whose certificates are good here; `None`: none is asked for.
@@ -119,18 +122,20 @@ impl Policy {
         let alternatives = alternatives.collect::<Result<Box<[_]>, _>>()?;
         let credential_header: Box<str> = header_name(&policy.credential_header)?.into();
 
-        let (mut header_cuts, mut query_cuts, mut cookie_cuts) = (Vec::new(), Vec::new(), Vec::new());
-        if policy.remove_credentials {
-            header_cuts.push(credential_header.clone());
-            for credential in &credentials {
-                match credential {
-                    Credential::HeaderKey(name) if !header_cuts.contains(name) => header_cuts.push(name.clone()),
-                    Credential::QueryKey(name) => query_cuts.push(name.clone()),
-                    Credential::CookieKey(name) => cookie_cuts.push(name.clone()),
-                    Credential::HeaderKey(_) | Credential::Bearer | Credential::Basic | Credential::Certificate => {}
+        let (mut credential_headers, mut credential_parameters) = (vec![credential_header.clone()], Vec::new());
+        let mut cookie_cuts = Vec::new();
+        for credential in &credentials {
+            match credential {
+                Credential::HeaderKey(name) if !credential_headers.contains(name) => {
+                    credential_headers.push(name.clone());
                 }
+                Credential::QueryKey(name) => credential_parameters.push(name.clone()),
+                Credential::CookieKey(name) if policy.remove_credentials => cookie_cuts.push(name.clone()),
+                _ => {}
             }
         }
+        let cut = |names: &[Box<str>]| if policy.remove_credentials { names.to_vec() } else { Vec::new() };
+        let (header_cuts, query_cuts) = (cut(&credential_headers), cut(&credential_parameters));
         let (free, bound) = (tokens.free.then_some(""), tokens.by_proof.then_some(""));
         let takes_tokens = credentials.contains(&Credential::Bearer);
         let by_proof = takes_tokens.then(|| {
@@ -158,6 +163,8 @@ impl Policy {
             credential_header,
             header_cuts: header_cuts.into(),
             query_cuts: query_cuts.into(),
+            credential_headers: credential_headers.into(),
+            credential_parameters: credential_parameters.into(),
             cookie_cuts: cookie_cuts.into(),
             client_trust: policy.client_trust.as_ref().map(ClientTrust::load).transpose()?,
             production: policy.production,

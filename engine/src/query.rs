@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use microgw_transforms::query::decode_bytes;
+
 /// What a query says about one parameter.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Found<'a> {
@@ -29,10 +31,7 @@ pub(crate) fn find<'a>(path: &'a str, name: &str) -> Found<'a> {
 /// The path without the pairs that carry one of `names`; everything else stays byte for byte. `None`: it has none.
 pub(crate) fn cut(path: &str, names: &[Box<str>]) -> Option<String> {
     let (before, query) = path.split_once('?')?;
-    let secret = |pair: &str| {
-        let key = pair.split_once('=').map_or(pair, |(key, _)| key);
-        decode(key).is_some_and(|key| names.iter().any(|name| **name == *key))
-    };
+    let secret = |pair: &str| is_one_of(pair, names);
     if !query.split('&').any(secret) {
         return None;
     }
@@ -45,6 +44,20 @@ pub(crate) fn cut(path: &str, names: &[Box<str>]) -> Option<String> {
         separator = '&';
     }
     Some(kept)
+}
+
+/// Gives a path the pairs that [`cut`] takes out of another.
+pub(crate) fn restore(path: &mut String, from: &str, names: &[Box<str>]) {
+    let query = from.split_once('?').map(|(_, query)| query);
+    for pair in query.into_iter().flat_map(|query| query.split('&')).filter(|pair| is_one_of(pair, names)) {
+        path.push(if path.contains('?') { '&' } else { '?' });
+        path.push_str(pair);
+    }
+}
+
+fn is_one_of(pair: &str, names: &[Box<str>]) -> bool {
+    let key = pair.split_once('=').map_or(pair, |(key, _)| key);
+    decode(key).is_some_and(|key| names.iter().any(|name| **name == *key))
 }
 
 /// All values of the parameters whose percent-decoded name is `name`; what is no UTF-8 in them is replaced.
@@ -69,37 +82,6 @@ fn decode(text: &str) -> Option<Cow<'_, str>> {
     match decode_bytes(text) {
         None => Some(Cow::Borrowed(text)),
         Some(bytes) => String::from_utf8(bytes).ok().map(Cow::Owned),
-    }
-}
-
-/// Form decoding (`+` is a space). A `%` without two digits stands for itself. `None`: there is nothing to decode.
-fn decode_bytes(text: &str) -> Option<Vec<u8>> {
-    if !text.contains(['%', '+']) {
-        return None;
-    }
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&first, tail)) = rest.split_first() {
-        let (byte, tail) = match (first, tail) {
-            (b'+', _) => (b' ', tail),
-            (b'%', [high, low, after @ ..]) => match (digit(*high), digit(*low)) {
-                (Some(high), Some(low)) => (high << 4 | low, after),
-                _ => (first, tail),
-            },
-            _ => (first, tail),
-        };
-        bytes.push(byte);
-        rest = tail;
-    }
-    Some(bytes)
-}
-
-fn digit(byte: u8) -> Option<u8> {
-    match byte {
-        b'0'..=b'9' => Some(byte - b'0'),
-        b'a'..=b'f' => Some(byte - b'a' + 10),
-        b'A'..=b'F' => Some(byte - b'A' + 10),
-        _ => None,
     }
 }
 

@@ -9,6 +9,7 @@ use microgw_proto::rules::v1 as proto;
 use crate::answers::Answers;
 use crate::backend_jwt::Terms;
 use crate::interceptors::{Interceptors, Programs};
+use crate::keep::Keep;
 use crate::limits::{Loader, Plan};
 use crate::policy::Policy;
 use crate::realm::Realm;
@@ -53,6 +54,8 @@ struct Beyond {
     interceptors: Option<Box<Interceptors>>,
     /// What messages are compared with.
     validation: Option<Box<Validation>>,
+    /// For how long its responses are good for others.
+    keep: Option<Box<Keep>>,
 }
 
 /// Messages of an exchange that follow the request's head.
@@ -70,6 +73,8 @@ pub struct Phases {
     /// A body is collected to be reported on, and for nothing else: one that is too long, or encoded, passes.
     pub request_optional: bool,
     pub response_optional: bool,
+    /// Comes with its head, and is copied as it passes.
+    pub response_copied: bool,
 }
 
 /// The rules of one generation.
@@ -116,6 +121,8 @@ pub enum LoadError {
     Interceptor,
     #[error("a contract cannot be used: {0}")]
     Contract(String),
+    #[error("responses are to be kept of an operation that is not public, or for no time")]
+    Keep,
     #[error("a deny policy names nothing, or an application without its owner")]
     Denial,
 }
@@ -193,6 +200,7 @@ impl Rule {
                     transforms: rule.phases.and_then(|_| transforms.of(rule, api)),
                     interceptors: programs.of(rule, api)?.map(Box::new),
                     validation: Validation::load(rule, libraries.get(rule.api as usize).and_then(Option::as_ref))?,
+                    keep: rule.keep.as_ref().map(|keep| Keep::load(keep, policy).map(Box::new)).transpose()?,
                 }
                 .boxed(),
                 operation: format!("{} {}", rule.method, rule.path).into(),
@@ -237,6 +245,11 @@ impl Rule {
         self.beyond.as_ref()?.validation.as_deref()
     }
 
+    /// `None`: its responses are for those alone who asked for them.
+    pub fn keep(&self) -> Option<&Keep> {
+        self.beyond.as_ref()?.keep.as_deref()
+    }
+
     pub fn policy(&self) -> &Policy {
         &self.policy
     }
@@ -247,8 +260,12 @@ impl Rule {
 impl Beyond {
     /// `None`: nothing of it.
     fn boxed(self) -> Option<Box<Beyond>> {
-        let Beyond { phases, transforms, interceptors, validation } = &self;
-        let nothing = phases.is_none() && transforms.is_none() && interceptors.is_none() && validation.is_none();
+        let Beyond { phases, transforms, interceptors, validation, keep } = &self;
+        let nothing = phases.is_none()
+            && transforms.is_none()
+            && interceptors.is_none()
+            && validation.is_none()
+            && keep.is_none();
         (!nothing).then(|| Box::new(self))
     }
 }
@@ -261,7 +278,11 @@ impl Phases {
 
     /// The same of a response's.
     pub fn counted_response(&self) -> Option<usize> {
-        Some(self.max_response_body).filter(|most| *most > 0 && self.response_head && !self.response_body)
+        let most = match self.max_response_body {
+            0 if self.response_copied => usize::MAX,
+            most => most,
+        };
+        Some(most).filter(|most| *most > 0 && self.response_head && !self.response_body)
     }
 }
 
@@ -271,6 +292,7 @@ impl From<&proto::Phases> for Phases {
         Phases {
             request_optional: phases.request_optional,
             response_optional: phases.response_optional,
+            response_copied: phases.response_copied,
             request_body: phases.request_body,
             response_head: phases.response_head,
             response_body: phases.response_body,

@@ -69,6 +69,8 @@ impl Decider {
             headers: &http.headers,
             certificate: certificate::shown(&http.headers),
             peer: attributes.source.as_ref().map_or("", certificate::address),
+            // Of a body that is asked for, its first byte comes along.
+            has_body: (!http.body.is_empty() || !http.raw_body.is_empty()).then_some(true),
         });
         let mut asking = Asking::new(http.headers.get("x-forwarded-for").map(String::as_str), span);
         match self.settle(&mut exchange, step, &mut asking).await {

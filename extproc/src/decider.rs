@@ -21,6 +21,7 @@ use crate::known::Known;
 use crate::lookups::Lookups;
 use crate::metrics::{LookupOutcome, Metrics, Outcome};
 use crate::programs::{NoPrograms, Programs};
+use crate::response_cache::ResponseCache;
 use crate::rule_store::{Armed, RuleStore};
 use crate::seldom::Seldom;
 use crate::traces;
@@ -34,7 +35,7 @@ pub struct Decider {
     pub facts: Known,
     pub lookups: Lookups,
     pub metrics: Arc<Metrics>,
-    /// For all lookups of one decision together.
+    /// For all lookups of one decision together, with the programs that the message goes through.
     pub deadline: Duration,
     /// What Envoy is told about each decision.
     pub description: Description,
@@ -46,6 +47,8 @@ pub struct Decider {
     pub bandwidth: Option<Arc<Bandwidth>>,
     /// In which headers clients are told of limits.
     pub rate_limits: RateLimitHeaders,
+    /// What backends answered, for others who ask the same.
+    pub(crate) responses: Arc<ResponseCache>,
     /// Runs what messages go through.
     pub programs: Arc<dyn Programs>,
     unknown_rules: Seldom,
@@ -56,7 +59,7 @@ pub(crate) struct Asking<'r> {
     /// `x-forwarded-for`.
     forwarded: Option<&'r str>,
     span: &'r Span,
-    /// Of all lookups together, from the first.
+    /// Of all lookups and programs together, from the first.
     deadline: Option<Instant>,
     /// Something was.
     asked: bool,
@@ -100,9 +103,18 @@ impl Decider {
             trusted_hops: 0,
             bandwidth: None,
             rate_limits: RateLimitHeaders::default(),
+            responses: Arc::new(ResponseCache::new(0)),
             programs: Arc::new(NoPrograms),
             unknown_rules,
         }
+    }
+
+    /// The same, with responses that are kept.
+    #[must_use]
+    pub fn keeping(self, responses: ResponseCache) -> Decider {
+        let responses = Arc::new(responses);
+        self.metrics.show_responses(&responses);
+        Decider { responses, ..self }
     }
 
     /// The span of one decision, as part of a trace.
@@ -153,8 +165,9 @@ impl Decider {
                 Step::NeedBody => return Settled::NeedBody,
                 Step::Ask(lookup) => lookup,
                 Step::Intercept(call) => {
+                    let deadline = *asking.deadline.get_or_insert_with(|| Instant::now() + self.deadline);
                     asking.asked = true;
-                    let verdict = self.intercept(*call, asking.span).await;
+                    let verdict = self.intercept(*call, deadline, asking.span).await;
                     step = exchange.on_verdict_of_request(verdict, now());
                     continue;
                 }

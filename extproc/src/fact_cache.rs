@@ -178,6 +178,7 @@ mod tests {
                 headers: &headers,
                 certificate: None,
                 peer: "10.0.0.1",
+                has_body: None,
             };
             let now = UnixTime(1_700_000_000);
             matches!(Exchange::new(&rule, &facts, now).on_request_head(head), Step::Done(Decision::Allow(_)))

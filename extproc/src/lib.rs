@@ -36,6 +36,7 @@ pub mod proofs;
 mod rate_limit;
 pub mod redis;
 pub mod remote;
+pub mod response_cache;
 pub mod revocations;
 pub mod rule_store;
 mod seldom;

@@ -19,6 +19,7 @@ use prometheus_client::registry::{Metric, Registry};
 use crate::fact_cache::FactCache;
 use crate::introspection::{Circuit, Watch};
 use crate::limits::{self, Limits, Store};
+use crate::response_cache::{self, ResponseCache};
 use crate::revocations::{Revocations, Shown};
 use crate::rule_store::RuleStore;
 use crate::subscriptions::{self, Subscriptions};
@@ -202,6 +203,15 @@ impl Metrics {
         register(&mut registry, &families::CACHE_MISSES, facts.misses.clone());
         registry.register_collector(Box::new(Arc::clone(rules.operations())));
         registry.register_collector(Box::new(Sizes { facts: facts.clone(), rules: Arc::clone(rules) }));
+    }
+
+    /// Shows what kept responses are good for.
+    pub(crate) fn show_responses(&self, responses: &Arc<ResponseCache>) {
+        let mut registry = self.lock();
+        register(&mut registry, &families::RESPONSE_CACHE_HITS, responses.hits.clone());
+        register(&mut registry, &families::RESPONSE_CACHE_MISSES, responses.misses.clone());
+        register(&mut registry, &families::RESPONSES_STORED, responses.stored.clone());
+        registry.register_collector(Box::new(response_cache::Shown(Arc::clone(responses))));
     }
 
     /// Shows how much was revoked, and how far that is known.

@@ -7,6 +7,8 @@
 
 mod answer;
 mod head;
+mod kept;
+mod turns;
 
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
@@ -15,13 +17,10 @@ use std::sync::{Arc, OnceLock};
 use envoy_types::pb::envoy::service::ext_proc::v3::external_processor_server::ExternalProcessor;
 use envoy_types::pb::envoy::service::ext_proc::v3::processing_request::Request as Asked;
 use envoy_types::pb::envoy::service::ext_proc::v3::processing_response::Response as Said;
-use envoy_types::pb::envoy::service::ext_proc::v3::{
-    CommonResponse, HttpHeaders, ProcessingRequest, ProcessingResponse,
-};
-use envoy_types::pb::google::protobuf::Struct;
+use envoy_types::pb::envoy::service::ext_proc::v3::{HttpHeaders, ProcessingRequest, ProcessingResponse};
 use envoy_types::pb::google::protobuf::value::Kind;
-use futures_util::{FutureExt as _, Stream, StreamExt as _, stream};
-use microgw_engine::{Decision, Deny, Exchange, Flow, Phases, Reason, ResponseHead, ResponseStep, Rule};
+use futures_util::{FutureExt as _, Stream, stream};
+use microgw_engine::{Decision, Edits, Exchange, Flow, Phases, Reason, ResponseHead, ResponseStep, Rule};
 use microgw_faults::Form;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -29,11 +28,12 @@ use tonic::{Request, Response, Status, Streaming};
 use tracing::{Instrument as _, Span};
 
 use self::answer::{Direction, Follows};
-use self::head::Head;
+pub(crate) use self::head::Head;
 use crate::answer::{refusal, told};
 use crate::clock::now;
 use crate::decider::{Asking, Decider, Settled};
 use crate::rate_limit;
+use crate::response_cache::{Asked as CacheKey, Copying};
 use crate::traces;
 
 /// The metadata of a stream that names the route's rule.
@@ -59,6 +59,8 @@ struct Conversation<A> {
     said: mpsc::Sender<Result<ProcessingResponse, Status>>,
     /// The request's body, while it passes.
     upload: Option<Passing>,
+    /// The response, as far as it has come, if it is for others, too.
+    copying: Option<Copying>,
 }
 
 /// A body that goes on as it comes.
@@ -95,6 +97,9 @@ enum Collected {
     TooLong(Begun),
 }
 
+/// A response that goes on, changed like this.
+struct Passed(Option<Box<Edits>>);
+
 type Outcome<T> = Result<T, End>;
 
 // === impl Processor ===
@@ -112,7 +117,7 @@ impl ExternalProcessor for Processor {
         let rule = metadata.get(RULE_METADATA).and_then(|rule| rule.to_str().ok()).unwrap_or_default().to_owned();
         // One message is on its way at a time, and as many as a body has pieces.
         let (said, mut saying) = mpsc::channel(1);
-        let conversation = Conversation { decider: Arc::clone(&self.0), asked, said, upload: None };
+        let conversation = Conversation { decider: Arc::clone(&self.0), asked, said, upload: None, copying: None };
         tokio::spawn(conversation.isolate(rule, span.unwrap_or_else(Span::none)));
         Ok(Response::new(Box::pin(stream::poll_fn(move |context| saying.poll_recv(context)))))
     }
@@ -125,7 +130,7 @@ pub async fn converse(
     asked: impl Stream<Item = Result<ProcessingRequest, Status>> + Send + Unpin,
     said: mpsc::Sender<Result<ProcessingResponse, Status>>,
 ) {
-    Conversation { decider, asked, said, upload: None }.isolate(rule, Span::none()).await;
+    Conversation { decider, asked, said, upload: None, copying: None }.isolate(rule, Span::none()).await;
 }
 
 // === impl Conversation ===
@@ -161,8 +166,12 @@ impl<A: Stream<Item = Result<ProcessingRequest, Status>> + Send + Unpin> Convers
     async fn talk(&mut self, rule: &str, span: &Span) -> Outcome<()> {
         let first = self.next().await?;
         let peer = attribute(&first, PEER).unwrap_or_default().to_owned();
-        let Some(Asked::RequestHeaders(HttpHeaders { headers, end_of_stream, .. })) = first.request else {
-            return Err(out_of_turn());
+        let from_backend = attribute(&first, DETAILS) == Some(FROM_BACKEND);
+        let HttpHeaders { headers, end_of_stream, .. } = match first.request {
+            Some(Asked::RequestHeaders(head)) => head,
+            // Envoy has refused the request before anybody saw it.
+            Some(Asked::ResponseHeaders(head)) if !from_backend => return self.let_by(head).await,
+            _ => return Err(out_of_turn()),
         };
         let head = Head::read(headers);
         let Some(armed) = self.decider.armed(rule, span) else {
@@ -170,15 +179,16 @@ impl<A: Stream<Item = Result<ProcessingRequest, Status>> + Send + Unpin> Convers
             return self.refuse(deny, head.form(), None).await;
         };
         let decider = Arc::clone(&self.decider);
-        let rule = &*armed.rule;
+        let (id, rule) = (rule, &*armed.rule);
         let phases = rule.phases().copied().unwrap_or_default();
         let Phases { response_head, response_body, max_request_body, max_response_body, .. } = phases;
 
         let mut asking = Asking::new(microgw_engine::Headers::get(&head, "x-forwarded-for"), span);
         let (body, response, response_body_of) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
+        let kept = OnceLock::new();
         let mut exchange = Exchange::new(rule, &decider.facts, now());
         let started = Instant::now();
-        let step = exchange.on_request_head(head.request(&peer));
+        let step = exchange.on_request_head(head.request(&peer, end_of_stream));
         let mut settled = decider.settle(&mut exchange, step, &mut asking).await;
         let mut took = started.elapsed();
         let (mut trailers, mut unread) = (false, Begun::default());
@@ -222,6 +232,19 @@ impl<A: Stream<Item = Result<ProcessingRequest, Status>> + Send + Unpin> Convers
             }
         };
         let told: Vec<_> = told(&allow, decider.rate_limits).collect();
+        let asked = rule.keep().filter(|_| end_of_stream);
+        let asked = asked.and_then(|keep| CacheKey::of(id, keep, head.request(&peer, end_of_stream), &allow));
+        if let Some(asked) = &asked
+            && let Some(found) = decider.responses.get(asked)
+        {
+            let step = kept::answer(&mut exchange, kept.get_or_init(|| found));
+            let step = self.through_programs(&mut exchange, step, span).await;
+            let Some(Passed(edits)) = self.judged(step, &told, rule, head.form()).await? else { return Ok(()) };
+            decider.report(&armed, &mut exchange);
+            let known = kept.get().map(|kept| kept.message(edits, asked)).unwrap_or_default();
+            let given = answer::given(&known, told.into_iter());
+            return self.say(ProcessingResponse { dynamic_metadata: description, ..message(given) }).await;
+        }
         let collected = body.get().filter(|_| !end_of_stream);
         // What nobody could look at, and may pass all the same, does so as it comes.
         let passing = (phases.request_body && body.get().is_none()).then_some(usize::MAX);
@@ -258,12 +281,12 @@ impl<A: Stream<Item = Result<ProcessingRequest, Status>> + Send + Unpin> Convers
             return if early.is_none() { Ok(()) } else { Err(out_of_turn()) };
         }
 
-        let answered = match early {
-            Some(answered) => answered,
+        let reply = match early {
+            Some(reply) => reply,
             None => self.next().await?,
         };
-        let from_backend = attribute(&answered, DETAILS) == Some(FROM_BACKEND);
-        let Some(Asked::ResponseHeaders(HttpHeaders { headers, end_of_stream: ended, .. })) = answered.request else {
+        let from_backend = attribute(&reply, DETAILS) == Some(FROM_BACKEND);
+        let Some(Asked::ResponseHeaders(HttpHeaders { headers, end_of_stream: ended, .. })) = reply.request else {
             return Err(out_of_turn());
         };
         let response = response.get_or_init(|| Head::read(headers));
@@ -276,7 +299,12 @@ impl<A: Stream<Item = Result<ProcessingRequest, Status>> + Send + Unpin> Convers
             self.head(Direction::Response, common, None).await?;
             return if comes && !ended { self.echo(usize::MAX, rule, head.form()).await } else { Ok(()) };
         }
-        let step = exchange.on_response_head(ResponseHead { status: response.status(), headers: response, ended });
+        let answered = ResponseHead { status: response.status(), headers: response, ended };
+        self.copying = asked.and_then(|asked| Copying::of(&decider.responses, &asked, answered));
+        if ended {
+            self.kept();
+        }
+        let step = exchange.on_response_head(answered);
         let (mut follows, mut unread) = (Follows::default(), Begun::default());
         if comes && !ended {
             follows.length = response.content_length();
@@ -297,25 +325,7 @@ impl<A: Stream<Item = Result<ProcessingRequest, Status>> + Send + Unpin> Convers
             step => step,
         };
         let step = self.through_programs(&mut exchange, step, span).await;
-        let edits = match step {
-            ResponseStep::Pass(edits) => edits,
-            ResponseStep::Refuse(deny) => {
-                decider.metrics.denied(deny.reason);
-                let violations = Some(&deny.violations).filter(|violations| !violations.is_empty());
-                if let Some(violations) = violations {
-                    // Clients are not told, so whoever runs the backend is.
-                    decider.metrics.violated(Flow::Response, false);
-                    tracing::warn!(api = %rule.api().name, operation = rule.operation(), %violations, "refused a response");
-                } else {
-                    tracing::debug!(api = %rule.api().name, operation = rule.operation(), reason = %deny.reason, "refused a response");
-                }
-                return self.refuse(deny, head.form(), Some(rule)).await;
-            }
-            ResponseStep::Respond(responded) => {
-                return self.say(message(answer::responded(&responded, told.into_iter()))).await;
-            }
-            ResponseStep::NeedBody | ResponseStep::Intercept(_) => return Err(out_of_turn()),
-        };
+        let Some(Passed(edits)) = self.judged(step, &told, rule, head.form()).await? else { return Ok(()) };
         decider.report(&armed, &mut exchange);
         let (common, edited) = answer::passed(edits, told.into_iter(), follows);
         match (response_body_of.get(), edited) {
@@ -338,184 +348,48 @@ impl<A: Stream<Item = Result<ProcessingRequest, Status>> + Send + Unpin> Convers
         }
     }
 
+    /// What becomes of the response. `None`: the client was told something else in its place.
+    async fn judged(
+        &self,
+        step: ResponseStep<'_>,
+        told: &[(&'static str, String)],
+        rule: &Rule,
+        form: Form,
+    ) -> Outcome<Option<Passed>> {
+        match step {
+            ResponseStep::Pass(edits) => return Ok(Some(Passed(edits))),
+            ResponseStep::Refuse(deny) => {
+                self.decider.metrics.denied(deny.reason);
+                let violations = Some(&deny.violations).filter(|violations| !violations.is_empty());
+                if let Some(violations) = violations {
+                    // Clients are not told, so whoever runs the backend is.
+                    self.decider.metrics.violated(Flow::Response, false);
+                    tracing::warn!(api = %rule.api().name, operation = rule.operation(), %violations, "refused a response");
+                } else {
+                    tracing::debug!(api = %rule.api().name, operation = rule.operation(), reason = %deny.reason, "refused a response");
+                }
+                self.refuse(deny, form, Some(rule)).await?;
+            }
+            ResponseStep::Respond(responded) => {
+                self.say(message(answer::responded(&responded, told.iter().cloned()))).await?;
+            }
+            ResponseStep::NeedBody | ResponseStep::Intercept(_) => return Err(out_of_turn()),
+        }
+        Ok(None)
+    }
+
     async fn through_programs<'a>(
         &self,
         exchange: &mut Exchange<'a>,
         mut step: ResponseStep<'a>,
         span: &Span,
     ) -> ResponseStep<'a> {
+        let deadline = Instant::now() + self.decider.deadline;
         while let ResponseStep::Intercept(call) = step {
-            let verdict = self.decider.intercept(*call, span).await;
+            let verdict = self.decider.intercept(*call, deadline, span).await;
             step = exchange.on_verdict_of_response(verdict);
         }
         step
-    }
-
-    /// The next message that is not of a request that passes: what is goes on.
-    async fn next(&mut self) -> Outcome<ProcessingRequest> {
-        loop {
-            let message = self.hear().await?;
-            if let Some(message) = self.forward(message).await? {
-                return Ok(message);
-            }
-        }
-    }
-
-    /// Until the request's body has passed, if it does; or a message that is not of it.
-    async fn uploaded(&mut self) -> Outcome<Option<ProcessingRequest>> {
-        while self.upload.is_some() {
-            let message = self.hear().await?;
-            if let Some(message) = self.forward(message).await? {
-                return Ok(Some(message));
-            }
-        }
-        Ok(None)
-    }
-
-    async fn hear(&mut self) -> Outcome<ProcessingRequest> {
-        match self.asked.next().await {
-            Some(Ok(message)) => Ok(message),
-            None | Some(Err(_)) => Err(End::Over),
-        }
-    }
-
-    /// Has a piece of a request that passes go on; any other message is given back.
-    async fn forward(&mut self, asked: ProcessingRequest) -> Outcome<Option<ProcessingRequest>> {
-        let Some(passing) = &mut self.upload else { return Ok(Some(asked)) };
-        let said = match asked.request {
-            Some(Asked::RequestBody(piece)) => {
-                let Some(left) = passing.left.checked_sub(piece.body.len()) else {
-                    let (rule, form) = (Arc::clone(&passing.rule), passing.form);
-                    return self.cut(Reason::BodyTooLarge, form, &rule).await;
-                };
-                passing.left = left;
-                if piece.end_of_stream {
-                    self.upload = None;
-                }
-                Direction::Request.piece(piece.body, piece.end_of_stream)
-            }
-            Some(Asked::RequestTrailers(_)) => {
-                self.upload = None;
-                Direction::Request.trailers()
-            }
-            request => return Ok(Some(ProcessingRequest { request, ..asked })),
-        };
-        self.say(message(said)).await?;
-        Ok(None)
-    }
-
-    /// Ends an exchange of which something has gone on already. The client is told why if its response has not begun; otherwise
-    /// Envoy breaks off.
-    async fn cut<T>(&self, reason: Reason, form: Form, rule: &Rule) -> Outcome<T> {
-        self.decider.metrics.denied(reason);
-        self.refuse(self.decider.refusal(reason), form, Some(rule)).await?;
-        Err(End::Over)
-    }
-
-    async fn say(&self, message: ProcessingResponse) -> Outcome<()> {
-        self.said.send(Ok(message)).await.map_err(|_| End::Over)
-    }
-
-    async fn head(&self, direction: Direction, common: CommonResponse, metadata: Option<Struct>) -> Outcome<()> {
-        self.say(ProcessingResponse { dynamic_metadata: metadata, ..message(direction.headers(common)) }).await
-    }
-
-    async fn body(&self, direction: Direction, body: Vec<u8>, trailers: bool) -> Outcome<()> {
-        // Trailers may come right after the head: of a body that was never begun Envoy takes no piece.
-        if trailers && body.is_empty() {
-            return self.say(message(direction.trailers())).await;
-        }
-        for piece in direction.body(body, !trailers) {
-            self.say(message(piece)).await?;
-        }
-        if trailers { self.say(message(direction.trailers())).await } else { Ok(()) }
-    }
-
-    /// What had come of a body that goes on as it comes.
-    async fn begin(&self, direction: Direction, Begun { body, ended }: Begun) -> Outcome<()> {
-        if body.is_empty() {
-            return Ok(());
-        }
-        for piece in direction.body(body, ended) {
-            self.say(message(piece)).await?;
-        }
-        Ok(())
-    }
-
-    async fn refuse(&self, deny: Deny<'_>, form: Form, rule: Option<&Rule>) -> Outcome<()> {
-        let refused = answer::refused(refusal(&deny, form, rule, self.decider.rate_limits));
-        let dynamic_metadata = answer::metadata(self.decider.describe(&Decision::Deny(deny)));
-        self.say(ProcessingResponse { dynamic_metadata, ..message(refused) }).await
-    }
-
-    /// `length`: what the message says of itself, which may be less than what comes.
-    async fn collect(&mut self, direction: Direction, most: usize, length: Option<u64>) -> Outcome<Collected> {
-        let length = length.map_or(0, |length| usize::try_from(length).unwrap_or(usize::MAX));
-        if length > most {
-            return Ok(Collected::TooLong(Begun::default()));
-        }
-        // Room for what has come, not for what is promised: whoever sends a head alone takes none.
-        let mut body = Vec::with_capacity(length.min(ROOM));
-        loop {
-            let piece = match (self.next().await?.request, direction) {
-                (Some(Asked::RequestBody(piece)), Direction::Request)
-                | (Some(Asked::ResponseBody(piece)), Direction::Response) => piece,
-                (Some(Asked::RequestTrailers(_)), Direction::Request)
-                | (Some(Asked::ResponseTrailers(_)), Direction::Response) => {
-                    return Ok(Collected::Whole { body, trailers: true });
-                }
-                // The client was too slow, say: Envoy has answered, and the request goes nowhere.
-                (Some(Asked::ResponseHeaders(headers)), Direction::Request) => {
-                    return self.let_by(headers).await.and(Err(End::Over));
-                }
-                _ => return Err(out_of_turn()),
-            };
-            let is_longer = body.len().saturating_add(piece.body.len()) > most;
-            body.extend_from_slice(&piece.body);
-            if is_longer {
-                return Ok(Collected::TooLong(Begun { body, ended: piece.end_of_stream }));
-            }
-            if piece.end_of_stream {
-                return Ok(Collected::Whole { body, trailers: false });
-            }
-        }
-    }
-
-    /// A reply of Envoy's own goes by.
-    async fn let_by(&mut self, headers: HttpHeaders) -> Outcome<()> {
-        self.head(Direction::Response, CommonResponse::default(), None).await?;
-        if headers.end_of_stream { Ok(()) } else { self.pass_response(usize::MAX).await.map(drop) }
-    }
-
-    /// A response's body goes on as it comes, until it ends, or is longer than it may be.
-    async fn echo(&mut self, most: usize, rule: &Rule, form: Form) -> Outcome<()> {
-        if self.pass_response(most).await? { Ok(()) } else { self.cut(Reason::ResponseTooLarge, form, rule).await }
-    }
-
-    /// `false`: it is longer.
-    async fn pass_response(&mut self, mut left: usize) -> Outcome<bool> {
-        loop {
-            match self.next().await?.request {
-                Some(Asked::ResponseBody(piece)) => {
-                    let last = piece.end_of_stream;
-                    match left.checked_sub(piece.body.len()) {
-                        Some(rest) => left = rest,
-                        None => return Ok(false),
-                    }
-                    self.say(message(Direction::Response.piece(piece.body, last))).await?;
-                    if last {
-                        return Ok(true);
-                    }
-                }
-                Some(Asked::ResponseTrailers(_)) => {
-                    self.say(message(Direction::Response.trailers())).await?;
-                    return Ok(true);
-                }
-                // What is left of a request that was answered meanwhile.
-                Some(Asked::RequestBody(_) | Asked::RequestTrailers(_)) => {}
-                _ => return Err(out_of_turn()),
-            }
-        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Programs that messages go through, run by whoever hosts the service.
 
 use microgw_engine::interceptors::{Interception, InterceptorFailure, Program, Verdict};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use tracing::{Instrument as _, Span, field};
 
 use crate::decider::Decider;
@@ -18,18 +18,20 @@ pub struct NoPrograms;
 // === impl Decider ===
 
 impl Decider {
-    pub(crate) async fn intercept(&self, interception: Interception, span: &Span) -> Verdict {
+    /// `deadline`: of all that a message goes through.
+    pub(crate) async fn intercept(&self, interception: Interception, deadline: Instant, span: &Span) -> Verdict {
         let started = Instant::now();
         let kind = kind(&interception.interceptor.program);
         let verdict = if span.is_none() {
-            self.programs.call(interception).await
+            timeout_at(deadline, self.programs.call(interception)).await
         } else {
             let name = &*interception.interceptor.name;
             let span = tracing::info_span!(parent: span, "interceptor", name, outcome = field::Empty);
-            let verdict = self.programs.call(interception).instrument(span.clone()).await;
-            span.record("outcome", outcome(&verdict));
+            let verdict = timeout_at(deadline, self.programs.call(interception)).instrument(span.clone()).await;
+            span.record("outcome", verdict.as_ref().map_or(InterceptorFailure::Late.as_str(), outcome));
             verdict
         };
+        let verdict = verdict.unwrap_or(Verdict::Failed(InterceptorFailure::Late));
         self.metrics.intercepted(kind, outcome(&verdict), started.elapsed());
         verdict
     }

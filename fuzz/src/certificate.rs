@@ -59,6 +59,7 @@ pub fn run(data: &[u8]) -> Reached {
         headers: &headers,
         certificate: None,
         peer: "10.0.0.1",
+        has_body: None,
     });
     if !matches!(step, Step::Done(Decision::Allow(_))) {
         return "refused";

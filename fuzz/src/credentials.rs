@@ -173,6 +173,7 @@ pub fn decide(rule: &Rule, path: &str, headers: &dyn Headers) -> Option<Option<S
             headers,
             certificate: None,
             peer: "",
+            has_body: None,
         });
         let mut asked = 0;
         loop {

@@ -50,6 +50,7 @@ static READER: LazyLock<Arc<Introspection>> = LazyLock::new(|| {
         headers: &headers,
         certificate: None,
         peer: "",
+        has_body: None,
     });
     let Step::Ask(Lookup::Introspection { reader, .. }) = step else { panic!("nobody is asked") };
     reader

@@ -124,6 +124,7 @@ fn passes(proof: &str) -> bool {
         headers: &headers,
         certificate: None,
         peer: "",
+        has_body: None,
     });
     while let Step::Ask(lookup) = step {
         let keys = matches!(lookup, Lookup::Keys(_) | Lookup::FreshKeys(_));

@@ -295,6 +295,7 @@ impl Scene {
             headers,
             certificate: None,
             peer: "10.0.0.1",
+            has_body: None,
         };
         match exchange.on_request_head(head) {
             Step::NeedBody => exchange.on_request_body(body, UnixTime(1)),

@@ -178,7 +178,6 @@ impl Content {
                 }
                 match std::str::from_utf8(bytes) {
                     Ok(text) => check(scalar::reading(text.into(), shape.types), 1, violations),
-                    Err(_) if kind == Kind::Opaque => {}
                     Err(_) => violations.add(Place::Body, "", "is not UTF-8"),
                 }
             }

@@ -8,7 +8,7 @@ use microgw_proto::contracts::v1 as proto;
 use crate::body::{Body, Content};
 use crate::head::{Presence, RequestHead};
 use crate::media_type::MediaType;
-use crate::parameter::{Form, Pair, Pairs, Parameter, Reader, Style, pairs};
+use crate::parameter::{Form, Pair, Pairs, Parameter, Reader, Style, Unreadable, pairs};
 use crate::path::Template;
 use crate::schemas::{Compiled, Schemas};
 use crate::shape::{Shaper, Shapes};
@@ -212,14 +212,14 @@ impl Contract {
     fn check_others(&self, head: &RequestHead<'_>, query: &str, violations: &mut Violations) {
         let reader = self.request.reader();
         let of_query = if self.in_query { pairs(query) } else { Ok(Pairs::new()) };
-        let of_cookies = if self.in_cookie { cookies(head.header("cookie").unwrap_or_default()) } else { Pairs::new() };
-        let of_query = match of_query {
-            Ok(pairs) => pairs,
-            Err(unreadable) => {
-                violations.add(Place::Query, "", unreadable.0);
+        let of_cookies =
+            if self.in_cookie { cookies(head.header("cookie").unwrap_or_default()) } else { Ok(Pairs::new()) };
+        let [of_query, of_cookies] = [(Place::Query, of_query), (Place::Cookie, of_cookies)].map(|(place, pairs)| {
+            pairs.unwrap_or_else(|unreadable| {
+                violations.add(place, "", unreadable.0);
                 Pairs::new()
-            }
-        };
+            })
+        });
         for parameter in &self.others {
             let found = match parameter.place {
                 Place::Query => parameter.of_pairs(reader.shapes, &of_query),
@@ -254,17 +254,18 @@ impl Contract {
 
 const NO_BODY: &str = "is not expected: the operation declares none";
 
-/// The pairs of a `cookie` header.
-fn cookies(header: &str) -> Pairs<'_> {
-    let named = header.split(';').filter_map(|cookie| cookie.split_once('='));
-    named
-        .take(MAX_FIELDS)
-        .map(|(name, value)| {
-            let value = value.trim_ascii();
-            let bare = value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value);
-            Pair { name: name.trim_ascii().into(), value: bare }
-        })
-        .collect()
+/// The pairs of a `cookie` header. Of one that is cut off nobody could say what the backend makes of the rest.
+fn cookies(header: &str) -> Result<Pairs<'_>, Unreadable> {
+    let mut pairs = Pairs::new();
+    for (name, value) in header.split(';').filter_map(|cookie| cookie.split_once('=')) {
+        if pairs.len() >= MAX_FIELDS {
+            return Err(Unreadable("has too many names and values"));
+        }
+        let value = value.trim_ascii();
+        let bare = value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value);
+        pairs.push(Pair { name: name.trim_ascii().into(), value: bare });
+    }
+    Ok(pairs)
 }
 
 impl fmt::Debug for Contract {

@@ -61,7 +61,8 @@ impl<'a> MediaType<'a> {
         Kind::of(&self.essence)
     }
 
-    fn parameters(&self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
+    /// Names and values as they are written, with their quotes.
+    pub(crate) fn parameters(&self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
         let mut rest = self.parameters;
         std::iter::from_fn(move || {
             loop {
@@ -108,7 +109,7 @@ pub(crate) fn unquoted(value: &str) -> Cow<'_, str> {
     }
 }
 
-fn is_token(text: &str) -> bool {
+pub(crate) fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
 

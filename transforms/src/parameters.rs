@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use regex::Regex;
 
+use crate::path::push_escape;
+
 /// Which segments of a path have parameters.
 #[derive(Debug)]
 pub struct PathParameters {
@@ -36,11 +38,10 @@ impl PathParameters {
     pub fn get<'p>(&self, path: &'p str, name: &str) -> Option<Cow<'p, str>> {
         let path = path.split_once('?').map_or(path, |(path, _)| path);
         let segment = self.segments.iter().find(|segment| segment.names.iter().any(|known| **known == *name))?;
-        let text = decoded(path.split('/').nth(segment.at + 1)?)?;
-        let Some(pattern) = &segment.pattern else { return Some(text) };
+        let text = path.split('/').nth(segment.at + 1)?;
+        let Some(pattern) = &segment.pattern else { return decoded(text) };
         let group = segment.names.iter().position(|known| **known == *name)? + 1;
-        let found = pattern.captures(&text)?.get(group)?.as_str().to_owned();
-        Some(Cow::Owned(found))
+        decoded(pattern.captures(text)?.get(group)?.as_str())
     }
 }
 
@@ -70,12 +71,17 @@ impl Segment {
         while let Some((before, (name, after))) =
             rest.split_once('{').and_then(|(before, rest)| Some((before, rest.split_once('}')?)))
         {
-            pattern.push_str(&regex::escape(&decoded(before)?));
-            pattern.push_str("(.+)");
+            // What divides two parameters is not what is encoded in one of them.
+            if names.is_empty() {
+                any_form(&decoded(before)?, &mut pattern);
+            } else {
+                pattern.push_str(&regex::escape(before));
+            }
+            pattern.push_str("(.+?)");
             names.push(name.into());
             rest = after;
         }
-        pattern.push_str(&regex::escape(&decoded(rest)?));
+        any_form(&decoded(rest)?, &mut pattern);
         pattern.push('$');
         let whole = names.len() == 1 && text.starts_with('{') && text.ends_with('}');
         match names.is_empty() {
@@ -83,6 +89,19 @@ impl Segment {
             false if whole => Some(Segment { at, pattern: None, names: names.into() }),
             false => Some(Segment { at, pattern: Some(Regex::new(&pattern).ok()?), names: names.into() }),
         }
+    }
+}
+
+/// A text, each character of it as it is or encoded.
+fn any_form(text: &str, pattern: &mut String) {
+    for c in text.chars() {
+        let mut encoded = String::new();
+        c.encode_utf8(&mut [0; 4]).bytes().for_each(|byte| push_escape(&mut encoded, byte));
+        pattern.push_str("(?:");
+        pattern.push_str(&regex::escape(&c.to_string()));
+        pattern.push_str("|(?i:");
+        pattern.push_str(&encoded);
+        pattern.push_str("))");
     }
 }
 
@@ -100,6 +119,13 @@ mod tests {
         assert_eq!(of("/v{major}.{minor}.json", "/v1.2.json", "minor").as_deref(), Some("2"));
         assert_eq!(of("/v{major}.{minor}.json", "/v1.2.json", "major").as_deref(), Some("1"));
         assert_eq!(of("/a@{x}", "/a%40y", "x").as_deref(), Some("y"));
+        // As contracts divide them.
+        assert_eq!(of("/{a}-{b}", "/x-y-z", "a").as_deref(), Some("x"));
+        assert_eq!(of("/{a}-{b}", "/x-y-z", "b").as_deref(), Some("y-z"));
+        assert_eq!(of("/{a},{b}", "/x%2Cy,z", "a").as_deref(), Some("x,y"));
+        assert_eq!(of("/{a},{b}", "/x%2cy", "a"), None);
+        assert_eq!(of("/{a}.json", "/x.json.json", "a").as_deref(), Some("x.json"));
+        assert_eq!(of("/\u{e9}{a}@", "/%c3%A9x%40", "a").as_deref(), Some("x"));
         assert_eq!(of("/files/*", "/files/a/b", "x"), None);
         assert_eq!(of("/pets/{id}", "/pets", "id"), None);
         assert_eq!(of("/pets/{id}", "/pets/%FF", "id"), None);

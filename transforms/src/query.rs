@@ -114,12 +114,44 @@ fn written(name: &str, value: &str) -> String {
     pair
 }
 
-/// Form decoding (`+` is a space). A `%` without two digits stands for itself; what is no UTF-8 is replaced.
+/// What is no UTF-8 is replaced.
 fn decode(text: &str) -> Cow<'_, str> {
-    if !text.contains(['%', '+']) {
-        return Cow::Borrowed(text);
+    match decode_bytes(text) {
+        None => Cow::Borrowed(text),
+        Some(bytes) => Cow::Owned(String::from_utf8_lossy(&bytes).into_owned()),
     }
-    form_urlencoded::parse(text.as_bytes()).next().map_or(Cow::Borrowed(text), |(text, _)| text)
+}
+
+/// Form decoding of a name or a value (`+` is a space). A `%` without two digits stands for itself. `None`: there is nothing to
+/// decode.
+pub fn decode_bytes(text: &str) -> Option<Vec<u8>> {
+    if !text.contains(['%', '+']) {
+        return None;
+    }
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, tail)) = rest.split_first() {
+        let (byte, tail) = match (first, tail) {
+            (b'+', _) => (b' ', tail),
+            (b'%', [high, low, after @ ..]) => match (digit(*high), digit(*low)) {
+                (Some(high), Some(low)) => (high << 4 | low, after),
+                _ => (first, tail),
+            },
+            _ => (first, tail),
+        };
+        bytes.push(byte);
+        rest = tail;
+    }
+    Some(bytes)
+}
+
+fn digit(byte: u8) -> Option<u8> {
+    match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        b'A'..=b'F' => Some(byte - b'A' + 10),
+        _ => None,
+    }
 }
 
 /// All but what RFC 3986 calls unreserved.

@@ -179,6 +179,7 @@ pub fn run(scenario: &Scenario, count: u32) -> anyhow::Result<u64> {
                     headers: &headers,
                     certificate,
                     peer: "",
+                    has_body: None,
                 });
                 while let Step::Ask(lookup) = step {
                     let answer = match scenario.credential {

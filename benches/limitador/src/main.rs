@@ -150,6 +150,7 @@ impl Engine {
             headers,
             certificate: None,
             peer: "",
+            has_body: None,
         });
         matches!(black_box(&step), Step::Done(Decision::Allow(_)))
     }

@@ -20,6 +20,7 @@ pub struct ServicesProxy {
 
 /// Without what is read from files.
 pub fn backends(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Backends {
+    unused_proxy(values, problems);
     let at = |key: &str| format!("httpClients.{key}");
     Backends {
         trust: None,
@@ -32,6 +33,16 @@ pub fn backends(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Backen
         max_streams: limit(values, &at("poolConfig.maxActiveStreamsPerConnection"), problems),
         max_response_header: Some(values.number(&at("responseLimits.maxHeaderSize"))),
         proxy: if values.bool(&at("proxy.enable")) { proxy_of_backends(values, problems) } else { None },
+    }
+}
+
+/// A proxy that is named, and that nothing says whether to use, would be thought to be used.
+fn unused_proxy(values: &Values, problems: &mut Vec<ConfigDiagnostic>) {
+    let (host, switches) =
+        ("httpClients.proxy.host", ["httpClients.proxy.enable", "httpClients.proxy.enableInternalServices"]);
+    if values.is_given(host) && !switches.iter().any(|switch| values.is_given(switch)) {
+        let message = format!("`{host}` has no effect: `{}` is `false`", switches[0]);
+        problems.push(ConfigDiagnostic::warning(Code::NoEffect, &values.origin(host), message));
     }
 }
 

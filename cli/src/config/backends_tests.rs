@@ -66,7 +66,7 @@ fn the_proxy() {
     let login = own.backends.proxy.as_ref().unwrap().login.as_ref().unwrap();
     assert_eq!((login.name.as_str(), login.value.as_str()), ("proxy-authorization", "Basic Z3c6aHVudGVyMg=="));
     assert!(!format!("{own:?}").contains("Z3c6") && !format!("{own:?}").contains("hunter2"));
-    let off = config("proxy.host = 'p'\nproxy.port = 3128");
+    let off = config("proxy.enable = false\nproxy.host = 'p'\nproxy.port = 3128");
     assert_eq!((off.backends.proxy, off.services_proxy), (None, None));
 }
 
@@ -94,4 +94,14 @@ fn mistakes_about_the_proxy() {
     // For backends and for the gateway's own connections, and said once.
     let both = "proxy.enable = true\nproxy.enableInternalServices = true\nproxy.host = 'p'";
     assert_eq!(errors(both), ["`httpClients.proxy.port` is missing: a proxy has a port"]);
+}
+
+#[test]
+fn a_proxy_that_nobody_uses_is_told() {
+    let (config, warnings) = resolved("proxy.host = 'p'\nproxy.port = 3128").unwrap();
+    assert_eq!(config.backends.proxy, None);
+    assert_eq!(warnings[0].message, "`httpClients.proxy.host` has no effect: `httpClients.proxy.enable` is `false`");
+    for said in ["proxy.enable = false", "proxy.enable = true", "proxy.enableInternalServices = true"] {
+        assert_eq!(resolved(&format!("proxy.host = 'p'\nproxy.port = 3128\n{said}")).unwrap().1, [], "{said}");
+    }
 }

@@ -60,6 +60,9 @@ pub fn read(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Vec<Interc
                 None
             }
         };
+        if credential.is_some() && url.is_none() {
+            wrong("header", format!("`{}` needs `{}`: a secret goes where settings say", at("header"), at("url")));
+        }
         found.push(Interceptor { name, url, credential });
     }
     found

@@ -110,6 +110,7 @@ pub fn resolve(
             expiry: milliseconds(values, "caching.tokenCacheExpiryTime"),
             capacity: values.number("caching.tokenCacheCapacity"),
         }),
+        response_cache: values.number("caching.maxResponseBytes"),
         admin: admin?,
         envoy: envoy(values),
         gateway,

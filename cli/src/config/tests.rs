@@ -104,6 +104,7 @@ fn the_defaults() {
             insecure: Vec::new(),
             users: Vec::new(),
             token_cache: Some(TokenCache { expiry: Duration::from_mins(15), capacity: 10_000 }),
+            response_cache: 64 << 20,
             admin: ([127, 0, 0, 1], 9000).into(),
             envoy: Envoy {
                 path: None,

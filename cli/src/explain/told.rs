@@ -50,6 +50,8 @@ pub enum Decided {
         caller: Option<String>,
         limits: Vec<Drawn>,
         sandbox: bool,
+        /// What the backend says may be for others, and others' for this caller.
+        kept: bool,
         sent: Sent,
     },
     Denied {
@@ -89,7 +91,7 @@ pub struct Sent {
 // === impl Decided ===
 
 impl Decided {
-    pub(super) fn allowed(mut allow: Allow<'_>, request: &Request, normal: &Normal) -> Decided {
+    pub(super) fn allowed(mut allow: Allow<'_>, kept: bool, request: &Request, normal: &Normal) -> Decided {
         let mut headers: BTreeMap<String, Vec<String>> =
             request.headers.iter().map(|(name, value)| (name.clone(), vec![value.clone()])).collect();
         for name in allow.remove_headers {
@@ -140,6 +142,7 @@ impl Decided {
             caller: identity.subject().or(identity.client()).or(identity.key_id()).map(str::to_owned),
             limits: drawn(&allow.limits),
             sandbox: allow.environment.is_some(),
+            kept,
             sent,
         }
     }
@@ -308,13 +311,16 @@ impl Told<'_> {
 impl Decided {
     fn as_text(&self, line: &mut impl FnMut(&str, &str), destination: &str) {
         match self {
-            Decided::Allowed { caller, limits, sandbox, sent } => {
+            Decided::Allowed { caller, limits, sandbox, kept, sent } => {
                 let caller = caller.as_ref().map(|caller| format!(", as `{caller}`")).unwrap_or_default();
                 line("decision", &format!("allowed{caller}{}", if *sandbox { ", to the sandbox" } else { "" }));
                 for drawn in limits {
                     line("limit", &drawn.to_string());
                 }
                 line("to", destination);
+                if *kept {
+                    line("", "or answered with a kept response to the same request");
+                }
                 line("sent", &format!("{} {}", sent.method, sent.path));
                 for (name, values) in &sent.headers {
                     for value in values {
@@ -356,10 +362,11 @@ impl Decided {
             limits.iter().map(limit).collect::<Vec<_>>()
         };
         match self {
-            Decided::Allowed { caller, limits, sandbox, sent } => json!({
+            Decided::Allowed { caller, limits, sandbox, kept, sent } => json!({
                 "allowed": true,
                 "caller": caller,
                 "sandbox": sandbox,
+                "mayBeKept": kept,
                 "limits": drawn(limits),
                 "sent": {
                     "method": sent.method,

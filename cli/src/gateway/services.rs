@@ -25,6 +25,7 @@ use microgw_extproc::metrics::Metrics;
 use microgw_extproc::opaque_keys::OpaqueKeys;
 use microgw_extproc::redis::Redis;
 use microgw_extproc::remote::RemoteListener;
+use microgw_extproc::response_cache::ResponseCache;
 use microgw_extproc::revocations::{RevocationSettings, Revocations};
 use microgw_extproc::rule_store::RuleStore;
 use microgw_extproc::server::AuthzServer;
@@ -98,7 +99,8 @@ impl Services {
         let (entries, lifetime) =
             config.token_cache.map_or((0, Duration::ZERO), |cache| (cache.capacity, cache.expiry));
         let facts = FactCache::new(entries, lifetime).with_proofs(config.proofs).with_assertions(assertions);
-        let mut decider = Decider::new(rules.clone(), facts, lookups, metrics.clone(), Decider::DEADLINE);
+        let mut decider = Decider::new(rules.clone(), facts, lookups, metrics.clone(), Decider::DEADLINE)
+            .keeping(ResponseCache::new(config.response_cache));
         decider.description = match &config.access_log {
             Some(log) if log.caller => Description::Caller,
             None if config.tracing.is_none() => Description::Nothing,

@@ -26,6 +26,9 @@ impl Bodies {
             // Writing to a string does not fail.
             let _ = writeln!(text, "          {what} {how}, at most {most} bytes");
         }
+        if phases.response_copied {
+            text.push_str("          responses kept for others who ask the same\n");
+        }
     }
 
     pub fn as_json(&self, api: usize, operation: usize) -> Value {
@@ -35,6 +38,7 @@ impl Bodies {
             "request": told(mode(phases.request_body, true, phases.max_request_body)),
             "response": told(mode(phases.response_body, phases.response_head, phases.max_response_body)),
             "responseHead": phases.response_head,
+            "responseKept": phases.response_copied,
         })
     }
 }

@@ -142,6 +142,9 @@ impl Bounds {
                 Access::Guarded(guard.alternatives.into_iter().map(alternative).collect::<Result<Vec<_>>>()?)
             }
         };
+        if bodies.kept_seconds > 0 && !bodies::can_be_kept(method, &access) {
+            return invalid(format!("responses of `{method} {path}` are for nobody else"));
+        }
         Ok(Operation {
             method,
             path,

@@ -7,7 +7,7 @@ use microgw_proto::interceptors::v1::OperationInterceptors;
 use microgw_proto::limits::v1::Tiers;
 use microgw_proto::traffic::v1::{ApiTraffic, EndpointPolicy, OperationTraffic};
 
-use super::{BODIES, CONTRACTS, INTERCEPTORS, LIMITS, TRAFFIC};
+use super::{BODIES, CONTRACTS, INTERCEPTORS, KEPT, LIMITS, TRAFFIC};
 use crate::error_template::ErrorTemplate;
 use crate::model::{
     Access, Alternative, Api, BackendUrl, Canary, Endpoint, EndpointId, KeyLocation, LimitId, Lookup, Model, Operation,
@@ -131,12 +131,14 @@ fn requires(model: &Model) -> Vec<String> {
     let bodies = operations().any(|operation| {
         operation.bodies != OperationBodies::default() || operation.transforms != Transforms::default()
     });
+    let kept = operations().any(|operation| operation.bodies.kept_seconds > 0);
     let intercepted = operations().any(|operation| operation.interceptors != OperationInterceptors::default());
     let contracts = operations().filter_map(|operation| operation.contract.as_ref()).any(asked);
     let required = [
         limited.then_some(LIMITS),
         traffic.then_some(TRAFFIC),
         bodies.then_some(BODIES),
+        kept.then_some(KEPT),
         intercepted.then_some(INTERCEPTORS),
         contracts.then_some(CONTRACTS),
     ];

@@ -32,17 +32,45 @@ use prost::Message as _;
 use super::clusters::{self, tcp};
 use super::wire::{any, resource, seconds};
 use super::{names, secrets, tls};
-use crate::model::{BackendUrl, Endpoint};
-use crate::settings::Proxy;
+use crate::model::{Api, BackendUrl, Endpoint, EndpointId, Model, Operation};
+use crate::settings::{Proxy, Settings};
 use crate::snapshot::{Resource, ResourceType};
 
 /// Whether an endpoint is reached over the proxy: not if it is on this host, which is another one for the proxy.
 pub fn leads_to(endpoint: &Endpoint) -> bool {
-    let here = |url: &BackendUrl| match url.host.parse::<IpAddr>() {
+    !endpoint.urls().all(is_here)
+}
+
+fn is_here(url: &BackendUrl) -> bool {
+    match url.host.parse::<IpAddr>() {
         Ok(address) => address.is_loopback(),
         Err(_) => url.host == "localhost",
+    }
+}
+
+/// What cannot be reached over the proxy as it is declared.
+pub fn conflict(model: &Model, settings: &Settings) -> Option<String> {
+    settings.backends.proxy.as_ref()?;
+    let of_operation = |api: &Api, operation: &Operation| {
+        let mirrors = operation.traffic.mirrors.iter().filter_map(|mirror| mirror.endpoint.checked_sub(1));
+        let ids = [operation.production, operation.sandbox].into_iter().flatten().chain(mirrors.map(EndpointId));
+        let why =
+            ids.filter_map(|id| model.endpoint(id)).filter(|endpoint| leads_to(endpoint)).find_map(unreachable)?;
+        let (place, name, version) = (model.locate(operation.source), &api.name, &api.version);
+        Some(format!("{place}: an endpoint of {name} {version} {why}, and `httpClients.proxy` is enabled"))
     };
-    !endpoint.urls().all(here)
+    model.apis.iter().find_map(|api| api.operations.iter().find_map(|operation| of_operation(api, operation)))
+}
+
+fn unreachable(endpoint: &Endpoint) -> Option<&'static str> {
+    // Envoy checks from its main thread, where no tunnel begins: every check would fail.
+    if endpoint.policy.health_check.is_some() {
+        return Some("has a health check, which does not pass a forward proxy");
+    }
+    endpoint
+        .urls()
+        .any(is_here)
+        .then_some("has URLs on this host and elsewhere, which cannot both be reached: make it two")
 }
 
 /// The entry of the tunnel to `port` of `host`.

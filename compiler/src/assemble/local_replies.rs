@@ -49,6 +49,11 @@ const REPLIES: &[(Fault, Sign)] = &[
     (Fault::BackendTimeout, Sign::Response("response.code_details == 'stream_idle_timeout' && response.code == 504")),
     // Envoy's own status is 401, which would be about the client.
     (Fault::BackendUnavailable, Sign::Response("response.code_details.contains('failed_to_inject_credential')")),
+    // The first target has failed, and there is too much to send to the next.
+    (
+        Fault::BackendUnavailable,
+        Sign::Response("response.code_details.contains('request_payload_exceeded_retry_buffer_limit')"),
+    ),
     (Fault::NoDecision, Sign::Response("response.code_details == 'ext_authz_error'")),
     (Fault::NoDecision, Sign::Response("response.code_details.startsWith('ext_proc_error')")),
     (Fault::PayloadTooLarge, Sign::Response("response.code_details == 'request_payload_too_large'")),
@@ -71,8 +76,8 @@ const REPLIES: &[(Fault, Sign)] = &[
     ),
     (Fault::Internal, Sign::Response("response.code_details != 'direct_response' && response.code >= 500")),
 ];
-/// The engine's own words.
-const DENIED: &str = "response.code_details in ['ext_authz_denied', 'microgw_refused']";
+/// The engine's own words, and a backend's that were kept.
+const DENIED: &str = "response.code_details in ['ext_authz_denied', 'microgw_refused', 'microgw_kept']";
 
 pub fn config(answers: &Answers) -> LocalReplyConfig {
     let denied = ResponseMapper { filter: Some(filter(response(DENIED))), ..Default::default() };

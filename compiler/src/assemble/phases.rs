@@ -46,14 +46,19 @@ pub fn of(
     contract: validation::Needs,
     programs: Programs,
 ) -> Option<Phases> {
-    let OperationBodies { max_request, max_response } = operation.bodies;
+    let OperationBodies { max_request, max_response, kept_seconds } = operation.bodies;
     let [of_request, of_response] = needs;
     let whole = |needs: Option<Needs>| needs.is_some_and(|needs| needs.body || needs.writes_body);
     // What is bounded and nothing else passes as it comes, and is counted.
     let request_body = whole(of_request) || contract.request_body || programs.request_body;
     let response_body = whole(of_response) || contract.response_body || programs.response_body;
-    let response_head =
-        response_body || max_response > 0 || of_response.is_some() || contract.response_head || programs.responses;
+    let response_copied = kept_seconds > 0;
+    let response_head = response_body
+        || response_copied
+        || max_response > 0
+        || of_response.is_some()
+        || contract.response_head
+        || programs.responses;
     if !request_body && max_request == 0 && !response_head && of_request.is_none() && !programs.requests {
         return None;
     }
@@ -66,6 +71,7 @@ pub fn of(
         request_body,
         response_head: response_head || limited,
         response_body,
+        response_copied,
         max_request_body: most(request_body, max_request, settings.bodies.max_request),
         request_optional: contract.request_reported && !whole(of_request) && !programs.request_body && max_request == 0,
         response_optional: contract.response_reported

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use microgw_proto::contracts::v1::Contract;
+use microgw_proto::contracts::v1::{Contract, Mode};
 use microgw_proto::limits::v1::Tiers;
 use microgw_proto::rules::v1 as pb;
 use microgw_transforms::{Direction, Needs, Transform};
@@ -10,6 +10,7 @@ use prost::Message as _;
 
 use super::answers::Answers;
 use super::client_certificates;
+use super::kept;
 use super::phases;
 use super::resource_metadata;
 use super::validation;
@@ -45,6 +46,10 @@ pub struct Ruled {
     pub id: RuleId,
     /// `None`: the request's head alone.
     pub phases: Option<pb::Phases>,
+    /// It matters whether requests have a body.
+    pub looks_for_body: bool,
+    /// Requests may arrive at the backend with another method.
+    pub remade: bool,
     /// The path that arrives at the backend may be another one than was matched.
     pub rewrites: bool,
 }
@@ -201,6 +206,8 @@ impl<'a> Rules<'a> {
             resource_metadata: resource_metadata.unwrap_or_default(),
             public,
         };
+        let remade = needs[0].is_some_and(|needs| needs.writes_method) || programs.requests;
+        let looks_for_body = contract.as_ref().is_some_and(|contract| contract.request_mode() != Mode::Off);
         let agreed = contract.as_ref().map(|contract| self.agree(api, contract)).unwrap_or_default();
         let encoded = policy.encode_to_vec();
         let path = format!("{}{}", api.base_path, operation.path);
@@ -230,6 +237,7 @@ impl<'a> Rules<'a> {
             &(agreed.len() as u64).to_be_bytes(),
             &agreed,
             &self.programs(operation),
+            &kept::told(self.model, api, operation),
         ];
         let id = digest(&[&identity[..], &own].concat());
         let next = u32::try_from(self.book.policies.len()).unwrap_or(u32::MAX);
@@ -251,8 +259,9 @@ impl<'a> Rules<'a> {
             response_transform: transform_index(operation.transforms.response),
             contract,
             interceptors: (programs.requests || programs.responses).then(|| operation.interceptors.clone()),
+            keep: kept::keep(self.model, operation),
         });
-        Some(Ruled { id: hex(&id), phases, rewrites })
+        Some(Ruled { id: hex(&id), phases, looks_for_body, remade, rewrites })
     }
 
     /// Notes which schemas of the API a contract needs, and tells what it and they say.

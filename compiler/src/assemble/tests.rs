@@ -481,6 +481,34 @@ fn backends_behind_a_proxy_and_what_they_are_shown() {
 }
 
 #[test]
+fn what_cannot_pass_a_proxy_is_a_conflict() {
+    let mut behind = settings();
+    behind.backends.proxy = Some(Proxy { host: "proxy".to_owned(), port: 3128, login: None });
+    let shop = |endpoints: &str| {
+        model(&[&format!(
+            r#"{{"openapi": "3.0.3", "info": {{"title": "Shop", "version": "1.0"}}, "servers": [{{"url": "https://shop.example.com/shop"}}],
+                "x-wso2-production-endpoints": {endpoints}, "paths": {{"/items": {{"get": {{}}}}}}}}"#
+        )])
+    };
+    let checked = r#""advanceEndpointConfig": {"healthCheck": {"path": "/health"}}"#;
+    for (endpoints, conflict) in [
+        (r#"{"urls": ["https://a.example"]}"#.to_owned(), None),
+        (format!(r#"{{"urls": ["https://a.example"], {checked}}}"#), Some("has a health check")),
+        (format!(r#"{{"urls": ["http://127.0.0.1:8080"], {checked}}}"#), None),
+        (r#"{"urls": ["http://localhost:1", "http://a.example:1"]}"#.to_owned(), Some("on this host and elsewhere")),
+    ] {
+        let model = shop(&endpoints);
+        let found = super::conflict(&model, &behind);
+        assert!(
+            found.as_deref().is_some_and(|found| conflict.is_some_and(|part| found.contains(part)))
+                || found.is_none() && conflict.is_none(),
+            "{endpoints}: {found:?}"
+        );
+        assert_eq!(super::conflict(&model, &settings()), None);
+    }
+}
+
+#[test]
 fn an_api_in_fallback_has_its_old_content_or_none() {
     let (old, settings) = (model(&[&SHOP.replace("/items/{id}", "/things/{id}")]), settings());
     let new = model(&[SHOP, NOTES]);

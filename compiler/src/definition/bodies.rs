@@ -26,12 +26,13 @@ pub(super) fn read(report: &mut Report, owner: Value<'_>, of_api: &OperationBodi
     OperationBodies {
         max_request: request.unwrap_or(of_api.max_request),
         max_response: response.unwrap_or(of_api.max_response),
+        ..*of_api
     }
 }
 
 /// What is bounded must have an end.
 pub(super) fn check(report: &mut Report, label: &str, operation: Value<'_>, bodies: OperationBodies, endless: Endless) {
-    let OperationBodies { max_request, max_response } = bodies;
+    let OperationBodies { max_request, max_response, .. } = bodies;
     let contradictory =
         [("request", endless.requests && max_request > 0), ("response", endless.responses && max_response > 0)];
     for (key, _) in contradictory.into_iter().filter(|(_, contradictory)| *contradictory) {

@@ -1,32 +1,55 @@
-//! What a definition may declare and the gateway does not do yet. It is checked whole all the same, so that what is
-//! wrong in it shows before it has an effect.
+//! What an API says in a word or two: whether its responses are kept, or compressed.
 
 use super::fields::{boolean, object};
 use super::shape::Shape;
+use crate::bodies::can_be_kept;
 use crate::compile::Report;
 use crate::diagnostic::Code;
 use crate::model::{Access, Operation};
-use crate::source::Value;
+use crate::source::{Content, Value};
 
 const CACHE: Shape =
-    Shape::Object(&[("enabled", Shape::Boolean), ("cacheTimeoutInSeconds", Shape::Integer(0, i32::MAX as i64))]);
+    Shape::Object(&[("enabled", Shape::Boolean), ("cacheTimeoutInSeconds", Shape::Integer(1, MAX_SECONDS as i64))]);
+/// A year.
+const MAX_SECONDS: u32 = 31_536_000;
+/// Where an API does not say.
+const USUAL_SECONDS: u32 = 300;
 
-/// The response cache of an API, with these operations.
-pub(super) fn response_cache(report: &mut Report, root: Value<'_>, operations: &[Operation]) {
-    if let Some(cache) = root.get("x-wso2-response-cache")
-        && CACHE.check(report, "x-wso2-response-cache", cache)
-        && let Some(enabled) = cache.get("enabled")
-        && boolean(report, "enabled", enabled) == Some(true)
-    {
-        let (public, secured): (Vec<_>, Vec<_>) = operations.iter().partition(|of| of.access == Access::Public);
-        if let Some(first) = named(&secured) {
-            let message = format!("responses are never cached where a credential is asked for: {first}");
-            report.say(Code::SecuredCache, cache, message);
-        }
-        if let Some(first) = named(&public) {
-            report.say(Code::ResponseCache, cache, format!("responses of public operations are not cached: {first}"));
-        }
+/// The response cache of an API, for those of its operations whose responses are the same for everybody.
+pub(super) fn response_cache(report: &mut Report, root: Value<'_>, operations: &mut [Operation]) {
+    let Some(cache) = root.get("x-wso2-response-cache") else { return };
+    let is_enabled = CACHE.check(report, "x-wso2-response-cache", cache)
+        && cache.get("enabled").and_then(|enabled| boolean(report, "enabled", enabled)) == Some(true);
+    if !is_enabled {
+        return;
     }
+    let secured: Vec<_> = operations.iter().filter(|of| of.access != Access::Public).collect();
+    if let Some(first) = named(&secured) {
+        let message = format!("responses are never cached where a credential is asked for: {first}");
+        report.say(Code::SecuredCache, cache, message);
+    }
+    let seconds = match cache.get("cacheTimeoutInSeconds").map(Value::content) {
+        Some(Content::Number(seconds)) => seconds.parse().unwrap_or(USUAL_SECONDS),
+        _ => USUAL_SECONDS,
+    };
+    let mut none = secured.is_empty();
+    for operation in operations.iter_mut().filter(|of| can_be_kept(of.method, &of.access) && has_backend(of)) {
+        operation.bodies.kept_seconds = seconds;
+        none = false;
+    }
+    if none {
+        report.say(
+            Code::ResponseCache,
+            cache,
+            "no operation is a `GET` that a backend answers with an end: nothing is kept",
+        );
+    }
+}
+
+/// Whose answer has an end.
+fn has_backend(operation: &Operation) -> bool {
+    let traffic = &operation.traffic;
+    operation.production.is_some() && traffic.answer.is_none() && !traffic.websocket && !traffic.unbuffered
 }
 
 /// The first of them, and how many there are.

@@ -126,7 +126,7 @@ codes! {
     UnusedTier "0611" Note "unused-tier" "`Default` or `Unauthenticated` is declared, and no request can have it."
 
     ForeignInterceptor "0703" Error "foreign-interceptor" "An interceptor is Java or Ballerina, which is not run."
-    ResponseCache "0704" Unenforced "response-cache" "Responses of public operations are not cached."
+    ResponseCache "0704" Unenforced "response-cache" "No response of an API can be kept."
     UnenforceableScheme "0711" Unenforced "unenforceable-scheme" "A security scheme cannot be enforced yet."
     BadCors "0712" Error "bad-cors" "What `x-wso2-cors` says cannot be, or lets anybody act for those who are logged in."
     LooseOrigin "0713" Warning "loose-origin" "A pattern of origins matches more than those that it seems to be for."

@@ -122,6 +122,11 @@ impl InterceptorFiles {
                 entries.extend(root.entries().iter().find(is_parameters).cloned());
             }
         }
+        if let Some(service) = described.get("service") {
+            report.add(service_of_stranger(service));
+            self.broken.push(name.clone());
+            return;
+        }
         let directory = path.strip_suffix(MANIFEST).unwrap_or(path).trim_end_matches('/');
         match (Description { files, path, directory, described: &mut Vec::new() }).read(name, &described) {
             Ok(file) => self.put(name, file, report),
@@ -193,6 +198,13 @@ impl InterceptorFiles {
             report.add(Diagnostic::new(Code::UnusedInterceptor, Place::whole(file.file.as_str()), message));
         }
     }
+}
+
+/// Messages would go wherever somebody else says.
+pub(crate) fn service_of_stranger(service: &Tree) -> Diagnostic {
+    let message = "a package carries a `component`: where a service is, its project says";
+    let help = format!("describe the service in `{DIRECTORY}/` of the project that uses it");
+    Diagnostic::new(Code::BadInterceptor, service.at.clone(), message).help(help)
 }
 
 fn elsewhere(path: &str, report: &mut Report) {

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::MANIFEST;
 use crate::diagnostic::{Code, Diagnostic, Place};
+use crate::interceptors::service_of_stranger;
 use crate::source::{Content, Document};
 use crate::transforms::{INTERCEPTOR, PolicyFile, Tree};
 
@@ -38,6 +39,9 @@ impl Manifest {
         PolicyFile::of(MANIFEST, &root, true)?;
         let said = |key: &str| root.get(key).and_then(Tree::scalar).unwrap_or_default().trim().to_owned();
         let carried = root.get(INTERCEPTOR);
+        if let Some(service) = carried.and_then(|carried| carried.get("service")) {
+            return Err(vec![service_of_stranger(service)]);
+        }
         let component = carried.and_then(|carried| carried.text().or_else(|| carried.get("component")?.text()));
         Ok(Manifest {
             name: said("name"),

@@ -137,15 +137,20 @@ impl<'a> Exchange<'a> {
             let call = programs.call(one, Direction::Request, message, None, about, attributes);
             return Err(Box::new(Step::Intercept(Box::new(call))));
         }
-        let cuts = rule.policy.header_cuts(self.by_proof);
+        let credentials = &rule.policy.credential_headers;
         let looks_at_response = rule.phases().is_some_and(|phases| phases.response_body);
         let is_reserved = |name: &str| {
-            cuts.iter().any(|cut| **cut == *name)
+            credentials.iter().any(|credential| **credential == *name)
                 || rule.realm.identity_headers.iter().any(|told| told.name() == name)
                 || rule.backend_jwt.as_ref().is_some_and(|terms| terms.header() == name)
                 || looks_at_response && (name == ACCEPTED || UNREADABLE.contains(&name))
         };
-        Ok(transforms::edits(&message.changes(), is_reserved))
+        let mut edits = transforms::edits(&message.changes(), is_reserved);
+        // Nobody but the backend sees a credential that is to reach it.
+        if let (Some(path), Some(head), true) = (&mut edits.path, self.head, rule.policy.query_cuts.is_empty()) {
+            query::restore(path, head.path, &rule.policy.credential_parameters);
+        }
+        Ok(edits)
     }
 
     fn failed(&self, reason: Reason) -> Box<Step<'a>> {
@@ -160,10 +165,10 @@ impl<'a> Exchange<'a> {
     ) -> Result<Option<Message>, Reason> {
         let rule = self.rule;
         let Some(head) = self.head else { return Err(Reason::Internal) };
-        let cuts = rule.policy.header_cuts(self.by_proof);
-        let path = query::cut(head.path, &rule.policy.query_cuts);
+        let path = query::cut(head.path, &rule.policy.credential_parameters);
         let path = path.as_deref().unwrap_or(head.path);
-        let mut message = Message::request(head.method, path, transforms::headers(head.headers, cuts), None);
+        let headers = transforms::headers(head.headers, &rule.policy.credential_headers);
+        let mut message = Message::request(head.method, path, headers, None);
         if self.changes_responses() {
             self.following.changing.asked = Some(Arc::new(message.clone()));
         }

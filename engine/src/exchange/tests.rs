@@ -82,7 +82,16 @@ fn answer(lookup: &Lookup) -> Answer {
 }
 
 fn head<'a>(path: &'a str, headers: &'a HashMap<String, String>) -> RequestHead<'a> {
-    RequestHead { method: "GET", scheme: "https", authority: "api.example", path, headers, certificate: None, peer: "" }
+    RequestHead {
+        method: "GET",
+        scheme: "https",
+        authority: "api.example",
+        path,
+        headers,
+        certificate: None,
+        peer: "",
+        has_body: None,
+    }
 }
 
 fn run(rule: &Rule, request: &Request, facts: &dyn Facts, host: &mut dyn FnMut(&Lookup) -> Answer) -> Outcome {

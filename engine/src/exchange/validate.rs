@@ -51,8 +51,12 @@ impl<'a> Exchange<'a> {
         }
         let head = self.head?;
         let header = |name: &str| head.headers.get(name);
-        let found =
-            validation.contract.request_head(&RequestHead { path: head.path, headers: &header }, Presence::Unknown);
+        let presence = match head.has_body {
+            Some(true) => Presence::Present,
+            Some(false) => Presence::Absent,
+            None => Presence::Unknown,
+        };
+        let found = validation.contract.request_head(&RequestHead { path: head.path, headers: &header }, presence);
         self.judge_request(validation.request, found)
     }
 

@@ -166,6 +166,7 @@ fn a_cached_key_costs_no_allocation_in_a_header_and_one_in_the_query() {
         headers: &by_header,
         certificate: None,
         peer: "",
+        has_body: None,
     };
     let first = allocations(&rule, &facts, head, Some(&keys));
     assert!(first > 0, "the counter counts");
@@ -180,6 +181,7 @@ fn a_cached_key_costs_no_allocation_in_a_header_and_one_in_the_query() {
         headers: &nothing,
         certificate: None,
         peer: "",
+        has_body: None,
     };
     assert_eq!(allocations(&rule, &facts, head, None), 1, "the new path alone");
 }
@@ -194,6 +196,7 @@ fn with_header(headers: &HashMap<String, String>) -> RequestHead<'_> {
         headers,
         certificate: None,
         peer: "",
+        has_body: None,
     }
 }
 
@@ -280,7 +283,7 @@ fn a_cached_token_costs_no_allocation_and_a_proof_a_hundred() {
         allocations(
             &rule,
             &facts,
-            RequestHead { method, scheme, authority, path, headers, certificate: None, peer: "" },
+            RequestHead { method, scheme, authority, path, headers, certificate: None, peer: "", has_body: None },
             keys,
         )
     };
@@ -368,6 +371,7 @@ fn a_cached_token_that_is_not_revoked_and_is_subscribed_costs_no_allocation() {
         headers: &headers,
         peer: "",
         certificate: None,
+        has_body: None,
     };
     assert!(allocations(&rule, &facts, head, Some(&keys)) > 0, "the counter counts");
     assert_eq!(allocations(&rule, &facts, head, None), 0);
@@ -530,6 +534,7 @@ fn a_known_certificate_costs_no_allocation() {
             headers,
             certificate,
             peer,
+            has_body: None,
         };
         let decide = || {
             let before = ALLOCATIONS.with(Cell::get);

@@ -80,6 +80,18 @@ pub static CACHE_MISSES: Family =
 pub static CACHE_ENTRIES: Family =
     family("microgw_fact_cache_entries", Gauge, &[], "Verified tokens that are remembered");
 pub static CACHE_BYTES: Family = family("microgw_fact_cache_bytes", Gauge, &[], "Memory that they are reckoned at");
+pub static RESPONSE_CACHE_HITS: Family =
+    family("microgw_response_cache_hits", Counter, &[], "Requests that a kept response has answered");
+pub static RESPONSE_CACHE_MISSES: Family = family(
+    "microgw_response_cache_misses",
+    Counter,
+    &[],
+    "Requests that a kept response might have answered, and that went to the backend",
+);
+pub static RESPONSES_STORED: Family =
+    family("microgw_response_cache_stored", Counter, &[], "Responses that were kept for others who ask the same");
+pub static RESPONSE_CACHE_BYTES: Family =
+    family("microgw_response_cache_bytes", Gauge, &[], "Memory that kept responses are reckoned at");
 pub static KEY_FETCHES: Family =
     family("microgw_key_fetches", Counter, &["issuer", "outcome"], "Fetches of issuers' keys: ok or error");
 pub static REVOCATION_LAG: Family = family(
@@ -311,6 +323,10 @@ pub static ALL: &[&Family] = &[
     &CACHE_MISSES,
     &CACHE_ENTRIES,
     &CACHE_BYTES,
+    &RESPONSE_CACHE_HITS,
+    &RESPONSE_CACHE_MISSES,
+    &RESPONSES_STORED,
+    &RESPONSE_CACHE_BYTES,
     &KEY_FETCHES,
     &REVOCATION_LAG,
     &REVOCATIONS,

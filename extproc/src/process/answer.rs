@@ -24,6 +24,8 @@ use crate::description::NAMESPACE;
 
 /// What access logs and the wording of Envoy's own replies know our refusals by.
 const DETAILS: &str = "microgw_refused";
+/// And those answers that a backend gave before.
+const KEPT: &str = "microgw_kept";
 /// Bytes of a body in one message, as Envoy would have them.
 const CHUNK: usize = 64 * 1024;
 
@@ -173,6 +175,15 @@ pub(super) fn refused(refusal: Refusal) -> Response {
 
 /// What a program answers, and what clients are told of limits.
 pub(super) fn responded(answer: &Message, told: impl Iterator<Item = (&'static str, String)>) -> Response {
+    Response::ImmediateResponse(immediate(answer, told, DETAILS))
+}
+
+/// The same of what is known from before.
+pub(super) fn given(answer: &Message, told: impl Iterator<Item = (&'static str, String)>) -> Response {
+    Response::ImmediateResponse(immediate(answer, told, KEPT))
+}
+
+fn immediate(answer: &Message, told: impl Iterator<Item = (&'static str, String)>, details: &str) -> ImmediateResponse {
     let mut set_headers: Vec<_> = told.map(|(name, value)| header(name, value.into_bytes())).collect();
     for (name, value) in answer.headers.iter() {
         let mut option = header(name, value.to_vec());
@@ -181,13 +192,13 @@ pub(super) fn responded(answer: &Message, told: impl Iterator<Item = (&'static s
         }
         set_headers.push(option);
     }
-    Response::ImmediateResponse(ImmediateResponse {
+    ImmediateResponse {
         status: Some(HttpStatus { code: i32::from(answer.status()) }),
         headers: Some(HeaderMutation { set_headers, remove_headers: Vec::new() }),
         body: answer.body().unwrap_or_default().to_vec(),
         grpc_status: None,
-        details: DETAILS.to_owned(),
-    })
+        details: details.to_owned(),
+    }
 }
 
 /// Where Envoy looks for it.

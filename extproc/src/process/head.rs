@@ -7,7 +7,7 @@ use microgw_faults::Form;
 use crate::certificate;
 
 #[derive(Debug, Default)]
-pub(super) struct Head {
+pub(crate) struct Head {
     method: String,
     scheme: String,
     authority: String,
@@ -42,6 +42,18 @@ impl Head {
         head
     }
 
+    /// Of a response that is known already.
+    pub(crate) fn of_response(status: u16, fields: Vec<(String, Vec<u8>)>) -> Head {
+        let mut head = Head { status, fields, ..Head::default() };
+        head.make();
+        head
+    }
+
+    /// One by one, in their order.
+    pub(crate) fn fields(&self) -> &[(String, Vec<u8>)] {
+        &self.fields
+    }
+
     fn make(&mut self) {
         for (index, (name, value)) in self.fields.iter().enumerate() {
             let before = self.fields.get(..index).unwrap_or_default();
@@ -57,7 +69,8 @@ impl Head {
         }
     }
 
-    pub(super) fn request<'a>(&'a self, peer: &'a str) -> RequestHead<'a> {
+    /// `ended`: nothing follows.
+    pub(super) fn request<'a>(&'a self, peer: &'a str, ended: bool) -> RequestHead<'a> {
         RequestHead {
             method: &self.method,
             scheme: &self.scheme,
@@ -66,10 +79,11 @@ impl Head {
             headers: self,
             certificate: certificate::shown(self),
             peer,
+            has_body: Some(!ended),
         }
     }
 
-    pub(super) fn status(&self) -> u16 {
+    pub(crate) fn status(&self) -> u16 {
         self.status
     }
 

@@ -7,3 +7,4 @@ mod decisions;
 mod fixtures;
 mod issuer;
 mod keys;
+mod programs;

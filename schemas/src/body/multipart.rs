@@ -9,11 +9,12 @@ use super::{Content, Field};
 use crate::MAX_FIELDS;
 use crate::instance::Instance;
 use crate::json::{self, NotJson};
-use crate::media_type::{Kind, MediaType, rank, split_parameter, unquoted};
+use crate::media_type::{Kind, MediaType, is_token, rank, split_parameter, unquoted};
 use crate::parameter::Reader;
 use crate::scalar::{self, Types};
 use crate::violation::{Place, Violations};
 
+const BOUNDARY: &str = "boundary";
 /// Bytes of a part's headers.
 const MAX_HEAD: usize = 8 << 10;
 
@@ -34,7 +35,7 @@ impl Content {
         bytes: &'a [u8],
         violations: &mut Violations,
     ) -> Option<Instance<'a>> {
-        let parts = match boundary(media_type).and_then(|boundary| divide(bytes, &boundary)) {
+        let parts = match boundary(media_type).and_then(|boundary| divide(bytes, boundary)) {
             Ok(parts) => parts,
             Err(why) => {
                 violations.add(Place::Body, "", format!("is no form that can be taken: {why}"));
@@ -51,8 +52,8 @@ impl Content {
             } else {
                 (shape, false)
             };
-            let (name, is_file) = (part.name.clone(), item.binary || part.file);
-            match part.read(field, item.types, is_file, reader.compiled.max_depth) {
+            let name = part.name.clone();
+            match part.read(field, item.types, item.binary, reader.compiled.max_depth) {
                 Err(why) => violations.add(Place::Body, &format!("/{name}"), why),
                 Ok(value) => match members.iter_mut().find(|(known, _)| *known == name) {
                     Some((_, Instance::List(items))) if is_list => items.push(value),
@@ -76,7 +77,7 @@ impl<'a> Part<'a> {
         self,
         field: Option<&Field>,
         types: Types,
-        is_file: bool,
+        is_binary: bool,
         max_depth: usize,
     ) -> Result<Instance<'a>, Cow<'static, str>> {
         let media_type = match self.content_type {
@@ -100,7 +101,11 @@ impl<'a> Part<'a> {
         if structured {
             return Err("has a part with a media type that cannot be compared with its schema".into());
         }
-        if is_file {
+        // Most frameworks have files elsewhere than fields: nobody would find it.
+        if self.file && !is_binary && types != Types::ANY && declared.is_empty() {
+            return Err("is a file, and is declared as none".into());
+        }
+        if self.file || is_binary {
             return Ok(Instance::Text(String::from_utf8_lossy(self.content)));
         }
         if media_type.is_some_and(|media_type| !media_type.is_utf8()) {
@@ -111,14 +116,27 @@ impl<'a> Part<'a> {
     }
 }
 
-fn boundary(media_type: &MediaType<'_>) -> Result<String, &'static str> {
-    let is_one = |boundary: &Cow<'_, str>| {
-        (1..=70).contains(&boundary.len())
-            && boundary.bytes().all(|byte| (b' '..=b'~').contains(&byte))
-            && !boundary.ends_with(' ')
+/// One that all parsers take for the same: others cut it off at a comma, or go by `boundary*` (RFC 2231), which is for mail.
+fn boundary<'m>(media_type: &MediaType<'m>) -> Result<&'m str, &'static str> {
+    let mut named = media_type.parameters().filter(|(name, _)| {
+        name.get(..BOUNDARY.len()).is_some_and(|start| start.eq_ignore_ascii_case(BOUNDARY)) || name.contains('*')
+    });
+    let (Some((name, value)), None) = (named.next(), named.next()) else {
+        return Err("its media type names no boundary, or more than one");
     };
-    let boundary = media_type.parameter("boundary").filter(|_| !media_type.repeats("boundary")).filter(is_one);
-    boundary.map(Cow::into_owned).ok_or("its media type names no boundary")
+    let quoted = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
+    let is_one = match quoted {
+        Some(boundary) => boundary.bytes().all(is_of_boundary) && !boundary.ends_with(' '),
+        None => is_token(value),
+    };
+    let boundary = quoted.unwrap_or(value);
+    let is_named = name.eq_ignore_ascii_case(BOUNDARY) && (1..=70).contains(&boundary.len());
+    if is_named && is_one { Ok(boundary) } else { Err("its media type names no boundary that all read alike") }
+}
+
+/// RFC 2046, section 5.1.1, but for the comma.
+fn is_of_boundary(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"'()+_-./:=? ".contains(&byte)
 }
 
 /// The parts between the boundaries, with nothing before the first and nothing after the last.
@@ -141,9 +159,21 @@ fn divide<'a>(bytes: &'a [u8], boundary: &str) -> Result<Vec<Part<'a>>, &'static
         if parts.len() >= MAX_FIELDS {
             return Err("it has too many parts");
         }
+        if has_loose_boundary(part, boundary) {
+            return Err("a boundary follows half an end of a line");
+        }
         parts.push(read_part(part)?);
         rest = tail.get(delimiter.len()..).unwrap_or_default();
     }
+}
+
+/// Some parsers divide there, too.
+fn has_loose_boundary(part: &[u8], boundary: &str) -> bool {
+    let marked = format!("--{boundary}");
+    memmem::find_iter(part, marked.as_bytes()).any(|at| {
+        let before = part.get(..at).unwrap_or_default();
+        before.ends_with(b"\n") || before.ends_with(b"\r")
+    })
 }
 
 fn read_part(part: &[u8]) -> Result<Part<'_>, &'static str> {

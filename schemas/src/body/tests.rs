@@ -182,6 +182,15 @@ fn xml_is_what_its_schema_says() {
     refused("<pet/><pet/>");
     refused("<pet></dog>");
     refused("<pet");
+    let nil = |inside: &str| {
+        format!(
+            r#"<pet xmlns:p="urn:pets"><p:name>x</p:name><age xmlns:n="http://www.w3.org/2001/XMLSchema-instance" {inside}</age></pet>"#
+        )
+    };
+    assert_eq!(check(&nil(r#"n:nil="true"> "#)), NONE);
+    for inside in [r#"n:nil="true">5"#, r#"n:nil="1"><b/>"#, r#"n:nil="true" x="1">"#] {
+        refused(&nil(inside));
+    }
     refused(" ");
     refused("x<pet/>");
     refused("<p:pet/>");

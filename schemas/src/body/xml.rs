@@ -173,7 +173,10 @@ fn add<'a>(open: &mut [Element<'a>], text: Cow<'a, str>) -> Result<(), Why> {
 fn value<'a>(element: Element<'a>, shapes: &Shapes, id: Option<ShapeId>) -> Result<Instance<'a>, Why> {
     let shape = shapes.get(id);
     if element.nil {
-        return Ok(Instance::Null);
+        let is_empty =
+            element.children.is_empty() && element.attributes.is_empty() && element.text.trim_ascii().is_empty();
+        // Whoever does not know of it reads what is in there.
+        return if is_empty { Ok(Instance::Null) } else { Err("an element is nil and has something in it".into()) };
     }
     let free = shape.types == Types::ANY;
     let structured = !element.children.is_empty() || !element.attributes.is_empty();

@@ -137,6 +137,8 @@ fn headers_and_cookies_are_as_they_are() {
     assert_eq!(check(&[("x-list", "1, 2"), ("cookie", "d=x; c=a%20b")]), NONE);
     assert_eq!(check(&[("cookie", "c=\"a b\"")]), NONE);
     assert_eq!(check(&[("cookie", "c=a b; c=x")]), ["cookie c: is given more than once"]);
+    let many = format!("{}c=a%20b", "a=;".repeat(crate::MAX_FIELDS));
+    assert_eq!(check(&[("cookie", &many)])[0], "cookie: has too many names and values");
 }
 
 // === whatever is written is read as it was ===

@@ -239,6 +239,35 @@ async fn services_are_asked_over_http() {
     assert!(!gateway.get(&gateway.admin("/status"), &[]).await.body.contains("the-secret"));
 }
 
+/// Backends are to see them; programs are not.
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_that_backends_see_are_hidden_from_programs() {
+    if !envoy_is_here() {
+        return;
+    }
+    let (project, backend, service) = (Project::new(), Scripted::start().await, Scripted::start().await);
+    let guarded =
+        |scheme: &str| json!({ "security": [{ scheme: [] }], "x-microgw-interceptors": { "request": ["audit"] } });
+    let paths = json!({ "/query": { "get": operation(&guarded("query_key")) }, "/header": { "get": operation(&guarded("key")) } });
+    project
+        .write("interceptors/audit.yaml", &format!("service: {{url: 'http://{}/'}}\nbody: false\n", service.address));
+    let settings = "[authConfig]\nremoveAuthHeaderFromOutMessage = false\n";
+    let gateway = open(&project, &backend, &paths, settings).await;
+    let answer = json!({ "headers": { "set": { "x-api-key": "forged" } }, "query": { "set": { "b": "2" } } });
+    let headers = vec![("content-type", "application/json".to_owned())];
+    service.replies(Reply { headers, body: answer.to_string().into_bytes(), ..Reply::default() });
+    let key = gateway.api_key().await;
+    let answer = gateway.get(&gateway.https(&format!("/shop/query?a=1&key={key}")), &[]).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert_eq!(backend.one().path, format!("/shop/query?a=1&b=2&key={key}"));
+    let answer = gateway.get(&gateway.https("/shop/header"), &[("x-api-key", &key)]).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert_eq!(backend.one().header("x-api-key"), key);
+    for asked in service.take() {
+        assert!(!String::from_utf8_lossy(&asked.body).contains(&key), "a program sees a key");
+    }
+}
+
 /// As examples/interceptors has it.
 #[tokio::test(flavor = "multi_thread")]
 async fn javascript_is_made_into_components() {

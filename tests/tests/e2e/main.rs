@@ -40,6 +40,7 @@ mod refused_by_envoy;
 mod remote;
 mod requests;
 mod resilience;
+mod response_cache;
 mod revocation;
 mod routing;
 mod secrets;

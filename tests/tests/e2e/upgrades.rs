@@ -80,11 +80,14 @@ async fn gateway(project: &Project, backend: &Backend, settings: &[&str]) -> Gat
     let (mut socket, mut guarded, mut mock) = (open.clone(), get(&json!([{ "key": [] }])), open.clone());
     (socket["get"]["x-microgw-websocket"], guarded["get"]["x-microgw-websocket"]) = (json!(true), json!(true));
     (mock["get"]["x-microgw-mock"], mock["get"]["responses"]) = (json!(true), json!({ "204": { "description": "" } }));
+    let mut looked_at = open.clone();
+    looked_at["get"]["x-microgw-body-limit"] = json!({ "request": 100, "response": 100 });
     let paths = json!({
         "/socket/{answer}": socket,
         "/guarded/{answer}": guarded,
         "/plain": open,
         "/plain-guarded": get(&json!([{ "key": [] }])),
+        "/looked-at": looked_at,
         "/posted": { "post": open["get"] },
         "/mock": mock,
     });
@@ -117,6 +120,7 @@ async fn handshakes_are_refused_like_other_requests() {
         // What does not say that it is a WebSocket is none.
         ("/shop/plain", "websocket", 403, 403),
         ("/shop/plain-guarded", "websocket", 403, 403),
+        ("/shop/looked-at", "websocket", 403, 403),
         ("/shop/mock", "websocket", 403, 403),
         ("/health", "websocket", 403, 403),
         // And nothing else is one.

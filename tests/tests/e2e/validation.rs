@@ -3,7 +3,7 @@
 use microgw_tests::gateway::{Answer, Gateway, client};
 use microgw_tests::issuer::TokenKey;
 use microgw_tests::project::{Project, definition};
-use microgw_tests::scripted::{Reply, Scripted};
+use microgw_tests::scripted::{Reply, Scripted, in_pieces};
 use microgw_tests::{envoy_is_here, eventually};
 use serde_json::{Value, json};
 
@@ -104,7 +104,13 @@ async fn parameters_are_judged_before_backends_see_them() {
     // A body where none is declared.
     let raw = format!("GET /shop/items/7 HTTP/1.1\r\nhost: a\r\ncontent-length: {}\r\n\r\n", 3);
     assert_eq!(shop.gateway.raw(format!("{raw}abc").as_bytes()).await.status, 400);
-    assert_eq!(shop.backend.take().len(), 1);
+    let raw = "GET /shop/items/7 HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n";
+    assert_eq!(shop.gateway.raw(format!("{raw}3\r\nabc\r\n0\r\n\r\n").as_bytes()).await.status, 400);
+    assert_eq!(shop.gateway.raw(format!("{raw}0\r\n\r\n").as_bytes()).await.status, 200, "it has no byte");
+    let http2 = reqwest::Client::builder().http2_prior_knowledge().build().unwrap();
+    let pieces = reqwest::Body::wrap(in_pieces(b"abc", 1));
+    assert_eq!(http2.get(shop.gateway.http("/shop/items/7")).body(pieces).send().await.unwrap().status(), 400);
+    assert_eq!(shop.backend.take().len(), 2);
 
     // Whoever may not call is not told what is wrong, and what is wrong costs no quota.
     assert_eq!(shop.get("/shop/guarded?limit=500", &[]).await.status, 401);
@@ -122,7 +128,7 @@ async fn parameters_are_judged_before_backends_see_them() {
         assert_eq!(shop.get(unlooked, &[]).await.status, 200, "{unlooked}");
     }
     let metrics = shop.metrics().await;
-    for (outcome, count) in [("refused", 6), ("reported", 1)] {
+    for (outcome, count) in [("refused", 8), ("reported", 1)] {
         let line = format!("microgw_contract_violations_total{{message=\"request\",outcome=\"{outcome}\"}} {count}");
         assert!(metrics.contains(&line), "{line}: {metrics}");
     }

@@ -26,3 +26,10 @@ fn pairs_that_are_not_meant_stay_as_they_are() {
     assert_eq!(edited("", |query| query.add("a", "1")), "?a=1");
     assert_eq!(split("/a?b?c"), ("/a", Some("b?c")));
 }
+
+#[test]
+fn a_value_is_read_whole_whatever_is_in_it() {
+    let query = Query::read(Some("q=a%20b=c&q=a=b%20c&q=%3D%26%25&q=%zz%2&q=1+2=%C3&%71=x"));
+    let values: Vec<_> = query.values("q").collect();
+    assert_eq!(values, ["a b=c", "a=b c", "=&%", "%zz%2", "1 2=\u{fffd}", "x"]);
+}

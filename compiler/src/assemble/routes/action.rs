@@ -15,11 +15,12 @@ use crate::path::push_escaped;
 /// `timeoutInMillis` where none is declared, as in the old product.
 const RESPONSE_TIMEOUT: u32 = 60_000;
 
-/// `rewrites`: the path may be another one than was matched.
+/// `rewrites`: the path may be another one than was matched; `remade`: the method.
 pub fn route_action(
     api: &Api,
     operation: &Operation,
     rewrites: bool,
+    remade: bool,
     endpoint: &Endpoint,
     cluster: &str,
 ) -> RouteAction {
@@ -29,7 +30,7 @@ pub fn route_action(
         host_rewrite_specifier: host(endpoint),
         // 0: none, for Envoy too.
         timeout: milliseconds(endpoint.policy.timeout.unwrap_or(RESPONSE_TIMEOUT)),
-        retry_policy: retry::policy(endpoint, operation.method),
+        retry_policy: retry::policy(endpoint, operation.method, remade),
         ..Default::default()
     };
     if backend_path == api.base_path {

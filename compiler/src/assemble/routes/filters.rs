@@ -5,7 +5,9 @@ use std::collections::HashMap;
 use envoy_types::pb::envoy::config::core::v3::HeaderValue;
 use envoy_types::pb::envoy::config::route::v3::FilterConfig;
 use envoy_types::pb::envoy::extensions::filters::http::ext_authz::v3::ext_authz_per_route::Override;
-use envoy_types::pb::envoy::extensions::filters::http::ext_authz::v3::{CheckSettings, ExtAuthzPerRoute};
+use envoy_types::pb::envoy::extensions::filters::http::ext_authz::v3::{
+    BufferSettings, CheckSettings, ExtAuthzPerRoute,
+};
 use envoy_types::pb::envoy::extensions::filters::http::ext_proc::v3::processing_mode::{BodySendMode, HeaderSendMode};
 use envoy_types::pb::envoy::extensions::filters::http::ext_proc::v3::{
     ExtProcOverrides, ExtProcPerRoute, ProcessingMode, ext_proc_per_route,
@@ -29,17 +31,20 @@ pub fn unguarded() -> Any {
 /// The service is asked once, by one of the two filters. The only place that puts ext_authz aside where there is a rule.
 pub fn guarded(ruled: &Ruled) -> Filters {
     let Some(phases) = &ruled.phases else {
-        return HashMap::from([(names::EXT_AUTHZ.to_owned(), head_only(&ruled.id))]);
+        return HashMap::from([(names::EXT_AUTHZ.to_owned(), head_only(&ruled.id, ruled.looks_for_body))]);
     };
     let processing = FilterConfig { config: Some(processing(&ruled.id, phases)), ..Default::default() };
     HashMap::from([(names::EXT_AUTHZ.to_owned(), unguarded()), (names::EXT_PROC.to_owned(), any(&processing))])
 }
 
-fn head_only(rule: &str) -> Any {
+/// `looks_for_body`: its first byte comes along. No header tells that there is one: Envoy takes `transfer-encoding` out, and HTTP/2
+/// needs none.
+fn head_only(rule: &str, looks_for_body: bool) -> Any {
     let context_extensions = HashMap::from([(names::RULE_KEY.to_owned(), rule.to_owned())]);
-    any(&ExtAuthzPerRoute {
-        r#override: Some(Override::CheckSettings(CheckSettings { context_extensions, ..Default::default() })),
-    })
+    let first_byte = BufferSettings { max_request_bytes: 1, allow_partial_message: true, ..Default::default() };
+    let with_request_body = looks_for_body.then_some(first_byte);
+    let settings = CheckSettings { context_extensions, with_request_body, ..Default::default() };
+    any(&ExtAuthzPerRoute { r#override: Some(Override::CheckSettings(settings)) })
 }
 
 /// Bodies that are looked at are the service's to pass on: it bounds them, and answers in its own words those that are too long. In
@@ -49,7 +54,7 @@ fn processing(rule: &str, phases: &Phases) -> Any {
     let body = |send| if send { BodySendMode::FullDuplexStreamed } else { BodySendMode::None }.into();
     // What is counted comes the same way: it goes on as it came.
     let request_body = phases.request_body || phases.max_request_body > 0;
-    let response_body = phases.response_body || phases.max_response_body > 0;
+    let response_body = phases.response_body || phases.response_copied || phases.max_response_body > 0;
     let processing_mode = ProcessingMode {
         request_header_mode: HeaderSendMode::Send.into(),
         response_header_mode: send(phases.response_head),

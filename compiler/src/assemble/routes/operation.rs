@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use envoy_types::pb::envoy::config::route::v3::Route;
 use envoy_types::pb::envoy::config::route::v3::route::Action;
-use envoy_types::pb::google::protobuf::Any;
+use envoy_types::pb::google::protobuf::{Any, UInt64Value};
 use microgw_faults::Fault;
 use prost::Message as _;
 
@@ -14,7 +14,7 @@ use super::answer::refuse;
 use super::examples::answer_routes;
 use super::filters::{Filters, guarded, unguarded};
 use super::matching::{header_is, path_match, transport};
-use super::{mirrors, streams};
+use super::{mirrors, retry, streams};
 use crate::assemble::rules::Ruled;
 use crate::assemble::wire::{append, append_entry, append_text_entry};
 use crate::assemble::{clusters, destination, names};
@@ -49,7 +49,7 @@ pub fn operation_routes(
         return routes.collect();
     }
     let mirrors = mirrors::policies(model, operation, clusters);
-    let rewrites = rule.is_some_and(|rule| rule.rewrites);
+    let (rewrites, remade) = rule.map_or((false, false), |rule| (rule.rewrites, rule.remade));
     let mut forward = |environment: Option<&str>, endpoint: &Endpoint| {
         let mut routes = Vec::new();
         for mut way in destination::ways(endpoint) {
@@ -57,9 +57,12 @@ pub fn operation_routes(
             let mut matching = matching(environment);
             way.choice.restrict(&mut matching);
             let cluster: Arc<str> = clusters::name(&way.endpoint).into();
-            let mut action = route_action(api, operation, rewrites, &way.endpoint, &cluster);
+            let mut action = route_action(api, operation, rewrites, remade, &way.endpoint, &cluster);
             streams::apply(operation, &mut action);
+            let is_retried = action.retry_policy.as_ref().is_some_and(retry::may_repeat);
             let route = Route {
+                // What is to be sent again is kept, beyond what a connection may hold.
+                request_body_buffer_limit: is_retried.then_some(UInt64Value { value: retry::BODY }),
                 name: name.clone(),
                 r#match: Some(matching),
                 typed_per_filter_config: filters.clone().into_iter().chain(streams::unbuffered(operation)).collect(),

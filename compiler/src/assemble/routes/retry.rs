@@ -6,7 +6,7 @@ use envoy_types::pb::envoy::config::route::v3::retry_policy::{
 };
 use envoy_types::pb::envoy::extensions::retry::host::previous_hosts::v3::PreviousHostsPredicate;
 use envoy_types::pb::envoy::extensions::retry::priority::previous_priorities::v3::PreviousPrioritiesConfig;
-use microgw_proto::traffic::v1::{Balance, Retry};
+use microgw_proto::traffic::v1::{Balance, Protocol, Retry};
 
 use crate::assemble::wire::{any, milliseconds, number};
 use crate::model::{Endpoint, Method};
@@ -20,9 +20,16 @@ const AT_ONCE: u32 = 1;
 /// `maxWaitIntervalInMillis` where none is declared, as in the old product.
 const LONGEST_WAIT: u32 = 60_000;
 
+/// Bytes of a request's body that are kept to be sent again: of a longer one there is one attempt.
+pub const BODY: u64 = 1 << 20;
+/// What no backend has begun with, whatever the method. A server of HTTP/2 that goes away says what it has not looked at (RFC 9113,
+/// section 6.8).
+const UNSEEN: &str = "refused-stream,reset-before-request";
+const UNSEEN_RETRIES: u32 = 2;
+
 /// Of a route for `method`. A request whose effect would be another one the second time is tried again only if no backend has begun
-/// with it, unless the endpoint says otherwise.
-pub fn policy(endpoint: &Endpoint, method: Method) -> Option<RetryPolicy> {
+/// with it, unless the endpoint says otherwise. `remade`: it may have another method by then.
+pub fn policy(endpoint: &Endpoint, method: Method, remade: bool) -> Option<RetryPolicy> {
     let declared = endpoint.policy.retry.clone().unwrap_or_default();
     let others = u32::try_from(endpoint.targets.len()).unwrap_or(u32::MAX).saturating_sub(1);
     // Records of DNS say after the build how many there are: two of a priority, and one of the next.
@@ -30,10 +37,16 @@ pub fn policy(endpoint: &Endpoint, method: Method) -> Option<RetryPolicy> {
     let retries = declared.count.max(others).max(if ranked { RETRIES_OF_RANKS } else { 0 });
     let per_try_timeout = (declared.per_try_timeout > 0).then(|| milliseconds(declared.per_try_timeout)).flatten();
     if retries == 0 {
-        return per_try_timeout.map(|timeout| RetryPolicy { per_try_timeout: Some(timeout), ..Default::default() });
+        let unseen = may_speak_http2(endpoint);
+        return (unseen || per_try_timeout.is_some()).then(|| RetryPolicy {
+            retry_on: if unseen { UNSEEN.to_owned() } else { String::new() },
+            num_retries: if unseen { number(UNSEEN_RETRIES) } else { None },
+            per_try_timeout,
+            ..Default::default()
+        });
     }
     let failover = endpoint.policy.balance() == Balance::Failover;
-    let repeatable = is_idempotent(method) || declared.non_idempotent;
+    let repeatable = is_idempotent(method) && !remade || declared.non_idempotent;
     let mut statuses = Vec::new();
     if repeatable {
         statuses.extend(declared.statuses.iter().filter(|_| declared.count > 0));
@@ -66,6 +79,19 @@ pub fn policy(endpoint: &Endpoint, method: Method) -> Option<RetryPolicy> {
         host_selection_retry_max_attempts: 5,
         ..Default::default()
     })
+}
+
+/// Whether a backend may be sent all of a request again.
+pub fn may_repeat(policy: &RetryPolicy) -> bool {
+    !policy.retry_on.is_empty() && policy.retry_on != UNSEEN
+}
+
+fn may_speak_http2(endpoint: &Endpoint) -> bool {
+    match endpoint.policy.protocol() {
+        Protocol::Http2 => true,
+        Protocol::Auto => endpoint.urls().any(|url| url.tls),
+        Protocol::Http1 => false,
+    }
 }
 
 /// RFC 9110 section 9.2.2.

@@ -1,11 +1,15 @@
 use microgw_proto::traffic::v1::EndpointPolicy;
 
 use super::*;
+use crate::model::BackendUrl;
 
 fn retried(urls: usize, balance: Balance, retry: impl Into<Option<Retry>>, method: Method) -> Option<RetryPolicy> {
-    let url = |number| crate::url::parse(&format!("http://10.0.0.{number}")).unwrap();
     let policy = EndpointPolicy { balance: balance.into(), retry: retry.into(), ..EndpointPolicy::default() };
-    super::policy(&Endpoint { policy, ..Endpoint::of((0..urls).map(url).collect()) }, method)
+    super::policy(&Endpoint { policy, ..Endpoint::of((0..urls).map(url).collect()) }, method, false)
+}
+
+fn url(number: usize) -> BackendUrl {
+    crate::url::parse(&format!("http://10.0.0.{number}")).unwrap()
 }
 
 fn retry(count: u32) -> Retry {
@@ -41,6 +45,30 @@ fn what_may_have_had_an_effect_is_not_repeated() {
     for method in [Method::Put, Method::Delete, Method::Head, Method::Options] {
         assert_eq!(retried(1, Balance::RoundRobin, retry(1), method).unwrap().retriable_status_codes, [429, 503]);
     }
+}
+
+#[test]
+fn a_request_that_may_be_another_by_then_is_like_one_with_an_effect() {
+    let retried = |policy: Retry| {
+        let policy = EndpointPolicy { retry: Some(policy), ..EndpointPolicy::default() };
+        super::policy(&Endpoint { policy, ..Endpoint::of(vec![url(0)]) }, Method::Get, true).unwrap()
+    };
+    assert_eq!((retried(retry(2)).retry_on.as_str(), retried(retry(2)).retriable_status_codes.len()), (SAFE, 0));
+    assert_eq!(retried(Retry { non_idempotent: true, ..retry(2) }).retriable_status_codes, [429, 503]);
+}
+
+#[test]
+fn what_a_backend_of_http2_has_not_looked_at_is_sent_again() {
+    let of = |protocol: Protocol, tls: bool| {
+        let mut endpoint = Endpoint::of(vec![BackendUrl { tls, ..url(0) }]);
+        endpoint.policy.set_protocol(protocol);
+        super::policy(&endpoint, Method::Post, false)
+    };
+    for (protocol, tls) in [(Protocol::Http2, false), (Protocol::Auto, true)] {
+        let policy = of(protocol, tls).unwrap();
+        assert_eq!((policy.retry_on.as_str(), super::may_repeat(&policy)), (super::UNSEEN, false));
+    }
+    assert!(of(Protocol::Auto, false).is_none() && of(Protocol::Http1, true).is_none());
 }
 
 #[test]
@@ -81,7 +109,8 @@ fn records_of_a_service_are_tried_twice_in_a_priority_and_once_in_the_next() {
         lookup: crate::model::Lookup::Srv("_http._tcp.test".to_owned()),
         ..crate::model::Target::of(url)
     };
-    let policy = super::policy(&Endpoint { targets: vec![target], ..Endpoint::default() }, Method::Post).unwrap();
+    let policy =
+        super::policy(&Endpoint { targets: vec![target], ..Endpoint::default() }, Method::Post, false).unwrap();
     assert_eq!((policy.num_retries.map(|number| number.value), policy.retry_on.as_str()), (Some(2), SAFE));
     assert!(policy.retry_priority.is_some() && policy.retry_host_predicate.len() == 1);
 }

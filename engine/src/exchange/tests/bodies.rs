@@ -23,7 +23,7 @@ fn rule(phases: proto::Phases) -> Rule {
 
 fn head(headers: &Map) -> RequestHead<'_> {
     let (method, scheme, authority, path) = ("POST", "https", "a", "/v2/pet");
-    RequestHead { method, scheme, authority, path, headers, certificate: None, peer: "" }
+    RequestHead { method, scheme, authority, path, headers, certificate: None, peer: "", has_body: None }
 }
 
 fn headers(pairs: &[(&str, &str)]) -> Map {

@@ -81,6 +81,7 @@ fn head(headers: &Map) -> RequestHead<'_> {
         headers,
         certificate: None,
         peer: "127.0.0.1",
+        has_body: None,
     }
 }
 

@@ -62,7 +62,7 @@ fn map(pairs: &[(&str, &str)]) -> Map {
 
 fn head(headers: &Map) -> RequestHead<'_> {
     let (method, scheme, authority, path) = ("POST", "https", "a", "/v2/pet/a%20b?q=1");
-    RequestHead { method, scheme, authority, path, headers, certificate: None, peer: "" }
+    RequestHead { method, scheme, authority, path, headers, certificate: None, peer: "", has_body: None }
 }
 
 fn said(edits: &Edits) -> Vec<(String, String)> {

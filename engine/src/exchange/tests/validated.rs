@@ -34,6 +34,7 @@ fn book(request: contracts::Mode, response: contracts::Mode, bodies: bool) -> pr
         matched_again: false,
         request_optional: false,
         response_optional: false,
+        response_copied: false,
     };
     proto::RuleBook {
         apis: vec![proto::Api {
@@ -62,7 +63,16 @@ fn rule(request: contracts::Mode, response: contracts::Mode, bodies: bool) -> Ru
 }
 
 fn head<'a>(path: &'a str, headers: &'a Map) -> RequestHead<'a> {
-    RequestHead { method: "POST", scheme: "https", authority: "a", path, headers, certificate: None, peer: "" }
+    RequestHead {
+        method: "POST",
+        scheme: "https",
+        authority: "a",
+        path,
+        headers,
+        certificate: None,
+        peer: "",
+        has_body: None,
+    }
 }
 
 fn json() -> Map {

@@ -49,6 +49,9 @@ async fn all_that_fail_are_asked_in_order() {
     assert_eq!((shop.post("x").await.status, b.requests()), (503, 0));
     a.refuse().await;
     assert_eq!(shop.post("x").await.json()["backend"], "b");
+    // As much as is kept to be sent again, and more.
+    let kept = shop.post(vec![b'x'; 900 << 10]).await;
+    assert_eq!(kept.status, 200, "{}", kept.body);
     b.refuse().await;
     let answer = shop.get().await;
     assert_eq!(fault(&answer), (503, 101_503), "{}", answer.body);

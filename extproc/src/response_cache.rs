@@ -1,0 +1,148 @@
+//! Responses of public operations, kept for others who ask the same: a shared cache of RFC 9111, in memory and bounded by bytes.
+//!
+//! Who asks the same asks for the same path of the same host under the same rule, with the same headers: all of them count, but for
+//! those that answers seldom depend on ([`says_little`]). So a header that nobody thought of does not mix up responses.
+
+mod request;
+mod response;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Instant, SystemTime};
+
+use http_cache_semantics::BeforeRequest;
+use microgw_engine::{Allow, Keep, RequestHead};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::DescriptorEncoder;
+use prometheus_client::metrics::counter::Counter;
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+
+use crate::metrics::{Reading, Value, families};
+pub(crate) use request::Asked;
+pub(crate) use response::{Copying, Kept};
+
+/// What an entry costs beside its texts.
+const OVERHEAD: usize = 1024;
+/// Of all room, what one response may take.
+const SHARE: usize = 16;
+/// Bytes of an ordinary response.
+const TYPICAL: usize = 16 * 1024;
+
+/// Whether a request that passes like this is one that a kept response may answer.
+pub fn may_answer(keep: &Keep, head: RequestHead<'_>, allow: &Allow<'_>) -> bool {
+    Asked::of("", keep, head, allow).is_some()
+}
+
+/// Names what was asked: SHA-256.
+type Key = [u8; 32];
+
+#[derive(Debug)]
+pub struct ResponseCache {
+    kept: Cache<Key, Arc<Kept>, ByWeight>,
+    /// Bytes of all, and of those that are being copied.
+    most: usize,
+    copied: Arc<AtomicUsize>,
+    pub(crate) hits: Counter,
+    pub(crate) misses: Counter,
+    pub(crate) stored: Counter,
+}
+
+#[derive(Clone, Debug)]
+struct ByWeight;
+
+impl Weighter<Key, Arc<Kept>> for ByWeight {
+    fn weight(&self, _: &Key, kept: &Arc<Kept>) -> u64 {
+        (OVERHEAD + kept.weight()) as u64
+    }
+}
+
+// === impl ResponseCache ===
+
+impl ResponseCache {
+    /// With room for so many bytes; responses of a sixteenth of it and more are not kept.
+    pub fn new(bytes: usize) -> ResponseCache {
+        ResponseCache {
+            kept: Cache::with_weighter(bytes / TYPICAL, bytes as u64, ByWeight),
+            most: bytes,
+            copied: Arc::default(),
+            hits: Counter::default(),
+            misses: Counter::default(),
+            stored: Counter::default(),
+        }
+    }
+
+    /// What is known and still good.
+    pub(crate) fn get(&self, asked: &Asked) -> Option<Arc<Kept>> {
+        let kept = self.kept.get(&asked.key).filter(|kept| Instant::now() < kept.until);
+        let fresh = kept.filter(|kept| {
+            matches!(kept.policy.before_request(&asked.request, SystemTime::now()), BeforeRequest::Fresh(_))
+        });
+        let counter = if fresh.is_some() { &self.hits } else { &self.misses };
+        counter.inc();
+        fresh
+    }
+
+    pub(crate) fn put(&self, copying: Copying) {
+        let (key, kept) = copying.finish();
+        self.kept.insert(key, Arc::new(kept));
+        self.stored.inc();
+    }
+
+    /// Bytes of one response.
+    fn most_of_one(&self) -> usize {
+        self.most / SHARE
+    }
+
+    pub fn len(&self) -> usize {
+        self.kept.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.kept.is_empty()
+    }
+
+    /// Bytes, about.
+    pub fn weight(&self) -> u64 {
+        self.kept.weight()
+    }
+}
+
+/// How much is kept, for `/metrics`.
+#[derive(Debug)]
+pub(crate) struct Shown(pub(crate) Arc<ResponseCache>);
+
+impl Collector for Shown {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), std::fmt::Error> {
+        Reading::of(&families::RESPONSE_CACHE_BYTES, Value::Integer(self.0.weight())).encode(&mut encoder)
+    }
+}
+
+/// Room that copies take which are not kept yet: given back when it goes.
+#[derive(Debug)]
+struct Room {
+    copied: Arc<AtomicUsize>,
+    most: usize,
+    taken: usize,
+}
+
+impl Room {
+    /// `false`: there is not so much.
+    fn take(&mut self, bytes: usize) -> bool {
+        if self.copied.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes) > self.most {
+            self.copied.fetch_sub(bytes, Ordering::Relaxed);
+            return false;
+        }
+        self.taken += bytes;
+        true
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.copied.fetch_sub(self.taken, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests;

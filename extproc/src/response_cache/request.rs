@@ -1,0 +1,143 @@
+//! What a request asks for, as its backend would see it.
+
+use std::collections::BTreeMap;
+
+use http::header::{CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue};
+use microgw_engine::{Allow, Edits, Headers, Keep, RequestHead};
+use sha2::{Digest as _, Sha256};
+
+use super::Key;
+
+/// With one of these a request is about its caller alone, about a part, or about what the backend has just now.
+const OWN: [&str; 7] =
+    ["authorization", "cookie", "if-match", "if-range", "if-unmodified-since", "proxy-authorization", "range"];
+/// What [`says_little`], beside whole families.
+const LITTLE: [&str; 25] = [
+    "b3",
+    "baggage",
+    "cache-control",
+    "connection",
+    "content-length",
+    "dnt",
+    "from",
+    "if-modified-since",
+    "if-none-match",
+    "keep-alive",
+    "pragma",
+    "priority",
+    "referer",
+    "sentry-trace",
+    "te",
+    "traceparent",
+    "tracestate",
+    "transfer-encoding",
+    "upgrade-insecure-requests",
+    "user-agent",
+    "via",
+    "x-correlation-id",
+    "x-forwarded-for",
+    "x-forwarded-proto",
+    "x-request-id",
+];
+const FAMILIES: [&str; 4] = ["sec-ch-", "sec-fetch-", "x-b3-", "x-envoy-"];
+
+/// A request that a kept response may answer.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    pub(super) key: Key,
+    pub(super) request: http::Request<()>,
+    /// For how long responses are good, at most, and where they do not say.
+    pub(super) seconds: u32,
+    /// What the client has already: `If-None-Match`.
+    pub(super) known: Option<String>,
+}
+
+// === impl Asked ===
+
+impl Asked {
+    /// `None`: it is for the backend alone.
+    pub(crate) fn of(rule: &str, keep: &Keep, head: RequestHead<'_>, allow: &Allow<'_>) -> Option<Asked> {
+        let unchanged = Edits::default();
+        let edits = allow.edits.as_deref().unwrap_or(&unchanged);
+        if head.method != "GET" || edits.method.is_some() || edits.body.is_some() {
+            return None;
+        }
+        let mut fields = joined(head.headers);
+        for name in allow.remove_headers {
+            fields.remove(&**name);
+        }
+        for (name, values) in &edits.headers {
+            fields.remove(&**name);
+            for value in values {
+                join(&mut fields, name, value);
+            }
+        }
+        if OWN.iter().any(|name| fields.contains_key(*name)) {
+            return None;
+        }
+        let path = edits.path.as_deref().or(allow.path.as_deref()).unwrap_or(head.path);
+        let counts = |name: &str| {
+            !says_little(name)
+                || keep.headers.iter().any(|own| **own == *name)
+                || edits.headers.iter().any(|(edited, _)| *edited == *name)
+        };
+        let mut hash = Sha256::new();
+        let mut add = |text: &[u8]| {
+            hash.update((text.len() as u64).to_be_bytes());
+            hash.update(text);
+        };
+        let authority = head.authority.to_ascii_lowercase();
+        let environment = allow.environment.unwrap_or_default();
+        for text in [rule, environment, head.scheme, &authority, path] {
+            add(text.as_bytes());
+        }
+        for (name, value) in fields.iter().filter(|(name, _)| counts(name)) {
+            add(name.as_bytes());
+            add(value);
+        }
+        let key = hash.finalize().into();
+        let known = fields.get("if-none-match").and_then(|known| String::from_utf8(known.clone()).ok());
+        let mut request = http::Request::builder().uri(path).body(()).ok()?;
+        *request.headers_mut() = header_map(fields)?;
+        Some(Asked { key, request, seconds: keep.seconds, known })
+    }
+}
+
+/// A header that answers seldom depend on; those that do say so (`Vary`), or their definition does.
+fn says_little(name: &str) -> bool {
+    LITTLE.contains(&name) || FAMILIES.iter().any(|family| name.starts_with(family))
+}
+
+/// Each name once: what is compared must be all of it.
+pub(super) fn joined(headers: &dyn Headers) -> BTreeMap<String, Vec<u8>> {
+    let mut fields = BTreeMap::new();
+    headers.visit(&mut |name, value| join(&mut fields, name, value));
+    fields
+}
+
+fn join(fields: &mut BTreeMap<String, Vec<u8>>, name: &str, value: &[u8]) {
+    match fields.get_mut(name) {
+        None => drop(fields.insert(name.to_owned(), value.to_vec())),
+        Some(before) => {
+            before.extend_from_slice(b", ");
+            before.extend_from_slice(value);
+        }
+    }
+}
+
+/// `None`: something in it is no header, or directives of a cache that are not plain text. Those are in lower case then: their
+/// names are the same in any (RFC 9111, section 5.2).
+pub(super) fn header_map(fields: BTreeMap<String, Vec<u8>>) -> Option<HeaderMap> {
+    let mut map = HeaderMap::with_capacity(fields.len());
+    for (name, value) in fields {
+        let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
+        let value = if name == CACHE_CONTROL {
+            let directives = std::str::from_utf8(&value).ok().filter(|text| text.is_ascii())?;
+            HeaderValue::from_str(&directives.to_ascii_lowercase()).ok()?
+        } else {
+            HeaderValue::from_bytes(&value).ok()?
+        };
+        map.insert(name, value);
+    }
+    Some(map)
+}

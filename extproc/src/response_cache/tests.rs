@@ -1,0 +1,218 @@
+use std::collections::HashMap;
+
+use microgw_engine::{Allow, Balances, Edits, Identity, Keep, RequestHead, ResponseHead};
+
+use super::*;
+
+type Fields = HashMap<String, String>;
+
+fn fields(headers: &[(&str, &str)]) -> Fields {
+    headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+fn allow(edits: Option<Edits>) -> Allow<'static> {
+    Allow {
+        remove_headers: &[],
+        path: None,
+        cookie: None,
+        environment: None,
+        assertion: None,
+        identity_headers: &[],
+        identity: Arc::new(Identity::user("anybody", [])),
+        subscription: None,
+        limits: Balances::new(),
+        edits: edits.map(Box::new),
+    }
+}
+
+fn asked_as(rule: &str, method: &str, path: &str, headers: &[(&str, &str)], edits: Option<Edits>) -> Option<Asked> {
+    let headers = fields(headers);
+    let head = RequestHead {
+        method,
+        scheme: "https",
+        authority: "Shop.example.com",
+        path,
+        headers: &headers,
+        certificate: None,
+        peer: "192.0.2.1:9",
+        has_body: None,
+    };
+    let keep = Keep { seconds: 60, headers: vec!["x-request-id".into()] };
+    Asked::of(rule, &keep, head, &allow(edits))
+}
+
+fn asked(headers: &[(&str, &str)]) -> Asked {
+    asked_as("1", "GET", "/items?a=1", headers, None).unwrap()
+}
+
+/// Keeps a response, as far as it may be.
+fn answer(
+    cache: &ResponseCache,
+    request: &[(&str, &str)],
+    status: u16,
+    response: &[(&str, &str)],
+    body: &[u8],
+) -> bool {
+    let headers = fields(response);
+    let head = ResponseHead { status, headers: &headers, ended: body.is_empty() };
+    let Some(copying) = Copying::of(cache, &asked(request), head) else { return false };
+    match copying.with(body) {
+        Some(copying) => {
+            cache.put(copying);
+            true
+        }
+        None => false,
+    }
+}
+
+fn is_known(cache: &ResponseCache, request: &[(&str, &str)]) -> bool {
+    cache.get(&asked(request)).is_some()
+}
+
+#[test]
+fn what_is_asked_is_all_of_it_but_for_what_says_little() {
+    let same = |one: &[(&str, &str)], other: &[(&str, &str)]| asked(one).key == asked(other).key;
+    assert!(same(
+        &[],
+        &[("user-agent", "a"), ("sec-fetch-mode", "cors"), ("if-none-match", "*"), ("x-b3-traceid", "1")]
+    ));
+    assert!(!same(&[], &[("x-api-key", "mine")]), "whatever nobody thought of counts");
+    assert!(!same(&[("accept", "a")], &[("accept", "b")]));
+    assert!(!same(&[("origin", "a")], &[]));
+    assert!(!same(&[("x-request-id", "1")], &[("x-request-id", "2")]), "the definition has it");
+    assert!(!same(&[("a", "bc")], &[("ab", "c")]), "no two requests are written the same way");
+
+    let key = |rule, path, edits| asked_as(rule, "GET", path, &[], edits).unwrap().key;
+    assert_ne!(key("1", "/items", None), key("2", "/items", None), "another generation of the rule");
+    assert_ne!(key("1", "/items", None), key("1", "/items?", None));
+    let moved = Edits { path: Some("/items".into()), ..Edits::default() };
+    assert_eq!(key("1", "/items", None), key("1", "/other", Some(moved)), "it is about what the backend sees");
+    let told = |agent: &str| Edits {
+        headers: vec![("user-agent".into(), vec![agent.as_bytes().to_vec()])],
+        ..Edits::default()
+    };
+    assert_ne!(key("1", "/items", Some(told("a"))), key("1", "/items", Some(told("b"))), "it was set on purpose");
+}
+
+#[test]
+fn what_is_about_one_caller_or_does_something_is_for_the_backend() {
+    for name in
+        ["authorization", "cookie", "range", "if-match", "if-unmodified-since", "if-range", "proxy-authorization"]
+    {
+        assert!(asked_as("1", "GET", "/", &[(name, "x")], None).is_none(), "{name}");
+    }
+    for method in ["HEAD", "POST", "get"] {
+        assert!(asked_as("1", method, "/", &[], None).is_none(), "{method}");
+    }
+    let posted = Edits { method: Some("POST".into()), ..Edits::default() };
+    let filled = Edits { body: Some(Vec::new()), ..Edits::default() };
+    assert!([posted, filled].into_iter().all(|edits| asked_as("1", "GET", "/", &[], Some(edits)).is_none()));
+    let stripped = Edits { headers: vec![("cookie".into(), Vec::new())], ..Edits::default() };
+    assert!(asked_as("1", "GET", "/", &[("cookie", "x")], Some(stripped)).is_some(), "the backend does not see it");
+}
+
+#[test]
+fn backends_say_what_is_kept_and_the_definition_where_they_do_not() {
+    let kept = |status, response: &[(&str, &str)]| {
+        let cache = ResponseCache::new(1 << 20);
+        let kept = answer(&cache, &[], status, response, b"{}");
+        assert_eq!(kept, is_known(&cache, &[]));
+        kept
+    };
+    assert!(kept(200, &[]));
+    assert!(kept(200, &[("cache-control", "public")]));
+    assert!(kept(200, &[("cache-control", "max-age=10")]));
+    assert!(kept(404, &[("cache-control", "s-maxage=10")]));
+    assert!(!kept(404, &[]), "a failure is good for as long as it says");
+    assert!(!kept(500, &[("cache-control", "max-age=10")]));
+    assert!(!kept(206, &[]));
+    for directives in
+        ["no-store", "Private", "NO-CACHE", "max-age=0", "max-age=10, Private", "max-age=soon", "no-cache=\"a\""]
+    {
+        assert!(!kept(200, &[("cache-control", directives)]), "{directives}");
+    }
+    assert!(!kept(200, &[("cache-control", "pr\u{ef}vate")]), "who knows what that means");
+    assert!(!kept(200, &[("pragma", "no-cache")]));
+    assert!(!kept(200, &[("expires", "0")]));
+    assert!(!kept(200, &[("set-cookie", "a=b"), ("cache-control", "public, max-age=10")]));
+    assert!(!kept(200, &[("vary", "accept, *")]));
+    assert!(!kept(200, &[("content-type", "Text/Event-Stream")]));
+    assert!(!kept(200, &[("age", "60")]), "it is as old as it may get");
+}
+
+#[test]
+fn a_response_is_for_those_who_ask_the_same() {
+    let cache = ResponseCache::new(1 << 20);
+    assert!(answer(&cache, &[("user-agent", "a")], 200, &[("vary", "User-Agent")], b"for a"));
+    assert!(is_known(&cache, &[("user-agent", "a")]));
+    assert!(!is_known(&cache, &[("user-agent", "b")]), "the backend says that it varies");
+    assert!(!is_known(&cache, &[]));
+    assert!(!is_known(&cache, &[("user-agent", "a"), ("accept", "text/html")]));
+    assert!(!is_known(&cache, &[("user-agent", "a"), ("cache-control", "No-Cache")]), "whoever wants it anew gets it");
+    assert_eq!((cache.hits.get(), cache.misses.get(), cache.stored.get()), (1, 4, 1));
+}
+
+#[test]
+fn a_kept_response_says_how_old_it_is_and_nothing_of_its_connection() {
+    let cache = ResponseCache::new(1 << 20);
+    let response = [
+        ("content-type", "text/plain"),
+        ("content-length", "2"),
+        ("connection", "close, x-hop"),
+        ("x-hop", "1"),
+        ("x-envoy-upstream-service-time", "3"),
+        ("etag", "W/\"1\""),
+    ];
+    assert!(answer(&cache, &[], 200, &response, b"ok"));
+    let asked_again = asked(&[("if-none-match", "\"0\"")]);
+    let kept = cache.get(&asked_again).unwrap();
+    let message = kept.message(None, &asked_again);
+    let mut names: Vec<_> = message.headers.iter().map(|(name, _)| name.to_owned()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["age", "content-type", "etag"]);
+    assert_eq!((message.status(), message.body()), (200, Some(&b"ok"[..])));
+
+    let known = asked(&[("if-none-match", "\"0\", \"1\"")]);
+    let told = kept.message(None, &known);
+    assert_eq!((told.status(), told.body(), told.headers.has("content-type")), (304, None, false));
+
+    let edits = Edits {
+        status: Some(203),
+        headers: vec![("x-new".into(), vec![b"1".to_vec(), b"2".to_vec()]), ("content-type".into(), Vec::new())],
+        body: Some(b"other".to_vec()),
+        ..Edits::default()
+    };
+    let edited = kept.message(Some(Box::new(edits)), &known);
+    assert_eq!((edited.status(), edited.body()), (203, Some(&b"other"[..])));
+    assert_eq!(edited.headers.get("x-new").count(), 2);
+    assert!(!edited.headers.has("content-type"));
+}
+
+#[test]
+fn memory_is_bounded() {
+    let cache = ResponseCache::new(1 << 20);
+    assert!(!answer(&cache, &[], 200, &[], &vec![0; 1 << 16]), "a sixteenth of all room");
+    assert!(!answer(&cache, &[], 200, &[("content-length", "70000")], b""));
+    for number in 0..200 {
+        answer(&cache, &[("x-number", &number.to_string())], 200, &[], &vec![0; 32 << 10]);
+    }
+    assert!(cache.weight() <= 1 << 20, "{}", cache.weight());
+    assert!(!cache.is_empty());
+
+    // Those that are on their way are bounded together.
+    let headers = fields(&[]);
+    let begin = || Copying::of(&cache, &asked(&[]), ResponseHead { status: 200, headers: &headers, ended: false });
+    let mut copies = Vec::new();
+    while let Some(copying) = begin().and_then(|copying| copying.with(&vec![0; 50 << 10])) {
+        copies.push(copying);
+        assert!(copies.len() < 100);
+    }
+    assert!(copies.len() > 10);
+    copies.clear();
+    assert!(begin().is_some(), "their room is given back");
+}
+
+#[test]
+fn without_room_nothing_is_kept() {
+    assert!(!answer(&ResponseCache::new(0), &[], 200, &[], b"{}"));
+}

@@ -1,0 +1,88 @@
+//! Programs that messages go through have their time together, whether or not a body was waited for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use envoy_types::pb::envoy::config::core::v3::{HeaderMap, HeaderValue};
+use envoy_types::pb::envoy::service::ext_proc::v3::processing_request::Request as Asked;
+use envoy_types::pb::envoy::service::ext_proc::v3::processing_response::Response as Said;
+use envoy_types::pb::envoy::service::ext_proc::v3::{HttpBody, HttpHeaders, ProcessingRequest};
+use futures_util::stream;
+use microgw_engine::interceptors::{Interception, Verdict};
+use microgw_extproc::decider::Decider;
+use microgw_extproc::fact_cache::FactCache;
+use microgw_extproc::keys::{KeyStore, KeyTiming};
+use microgw_extproc::lookups::Lookups;
+use microgw_extproc::metrics::Metrics;
+use microgw_extproc::process::converse;
+use microgw_extproc::programs::Programs;
+use microgw_extproc::rule_store::RuleStore;
+use microgw_extproc::transport::Transport;
+use microgw_proto::interceptors::v1 as programs;
+use microgw_proto::rules::v1 as proto;
+use tokio::sync::mpsc;
+
+use crate::fixtures::book;
+
+/// Takes as long for each.
+struct Slow(Duration);
+
+#[tonic::async_trait]
+impl Programs for Slow {
+    async fn call(&self, call: Interception) -> Verdict {
+        tokio::time::sleep(self.0).await;
+        Verdict::Continue { message: call.message, attributes: call.attributes }
+    }
+}
+
+/// `body`: is collected first.
+fn intercepted(body: bool) -> proto::RuleBook {
+    let mut book = book("one");
+    book.policies[0] = proto::Policy {
+        public: true,
+        production: true,
+        credential_header: "authorization".into(),
+        ..Default::default()
+    };
+    book.interceptors = vec![programs::Interceptor {
+        name: "slow".into(),
+        timeout_milliseconds: 1000,
+        host: Some(programs::interceptor::Host::Service(programs::Service { url: "http://127.0.0.1:1/".into() })),
+        ..Default::default()
+    }];
+    let uses = vec![programs::Use::default(); 3];
+    book.rules[0].phases = Some(proto::Phases { request_body: body, max_request_body: 100, ..Default::default() });
+    book.rules[0].interceptors = Some(programs::OperationInterceptors { request: uses, ..Default::default() });
+    book
+}
+
+/// What is said to a request first.
+async fn said(body: bool, deadline: Duration) -> Said {
+    let (metrics, rules) = (Metrics::new(), Arc::new(RuleStore::default()));
+    rules.load(&intercepted(body)).unwrap();
+    let keys = KeyStore::start([], KeyTiming::default(), &Transport::default(), &metrics).unwrap();
+    let facts = FactCache::new(1, Duration::from_secs(1));
+    let mut decider = Decider::new(rules, facts, Lookups::new(keys), metrics, deadline);
+    decider.programs = Arc::new(Slow(Duration::from_millis(40)));
+    let header =
+        |(key, value): (&str, &str)| HeaderValue { key: key.to_owned(), raw_value: value.into(), ..Default::default() };
+    let headers = [(":method", "GET"), (":path", "/v2/pet/1")].map(header).to_vec();
+    let head = HttpHeaders { headers: Some(HeaderMap { headers }), end_of_stream: !body, ..Default::default() };
+    let mut asked = vec![Asked::RequestHeaders(head)];
+    if body {
+        asked.push(Asked::RequestBody(HttpBody { body: b"{}".to_vec(), end_of_stream: true, ..Default::default() }));
+    }
+    let asked = asked.into_iter().map(|asked| Ok(ProcessingRequest { request: Some(asked), ..Default::default() }));
+    let (saying, mut saying_to) = mpsc::channel(8);
+    converse(Arc::new(decider), format!("{:032x}", 1), stream::iter(asked), saying).await;
+    saying_to.recv().await.unwrap().unwrap().response.unwrap()
+}
+
+#[tokio::test]
+async fn programs_of_a_message_share_its_time() {
+    for body in [false, true] {
+        let Said::ImmediateResponse(refused) = said(body, Duration::from_millis(60)).await else { panic!("{body}") };
+        assert_eq!(refused.status.map(|status| status.code), Some(503), "{body}");
+        assert!(matches!(said(body, Duration::from_secs(20)).await, Said::RequestHeaders(_)), "{body}");
+    }
+}
