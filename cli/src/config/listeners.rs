@@ -68,8 +68,7 @@ pub fn read(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Option<Lis
         https_port,
         max_header_size: values.number(&at("maxHeaderSize")),
         max_uri_length: Some(values.number(&at("maxUriLength"))).filter(|longest| *longest > 0),
-        // The one negative value is -1, for none.
-        max_body_size: u64::try_from(values.integer(&at("maxEntityBodySize"))).ok(),
+        max_body_size: max_body_size(values, problems),
         kept_headers: kept_headers(values, problems),
         http2: values.bool("http2.enable"),
         connections: connections(values, problems),
@@ -79,6 +78,18 @@ pub fn read(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Option<Lis
         identity,
         certificates: certificates(values, problems),
     })
+}
+
+/// `None` for -1, the one negative value.
+fn max_body_size(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Option<u64> {
+    let path = "listenerConfig.maxEntityBodySize";
+    let size = values.integer(path);
+    if size == 0 {
+        let message = format!("`{path}` is 0, and Envoy has no limit below one byte");
+        let help = "-1: no limit; to refuse the bodies of an operation there is `x-microgw-body-limit: {request: 0}`";
+        problems.push(ConfigDiagnostic::error(Code::BadValue, &values.origin(path), message).help(help));
+    }
+    u64::try_from(size).ok()
 }
 
 fn certificates(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Vec<CertificateFiles> {
@@ -190,6 +201,11 @@ fn balanced(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Balanced {
     }
     for text in values.list(FROM) {
         if let Some(range) = mutual_tls::range(&text) {
+            if range.1 == 0 {
+                let message = format!("`{FROM}` has `{text}` in it: whoever can connect says who he is");
+                let problem = ConfigDiagnostic::warning(Code::Insecure, &values.origin(FROM), message);
+                problems.push(problem.help("only where balancers connect from, as in `10.0.0.0/8`"));
+            }
             balanced.from.push(range);
         } else {
             let message = format!(

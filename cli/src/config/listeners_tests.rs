@@ -74,8 +74,18 @@ fn who_may_tell_of_clients() {
     assert_eq!(said("proxyProtocol = 'http'\nproxyProtocolFrom = ['10.0.0.0/33']"), [range]);
     let token = "`listenerConfig.proxyProtocol` has `token` in it, and there is no `listenerConfig.tokenListenerPort`";
     assert_eq!(said("proxyProtocol = 'token'\nproxyProtocolFrom = ['10.0.0.1']"), [token]);
+    let everybody = "`listenerConfig.proxyProtocolFrom` has `0.0.0.0/0` in it: whoever can connect says who he is";
+    assert_eq!(said("proxyProtocol = 'http'\nproxyProtocolFrom = ['0.0.0.0/0', '10.1.2.3/8']"), [everybody]);
     let idle = "`listenerConfig.proxyProtocolFrom` has no effect: `listenerConfig.proxyProtocol` names no listener";
     assert_eq!(said("proxyProtocolFrom = ['10.0.0.1']"), [idle]);
+}
+
+#[test]
+fn how_long_bodies_may_be() {
+    let limit = |size: &str| config(&format!("maxEntityBodySize = {size}")).listeners.max_body_size;
+    assert_eq!((limit("-1"), limit("1"), limit("4294967295")), (None, Some(1), Some(4_294_967_295)));
+    let none = "`listenerConfig.maxEntityBodySize` is 0, and Envoy has no limit below one byte";
+    assert_eq!(said("maxEntityBodySize = 0"), [none]);
 }
 
 #[test]

@@ -43,7 +43,8 @@ pub fn leads_to(endpoint: &Endpoint) -> bool {
 
 fn is_here(url: &BackendUrl) -> bool {
     match url.host.parse::<IpAddr>() {
-        Ok(address) => address.is_loopback(),
+        // What asks for no address in particular gets one of this host.
+        Ok(address) => address.to_canonical().is_loopback() || address.is_unspecified(),
         Err(_) => url.host == "localhost",
     }
 }

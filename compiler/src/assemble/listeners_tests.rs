@@ -75,9 +75,42 @@ fn each_certificate_has_a_chain_and_a_secret() {
     let addresses = |ranges: &[envoy_types::pb::envoy::config::core::v3::CidrRange]| {
         ranges.iter().map(|range| range.address_prefix.clone()).collect::<Vec<_>>().join(" ")
     };
-    assert!(sources.iter().all(|ranges| addresses(ranges) == "10.0.0.0 127.0.0.1 ::1"), "{sources:?}");
+    assert!(sources.iter().all(|ranges| addresses(ranges) == "10.0.0.0 127.0.0.0 ::1"), "{sources:?}");
     let filters = listener.listener_filters.iter().map(|filter| filter.name.as_str()).collect::<Vec<_>>();
     assert_eq!(filters, ["envoy.filters.listener.proxy_protocol", "envoy.filters.listener.tls_inspector"]);
+}
+
+/// Envoy refuses a listener that has a range twice.
+#[test]
+fn ranges_of_balancers_are_told_once() {
+    let model = model(&[&api("one", r#"["http"]"#)]);
+    let told = |from: &[&str]| {
+        let mut settings = settings();
+        settings.listeners.balanced.http = true;
+        settings.listeners.balanced.from = from
+            .iter()
+            .map(|range| {
+                let (address, bits) = range.split_once('/').unwrap();
+                (address.parse().unwrap(), bits.parse().unwrap())
+            })
+            .collect();
+        let snapshot = snapshot(&model, &settings);
+        let http = &resource(&snapshot, ResourceType::Listener, names::HTTP_LISTENER).body;
+        let chain = Listener::decode(&**http).unwrap().filter_chains.remove(0);
+        let ranges = chain.filter_chain_match.unwrap().direct_source_prefix_ranges;
+        let bits = |range: &envoy_types::pb::envoy::config::core::v3::CidrRange| range.prefix_len.unwrap().value;
+        ranges.iter().map(|range| format!("{}/{}", range.address_prefix, bits(range))).collect::<Vec<_>>().join(" ")
+    };
+    for (from, expected) in [
+        (&["192.0.2.7/32"][..], "127.0.0.0/8 192.0.2.7/32 ::1/128"),
+        (&["127.0.0.0/8", "127.0.0.1/32"], "127.0.0.0/8 ::1/128"),
+        (&["10.1.2.3/8", "10.0.0.0/8", "10.9.0.0/16", "11.0.0.0/8"], "10.0.0.0/8 11.0.0.0/8 127.0.0.0/8 ::1/128"),
+        (&["0.0.0.0/0", "10.0.0.0/8"], "0.0.0.0/0 ::1/128"),
+        (&["::/0", "10.0.0.0/32"], "10.0.0.0/32 127.0.0.0/8 ::/0"),
+        (&["2001:db8::1/33", "2001:db8:7fff::/48"], "127.0.0.0/8 ::1/128 2001:db8::/33"),
+    ] {
+        assert_eq!(told(from), expected, "{from:?}");
+    }
 }
 
 #[test]

@@ -40,7 +40,7 @@ pub const KEYS: &[Key] = &[
     Key::new("http2.maxConcurrentStreams", Integer(1, 1_000_000), "100", "Requests at a time over one HTTP/2 connection of a client."),
     Key::new("listenerConfig.keepOverrideHeaders", CommaList, "", "Headers that tell backends another host, scheme or client address (`forwarded`, `x-forwarded-host`, `x-real-ip` and their kin), and that reach them as they were sent. Default: all are taken out of requests, for anybody can write them."),
     Key::new("listenerConfig.maxUriLength", Integer(0, 16_384), "4096", "Bytes of a request's path and query; longer ones are answered 414. 0: as many as `maxHeaderSize` lets in."),
-    Key::new("listenerConfig.maxEntityBodySize", Integer(-1, 4_294_967_295), "-1", "Bytes of a request's body; a longer one is answered 413. Over HTTP/2 its last frame, of 16 KiB at most, is not counted. -1: no limit."),
+    Key::new("listenerConfig.maxEntityBodySize", Integer(-1, 4_294_967_295), "-1", "Bytes of a request's body; a longer one is answered 413. Over HTTP/2 its last frame, of 16 KiB at most, is not counted. -1: no limit; 0 is refused."),
 
     Key::new("bodyConfig.maxRequestSize", Integer(1, 67_108_864), "1048576", "Bytes of a request's body that is collected where an operation looks at bodies; a longer one is answered 413. `x-microgw-body-limit` says otherwise for an operation."),
     Key::new("bodyConfig.maxResponseSize", Integer(1, 67_108_864), "1048576", "The same for responses; a longer one is answered 502."),

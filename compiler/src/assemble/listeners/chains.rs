@@ -50,13 +50,29 @@ pub fn peers(listeners: &Listeners) -> Vec<CidrRange> {
     let whole = |address: IpAddr| (address, if address.is_ipv4() { 32 } else { 128 });
     let loopback = [(Ipv4Addr::LOCALHOST.into(), 8), whole(Ipv6Addr::LOCALHOST.into())];
     let own = Some(listeners.host).filter(|host| !host.is_loopback() && !host.is_unspecified()).map(whole);
-    let mut ranges: Vec<_> = loopback.into_iter().chain(own).chain(listeners.balanced.from.iter().copied()).collect();
+    let all = loopback.into_iter().chain(own).chain(listeners.balanced.from.iter().copied());
+    let mut ranges: Vec<_> = all.map(|(address, bits)| (first(address, bits), bits)).collect();
     ranges.sort_unstable();
-    ranges.dedup();
+    // Envoy takes no range twice, and what is within another adds nothing.
+    ranges.dedup_by(|(address, bits), (outer, wider)| bits >= wider && first(*address, *wider) == *outer);
     ranges
         .into_iter()
         .map(|(address, bits)| CidrRange { address_prefix: address.to_string(), prefix_len: number(bits.into()) })
         .collect()
+}
+
+/// The lowest address of those that begin with the same bits.
+fn first(address: IpAddr, bits: u8) -> IpAddr {
+    match address {
+        IpAddr::V4(address) => {
+            let rest = u32::MAX.checked_shr(bits.into()).unwrap_or(0);
+            Ipv4Addr::from_bits(address.to_bits() & !rest).into()
+        }
+        IpAddr::V6(address) => {
+            let rest = u128::MAX.checked_shr(bits.into()).unwrap_or(0);
+            Ipv6Addr::from_bits(address.to_bits() & !rest).into()
+        }
+    }
 }
 
 // === impl Chain ===

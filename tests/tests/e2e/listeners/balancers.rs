@@ -186,6 +186,23 @@ async fn others_than_the_balancers_are_not_let_in() {
     assert_eq!(backend.requests(), 2);
 }
 
+/// As balancers on this host connect, or those of several networks.
+#[tokio::test]
+async fn ranges_may_be_within_others() {
+    if !envoy_is_here() {
+        return;
+    }
+    let backend = Backend::start("shop").await;
+    let project = shop(&backend).await;
+    for from in ["'127.0.0.0/8', '127.0.0.1'", "'10.1.2.3/8', '10.0.0.0/8', '10.2.0.0/16'", "'0.0.0.0/0', '::/0'"] {
+        let config = project
+            .config(&format!("[listenerConfig]\nproxyProtocol = ['http', 'https']\nproxyProtocolFrom = [{from}]\n"));
+        let gateway = Gateway::run(project.directory(), "shop/target/shop.mgw", &[&config]).await;
+        let answer = asked(&gateway, &text("203.0.113.7")).await;
+        assert_eq!((answer.status, forwarded_for(&answer).as_str()), (200, "203.0.113.7"), "{from}");
+    }
+}
+
 #[tokio::test]
 async fn the_token_listener_can_be_behind_one_as_well() {
     if !envoy_is_here() {
