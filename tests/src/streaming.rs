@@ -152,6 +152,9 @@ async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> Response<Bo
         seen.push(Seen { method: request.method().to_string(), path: path.clone(), headers, body: None });
         seen.len() - 1
     };
+    if path.ends_with("/silent") {
+        return std::future::pending().await;
+    }
     if request.headers().get("upgrade").is_some_and(|kind| kind.as_bytes().eq_ignore_ascii_case(b"websocket")) {
         return websocket(request);
     }
@@ -163,9 +166,6 @@ async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> Response<Bo
     }
     if path.ends_with("/lines") {
         return events(shared.events.subscribe(), "application/json");
-    }
-    if path.ends_with("/silent") {
-        return std::future::pending().await;
     }
     if path.ends_with("/endless") {
         // Headers, and then nothing.

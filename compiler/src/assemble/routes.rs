@@ -122,7 +122,7 @@ impl Routes<'_> {
                         Some(compression) if operation.traffic.uncompressed => {
                             compression::spare(&mut route, compression);
                         }
-                        Some(compression) if operation.traffic.timeout == Some(0) => {
+                        Some(compression) if operation.traffic.websocket || operation.traffic.timeout == Some(0) => {
                             compression::pass_on(&mut route, compression);
                         }
                         _ => {}

@@ -82,7 +82,9 @@ impl Streams {
         let above_streams = self.stream.is_none() && self.timeout.is_none() && streams(above.stream);
         let endless = own || above_streams || websocket.is_some();
         let of_stream = |value: u32| endless.then_some(value);
-        traffic.timeout = self.timeout.or_else(|| of_stream(0)).or(above.timeout);
+        // Of a WebSocket connection Envoy bounds the handshake by it, and not what follows.
+        let none = || of_stream(0).filter(|_| websocket.is_none());
+        traffic.timeout = self.timeout.or_else(none).or(above.timeout);
         traffic.idle_timeout = self.idle_timeout.or(above.idle_timeout).or_else(|| of_stream(SILENCE));
         traffic.websocket = websocket.is_some();
         let stream = if above_streams { above.stream } else { self.stream };

@@ -28,6 +28,7 @@ fn shop(backend: &Streaming) -> Value {
         &json!({
             "/socket": { "get": { "x-microgw-websocket": true, "security": key, "responses": {} } },
             "/quiet-socket": { "get": { "x-microgw-websocket": true, "x-microgw-idle-timeout": 300, "security": open, "responses": {} } },
+            "/socket/silent": { "get": { "x-microgw-websocket": true, "security": open, "responses": {} } },
             "/plain": { "get": { "security": open, "responses": {} } },
             "/events": { "get": { "x-microgw-stream": true, "security": key, "responses": {} } },
             "/lines": { "get": { "x-microgw-stream": true, "security": open, "responses": {} } },
@@ -123,6 +124,8 @@ async fn web_sockets_are_authenticated_when_they_begin() {
     let silent = gateway.get(&gateway.http("/shop/silent"), &[]).await;
     assert_eq!((silent.status, silent.code()), (504, 101_504));
     echoes(&mut stream, "four").await;
+    // What a backend does not answer is no connection yet.
+    assert_eq!(connect(&gateway, "/shop/socket/silent", None).await.err(), Some(504));
     // Unless its silence is bounded.
     let mut quiet = connect(&gateway, "/shop/quiet-socket", None).await.unwrap();
     next(&mut quiet).await;

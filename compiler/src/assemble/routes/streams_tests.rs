@@ -50,12 +50,15 @@ fn the_operation_has_the_last_word() {
     // What has no end is one attempt, as long as it takes.
     let stream = applied(OperationTraffic { timeout: Some(0), idle_timeout: Some(3_600_000), ..Default::default() });
     assert_eq!(times(&stream), [Some(0), Some(3_600_000), None]);
+    // The times of a handshake are those of a request.
+    let socket = applied(OperationTraffic { websocket: true, idle_timeout: Some(3_600_000), ..Default::default() });
+    assert_eq!(times(&socket), [Some(60_000), Some(3_600_000), Some(2_000)]);
     assert!([silent, short, stream].iter().all(|action| action.upgrade_configs.is_empty()));
 }
 
 #[test]
 fn only_what_is_declared_is_upgraded() {
-    let socket = OperationTraffic { websocket: true, unbuffered: true, timeout: Some(0), ..Default::default() };
+    let socket = OperationTraffic { websocket: true, unbuffered: true, ..Default::default() };
     let upgrades = applied(socket.clone()).upgrade_configs;
     let upgrades: Vec<_> =
         upgrades.iter().map(|upgrade| (upgrade.upgrade_type.as_str(), upgrade.connect_config.is_some())).collect();
