@@ -24,6 +24,14 @@ use crate::settings;
 const FORMAT_JSON: u32 = 2;
 const FILE_LOG_FORMAT: u32 = 5;
 
+/// The path that was asked for, without the query. What is refused before the first filter has none but its own. `most`: how much of
+/// it, as `:256`.
+pub fn asked_path(most: &str) -> String {
+    let operator = |command: &str, parameter: &str| format!(r#"{{"command":"{command}","param":"{parameter}"}}"#);
+    let (asked, own) = (operator("FILTER_STATE", &format!("{}:PLAIN", names::ASKED_PATH)), operator("PATH", "NQ:PATH"));
+    format!(r#"%COALESCE({{"operators":[{asked},{own}]}}){most}%"#)
+}
+
 /// One JSON line per request. No query string: it may hold a key.
 pub fn file(log: &settings::AccessLog, traced: bool, certificates: bool) -> AccessLog {
     let route = |key: &str| format!("%METADATA(ROUTE:{}:{key})%", names::METADATA);
@@ -31,7 +39,6 @@ pub fn file(log: &settings::AccessLog, traced: bool, certificates: bool) -> Acce
     let mut fields: Vec<(&str, String)> = [
         ("time", "%START_TIME%"),
         ("method", "%REQ(:METHOD)%"),
-        ("path", "%PATH(NQ)%"),
         ("protocol", "%PROTOCOL%"),
         ("status", "%RESPONSE_CODE%"),
         ("details", "%RESPONSE_CODE_DETAILS%"),
@@ -46,6 +53,7 @@ pub fn file(log: &settings::AccessLog, traced: bool, certificates: bool) -> Acce
     ]
     .map(|(name, value)| (name, value.to_owned()))
     .into();
+    fields.push(("path", asked_path("")));
     fields.extend([names::API_KEY, names::VERSION_KEY].map(|key| (key, route(key))));
     fields.extend([names::REASON, names::EXCEEDED, names::DENIED_BY, names::KEY_TYPE].map(|key| (key, decision(key))));
     if log.caller {

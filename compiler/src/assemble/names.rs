@@ -48,6 +48,10 @@ pub const EXT_AUTHZ: &str = "envoy.filters.http.ext_authz";
 pub const EXT_PROC: &str = "envoy.filters.http.ext_proc";
 /// The metadata of its streams that names the rule.
 pub const RULE_METADATA: &str = "microgw-rule";
+/// Remembers the path that was asked for, where somebody is told of it: backends may be asked for another one.
+pub const SET_FILTER_STATE: &str = "envoy.filters.http.set_filter_state";
+/// Under this name.
+pub const ASKED_PATH: &str = "microgw.path";
 pub const CORS: &str = "envoy.filters.http.cors";
 pub const HEADER_MUTATION: &str = "envoy.filters.http.header_mutation";
 /// Key of the rule's id in context extensions and in route metadata.

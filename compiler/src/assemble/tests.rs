@@ -330,7 +330,10 @@ fn the_access_log_tells_who_called_only_where_that_is_wanted() {
     for name in ["caller", "client_id", "key_id"] {
         assert!(with.contains(name) && !without.contains(name), "{name}");
     }
-    assert!(!with.contains("%REQ(:PATH)%") && !with.contains("QUERY"), "a query may hold a key");
+    assert!(
+        with.contains("%COALESCE") && !with.contains("%REQ(:PATH)%") && !with.contains("WQ") && !with.contains("QUERY"),
+        "a query may hold a key"
+    );
 }
 
 fn tracing(url: &str, protocol: Protocol) -> Tracing {
@@ -496,6 +499,11 @@ fn what_cannot_pass_a_proxy_is_a_conflict() {
         (format!(r#"{{"urls": ["https://a.example"], {checked}}}"#), Some("has a health check")),
         (format!(r#"{{"urls": ["http://127.0.0.1:8080"], {checked}}}"#), None),
         (r#"{"urls": ["http://localhost:1", "http://a.example:1"]}"#.to_owned(), Some("on this host and elsewhere")),
+        (r#"{"urls": ["http://[::ffff:127.0.0.1]:1", "http://localhost:1", "http://[::1]:1"]}"#.to_owned(), None),
+        (
+            r#"{"urls": ["http://[::ffff:127.0.0.1]:1", "http://a.example:1"]}"#.to_owned(),
+            Some("on this host and elsewhere"),
+        ),
     ] {
         let model = shop(&endpoints);
         let found = super::conflict(&model, &behind);

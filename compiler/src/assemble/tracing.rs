@@ -34,7 +34,7 @@ use prost::Message as _;
 
 use super::clusters::Called;
 use super::wire::{any, number, resource, seconds, yes};
-use super::{ads, clusters, names, secrets, tls};
+use super::{access_log, ads, clusters, names, secrets, tls};
 use crate::settings::{self, Protocol, TlsRange};
 use crate::snapshot::{Resource, ResourceType};
 
@@ -74,7 +74,7 @@ fn tags() -> Vec<CustomTag> {
     let route = |key: &str| format!("%METADATA(ROUTE:{}:{key})%", names::METADATA);
     let decision = |key: &str| format!("%DYNAMIC_METADATA({}:{key})%", names::EXT_AUTHZ);
     [
-        ("http.url", "%PATH(NQ):256%".to_owned()),
+        ("http.url", access_log::asked_path(":256")),
         ("microgw.operation", "%ROUTE_NAME%".to_owned()),
         ("microgw.api", route(names::API_KEY)),
         ("microgw.version", route(names::VERSION_KEY)),

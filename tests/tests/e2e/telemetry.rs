@@ -202,6 +202,60 @@ async fn one_request_is_one_trace_and_no_credential_is_in_it() {
     }
 }
 
+/// Backends may be asked for another path than the gateway, which is the one that is told of.
+#[tokio::test]
+async fn the_path_that_is_told_of_is_the_one_that_was_asked_for() {
+    if !envoy_is_here() {
+        return;
+    }
+    let (backend, collector, project) = (Backend::start("shop").await, Collector::grpc().await, Project::new());
+    let paths = json!({ "/open/{id}": get(&json!([])), "/guarded": get(&json!([{ "query_key": [] }])) });
+    let mut shop = definition("Shop", "/shop", backend.address, &paths);
+    shop["servers"] = json!([{ "url": format!("http://{}/elsewhere", backend.address) }]);
+    project.define("shop", &shop);
+    project.build().await;
+    let log = project.directory().join("access.log");
+    let settings = [
+        format!("--b7a.http.accesslog.path={}", log.display()),
+        format!("--telemetry.otlpEndpoint={}", collector.url()),
+    ];
+    let settings = settings.each_ref().map(String::as_str);
+    let gateway = Gateway::run(project.directory(), "shop/target/shop.mgw", &settings).await;
+    let key = gateway.api_key().await;
+    let long = format!("/shop/open/{}", "x".repeat(300));
+    // What a client says of another path is not believed.
+    let claimed = [("x-envoy-original-path", "/claimed")];
+    for (path, told, backend) in [
+        ("/shop/open/1?a=b", "/shop/open/1", "/elsewhere/open/1?a=b"),
+        (&format!("/shop/guarded?key={key}&c=d"), "/shop/guarded", "/elsewhere/guarded?c=d"),
+        (&long, &long, &long.replace("/shop", "/elsewhere")),
+    ] {
+        let seen = gateway.get(&gateway.http(path), &claimed).await;
+        assert_eq!((seen.status, seen.json()["path"].as_str()), (200, Some(backend)), "{path}");
+        assert!(!seen.body.contains("original-path"), "{}", seen.body);
+        let url = told.get(..256).unwrap_or(told);
+        let root = |span: &Span| span.parent.is_empty() && span.attributes.get("http.url").is_some_and(|at| at == url);
+        collector.span(told, root).await;
+    }
+    // Also of what gets nowhere.
+    for (path, status) in [("/nowhere?e=f", 404), ("/shop/guarded?key=g", 401), ("/shop/open/a%2Fb?h=i", 400)] {
+        assert_eq!(gateway.get(&gateway.http(path), &claimed).await.status, status, "{path}");
+    }
+    let lines = eventually("all are in the log", async || {
+        let lines = access_lines(&log);
+        let told = lines.iter().filter_map(|line| line["path"].as_str()).filter(|path| *path != "/health");
+        let told = told.map(str::to_owned).collect::<Vec<_>>();
+        (told.len() >= 6).then_some(told)
+    })
+    .await;
+    let refused = ["/nowhere", "/shop/guarded"];
+    for path in ["/shop/open/1", "/shop/guarded", &long].into_iter().chain(refused) {
+        assert!(lines.iter().any(|line| line == path), "{path}: {lines:?}");
+    }
+    let text = std::fs::read_to_string(&log).unwrap() + &collector.everything();
+    assert!(!text.contains("claimed") && !text.contains("elsewhere") && !text.contains(&key), "{text}");
+}
+
 #[tokio::test]
 async fn a_collector_that_is_away_costs_no_request_anything() {
     if !envoy_is_here() {

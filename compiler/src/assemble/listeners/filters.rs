@@ -3,7 +3,11 @@
 
 use envoy_types::pb::envoy::config::common::mutation_rules::v3::HeaderMutationRules;
 use envoy_types::pb::envoy::config::core::v3::grpc_service::{EnvoyGrpc, TargetSpecifier};
-use envoy_types::pb::envoy::config::core::v3::{ApiVersion, GrpcService};
+use envoy_types::pb::envoy::config::core::v3::substitution_format_string::Format;
+use envoy_types::pb::envoy::config::core::v3::{
+    ApiVersion, DataSource, GrpcService, SubstitutionFormatString, data_source,
+};
+use envoy_types::pb::envoy::extensions::filters::common::set_filter_state::v3::{FilterStateValue, filter_state_value};
 use envoy_types::pb::envoy::extensions::filters::http::buffer::v3::Buffer;
 use envoy_types::pb::envoy::extensions::filters::http::cors::v3::Cors;
 use envoy_types::pb::envoy::extensions::filters::http::ext_authz::v3::{ExtAuthz, ext_authz::Services};
@@ -13,6 +17,7 @@ use envoy_types::pb::envoy::extensions::filters::http::ext_proc::v3::{
 };
 use envoy_types::pb::envoy::extensions::filters::http::header_mutation::v3::HeaderMutation;
 use envoy_types::pb::envoy::extensions::filters::http::router::v3::Router;
+use envoy_types::pb::envoy::extensions::filters::http::set_filter_state::v3::Config as SetFilterState;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::{HttpFilter, http_filter};
 use envoy_types::pb::envoy::r#type::v3::{HttpStatus, StatusCode};
 use envoy_types::pb::google::protobuf::Any;
@@ -35,12 +40,40 @@ pub fn filters(settings: &Settings) -> Vec<HttpFilter> {
     let processing = HttpFilter { disabled: true, ..http_filter(names::EXT_PROC, any(&ext_proc(settings))) };
     let compressors = settings.compression.iter().flat_map(compression::filters);
     let compressors = compressors.map(|(name, config)| http_filter(&name, config));
-    [cors, edits, decision]
+    asked_path(settings)
         .into_iter()
+        .chain([cors, edits, decision])
         .chain(compressors)
         .chain([processing])
-        .chain(unguarded_filters(settings))
+        .chain(last_filters(settings))
         .collect()
+}
+
+/// Where nothing is decided.
+pub fn unguarded_filters(settings: &Settings) -> Vec<HttpFilter> {
+    asked_path(settings).into_iter().chain(last_filters(settings)).collect()
+}
+
+/// Before anything changes it. Without the query, which may hold a key; and whatever a client says the path was before.
+fn asked_path(settings: &Settings) -> Option<HttpFilter> {
+    if settings.access_log.is_none() && settings.tracing.is_none() {
+        return None;
+    }
+    let value = SubstitutionFormatString {
+        format: Some(Format::TextFormatSource(DataSource {
+            specifier: Some(data_source::Specifier::InlineString("%PATH(NQ:PATH)%".to_owned())),
+            ..Default::default()
+        })),
+        ..Default::default()
+    };
+    let path = FilterStateValue {
+        key: Some(filter_state_value::Key::ObjectKey(names::ASKED_PATH.to_owned())),
+        factory_key: "envoy.string".to_owned(),
+        value: Some(filter_state_value::Value::FormatString(value)),
+        ..Default::default()
+    };
+    let config = SetFilterState { on_request_headers: vec![path], ..Default::default() };
+    Some(http_filter(names::SET_FILTER_STATE, any(&config)))
 }
 
 fn http_filter(name: &str, config: Any) -> HttpFilter {
@@ -51,7 +84,7 @@ fn http_filter(name: &str, config: Any) -> HttpFilter {
     }
 }
 
-pub fn unguarded_filters(settings: &Settings) -> Vec<HttpFilter> {
+fn last_filters(settings: &Settings) -> Vec<HttpFilter> {
     let mut filters = Vec::new();
     if let Some(limit) = settings.listeners.max_body_size {
         let limit = u32::try_from(limit).unwrap_or(u32::MAX);

@@ -15,6 +15,9 @@ use crate::assemble::wire::{milliseconds, number, seconds, yes};
 use crate::assemble::{access_log, ads, client_certificates, local_replies, names, tracing};
 use crate::settings::{ServerHeader, Settings};
 
+/// How long a connection that is to end still takes what a client sent before it heard of that; Envoy's own is 5 s, which is more than
+/// some are told to be open. A second is more than a round trip (RFC 9113, section 6.8).
+const GOODBYE_SECONDS: i64 = 1;
 const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// Room for a JWT that says who calls: claims of the caller's and of what another server knows, each with a bound.
@@ -85,6 +88,7 @@ pub fn connection_manager(settings: &Settings, answers: &Answers, scheme: &str) 
         max_request_headers_kb: number(listeners.max_header_size.div_ceil(1024).max(1) + told_kb(settings)),
         request_headers_timeout: milliseconds(connections.head),
         request_timeout: milliseconds(connections.request),
+        drain_timeout: seconds(GOODBYE_SECONDS),
         stream_idle_timeout: milliseconds(connections.stream_idle),
         common_http_protocol_options: Some(HttpProtocolOptions {
             idle_timeout: milliseconds(connections.idle),
