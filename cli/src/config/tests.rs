@@ -143,7 +143,7 @@ fn everything_at_once() {
         certificatePath = "tls/chain.pem"
         privateKeyPath = "/tls/key.pem"
         maxHeaderSize = 16384
-        maxEntityBodySize = 0
+        maxEntityBodySize = 1
         [authConfig]
         authorizationHeader = "X-Token"
         removeAuthHeaderFromOutMessage = false
@@ -194,7 +194,7 @@ fn everything_at_once() {
     assert_eq!(warnings, []);
     let settings = config.settings(material());
     assert_eq!(settings.listeners.host, IpAddr::from([0, 0, 0, 0]));
-    assert_eq!((settings.listeners.max_header_size, settings.listeners.max_body_size), (16384, Some(0)));
+    assert_eq!((settings.listeners.max_header_size, settings.listeners.max_body_size), (16384, Some(1)));
     assert_eq!((settings.listeners.trusted_hops, settings.listeners.http2), (1, false));
     assert_eq!(
         settings.credentials,
