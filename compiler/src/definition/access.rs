@@ -6,7 +6,7 @@
 use super::fields::{boolean, list, object, suggest, text};
 use super::mutual_tls::MutualTls;
 use super::schemes::{Scheme, Schemes};
-use super::shape::{one_of, unknown_key};
+use super::shape::{Words, one_of, unknown_key};
 use crate::compile::{EmptySecurity, Report};
 use crate::diagnostic::Code;
 use crate::model::{Access, Alternative, KeyLocation, Requirement};
@@ -208,7 +208,7 @@ impl<'d> Guard<'d> {
         const KEY: &str = "x-wso2-application-security";
         const KEYS: &[&str] = &["security-types", "optional"];
         for (name, _) in application.entries().filter(|(name, _)| !KEYS.contains(&name.text())) {
-            unknown_key(report, KEY, name, KEYS.iter().copied());
+            unknown_key(report, Words::Old, KEY, name, KEYS.iter().copied());
         }
         let optional = application.get("optional").and_then(|at| Some((at, boolean(report, "optional", at)?)));
         if let Some((at, true)) = optional

@@ -12,7 +12,7 @@ pub(super) use self::json::number_of;
 use super::Version;
 use super::fields::{object, text};
 use super::references::Resolver;
-use super::shape::{foreign_key, integer};
+use super::shape::{Words, integer, unknown_key};
 use crate::compile::Report;
 use crate::diagnostic::Code;
 use crate::source::{Content, Value};
@@ -124,7 +124,7 @@ fn mock<'d>(report: &mut Report, at: Value<'d>) -> Result<Option<Mock<'d>>, ()> 
                 let status = integer(report, "status", value, 200, 599).ok_or(())?;
                 wanted.status = Some((u32::try_from(status).map_err(|_| ())?, value));
             }
-            _ => foreign_key(report, MOCK, key, ["example", "status"]),
+            _ => unknown_key(report, Words::Own, MOCK, key, ["example", "status"]),
         }
     }
     Ok(Some(Mock { own: false, wanted }))

@@ -3,7 +3,7 @@
 use microgw_proto::bodies::v1::OperationBodies;
 
 use super::fields::object;
-use super::shape::{Shape, foreign_key};
+use super::shape::{Shape, Words, unknown_key};
 use super::streams::Endless;
 use crate::bodies::MAX_LIMIT;
 use crate::compile::Report;
@@ -19,7 +19,7 @@ pub(super) fn read(report: &mut Report, owner: Value<'_>, of_api: &OperationBodi
         return *of_api;
     };
     for (key, _) in limits.entries().filter(|(key, _)| !KEYS.contains(&key.text())) {
-        foreign_key(report, EXTENSION, key, KEYS);
+        unknown_key(report, Words::Own, EXTENSION, key, KEYS);
     }
     let [request, response] =
         KEYS.map(|key| limits.get(key).map(|bytes| limit(report, key, bytes).unwrap_or_default()));

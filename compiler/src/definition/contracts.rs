@@ -18,7 +18,7 @@ use microgw_schemas::Schemas;
 use super::Version;
 use super::fields::object;
 use super::references::Resolver;
-use super::shape::{foreign_key, one_of};
+use super::shape::{Words, one_of, unknown_key};
 use super::streams::Endless;
 use crate::compile::Report;
 use crate::diagnostic::{Code, Diagnostic, Place};
@@ -110,7 +110,7 @@ impl Modes {
             match key.text() {
                 "request" => modes.request = mode(report, "request", value),
                 "response" => modes.response = mode(report, "response", value),
-                _ => foreign_key(report, KEY, key, ["request", "response"]),
+                _ => unknown_key(report, Words::Own, KEY, key, ["request", "response"]),
             }
         }
         modes

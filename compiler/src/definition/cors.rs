@@ -3,7 +3,7 @@
 use microgw_proto::traffic::v1::Cors;
 
 use super::fields::{boolean, list, object, text};
-use super::shape::{integer, one_of, same_key, unknown_key};
+use super::shape::{Words, integer, one_of, same_key, unknown_key};
 use crate::compile::Report;
 use crate::diagnostic::Code;
 use crate::model::Method;
@@ -31,7 +31,7 @@ pub(super) fn read(report: &mut Report, root: Value<'_>) -> Option<Cors> {
     let at = root.get(EXTENSION)?;
     let written = object(report, EXTENSION, at)?;
     for (key, _) in written.entries().filter(|(key, _)| !KEYS.iter().any(|known| same_key(known, key.text()))) {
-        unknown_key(report, EXTENSION, key, KEYS);
+        unknown_key(report, Words::Old, EXTENSION, key, KEYS);
     }
     let mut part = |key: &'static str| {
         let mut spelled = written.entries().filter(|(name, _)| same_key(key, name.text()));

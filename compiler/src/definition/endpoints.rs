@@ -12,7 +12,7 @@ use microgw_proto::traffic::v1::{Balance, Host, host};
 
 use super::fields::{list, object, suggest, text};
 use super::servers::{Address, Server};
-use super::shape::{one_of, unknown_key};
+use super::shape::{Words, one_of, unknown_key};
 use crate::compile::Report;
 use crate::diagnostic::Code;
 use crate::model::{Endpoint, Target};
@@ -165,7 +165,7 @@ fn read(report: &mut Report, key: &str, value: Value<'_>, id: &str) -> Option<En
     let endpoint = object(report, key, value)?;
     let known = || KEYS.iter().copied().chain(policy::KEYS);
     for (name, _) in endpoint.entries().filter(|(name, _)| !known().any(|known| known == name.text())) {
-        unknown_key(report, key, name, known());
+        unknown_key(report, Words::Old, key, name, known());
     }
     let security = endpoint.get("securityConfig");
     let credentials = security.map(|security| credentials::read(report, security, !id.is_empty()));

@@ -3,7 +3,7 @@
 use microgw_proto::traffic::v1::{Header, HeaderEdits};
 
 use super::fields::{list, object, scalar, text};
-use super::shape::foreign_key;
+use super::shape::{Words, unknown_key};
 use crate::compile::Report;
 use crate::diagnostic::Code;
 use crate::source::{Content, Value};
@@ -24,7 +24,7 @@ pub(super) fn read(report: &mut Report, owner: Value<'_>) -> Edits {
     let written = owner.get(EXTENSION).and_then(|written| object(report, EXTENSION, written));
     let Some(written) = written else { return Edits::default() };
     for (key, _) in written.entries().filter(|(key, _)| DIRECTIONS.iter().all(|(known, _)| *known != key.text())) {
-        foreign_key(report, EXTENSION, key, DIRECTIONS.map(|(known, _)| known));
+        unknown_key(report, Words::Own, EXTENSION, key, DIRECTIONS.map(|(known, _)| known));
     }
     let [request, response] = DIRECTIONS.map(|(key, direction)| {
         let edits = written.get(key).and_then(|edits| object(report, key, edits));
@@ -35,7 +35,7 @@ pub(super) fn read(report: &mut Report, owner: Value<'_>) -> Edits {
 
 fn of_direction(report: &mut Report, owner: &str, direction: Direction, edits: Value<'_>) -> HeaderEdits {
     for (key, _) in edits.entries().filter(|(key, _)| !EDITS.contains(&key.text())) {
-        foreign_key(report, owner, key, EDITS);
+        unknown_key(report, Words::Own, owner, key, EDITS);
     }
     let remove = edits.get("remove").and_then(|names| list(report, "remove", names));
     let mut removed: Vec<String> = remove

@@ -6,7 +6,7 @@ use super::EndpointTable;
 use super::endpoints::{self, Declared, Named};
 use super::fields::{object, text};
 use super::servers::{self, Address};
-use super::shape::foreign_key;
+use super::shape::{Words, unknown_key};
 use crate::compile::Report;
 use crate::diagnostic::Code;
 use crate::model::Endpoint;
@@ -38,7 +38,7 @@ pub(super) fn read<'d>(
 fn one<'d>(report: &mut Report, table: &mut EndpointTable, named: &Named<'d>, at: Value<'d>) -> Option<Mirror> {
     let mirror = object(report, MIRROR, at)?;
     for (key, _) in mirror.entries().filter(|(key, _)| !KEYS.contains(&key.text())) {
-        foreign_key(report, MIRROR, key, KEYS);
+        unknown_key(report, Words::Own, MIRROR, key, KEYS);
     }
     let share = match mirror.get("percent") {
         None => WHOLE,

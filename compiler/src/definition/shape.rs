@@ -15,6 +15,15 @@ pub(crate) enum Shape {
     Object(&'static [(&'static str, Shape)]),
 }
 
+/// Whose words the keys of an object are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Words {
+    /// The old product's: one that is not known is a warning, unless it is nearly one that is.
+    Old,
+    /// The gateway's own, and no others.
+    Own,
+}
+
 // === impl Shape ===
 
 impl Shape {
@@ -61,38 +70,28 @@ pub(crate) fn one_of<'d>(report: &mut Report, key: &str, value: Value<'d>, allow
     None
 }
 
-/// Tells of a key that is not among `known`, in an object of the old product's: a warning, unless it is nearly one of them.
-/// Whoever wrote that believes that something is protected or bounded, and it is not.
+/// Tells of a key that is not among `known`. Whoever wrote it believes that something is protected or bounded, and it is not.
 pub(crate) fn unknown_key<'k>(
     report: &mut Report,
+    words: Words,
     owner: &str,
     key: Value<'_>,
     known: impl IntoIterator<Item = &'k str>,
 ) {
     let name = key.text();
     let message = format!("`{owner}` has no key `{name}`");
-    match did_you_mean(name, known) {
-        Some(help) => report.advise(Code::Misspelled, key, message, help),
-        None => report.say(Code::UnknownKey, key, message),
+    match (did_you_mean(name, known), words) {
+        (Some(help), _) => report.advise(Code::Misspelled, key, message, help),
+        (None, Words::Own) => report.say(Code::Misspelled, key, message),
+        (None, Words::Old) => report.say(Code::UnknownKey, key, message),
     }
-}
-
-/// Tells of a key that is not among `known`, in an object of the gateway's own, in which no other is.
-pub(crate) fn foreign_key<'k>(
-    report: &mut Report,
-    owner: &str,
-    key: Value<'_>,
-    known: impl IntoIterator<Item = &'k str>,
-) {
-    let name = key.text();
-    suggest(report, Code::Misspelled, key, format!("`{owner}` has no key `{name}`"), name, known);
 }
 
 fn entry(report: &mut Report, owner: &str, keys: &[(&str, Shape)], name: Value<'_>, value: Value<'_>) -> bool {
     if let Some((known, shape)) = keys.iter().find(|(known, _)| same_key(known, name.text())) {
         return shape.check(report, known, value);
     }
-    unknown_key(report, owner, name, keys.iter().map(|(known, _)| *known));
+    unknown_key(report, Words::Old, owner, name, keys.iter().map(|(known, _)| *known));
     true
 }
 

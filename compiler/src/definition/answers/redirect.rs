@@ -5,7 +5,7 @@ use microgw_proto::traffic::v1::Redirect;
 use super::REDIRECT;
 use crate::compile::Report;
 use crate::definition::fields::{object, text};
-use crate::definition::shape::foreign_key;
+use crate::definition::shape::{Words, unknown_key};
 use crate::diagnostic::Code;
 use crate::source::{Content, Value};
 use crate::traffic::answer::{REDIRECTS, check_location};
@@ -18,7 +18,7 @@ const STATUS: u32 = 302;
 pub(super) fn read(report: &mut Report, at: Value<'_>, path: &str) -> Option<Redirect> {
     let redirect = object(report, REDIRECT, at)?;
     for (key, _) in redirect.entries().filter(|(key, _)| !KEYS.contains(&key.text())) {
-        foreign_key(report, REDIRECT, key, KEYS);
+        unknown_key(report, Words::Own, REDIRECT, key, KEYS);
     }
     let status = redirect.get("status").map_or(Some(STATUS), |status| read_status(report, status));
     let Some(to) = redirect.get("to") else {

@@ -3,7 +3,7 @@
 use super::urls;
 use crate::compile::Report;
 use crate::definition::fields::{object, text};
-use crate::definition::shape::foreign_key;
+use crate::definition::shape::{Words, unknown_key};
 use crate::diagnostic::Code;
 use crate::model::Canary;
 use crate::source::{Content, Value};
@@ -14,7 +14,7 @@ const KEYS: [&str; 3] = ["urls", "percent", "header"];
 pub(super) fn read(report: &mut Report, at: Value<'_>) -> Option<Canary> {
     let canary = object(report, "canary", at)?;
     for (key, _) in canary.entries().filter(|(key, _)| !KEYS.contains(&key.text())) {
-        foreign_key(report, "canary", key, KEYS);
+        unknown_key(report, Words::Own, "canary", key, KEYS);
     }
     let written = urls::read(report, "canary", canary)?;
     let targets = urls::together(report, &written, false);
@@ -61,7 +61,7 @@ fn percent(report: &mut Report, at: Value<'_>) -> Option<u32> {
 fn header(report: &mut Report, at: Value<'_>) -> Option<(String, Option<String>)> {
     let header = object(report, "header", at)?;
     for (key, _) in header.entries().filter(|(key, _)| !["name", "value"].contains(&key.text())) {
-        foreign_key(report, "header", key, ["name", "value"]);
+        unknown_key(report, Words::Own, "header", key, ["name", "value"]);
     }
     let Some(name_at) = header.get("name") else {
         report.say(Code::BadValue, header, "`header` has no `name`");

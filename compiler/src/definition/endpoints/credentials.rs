@@ -5,7 +5,7 @@ use microgw_proto::traffic::v1::{ApiKey, Basic, Credentials, OAuth2};
 
 use crate::compile::Report;
 use crate::definition::fields::{list, object, text};
-use crate::definition::shape::{one_of, unknown_key};
+use crate::definition::shape::{Words, one_of, unknown_key};
 use crate::diagnostic::Code;
 use crate::names;
 use crate::secret::Reference;
@@ -30,7 +30,7 @@ pub(super) fn read(report: &mut Report, at: Value<'_>, named: bool) -> Option<Cr
         _ => &["type", "username", "password"],
     };
     for (key, _) in security.entries().filter(|(key, _)| !keys.contains(&key.text())) {
-        unknown_key(report, "securityConfig", key, keys.iter().copied());
+        unknown_key(report, Words::Old, "securityConfig", key, keys.iter().copied());
     }
     let kind = match kind {
         "basic" => Kind::Basic(basic(report, security, named)?),

@@ -3,7 +3,7 @@
 use crate::compile::Report;
 use crate::definition::fields::{list, object};
 use crate::definition::servers::{self, Address};
-use crate::definition::shape::{foreign_key, integer};
+use crate::definition::shape::{Words, integer, unknown_key};
 use crate::diagnostic::Code;
 use crate::model::{Lookup, Target};
 use crate::source::{Content, Value};
@@ -80,7 +80,7 @@ fn one<'d>(report: &mut Report, item: Value<'d>) -> Option<Written<'d>> {
     }
     let weighted = object(report, "urls", item)?;
     for (key, _) in weighted.entries().filter(|(key, _)| !["url", "weight"].contains(&key.text())) {
-        foreign_key(report, "urls", key, ["url", "weight"]);
+        unknown_key(report, Words::Own, "urls", key, ["url", "weight"]);
     }
     let Some(at) = weighted.get("url") else {
         report.say(Code::NoEndpoint, weighted, "the entry of `urls` has no `url`");
