@@ -216,11 +216,14 @@ pub fn errors() -> String {
          | `default.json` | every code that has no template of its own |\n\
          | `900902.problem.json`, `default.problem.json` | the same, for clients that ask for problem details |\n\n\
          In place of the first `.json` there can be `.xml`, `.html` or `.txt`, which decides the content type and what is escaped.\n\
-         The templates are Jinja's (minijinja); values are `code`, `status`, `name`, `message`, `description`, `type` and\n\
-         `policy` (the one that is used up; else none, and it can only be written as it is). In JSON they bring their own quotes:\n\n\
-         ```json\n{\"error\": {{ message }}, \"code\": {{ code }}}\n```\n\n\
-         Templates become part of the artifact, and are rendered once per snapshot, never per request: what a client sends cannot\n\
-         get into them, and the policy's name is put in where it belongs. One that does not render is a build error. Status and headers stay as they are. Changing the\n\
+         The templates are Jinja's (minijinja); values are `code`, `status`, `name`, `message`, `description`, `type`,\n\
+         `policy` (the one that is used up; else none, and it can only be written as it is) and `errors` (what is wrong with a validated request, at most ten;\n\
+         else an empty list), of which each has `in`, `name` and `reason`. In JSON they bring their own quotes:\n\n\
+         ```json\n{\"error\": {{ message }}, \"code\": {{ code }}, \"violations\": {{ errors }}}\n```\n\n\
+         ```html\n<ul>{% for error in errors %}<li>{{ error.in }} {{ error.name }}: {{ error.reason }}</li>{% endfor %}</ul>\n```\n\n\
+         Templates become part of the artifact, and are rendered once per snapshot: the policy's name is put in where it belongs. Those that name\n\
+         `errors` are rendered for each request that is not as the definition says; what its client sent is escaped as the template's kind has it, and neither `safe` nor\n\
+         `autoescape` changes that. One that does not render, with examples of all kinds, is a build error. Status and headers stay as they are. Changing the\n\
          template of an answer that Envoy makes (404, 405, 5xx of backends and so on) changes the listeners: Envoy drains open\n\
          connections, as after a change of settings. An answer that belongs to no rule (a fault of the gateway itself) keeps the\n\
          words above.\n",

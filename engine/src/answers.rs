@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use microgw_faults::wording::{Syntax, Violated, Wording};
 use microgw_faults::{Fault, Form};
 use microgw_proto::rules::v1 as proto;
 use proto::fault_body::Escape;
@@ -21,6 +22,8 @@ struct Own {
     /// Between them the name of the policy is missing that is used up.
     parts: Box<[Box<str>]>,
     escape: Escape,
+    /// What lists violations, which are known when a request is refused.
+    wording: Option<Wording>,
 }
 
 /// A body and its type.
@@ -53,18 +56,27 @@ impl Answers {
         if deny.violations.is_empty() || fault.status() >= 500 {
             return self.body(fault, form, deny.limit);
         }
+        let told = deny.violations.iter();
+        let errors: Vec<Violated<'_>> =
+            told.map(|told| Violated { place: told.place.as_str(), name: &told.name, reason: &told.reason }).collect();
         let usual = || {
-            let errors = deny.violations.iter();
-            let errors = errors.map(|error| (error.place.as_str(), error.name.as_str(), &*error.reason));
-            let body = fault.body_listing(form, &deny.violations.to_string(), errors);
+            let body = fault.body_listing(form, &deny.violations.to_string(), &errors);
             Body { content_type: form.content_type(), body: Cow::Owned(body) }
         };
-        self.own(fault, form, "").unwrap_or_else(usual)
+        let own = self.0.iter().find(|own| own.is(fault, form));
+        match own.map(|own| (own, own.wording.as_ref())) {
+            None => usual(),
+            Some((_, None)) => self.own(fault, form, "").unwrap_or_else(usual),
+            // One that fails at something that nobody foresaw is as good as none.
+            Some((own, Some(wording))) => wording
+                .render(fault, None, &errors)
+                .map_or_else(|_| usual(), |body| Body { content_type: &own.content_type, body: Cow::Owned(body) }),
+        }
     }
 
     /// The same, where the project has words of its own for it.
     pub fn own(&self, fault: Fault, form: Form, policy: &str) -> Option<Body<'_>> {
-        let own = self.0.iter().find(|own| own.fault == fault && own.form == form)?;
+        let own = self.0.iter().find(|own| own.is(fault, form))?;
         let body = match &*own.parts {
             [only] => Cow::Borrowed(&**only),
             parts => Cow::Owned(parts.join(&*escaped(policy, own.escape))),
@@ -74,7 +86,11 @@ impl Answers {
 }
 
 impl Own {
-    /// `None` for a fault of another version: nobody will ask for it.
+    fn is(&self, fault: Fault, form: Form) -> bool {
+        self.fault == fault && self.form == form
+    }
+
+    /// `None` for a fault of another version, which nobody will ask for, and for a template that is none.
     fn load(body: &proto::FaultBody) -> Option<Own> {
         use proto::fault_body::Form as Written;
         let form = match body.form() {
@@ -92,7 +108,17 @@ impl Own {
             (rest, taken) = (tail, at);
         }
         parts.push(rest.into());
+        let syntax = match body.escape() {
+            Escape::Plain => Syntax::Text,
+            Escape::Json => Syntax::Json,
+            Escape::Markup => Syntax::Html,
+        };
+        let wording = match body.template.as_str() {
+            "" => None,
+            template => Some(Wording::new(syntax, template).ok()?),
+        };
         Some(Own {
+            wording,
             escape: body.escape(),
             fault: Fault::named(&body.fault)?,
             form,

@@ -10,6 +10,7 @@
 mod accept;
 mod catalogue;
 pub mod rate_limit;
+pub mod wording;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -18,6 +19,7 @@ use std::sync::LazyLock;
 pub use accept::{NAMES_PROBLEM, is_grpc, names_problem};
 pub use catalogue::Fault;
 pub use rate_limit::RateLimitHeaders;
+use wording::Violated;
 
 /// What every `type` of a problem starts with; the fault's name follows.
 pub const TYPE_PREFIX: &str = "urn:micro-gw:error:";
@@ -112,6 +114,11 @@ impl Fault {
         )
     }
 
+    /// The request is not as the definition says, and the answer says what is wrong.
+    pub fn lists_errors(self) -> bool {
+        matches!(self, Fault::InvalidRequest | Fault::UnsupportedMediaType)
+    }
+
     /// The body that names the policy which is used up: its name, and what `RateLimit-Policy` calls the limit.
     pub fn body_naming(self, form: Form, policy: &str, limit: &str) -> Cow<'static, str> {
         let body = self.body(form);
@@ -126,14 +133,9 @@ impl Fault {
     }
 
     /// The body that says what is wrong, as one text and one by one: each a place, a name or JSON pointer, and a reason.
-    pub fn body_listing<'a>(
-        self,
-        form: Form,
-        description: &str,
-        errors: impl Iterator<Item = (&'a str, &'a str, &'a str)>,
-    ) -> String {
+    pub fn body_listing(self, form: Form, description: &str, errors: &[Violated<'_>]) -> String {
         let text = |text: &str| serde_json::Value::from(text).to_string();
-        let error = |(place, name, reason): (&str, &str, &str)| {
+        let error = |Violated { place, name, reason }: &Violated<'_>| {
             format!(r#"{{"in":{},"name":{},"reason":{}}}"#, text(place), text(name), text(reason))
         };
         let list = |errors: Vec<String>| format!(r#","errors":[{}]"#, errors.join(","));
@@ -144,7 +146,7 @@ impl Fault {
             Form::Text => (None, ""),
         };
         match open {
-            Some(open) => [open, &list(errors.map(error).collect()), close].concat(),
+            Some(open) => [open, &list(errors.iter().map(error).collect()), close].concat(),
             None => body,
         }
     }

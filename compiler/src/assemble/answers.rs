@@ -16,6 +16,8 @@ struct Own {
     content_type: &'static str,
     body: Rendered,
     syntax: Syntax,
+    /// Where it lists what is wrong with requests.
+    template: String,
 }
 
 // === impl Answers ===
@@ -28,7 +30,9 @@ impl Answers {
             let fitting = templates.iter().filter_map(|template| Some((template.fits(fault, form)?, template)));
             let Some((_, template)) = fitting.max_by_key(|(fit, _)| *fit) else { continue };
             if let Ok(body) = template.render(fault) {
-                let own = Own { content_type: template.content_type(), body, syntax: template.syntax };
+                let source = if body.lists_errors { template.source.clone() } else { String::new() };
+                let (content_type, syntax) = (template.content_type(), template.syntax);
+                let own = Own { content_type, body, syntax, template: source };
                 answers.insert((fault, form), own);
             }
         }
@@ -58,12 +62,13 @@ impl Answers {
             body: own.body.text.clone(),
             policy_at: own.body.policy_at.clone(),
             escape: match own.syntax {
-                _ if own.body.policy_at.is_empty() => Escape::Plain,
+                _ if own.body.policy_at.is_empty() && own.template.is_empty() => Escape::Plain,
                 Syntax::Json => Escape::Json,
                 Syntax::Xml | Syntax::Html => Escape::Markup,
                 Syntax::Text => Escape::Plain,
             }
             .into(),
+            template: own.template.clone(),
         };
         self.0.iter().map(body).collect()
     }

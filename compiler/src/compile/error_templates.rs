@@ -42,7 +42,7 @@ pub(super) fn read(files: &dyn Files, paths: Vec<String>, report: &mut Report) -
             let place = Place::point(Arc::clone(&file), LineColumn { line, column: 1 });
             let diagnostic =
                 Diagnostic::new(Code::ErrorTemplate, place, format!("the template cannot be used: {message}"));
-            let help = "there are `code`, `status`, `name`, `message`, `description`, `type` and, of throttled requests, `policy`";
+            let help = "there are `code`, `status`, `name`, `message`, `description`, `type`, of throttled requests `policy` and of validated ones `errors`";
             let help = match syntax {
                 Syntax::Json => format!(
                     "{help}; in JSON they bring their own quotes: write `{{{{ message }}}}`, not `\"{{{{ message }}}}\"`"

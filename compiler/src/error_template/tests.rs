@@ -50,7 +50,9 @@ fn a_code_fits_better_than_the_default() {
 #[test]
 fn the_policy_of_throttled_requests_is_left_to_be_put_in() {
     let limited = |syntax, source| template(syntax, source).render(Fault::ApiLimit);
-    let at = |text: &str, policy_at: &[u32]| Ok(Rendered { text: text.into(), policy_at: policy_at.into() });
+    let at = |text: &str, policy_at: &[u32]| {
+        Ok(Rendered { text: text.into(), policy_at: policy_at.into(), lists_errors: false })
+    };
     assert_eq!(
         limited(Syntax::Json, r#"{"p": {{ policy }}, "é": {{ policy }}}"#),
         at(r#"{"p": "", "é": ""}"#, &[7, 17])
@@ -70,4 +72,25 @@ fn the_policy_of_throttled_requests_is_left_to_be_put_in() {
     }
     let other = template(Syntax::Json, r#"{"p": {{ policy }}}"#).render(Fault::NotFound).unwrap();
     assert_eq!((&*other.text, other.policy_at), (r#"{"p": null}"#, vec![]));
+}
+
+#[test]
+fn what_is_wrong_with_a_request_is_listed_later() {
+    let list = r#"{"m": {{ message }}, "e": [{% for e in errors %}{{ e.reason }}{% if not loop.last %},{% endif %}{% endfor %}]}"#;
+    let rendered = template(Syntax::Json, list).render(Fault::InvalidRequest).unwrap();
+    assert_eq!((&*rendered.text, rendered.lists_errors), (r#"{"m": "Bad Request", "e": []}"#, true));
+    // Others have nothing to list.
+    let other = template(Syntax::Json, list).render(Fault::ApiLimit).unwrap();
+    assert!(other.text.ends_with(r#""e": []}"#) && !other.lists_errors);
+    for (syntax, source) in [
+        (Syntax::Json, r#"{"e": "{{ errors[0].name if errors else "" }}"}"#),
+        (Syntax::Json, "[{% for e in errors %}{{ e.reason }}{% endfor %}]"),
+        (Syntax::Html, "{% for e in errors %}{{ e.name|safe }}{% endfor %}"),
+        (Syntax::Text, "{% for e in errors %}{{ e.value }}{% endfor %}"),
+        (Syntax::Text, "{% for e in errors %}{% if e.in == 'cookie' %}{{ e.values }}{% endif %}{% endfor %}"),
+    ] {
+        assert!(template(syntax, source).render(Fault::InvalidRequest).is_err(), "{source}");
+    }
+    let list = ErrorTemplate { problem: true, ..template(Syntax::Json, "{% if errors %}[]{% else %}{}{% endif %}") };
+    assert!(list.render(Fault::InvalidRequest).is_err() && list.render(Fault::NotFound).is_ok());
 }

@@ -9,6 +9,7 @@ fn answers(body: &str, policy_at: &[u32], escape: Escape) -> Answers {
         body: body.into(),
         policy_at: policy_at.into(),
         escape: escape.into(),
+        template: String::new(),
     };
     Answers::load(&proto::RuleBook { fault_bodies: vec![body], ..Default::default() })
 }

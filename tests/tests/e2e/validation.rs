@@ -28,6 +28,10 @@ struct Shop {
 
 impl Shop {
     async fn open(settings: &str) -> Shop {
+        Shop::worded(settings, &[]).await
+    }
+
+    async fn worded(settings: &str, templates: &[(&str, &str)]) -> Shop {
         let backend = Scripted::start().await;
         let item = json!({ "$ref": "#/components/schemas/Item" });
         let limit = query(&json!({ "type": "integer", "maximum": 100 }));
@@ -58,6 +62,9 @@ impl Shop {
             "policies.yaml",
             "resourcePolicies:\n  - One:\n      count: 1\n      unitTime: 1\n      timeUnit: hour\n",
         );
+        for (name, template) in templates {
+            project.write(&format!("error_templates/{name}"), template);
+        }
         project.build().await;
         let key = TokenKey::new("one");
         let jwks = project.directory().join("one.jwks");
@@ -80,6 +87,37 @@ impl Shop {
     async fn metrics(&self) -> String {
         self.gateway.get(&self.gateway.admin("/metrics"), &[]).await.body
     }
+}
+
+/// A project's own words, with names that its clients chose.
+#[tokio::test]
+async fn violations_are_listed_in_a_projects_own_words() {
+    if !envoy_is_here() {
+        return;
+    }
+    let html = "<ul>{% for error in errors %}<li>{{ error.in }} <b>{{ error.name }}</b> {{ error.reason }}</li>{% endfor %}</ul>";
+    let problem = r#"{"status": {{ status }}, "invalid-params": [{% for error in errors %}{"name": {{ error.name }}, "reason": {{ error.reason }}}{% if not loop.last %},{% endif %}{% endfor %}]}"#;
+    let shop = Shop::worded("", &[("400.html", html), ("default.problem.json", problem)]).await;
+    let refused = shop.get("/shop/items/x?limit=500", &[]).await;
+    assert_eq!((refused.status, refused.header("content-type")), (400, "text/html; charset=utf-8"));
+    assert_eq!(
+        refused.body,
+        "<ul><li>path <b>id</b> must be a whole number</li><li>query <b>limit</b> must be at most 100</li></ul>"
+    );
+    let hostile = r#"{"name": "a", "parts": [{"<script>": 1}, {"name": "too long"}]}"#;
+    let refused = shop.post("/shop/bodies", "application/json", hostile).await;
+    assert_eq!(refused.status, 400);
+    assert!(refused.body.contains("<b>&#x2f;parts&#x2f;0</b> must have the property `name`"), "{}", refused.body);
+    let accept = [("accept", "application/problem+json")];
+    let refused = shop.get("/shop/items/x?limit=500", &accept).await;
+    assert_eq!(refused.header("content-type"), "application/problem+json");
+    let expected = json!([{ "name": "id", "reason": "must be a whole number" }, { "name": "limit", "reason": "must be at most 100" }]);
+    assert_eq!(refused.json(), json!({ "status": 400, "invalid-params": expected }));
+    // Of what is refused for other reasons there is nothing to list.
+    assert_eq!(shop.get("/shop/nowhere", &accept).await.json(), json!({ "status": 404, "invalid-params": [] }));
+    assert_eq!(shop.get("/shop/items/%2F", &[]).await.body, "<ul></ul>");
+    let refused = shop.post("/shop/bodies", "text/plain", "x").await;
+    assert_eq!((refused.status, refused.header("content-type")), (415, "application/json"));
 }
 
 #[tokio::test]

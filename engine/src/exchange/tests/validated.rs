@@ -210,6 +210,54 @@ fn clients_are_told_what_is_wrong_with_requests() {
     assert!(!told.contains("must be"), "{told}");
 }
 
+/// In the words of a project, with what its client sent escaped as these have it; and as usual if they come to nothing.
+#[test]
+fn a_project_lists_what_is_wrong_in_its_own_words() {
+    use proto::fault_body::Escape;
+    let memory = Memory::default();
+    let told = |template: &str, escape: Escape, fault: &str| {
+        let mut book = book(ENFORCE, OFF, false);
+        let contract = book.rules[0].contract.as_mut().unwrap();
+        contract.parameters[0] = contracts::Parameter {
+            name: "<'id\">".into(),
+            location: contracts::parameter::Location::Query.into(),
+            required: true,
+            schema: 1,
+            ..Default::default()
+        };
+        book.fault_bodies.push(proto::FaultBody {
+            fault: fault.into(),
+            form: proto::fault_body::Form::Fault.into(),
+            content_type: "x/y".into(),
+            body: "none".into(),
+            escape: escape.into(),
+            template: template.into(),
+            ..Default::default()
+        });
+        let (_, rule) = Rule::load(&book).unwrap().remove(0);
+        let none = Map::new();
+        let mut exchange = Exchange::new(&rule, &memory, UnixTime(1));
+        let Step::Done(Decision::Deny(deny)) = exchange.on_request_head(head("/v2/1", &none)) else { panic!() };
+        let said = rule.answers().refusal(&deny, microgw_faults::Form::Fault);
+        (said.content_type.to_owned(), said.body.into_owned())
+    };
+    let list = "{% for e in errors %}{{ e.in }} {{ e.name }} {{ e.reason }}{% endfor %}";
+    for (template, escape, body) in [
+        (list, Escape::Plain, "query <'id\"> is required"),
+        (list, Escape::Markup, "query &lt;&#x27;id&quot;&gt; is required"),
+        ("[{{ errors[0].name }}]", Escape::Json, r#"["<'id\">"]"#),
+        ("", Escape::Plain, "none"),
+    ] {
+        assert_eq!(told(template, escape, "invalid-request"), ("x/y".to_owned(), body.to_owned()), "{template}");
+    }
+    for (template, fault) in
+        [("{{ errors }", "invalid-request"), ("{{ none }}", "invalid-request"), (list, "not-found")]
+    {
+        let (content_type, body) = told(template, Escape::Json, fault);
+        assert!(content_type == "application/json" && body.starts_with(r#"{"fault":{"#), "{template}: {body}");
+    }
+}
+
 #[test]
 fn what_cannot_be_checked_is_not_loaded() {
     let refused = |change: fn(&mut proto::RuleBook)| {
