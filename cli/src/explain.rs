@@ -107,7 +107,14 @@ fn with_told<T>(
     let model = overridden(model, settings).0.into_owned();
     let removed = request.strip(settings);
     let told = outcome(&model, &snapshot.rules, &request, facts)?;
-    then(&Told { model: &model, request: &request, removed, outcome: told, asked: facts.asked() })
+    then(&Told {
+        model: &model,
+        request: &request,
+        removed,
+        outcome: told,
+        asked: facts.asked(),
+        unused: facts.unused(),
+    })
 }
 
 /// What becomes of the request.
@@ -133,7 +140,7 @@ fn outcome<'m>(model: &'m Model, book: &RuleBook, request: &Request, facts: &Fac
         authority: &request.authority,
         path: &path,
         headers: &request.headers,
-        certificate: None,
+        certificate: (request.scheme == "https").then(|| facts.certificate()).flatten(),
         peer: "127.0.0.1",
         has_body: Some(!request.body.is_empty()),
     };

@@ -1,25 +1,27 @@
 //! What the engine would ask others, answered from a file, or noted.
 
-use std::collections::{BTreeMap, HashMap};
+mod file;
+
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use microgw_engine::backend_jwt::{Assertion, Order};
 use microgw_engine::interceptors::{Interception, InterceptorFailure, Program, Verdict};
-use microgw_engine::limits::{Charge, Spending, Usage, Usages};
+use microgw_engine::limits::{Charge, Micros, Spending, Usage, Usages};
 use microgw_engine::opaque::KeyHash;
 use microgw_engine::{
-    Answer, Api, CredentialDigest, Identity, KeySet, KeySource, Lookup, Novelty, OpaqueKey, ProofId, RevocationName,
-    Standing, Subscribed, TokenError, UnixTime,
+    Answer, Api, ClientCertificate, CredentialDigest, Identity, KeySet, KeySource, Lookup, Novelty, OpaqueKey, ProofId,
+    RevocationName, Standing, Subscribed, TokenError, UnixTime,
 };
+use microgw_extproc::subscriptions::Subscriptions;
 use microgw_interceptors::Host;
 use microgw_transforms::Direction;
-use serde::Deserialize;
 use serde_json::Value;
 
-/// Bytes of the file.
-const MAX_SIZE: u64 = 16 << 20;
+use self::file::{Certificate, File};
+
 /// For which a JWT that stands for the gateway's own is said to be good, in seconds.
 const ASSERTION_SECONDS: u64 = 900;
 
@@ -28,40 +30,15 @@ pub struct Facts {
     file: File,
     /// Where the file is.
     beside: PathBuf,
+    opaque_keys: Option<HashMap<KeyHash, Arc<Identity>>>,
+    subscriptions: Option<Arc<Subscriptions>>,
+    certificate: Option<Certificate>,
+    /// What in the file has answered something.
+    used: Mutex<BTreeSet<String>>,
     known: Mutex<HashMap<CredentialDigest, Arc<Identity>>>,
     asked: Mutex<Vec<Asked>>,
     failed: Mutex<Option<String>>,
     host: Host,
-}
-
-/// JSON.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-struct File {
-    /// Seconds since 1970, UTC.
-    now: Option<u64>,
-    /// By issuer: a JWK Set, or the name of a file with one.
-    keys: BTreeMap<String, Value>,
-    /// Of the gateway's own API keys.
-    api_key_keys: Option<Value>,
-    /// By token: what the authorization server answers, RFC 7662 section 2.2.
-    introspection: BTreeMap<String, Value>,
-    /// By name.
-    users: BTreeMap<String, User>,
-    /// By name: what it answers, as an interceptor service does.
-    interceptors: BTreeMap<String, Value>,
-    /// Whatever is presented was revoked.
-    revoked: bool,
-    /// The stores of limits say that there is nothing left.
-    used_up: bool,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct User {
-    password: String,
-    #[serde(default)]
-    scopes: Vec<String>,
 }
 
 /// A question, and how it was answered.
@@ -83,18 +60,16 @@ const RUN: &str = "run here";
 
 impl Facts {
     pub fn load(path: &Path) -> anyhow::Result<Facts> {
-        if std::fs::metadata(path)?.len() > MAX_SIZE {
-            bail!("it is longer than {MAX_SIZE} bytes");
-        }
-        let file = serde_json::from_slice(&std::fs::read(path)?)?;
+        let file = File::load(path)?;
         let beside = path.parent().unwrap_or(Path::new("")).to_owned();
-        Ok(Facts { file, beside, ..Facts::default() })
+        let opaque_keys = file.opaque_keys(&beside)?;
+        let (subscriptions, certificate) = (file.subscriptions(&beside)?, file.certificate(&beside)?);
+        Ok(Facts { file, beside, opaque_keys, subscriptions, certificate, ..Facts::default() })
     }
 
     /// Those of one token, of which the authorization server says this.
     pub fn of_token(token: &str, answer: Value) -> Facts {
-        let file = File { introspection: [(token.to_owned(), answer)].into(), ..File::default() };
-        Facts { file, ..Facts::default() }
+        Facts { file: File::of_token(token, answer), ..Facts::default() }
     }
 
     pub fn now(&self) -> Option<UnixTime> {
@@ -108,6 +83,24 @@ impl Facts {
     /// Which step of a transformation failed, if one did.
     pub fn failed(&self) -> Option<String> {
         self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What there is in the file that nobody asked for.
+    pub fn unused(&self) -> Vec<String> {
+        let used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        self.file.names().into_iter().filter(|name| !used.contains(name)).collect()
+    }
+
+    /// What the client shows in its handshake, over TLS.
+    pub fn certificate(&self) -> Option<ClientCertificate<'_>> {
+        let Certificate { thumbprint, chain } = self.certificate.as_ref()?;
+        self.note("the certificate of the client".to_owned(), GIVEN);
+        self.uses(file::CERTIFICATE.to_owned());
+        Some(ClientCertificate { thumbprint: *thumbprint, chain })
+    }
+
+    fn uses(&self, name: String) {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner).insert(name);
     }
 
     fn note(&self, what: String, answer: &'static str) {
@@ -125,6 +118,12 @@ impl Facts {
                     KeySource::Issuer(name) => (format!("the keys of `{name}`"), self.file.keys.get(&**name)),
                     KeySource::ApiKeys => ("the keys that sign API keys".to_owned(), self.file.api_key_keys.as_ref()),
                 };
+                if keys.is_some() {
+                    self.uses(match source {
+                        KeySource::Issuer(name) => file::keys(name),
+                        KeySource::ApiKeys => file::API_KEY_KEYS.to_owned(),
+                    });
+                }
                 let keys = keys.map(|keys| self.key_set(keys));
                 match keys {
                     Some(Ok(keys)) => (what, Some(Answer::Keys(Arc::new(keys)))),
@@ -136,7 +135,11 @@ impl Facts {
                 }
             }
             Lookup::Introspection { token, reader, .. } => {
-                let found = self.file.introspection.get(&*token.0);
+                let mut answers = self.file.introspection.iter().enumerate();
+                let found = answers.find(|(_, (known, _))| ***known == *token.0).map(|(index, (_, answer))| {
+                    self.uses(file::introspection(index));
+                    answer
+                });
                 let answer = found.map(|answer| match reader.read(answer.to_string().as_bytes()) {
                     Ok(identity) => Answer::Identity(Arc::new(identity)),
                     Err(error) => Answer::Refused(error),
@@ -145,6 +148,7 @@ impl Facts {
             }
             Lookup::Password { user, password, .. } => {
                 let found = self.file.users.get(&*user.0);
+                found.inspect(|_| self.uses(file::user(&user.0)));
                 let answer = found.map(|found| {
                     if *found.password == *password.0 {
                         let scopes = found.scopes.iter().map(String::as_str);
@@ -162,6 +166,10 @@ impl Facts {
             }
             // The gateway's own counters are fresh, and so are those that others keep.
             Lookup::Spend(draft) => {
+                if self.file.used_up {
+                    let quotas = draft.iter().map(|charge| charge.limit.quota);
+                    return Answer::Spent(Box::new(self.nothing_left(quotas)));
+                }
                 self.note("the store of limits, in which nothing was used".to_owned(), ASSUMED);
                 let usages = draft.iter().map(|charge| unused(charge.limit.quota, charge.cost)).collect();
                 return Answer::Spent(Box::new(Spending::Granted(usages)));
@@ -176,6 +184,7 @@ impl Facts {
         let name = interception.interceptor.name.clone();
         let what = format!("the interceptor `{name}` about the {}", message(interception.direction));
         if let Some(answer) = self.file.interceptors.get(&*name) {
+            self.uses(file::interceptor(&name));
             self.note(what, GIVEN);
             let read = microgw_interceptors::service::read(interception, answer.to_string().as_bytes());
             return read.unwrap_or_else(|error| {
@@ -200,6 +209,14 @@ impl Facts {
             self.note(format!("`{name}`, which cannot be run: {error}"), MISSING);
             Verdict::Failed(InterceptorFailure::NotHosted)
         })
+    }
+
+    /// Of limits with these quotas.
+    fn nothing_left(&self, quotas: impl Iterator<Item = u64>) -> Spending {
+        self.uses(file::USED_UP.to_owned());
+        self.note("what is left of limits: nothing".to_owned(), GIVEN);
+        let usages: Usages = quotas.map(|quota| unused(quota, quota)).collect();
+        Spending::Refused { by: 0, wait: Micros::of_seconds(1), usages }
     }
 
     fn key_set(&self, keys: &Value) -> anyhow::Result<KeySet> {
@@ -234,19 +251,34 @@ impl microgw_engine::Facts for Facts {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(digest, identity);
     }
 
-    fn opaque_key(&self, _: &KeyHash) -> OpaqueKey {
-        self.note("whom the opaque API key stands for".to_owned(), MISSING);
-        OpaqueKey::Unavailable
+    fn opaque_key(&self, hash: &KeyHash) -> OpaqueKey {
+        let what = "whom the opaque API key stands for".to_owned();
+        let Some(keys) = &self.opaque_keys else {
+            self.note(what, MISSING);
+            return OpaqueKey::Unavailable;
+        };
+        self.uses(file::API_KEYS.to_owned());
+        self.note(what, GIVEN);
+        keys.get(hash).map_or(OpaqueKey::Unknown, |identity| OpaqueKey::Known(Arc::clone(identity)))
     }
 
-    fn subscription(&self, client: &str, _: &Api) -> Subscribed {
-        self.note(format!("the subscriptions of the client `{client}`"), MISSING);
-        Subscribed::Unavailable
+    fn subscription(&self, client: &str, api: &Api) -> Subscribed {
+        let what = format!("the subscriptions of the client `{client}`");
+        let Some(subscriptions) = &self.subscriptions else {
+            self.note(what, MISSING);
+            return Subscribed::Unavailable;
+        };
+        self.uses(file::SUBSCRIPTIONS.to_owned());
+        self.note(what, GIVEN);
+        subscriptions.of(client, api)
     }
 
     fn standing(&self, _: &[RevocationName]) -> Standing {
         let (answer, standing) = if self.file.revoked { (GIVEN, Standing::Revoked) } else { (ASSUMED, Standing::Good) };
         let not = if self.file.revoked { "" } else { " not" };
+        if self.file.revoked {
+            self.uses(file::REVOKED.to_owned());
+        }
         self.note(format!("whether the credential was revoked: it was{not}"), answer);
         standing
     }
@@ -258,9 +290,7 @@ impl microgw_engine::Facts for Facts {
 
     fn spend(&self, charges: &[Charge<'_>]) -> Spending {
         if self.file.used_up {
-            self.note("what is left of limits: nothing".to_owned(), GIVEN);
-            let usages: Usages = charges.iter().map(|charge| unused(charge.limit.quota, charge.limit.quota)).collect();
-            return Spending::Refused { by: 0, wait: microgw_engine::limits::Micros::of_seconds(1), usages };
+            return self.nothing_left(charges.iter().map(|charge| charge.limit.quota));
         }
         self.note("what is left of limits: all but this request".to_owned(), ASSUMED);
         Spending::Granted(charges.iter().map(|charge| unused(charge.limit.quota, charge.cost)).collect())

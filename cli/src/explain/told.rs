@@ -24,6 +24,8 @@ pub struct Told<'m> {
     pub removed: Vec<String>,
     pub outcome: Outcome<'m>,
     pub asked: Vec<Asked>,
+    /// Facts that nobody asked for.
+    pub unused: Vec<String>,
 }
 
 /// What becomes of a request.
@@ -241,6 +243,9 @@ impl Told<'_> {
                 }
             }
         }
+        for fact in &self.unused {
+            let _ = writeln!(text, "{:<10}{fact}, among the facts", "not asked");
+        }
         text.truncate(text.trim_end().len());
         text
     }
@@ -267,6 +272,7 @@ impl Told<'_> {
         let Request { method, scheme, authority, target, .. } = self.request;
         let mut told = json!({
             "request": { "method": method, "url": format!("{scheme}://{authority}{target}"), "removedHeaders": self.removed },
+            "unusedFacts": self.unused,
             "asked": self.asked.iter().map(|asked| json!({ "what": asked.what, "answer": asked.answer })).collect::<Vec<_>>(),
         });
         let route = |api: &Api, operation: &Operation| {

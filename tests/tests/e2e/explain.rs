@@ -1,10 +1,11 @@
 //! What `explain` says of a request is what becomes of it.
 
-use microgw_tests::envoy_is_here;
 use microgw_tests::gateway::{Answer, Gateway, client, command};
 use microgw_tests::issuer::TokenKey;
-use microgw_tests::project::{Project, definition};
+use microgw_tests::project::{Project, definition, get};
 use microgw_tests::scripted::{Reply, Scripted};
+use microgw_tests::tls::{Identity, anonymous};
+use microgw_tests::{envoy_is_here, eventually};
 use serde_json::{Value, json};
 
 const ISSUER: &str = "https://idp.example/";
@@ -209,6 +210,32 @@ async fn bad_input_is_told_of() {
     project.define("shop", &definition("shop", "/shop", ([127, 0, 0, 1], 1).into(), &paths));
     project.build().await;
     std::fs::write(project.directory().join("bad.json"), r#"{"keyz": {}}"#).unwrap();
+    let bad = [
+        (r#"{"apiKeys": {"sesame": {"owner": "ann"}}}"#, "`apiKeys`, entry 1: it is no key"),
+        (
+            r#"{"apiKeys": {"mgw_BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcQt02E": {"owner": ""}}}"#,
+            "entry 1: `owner` is empty",
+        ),
+        ("{\n\"apiKeys\": {\"x\": {\"owner\": \"ann\", \"teir\": \"Gold\"}}}", "unknown field `teir`, expected one of"),
+        (r#"{"apiKeys": {"x": {}}}"#, "missing field `owner`"),
+        (r#"{"apiKeys": 7}"#, "the name of a file, or what would be in it"),
+        (r#"{"apiKeys": "nowhere.jsonl"}"#, "`apiKeys`: `nowhere.jsonl`"),
+        (r#"{"apiKeys": "bad.json"}"#, "`bad.json`, line 1: it is no record"),
+        (r#"{"subscriptions": {"application": []}}"#, "`subscriptions`: there is no list `application`"),
+        (r#"{"subscriptions": {"applications": [{"id": 1}, {"name": "x"}]}}"#, "`applications`, entry 2: "),
+        (r#"{"subscriptions": "nowhere.json"}"#, "`subscriptions`: `nowhere.json`"),
+        (r#"{"certificate": "nowhere.pem"}"#, "`certificate`: `nowhere.pem`"),
+        (r#"{"certificate": "bad.json"}"#, "`certificate`: `bad.json`: it has no certificate"),
+    ];
+    for (facts, part) in bad {
+        std::fs::write(project.directory().join("facts.json"), facts).unwrap();
+        std::fs::write(project.directory().join("bad.json"), "{}").unwrap();
+        let all = ["explain", "shop/target/shop.mgw", "/shop/open", "--facts", "facts.json"];
+        let output = command(project.directory(), &all).await;
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && told.contains(part) && !told.contains("sesame"), "{facts}: {told}");
+    }
+    std::fs::write(project.directory().join("bad.json"), r#"{"keyz": {}}"#).unwrap();
     for (arguments, part) in [
         (vec!["ftp://a/shop/open"], "neither for http nor for https"),
         (vec!["/shop/open", "-H", "no colon"], "has no colon"),
@@ -224,4 +251,184 @@ async fn bad_input_is_told_of() {
     let output = command(project.directory(), &["explain", "shop/target/shop.mgw", "/shop/open"]).await;
     let told = String::from_utf8_lossy(&output.stdout);
     assert!(told.contains("public: Envoy serves it and asks nobody"), "{told}");
+}
+
+/// Opaque keys, subscriptions and certificates: one gateway that knows them from its stores, and facts that say the same.
+struct Stores {
+    project: Project,
+    gateway: Gateway,
+    config: String,
+    _backend: Scripted,
+}
+
+impl Stores {
+    async fn open(tokens: &TokenKey, pinned: &Identity) -> Stores {
+        let backend = Scripted::start().await;
+        let paths = json!({ "/key": get(&json!([{ "key": [] }])), "/token": get(&json!([{ "oauth": [] }])) });
+        let project = Project::new();
+        project.define("shop", &definition("Shop", "/shop", backend.address, &paths));
+        let mut pins = definition("Pins", "/pins", backend.address, &json!({ "/it": get(&json!([])) }));
+        pins["x-wso2-mutual-ssl"] = "mandatory".into();
+        project.define("pins", &pins);
+        project.write("policies.yaml", "subscriptionPolicies:\n  - Gold: {count: 1000, unitTime: 1, timeUnit: hour}\n");
+        project.build().await;
+        let write = |name: &str, text: &str| std::fs::write(project.directory().join(name), text).unwrap();
+        write("one.jwks", &json!({ "keys": [tokens.jwk()] }).to_string());
+        write("pinned.pem", &pinned.certificate_pem());
+        let application =
+            |id: u32| json!({ "id": id, "name": format!("app {id}"), "subName": "ann", "policy": "Unlimited" });
+        let subscription =
+            |id: u32, state: &str| json!({ "appId": id, "apiId": 7, "policyId": "Gold", "subscriptionState": state });
+        let client =
+            |id: u32| json!({ "applicationId": id, "consumerKey": format!("client-{id}"), "keyType": "PRODUCTION" });
+        let lists = json!({
+            "apis": [{ "apiId": 7, "name": "Shop", "version": "1.0" }],
+            "applications": { "list": [application(1), application(2), application(3)] },
+            "applicationKeyMappings": [client(1), client(2), client(3)],
+            "subscriptions": [subscription(1, "UNBLOCKED"), subscription(2, "BLOCKED")],
+        });
+        write("subscriptions.json", &lists.to_string());
+        let config = project.config(&format!(
+            "[security]\nvalidateSubscriptions = true\n[subscriptions]\nfile = 'subscriptions.json'\n[apikey.store]\npath = 'keys.jsonl'\n\
+             [[jwtTokenConfig]]\nissuer = \"{ISSUER}\"\njwksURL = \"file://{}\"\n\
+             [[mutualSSLConfig.api.certificates]]\nname = \"*\"\nversion = \"*\"\ncertificatePath = \"pinned.pem\"\n",
+            project.directory().join("one.jwks").display()
+        ));
+        let gateway = Gateway::run(project.directory(), "shop/target/shop.mgw", &[&config]).await;
+        Stores { project, gateway, config, _backend: backend }
+    }
+
+    async fn key(&self, arguments: &[&str]) -> String {
+        let all = [&["keys", "create", "--output", "json", self.config.as_str()], arguments].concat();
+        let made: Value = serde_json::from_slice(&command(self.project.directory(), &all).await.stdout).unwrap();
+        made["key"].as_str().unwrap().to_owned()
+    }
+
+    /// What is explained with these facts, and that it is what becomes of the request.
+    async fn both(&self, facts: &Value, client: &reqwest::Client, path: &str, header: (&str, &str)) -> (Value, Answer) {
+        std::fs::write(self.project.directory().join("facts.json"), facts.to_string()).unwrap();
+        let (url, line) = (self.gateway.https(path), format!("{}: {}", header.0, header.1));
+        let config = self.config.trim_start_matches("--config=");
+        let arguments = [
+            "explain",
+            "shop/target/shop.mgw",
+            "--json",
+            "--facts",
+            "facts.json",
+            "--config",
+            config,
+            &url,
+            "-H",
+            &line,
+        ];
+        let output = command(self.project.directory(), &arguments).await;
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let answer = Answer::of(client.get(&url).header(header.0, header.1)).await;
+        let status = told["decision"]["status"].as_u64().unwrap_or(200);
+        assert_eq!(status, u64::from(answer.status), "{told:#} {answer:?}");
+        if answer.status != 200 {
+            assert_eq!(told["decision"]["body"], answer.body.as_str(), "{told:#}");
+        }
+        assert!(header.1.len() < 20 || !told.to_string().contains(header.1), "{told:#}");
+        (told, answer)
+    }
+}
+
+#[tokio::test]
+async fn stores_and_certificates_are_facts() {
+    if !envoy_is_here() {
+        return;
+    }
+    let (tokens, pinned, stranger) =
+        (TokenKey::new("one"), Identity::client("ann", None, |_| {}), Identity::client("bob", None, |_| {}));
+    let shop = Stores::open(&tokens, &pinned).await;
+    let anyone = anonymous(true).build().unwrap();
+
+    // Keys, of the gateway's own file, and said one by one.
+    let good = shop.key(&["--owner", "ann", "--tier", "Gold"]).await;
+    let narrow = shop.key(&["--owner", "ann", "--api", "Other:1.0"]).await;
+    let ended = shop.key(&["--owner", "ann", "--expires-in", "1s"]).await;
+    eventually("keys are known", async || {
+        let answer = shop.gateway.get(&shop.gateway.https("/shop/key"), &[("x-api-key", &ended)]).await;
+        (answer.status == 401 && answer.code() == 900_903).then_some(())
+    })
+    .await;
+    let said = json!({ "apiKeys": {
+        (&*good): { "owner": "ann", "tier": "Gold" },
+        (&*narrow): { "owner": "ann", "apis": [{ "name": "Other", "version": "1.0" }] },
+        (&*ended): { "owner": "ann", "expires": 1 },
+    } });
+    let unknown = microgw_engine::opaque::key([9; 32]);
+    for facts in [&json!({ "apiKeys": "keys.jsonl" }), &said] {
+        for (key, reason) in [
+            (&good, None),
+            (&narrow, Some("api_forbidden")),
+            (&ended, Some("expired")),
+            (&unknown, Some("invalid_credentials")),
+        ] {
+            let (told, _) = shop.both(facts, &anyone, "/shop/key", ("x-api-key", key)).await;
+            assert_eq!(told["decision"]["reason"].as_str(), reason, "{told:#}");
+            assert_eq!(
+                (&told["asked"][0]["answer"], &told["unusedFacts"]),
+                (&json!("from the facts"), &json!([])),
+                "{told:#}"
+            );
+            if reason.is_none() {
+                assert_eq!(told["decision"]["caller"], "ann", "{told:#}");
+                assert_eq!(told["decision"]["limits"][0]["policy"], "Gold", "{told:#}");
+            }
+        }
+    }
+
+    // Who is subscribed.
+    let lists: Value =
+        serde_json::from_slice(&std::fs::read(shop.project.directory().join("subscriptions.json")).unwrap()).unwrap();
+    for store in [json!("subscriptions.json"), lists] {
+        let facts = json!({ "keys": { ISSUER: "one.jwks" }, "subscriptions": store });
+        for (client, reason) in [
+            ("client-1", None),
+            ("client-2", Some("subscription_blocked")),
+            ("client-3", Some("not_subscribed")),
+            ("client-4", Some("not_subscribed")),
+        ] {
+            let bearer = format!("Bearer {}", tokens.token(ISSUER, &json!({ "azp": client })));
+            let (told, _) = shop.both(&facts, &anyone, "/shop/token", ("authorization", &bearer)).await;
+            assert_eq!(told["decision"]["reason"].as_str(), reason, "{told:#}");
+            assert_eq!(told["unusedFacts"], json!([]), "{told:#}");
+            if reason.is_none() {
+                assert_eq!(told["decision"]["limits"][0]["policy"], "Gold", "{told:#}");
+            }
+        }
+    }
+
+    // Certificates; what nobody asks for is said.
+    std::fs::write(shop.project.directory().join("stranger.pem"), stranger.certificate_pem() + &stranger.key_pem())
+        .unwrap();
+    let header = ("x-own", "1");
+    for (facts, client, reason) in [
+        (json!({ "certificate": "pinned.pem" }), pinned.https(&[], true), None),
+        (json!({ "certificate": "stranger.pem" }), stranger.https(&[], true), Some("invalid_credentials")),
+        (json!({}), anyone.clone(), Some("missing_credentials")),
+    ] {
+        let (told, _) = shop.both(&facts, &client, "/pins/it", header).await;
+        assert_eq!(told["decision"]["reason"].as_str(), reason, "{told:#}");
+    }
+    let facts = json!({ "certificate": "pinned.pem", "apiKeys": "keys.jsonl", "users": { "ann": { "password": "x" } }, "usedUp": true });
+    std::fs::write(shop.project.directory().join("facts.json"), facts.to_string()).unwrap();
+    let config = shop.config.trim_start_matches("--config=");
+    let arguments = ["explain", "shop/target/shop.mgw", "--facts", "facts.json", "--config", config];
+    for (url, unasked) in [
+        ("https://localhost/pins/it", &["`users`: `ann`", "`apiKeys`", "`usedUp`"][..]),
+        // It shows none without TLS.
+        ("http://localhost/pins/it", &["`users`: `ann`", "`apiKeys`", "`certificate`", "`usedUp`"]),
+    ] {
+        let output = command(shop.project.directory(), &[&arguments[..], &[url]].concat()).await;
+        let told = String::from_utf8_lossy(&output.stdout);
+        let found: Vec<&str> = told
+            .lines()
+            .filter_map(|line| line.strip_prefix("not asked ")?.strip_suffix(", among the facts"))
+            .collect();
+        assert_eq!(found, unasked, "{told}");
+    }
 }
