@@ -312,6 +312,20 @@ pub fn resolve(sources: &Sources) -> Result<(Config, Vec<ConfigDiagnostic>), Ref
     }
 }
 
+// === impl Envoy ===
+
+impl Envoy {
+    /// Up to which level its lines are shown, whatever is shown of ours. `None`: nobody asked for more than its warnings.
+    pub fn shown(&self) -> Option<LevelFilter> {
+        match self.log_level {
+            LogLevel::Trace => Some(LevelFilter::TRACE),
+            LogLevel::Debug => Some(LevelFilter::DEBUG),
+            LogLevel::Info => Some(LevelFilter::INFO),
+            LogLevel::Warning | LogLevel::Error | LogLevel::Critical | LogLevel::Off => None,
+        }
+    }
+}
+
 // === impl Config ===
 
 impl Config {

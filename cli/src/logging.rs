@@ -27,6 +27,9 @@ struct Log<W> {
     write: W,
 }
 
+/// Target of what Envoy logs.
+const ENVOY: &str = "envoy";
+
 static STARTED: OnceLock<LogFormat> = OnceLock::new();
 
 /// Something for whoever runs the process, where it may not be logging yet: stderr, in the log's form once it has one.
@@ -40,11 +43,12 @@ pub fn say(level: Level, text: &str) {
 }
 
 /// Starts it for the whole process; spans leave as `traces`, where there are any.
-pub fn start(level: LevelFilter, format: LogFormat, traces: Option<&Traces>) {
+/// `envoy`: up to which level Envoy's lines are shown, where more of them are asked for than of ours.
+pub fn start(level: LevelFilter, envoy: Option<LevelFilter>, format: LogFormat, traces: Option<&Traces>) {
     let colour = format == LogFormat::Human && output::colour();
     // A reader that went away is not our problem.
     let write = |line: &str| drop(std::io::stderr().lock().write_all(line.as_bytes()));
-    let log = Log { format, colour, traced: traces.is_some(), write }.with_filter(filter(level)).boxed();
+    let log = Log { format, colour, traced: traces.is_some(), write }.with_filter(filter(level, envoy)).boxed();
     Registry::default().with([log].into_iter().chain(traces.map(Traces::layer)).collect::<Vec<_>>()).init();
     std::panic::set_hook(Box::new(panicked));
     // There is but one start.
@@ -58,12 +62,16 @@ fn panicked(panic: &PanicHookInfo<'_>) {
     tracing::error!(target: "panic", location, "{message}");
 }
 
-/// Events up to `level`. Our own spans pass at any level, for they say where an event belongs.
-fn filter(level: LevelFilter) -> FilterFn<impl Fn(&Metadata<'_>) -> bool> {
+/// Events up to `level`, and Envoy's up to `envoy`. Our own spans pass at any level, for they say where an event belongs.
+fn filter(level: LevelFilter, envoy: Option<LevelFilter>) -> FilterFn<impl Fn(&Metadata<'_>) -> bool> {
+    let envoy = envoy.map_or(level, |envoy| envoy.max(level));
     let passes = move |metadata: &Metadata<'_>| {
-        if metadata.is_span() { traces::is_ours(metadata) } else { *metadata.level() <= level }
+        if metadata.is_span() {
+            return traces::is_ours(metadata);
+        }
+        *metadata.level() <= if metadata.target() == ENVOY { envoy } else { level }
     };
-    FilterFn::new(passes).with_max_level_hint(level.max(LevelFilter::INFO))
+    FilterFn::new(passes).with_max_level_hint(envoy.max(LevelFilter::INFO))
 }
 
 // === impl Log ===

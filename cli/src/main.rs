@@ -145,7 +145,7 @@ fn service(
     let runtime = service_runtime()?;
     let destination = destination(&loaded.config)?;
     let traces = destination.map(|destination| Traces::start(destination, runtime.handle())).transpose()?;
-    logging::start(loaded.config.log_level, loaded.config.log_format, traces.as_ref());
+    logging::start(loaded.config.log_level, loaded.config.envoy.shown(), loaded.config.log_format, traces.as_ref());
     let config = remarked(loaded);
     if let Err(error) = kept {
         tracing::warn!(%error, "memory that was freed is not given back");

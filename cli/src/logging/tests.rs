@@ -7,10 +7,15 @@ use super::*;
 
 /// What is logged by `act`.
 fn logged(format: LogFormat, level: LevelFilter, act: impl FnOnce()) -> String {
+    logged_with(format, level, None, act)
+}
+
+/// The same with so many of Envoy's lines.
+fn logged_with(format: LogFormat, level: LevelFilter, envoy: Option<LevelFilter>, act: impl FnOnce()) -> String {
     let lines = Arc::new(Mutex::new(String::new()));
     let written = lines.clone();
     let write = move |line: &str| written.lock().unwrap().push_str(line);
-    let log = Log { format, colour: false, traced: false, write }.with_filter(filter(level));
+    let log = Log { format, colour: false, traced: false, write }.with_filter(filter(level, envoy));
     with_default(Registry::default().with(log), act);
     lines.lock().unwrap().clone()
 }
@@ -19,6 +24,26 @@ fn json(act: impl FnOnce()) -> Value {
     let text = logged(LogFormat::Json, LevelFilter::INFO, act);
     assert_eq!(text.matches('\n').count(), 1, "{text:?}");
     serde_json::from_str(&text).unwrap()
+}
+
+/// What is asked for of Envoy is shown, whatever is shown of the gateway.
+#[test]
+fn lines_of_envoy_have_a_level_of_their_own() {
+    let shown = |level: LevelFilter, envoy: Option<LevelFilter>| {
+        let text = logged_with(LogFormat::Human, level, envoy, || {
+            tracing::debug!(target: "envoy", "1");
+            tracing::trace!(target: "envoy", "2");
+            tracing::warn!(target: "envoy", "3");
+            tracing::debug!(target: "micro_gw", "4");
+            tracing::info!(target: "micro_gw", "5");
+        });
+        text.lines().filter_map(|line| line.trim_end().chars().last()).collect::<String>()
+    };
+    let (debug, info) = (LevelFilter::DEBUG, LevelFilter::INFO);
+    assert_eq!((shown(info, Some(debug)), shown(info, None)), ("135".to_owned(), "35".to_owned()));
+    assert_eq!(shown(LevelFilter::OFF, Some(LevelFilter::TRACE)), "123");
+    // It takes nothing away.
+    assert_eq!(shown(debug, Some(info)), "1345");
 }
 
 const FORGED: &str = "x\n2026-01-01T00:00:00Z  INFO micro_gw: granted\r\u{1b}[2K\u{202e}\u{2028}";
