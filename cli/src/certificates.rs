@@ -98,6 +98,9 @@ impl Certificates {
         let listener =
             Part::load("listener", files_of_identity(files.as_ref()), move || identity::tls(files.as_ref(), &data))?;
         let listed = listed::load(&config.listeners.certificates)?;
+        let range = &config.listeners.tls;
+        identity::suits("listener", listener.value(), range)?;
+        listed.iter().try_for_each(|listed| identity::suits(&listed.part.status().role, listed.part.value(), range))?;
         let (store, services_store) = (config.trust.backends.clone(), config.trust.services.clone());
         let backends =
             Part::load("backends' authorities", files_of(store.as_ref()), move || backend_trust(store.as_ref()))?;

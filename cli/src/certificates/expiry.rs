@@ -68,9 +68,16 @@ fn notice(end: u64, now: u64) -> Option<Notice> {
     }
 }
 
+pub fn is_over(end: u64) -> bool {
+    notice(end, now()) == Some(Notice::Expired)
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs())
+}
+
 pub fn warn(role: &str, end: u64) {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
-    match notice(end, now) {
+    match notice(end, now()) {
         Some(Notice::Expired) => tracing::warn!(role, "the certificate has expired"),
         Some(Notice::Days(days)) => tracing::warn!(role, days, "the certificate expires soon"),
         None => {}

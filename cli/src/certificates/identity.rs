@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
-use microgw_compiler::settings::TlsIdentity;
+use microgw_compiler::settings::{TlsIdentity, TlsRange, TlsVersion};
 use microgw_envoy::sockets::write_private;
 use microgw_extproc::signing::SigningKey;
 use rustls::crypto::aws_lc_rs;
@@ -123,6 +123,31 @@ fn checked(chain: &[CertificateDer<'static>], key: &PrivateKeyDer<'static>) -> a
         certificate_chain: chain.iter().map(|der| pem("CERTIFICATE", der)).collect(),
         private_key: pem(label, key.secret_der()),
     })
+}
+
+/// A suite of TLS 1.2 is for one kind of key.
+pub fn suits(role: &str, identity: &TlsIdentity, range: &TlsRange) -> anyhow::Result<()> {
+    if range.least != TlsVersion::V12 || range.ciphers.is_empty() {
+        return Ok(());
+    }
+    let Some(leaf) = store::certificates_from_pem(identity.certificate_chain.as_bytes())?.into_iter().next() else {
+        return Ok(());
+    };
+    let (_, parsed) = X509Certificate::from_der(&leaf)?;
+    let kind = if matches!(parsed.public_key().parsed(), Ok(PublicKey::RSA(_))) { "RSA" } else { "ECDSA" };
+    if range.ciphers.iter().any(|suite| suite.contains(&format!("-{kind}-"))) {
+        return Ok(());
+    }
+    if range.most == TlsVersion::V12 {
+        bail!(
+            "`mutualSSLConfig.ciphers` has no suite for the {kind} key of the {role}'s certificate: nobody could connect"
+        );
+    }
+    tracing::warn!(
+        role,
+        "`mutualSSLConfig.ciphers` has no suite of TLS 1.2 for the {kind} key of this certificate: it is for clients of TLS 1.3 only"
+    );
+    Ok(())
 }
 
 /// A self-signed certificate, made once.

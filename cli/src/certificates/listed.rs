@@ -46,6 +46,7 @@ impl Listed {
         let part = Part::load(role, files_of_identity(Some(&files.files)), move || {
             let identity = presented(&files)?;
             if own.is_empty() {
+                warn_of_others(&files.server_names, &identity, shown(&files))?;
                 return Ok(identity);
             }
             let (now, shown) = (names(&identity, shown(&files))?, shown(&files).display());
@@ -67,8 +68,37 @@ fn presented(files: &CertificateFiles) -> anyhow::Result<TlsIdentity> {
     presented.with_context(|| format!("there is nothing in `{}` to present", shown(files).display()))
 }
 
-/// The DNS names that are in a certificate, RFC 9525. At least one.
+/// Clients that ask for a name take no certificate that has not got it.
+fn warn_of_others(asked: &[String], identity: &TlsIdentity, shown: &Path) -> anyhow::Result<()> {
+    let path = shown.display();
+    for name in missing(asked, &names_in(identity)?) {
+        tracing::warn!(%path, name, "the certificate has not got this one of its `serverNames`: clients that ask for it will refuse it");
+    }
+    Ok(())
+}
+
+/// Which of `asked` no name in the certificate stands for.
+fn missing<'n>(asked: &'n [String], inside: &[String]) -> Vec<&'n str> {
+    let stands = |name: &str| {
+        inside.iter().any(|known| known == name)
+            || name
+                .split_once('.')
+                .is_some_and(|(_, above)| inside.iter().any(|known| known.strip_prefix("*.") == Some(above)))
+    };
+    asked.iter().map(String::as_str).filter(|name| !stands(name)).collect()
+}
+
+/// The DNS names that are in a certificate. At least one.
 fn names(identity: &TlsIdentity, shown: &Path) -> anyhow::Result<Vec<String>> {
+    let names = names_in(identity)?;
+    if names.is_empty() {
+        bail!("the certificate in `{}` names no server: say in `serverNames` which it is for", shown.display());
+    }
+    Ok(names)
+}
+
+/// RFC 9525.
+fn names_in(identity: &TlsIdentity) -> anyhow::Result<Vec<String>> {
     let chain = store::certificates_from_pem(identity.certificate_chain.as_bytes())?;
     let leaf = chain.first().context("there is no certificate in it")?;
     let (_, parsed) = X509Certificate::from_der(leaf)?;
@@ -83,9 +113,6 @@ fn names(identity: &TlsIdentity, shown: &Path) -> anyhow::Result<Vec<String>> {
         .collect();
     names.sort_unstable();
     names.dedup();
-    if names.is_empty() {
-        bail!("the certificate in `{}` names no server: say in `serverNames` which it is for", shown.display());
-    }
     Ok(names)
 }
 
@@ -93,5 +120,18 @@ fn shown(files: &CertificateFiles) -> &Path {
     match &files.files {
         IdentityFiles::Pem { certificate_chain, .. } => certificate_chain,
         IdentityFiles::Store(entry) => &entry.store.path,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_a_certificate_has_not_got() {
+        let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
+        let asked = names(&["a.example", "b.a.example", "c.b.a.example", "*.a.example", "*.b.example"]);
+        assert_eq!(missing(&asked, &names(&["a.example", "*.a.example"])), ["c.b.a.example", "*.b.example"]);
+        assert_eq!(missing(&asked, &[]).len(), 5);
     }
 }

@@ -45,6 +45,12 @@ impl<T: PartialEq + Expiry> Part<T> {
             return false;
         }
         match (self.load)() {
+            Ok(value) if self.is_over(&value) => {
+                let problem = "the certificate there has expired";
+                tracing::error!(role = %self.role, "{problem}; what was read before stays");
+                self.problem = Some(problem.to_owned());
+                false
+            }
             Ok(value) => {
                 self.problem = None;
                 let changed = value != self.value;
@@ -87,6 +93,12 @@ impl<T: PartialEq + Expiry> Part<T> {
             expires: self.value.expires(),
             problem: self.problem.clone(),
         }
+    }
+
+    /// Whether `value` has ended, and what there is has not.
+    fn is_over(&self, value: &T) -> bool {
+        let has_ended = |value: &T| value.expires().is_some_and(expiry::is_over);
+        has_ended(value) && !has_ended(&self.value)
     }
 
     fn warn_of_expiry(&self) {

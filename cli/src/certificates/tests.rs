@@ -49,6 +49,50 @@ fn own(key_store: &[u8]) -> Place {
     Place::new(&settings, &[("own.p12", key_store)])
 }
 
+/// A suite of TLS 1.2 is for RSA, or for ECDSA.
+#[test]
+fn suites_go_with_keys() {
+    let with = |made: &Made, settings: &str| {
+        let settings = format!(
+            "[listenerConfig]\ncertificatePath = 'a.crt'\nprivateKeyPath = 'a.key'\n[mutualSSLConfig]\n\
+             ciphers = 'TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256'\n{settings}"
+        );
+        let files = [("a.crt", made.certificate.pem()), ("a.key", made.key.serialize_pem())];
+        Place::new(&settings, &files.each_ref().map(|(name, text)| (*name, text.as_bytes())))
+    };
+    let old = "protocolVersions = 'TLSv1.2'";
+    assert!(with(&Made::rsa("gw"), old).load().is_ok());
+    // TLS 1.3 has suites for all keys.
+    assert!(with(&Made::ec("gw"), "").load().is_ok());
+    let nobody =
+        "`mutualSSLConfig.ciphers` has no suite for the ECDSA key of the listener's certificate: nobody could connect";
+    assert_eq!(with(&Made::ec("gw"), old).error(), nobody);
+}
+
+#[test]
+fn an_expired_certificate_does_not_take_the_place_of_a_valid_one() {
+    let place = Place::new("[listenerConfig]\ncertificatePath = 'a.crt'\nprivateKeyPath = 'a.key'", &[]);
+    let write = |made: &Made, certificate: &rcgen::Certificate| {
+        place.write("a.crt", certificate.pem().as_bytes());
+        place.write("a.key", made.key.serialize_pem().as_bytes());
+    };
+    let (valid, mut old) = (Made::ec("gw"), Made::ec("gw"));
+    old.params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+    let over = old.params.self_signed(&old.key).unwrap();
+    write(&valid, &valid.certificate);
+    let mut certificates = place.load().unwrap();
+    write(&old, &over);
+    assert_eq!(certificates.reload(), Changes::default());
+    let status = &certificates.status()[0];
+    assert_eq!(status.problem.as_deref(), Some("the certificate there has expired"));
+    assert_eq!(listener(&certificates), valid.certificate.pem().replace("\r\n", "\n"));
+    write(&valid, &valid.certificate);
+    assert_eq!((certificates.reload(), certificates.status()[0].problem.clone()), (Changes::default(), None));
+    // Better than none.
+    write(&old, &over);
+    assert!(place.load().is_ok());
+}
+
 #[test]
 fn the_listener_presents_what_is_in_the_store() {
     for made in [Made::rsa("gw"), Made::ec("gw")] {
