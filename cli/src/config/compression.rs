@@ -3,6 +3,7 @@
 use microgw_compiler::settings::{Algorithm, Compression};
 
 use super::diagnostic::{Code, ConfigDiagnostic};
+use super::tls;
 use super::values::Values;
 
 /// Events would wait for each other.
@@ -13,7 +14,13 @@ pub fn read(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Option<Com
     let algorithms = algorithms(values, problems);
     let content_types = content_types(values, problems);
     let least = values.number("compression.minimumLength");
-    values.bool("compression.enable").then_some(Compression { algorithms, least, content_types })
+    let switch = "compression.enable";
+    if !values.is_given(switch) {
+        for key in ["algorithms", "minimumLength", "contentTypes"] {
+            tls::without_effect(values, &format!("compression.{key}"), &format!("`{switch}` is `false`"), problems);
+        }
+    }
+    values.bool(switch).then_some(Compression { algorithms, least, content_types })
 }
 
 fn algorithms(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Vec<Algorithm> {
@@ -70,6 +77,18 @@ mod tests {
     fn resolved(text: &str) -> Result<Option<Compression>, Refused> {
         let file = Some(("/etc/gw/micro-gw.conf".into(), format!("[compression]\n{text}")));
         resolve(&Sources { file, ..Sources::default() }).map(|(config, _)| config.compression)
+    }
+
+    #[test]
+    fn how_nothing_is_compressed_is_told() {
+        let said = |text: &str| {
+            let file = Some(("/etc/gw/micro-gw.conf".into(), format!("[compression]\n{text}")));
+            let (_, problems) = resolve(&Sources { file, ..Sources::default() }).unwrap();
+            problems.into_iter().map(|problem| problem.message).collect::<Vec<_>>()
+        };
+        let idle = "`compression.minimumLength` has no effect: `compression.enable` is `false`";
+        assert_eq!(said("minimumLength = 30"), [idle]);
+        assert!(said("enable = false\nminimumLength = 30").is_empty() && said("enable = true").is_empty());
     }
 
     #[test]

@@ -67,7 +67,7 @@ pub fn read(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Option<Lis
         http_port,
         https_port,
         max_header_size: values.number(&at("maxHeaderSize")),
-        max_uri_length: Some(values.number(&at("maxUriLength"))).filter(|longest| *longest > 0),
+        max_uri_length: max_uri_length(values, problems),
         max_body_size: max_body_size(values, problems),
         kept_headers: kept_headers(values, problems),
         http2: values.bool("http2.enable"),
@@ -78,6 +78,17 @@ pub fn read(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Option<Lis
         identity,
         certificates: certificates(values, problems),
     })
+}
+
+/// `None`: as long as a head may be.
+fn max_uri_length(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Option<u32> {
+    let (path, heads) = ("listenerConfig.maxUriLength", "listenerConfig.maxHeaderSize");
+    let (longest, head) = (values.number::<u32>(path), values.number::<u32>(heads));
+    if longest > head.next_multiple_of(1024) {
+        let reason = format!("a whole head has {head} bytes at most (`{heads}`), and a longer one is answered 431");
+        tls::without_effect(values, path, &reason, problems);
+    }
+    Some(longest).filter(|longest| *longest > 0)
 }
 
 /// `None` for -1, the one negative value.

@@ -81,6 +81,18 @@ fn who_may_tell_of_clients() {
 }
 
 #[test]
+fn how_long_paths_may_be() {
+    let longer = "`listenerConfig.maxUriLength` has no effect: a whole head has 8192 bytes at most (`listenerConfig.maxHeaderSize`), \
+                  and a longer one is answered 431";
+    assert_eq!(said("maxUriLength = 8193"), [longer]);
+    for fine in
+        ["maxUriLength = 8192", "maxHeaderSize = 1024", "maxUriLength = 0", "maxHeaderSize = 1500\nmaxUriLength = 2048"]
+    {
+        assert!(said(fine).is_empty(), "{fine}");
+    }
+}
+
+#[test]
 fn how_long_bodies_may_be() {
     let limit = |size: &str| config(&format!("maxEntityBodySize = {size}")).listeners.max_body_size;
     assert_eq!((limit("-1"), limit("1"), limit("4294967295")), (None, Some(1), Some(4_294_967_295)));

@@ -6,6 +6,9 @@ use microgw_compiler::model::{Model, Operation};
 use microgw_proto::traffic::v1::{Balance, EndpointPolicy, Protocol};
 use serde_json::{Value, json};
 
+/// For how long a circuit is open, where nothing is said.
+const RESET: u32 = 1_000;
+
 /// A line for each environment that says something of its own.
 pub fn of_operation(text: &mut String, model: &Model, operation: &Operation) {
     for (environment, id) in [("", operation.production), ("sandbox ", operation.sandbox)] {
@@ -37,6 +40,15 @@ fn words(policy: &EndpointPolicy) -> Vec<String> {
             let on = if retry.statuses.is_empty() { String::new() } else { format!(" on {}", list(&retry.statuses)) };
             let all = if retry.non_idempotent { ", of POST and PATCH, too" } else { "" };
             words.push(format!("up to {} retries{on}{all}", retry.count));
+            if retry.interval > 0 {
+                let grows = if retry.back_off > 100 { ", doubled each time" } else { "" };
+                let most =
+                    if retry.max_interval > 0 { format!(", at most {} ms", retry.max_interval) } else { String::new() };
+                words.push(format!("waits of up to {} ms{grows}{most}", retry.interval));
+            }
+            if retry.budget > 0 {
+                words.push(format!("retries at most {} % of the requests under way", f64::from(retry.budget) / 100.0));
+            }
         }
         if retry.per_try_timeout > 0 {
             words.push(format!("{} ms for each try", retry.per_try_timeout));
@@ -51,7 +63,9 @@ fn words(policy: &EndpointPolicy) -> Vec<String> {
         let share = f64::from(breaker.threshold) / 100.0;
         words.push(format!(
             "breaker: above {share} % failures of {} requests in {} ms{on}, open for {} ms",
-            breaker.volume, breaker.window, breaker.reset
+            breaker.volume.max(1),
+            breaker.window,
+            if breaker.reset == 0 { RESET } else { breaker.reset }
         ));
     }
     if let Some(pool) = &policy.pool {
@@ -84,4 +98,35 @@ fn words(policy: &EndpointPolicy) -> Vec<String> {
 
 fn list(statuses: &[u32]) -> String {
     statuses.iter().map(u32::to_string).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use microgw_proto::traffic::v1::{CircuitBreaker, Retry};
+
+    use super::*;
+
+    #[test]
+    fn what_is_left_out_has_its_default() {
+        let breaker = CircuitBreaker { volume: 0, window: 60_000, threshold: 0, reset: 0, statuses: Vec::new() };
+        let policy = EndpointPolicy { circuit_breaker: Some(breaker), ..Default::default() };
+        assert_eq!(words(&policy), ["breaker: above 0 % failures of 1 requests in 60000 ms, open for 1000 ms"]);
+    }
+
+    #[test]
+    fn how_long_retries_wait_and_how_many_there_are() {
+        let retry =
+            Retry { count: 2, interval: 50, back_off: 200, max_interval: 500, budget: 2_050, ..Default::default() };
+        let policy = |retry: Retry| EndpointPolicy { retry: Some(retry), ..Default::default() };
+        assert_eq!(
+            words(&policy(retry)),
+            [
+                "up to 2 retries",
+                "waits of up to 50 ms, doubled each time, at most 500 ms",
+                "retries at most 20.5 % of the requests under way"
+            ]
+        );
+        let even = Retry { count: 1, interval: 50, back_off: 100, ..Default::default() };
+        assert_eq!(words(&policy(even)), ["up to 1 retries", "waits of up to 50 ms"]);
+    }
 }

@@ -104,6 +104,8 @@ fn base_paths_may_be_shared_by_disjoint_hosts_only() {
     assert_eq!(codes([("/a", r#""one.example""#), ("/a/items", r#""two.example""#)]), []);
     assert_eq!(codes([("/a", ""), ("/a/items", r#""two.example""#)]), [Code::NestedBasePath]);
     assert_eq!(codes([("/a", r#""two.example""#), ("/a", "")]), [Code::DuplicateBasePath]);
+    // What was meant to be a host does not stand for all.
+    assert_eq!(codes([("/a", r#""two.example:80""#), ("/a", r#""two.example""#)]), [Code::BadHost]);
     let hidden = codes([("/a", r#""two.example""#), ("/a/items", r#""*.example""#)]);
     assert!(hidden.contains(&Code::NestedBasePath), "{hidden:?}");
 }

@@ -10,7 +10,9 @@ use std::sync::Arc;
 
 use envoy_types::pb::envoy::config::listener::v3::Listener;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::HttpConnectionManager;
-use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::RouteSpecifier;
+use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::{
+    RouteSpecifier, StripPortMode,
+};
 use prost::Message as _;
 
 use self::chains::Chain;
@@ -41,6 +43,8 @@ pub fn http(settings: &Settings, answers: &Answers) -> Resource {
     let (mut manager, mut references) = (guarded_manager(settings, answers, names::HTTP), guarded_references());
     if listeners.https_redirect.is_some() {
         manager.route_specifier = Some(by_discovery(names::REDIRECT));
+        // The port that was asked for is not the one that is led to.
+        manager.strip_port_mode = Some(StripPortMode::StripAnyHostPort(true));
         references.push((ResourceType::Route, names::REDIRECT.into()));
         references.retain(|(_, name)| **name != *names::GATEWAY);
     }

@@ -31,7 +31,7 @@ pub fn conflict(model: &Model, settings: &Settings) -> Option<String> {
 pub fn configuration(settings: &Settings, port: u16, generation: &str) -> Resource {
     let mut routes: Vec<Route> = health(settings, generation).into_iter().map(|(_, route)| route).collect();
     if port == USUAL {
-        // That of the HTTP listener must not stay; who names none needs none.
+        // The listener takes ports away; what is left is none, such as `:` alone.
         routes.push(redirect(Some(header_fits(":authority", ".*:[0-9]*")), port));
         routes.push(redirect(None, 0));
     } else {

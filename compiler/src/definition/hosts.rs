@@ -20,6 +20,8 @@ pub(super) fn read(report: &mut Report, root: Value<'_>) -> Vec<String> {
             }
             Ok(host) => found.push(host),
             Err(error) => {
+                // It is not for every host: whether others have its base path is another question.
+                found.push(written.to_owned());
                 let message = format!("`{}` is no host: {error}", written.escape_debug());
                 match error {
                     HostError::Port => report.advise(Code::BadHost, at, message, "name the host alone"),

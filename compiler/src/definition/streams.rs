@@ -3,7 +3,7 @@
 use microgw_proto::traffic::v1::OperationTraffic;
 
 use super::fields::boolean;
-use super::shape::{integer, one_of};
+use super::shape::integer;
 use crate::compile::Report;
 use crate::diagnostic::Code;
 use crate::model::Method;
@@ -97,7 +97,13 @@ fn stream(report: &mut Report, at: Value<'_>) -> Option<Stream> {
     match at.content() {
         Content::Bool(true) => Some(Stream::Responses),
         Content::Bool(false) => Some(Stream::No),
-        Content::Text(_) => one_of(report, STREAM, at, &[BIDIRECTIONAL]).map(|_| Stream::Both),
+        Content::Text(_) if at.text() == BIDIRECTIONAL => Some(Stream::Both),
+        Content::Text(_) => {
+            let word = at.text().escape_debug();
+            let message = format!("`{STREAM}` must be `true`, `false` or `{BIDIRECTIONAL}`, not `{word}`");
+            report.say(Code::BadValue, at, message);
+            None
+        }
         _ => {
             let message = format!("`{STREAM}` must be `true`, `false` or `{BIDIRECTIONAL}`, not {}", at.type_name());
             report.say(Code::WrongType, at, message);

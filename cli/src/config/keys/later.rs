@@ -46,7 +46,7 @@ pub const KEYS: &[Key] = &[
     Key::later("httpClients.poolConfig.waitTimeInMillis", Number, "30000", "Wait for a connection to a backend.").instead("requests wait as long as they may take"),
     Key::later("httpClients.sslConfig.protocolName", Text, "TLS", "Protocol to backends.").instead("`httpClients.sslConfig.protocolVersions` decides"),
     Key::later("httpClients.responseLimits.maxStatusLineLength", Number, "4096", "Longest status line of a backend.").instead("it counts towards `httpClients.responseLimits.maxHeaderSize`"),
-    Key::later("httpClients.responseLimits.maxEntityBodySize", Number, "-1", "Longest body of a backend's response.").danger(When(|value| value != "-1")).instead("Envoy passes bodies on as they come, and cannot tell before that one is too long"),
+    Key::later("httpClients.responseLimits.maxEntityBodySize", Number, "-1", "Longest body of a backend's response.").danger(When(|value| value != "-1")).instead("`x-microgw-body-limit` bounds the responses of an API, or of an operation"),
 
     Key::later("mutualSSLConfig.protocolName", Text, "TLS", "Protocol of the listener.").instead("`mutualSSLConfig.protocolVersions` decides"),
 

@@ -249,7 +249,7 @@ pub const KEYS: &[Key] = &[
     Key::new("adminConfig.address", Text, "127.0.0.1:9000", "Where `/live`, `/ready`, `/status` and `/metrics` are served."),
     Key::new("envoyConfig.path", Path, "", "The Envoy to run, unless `--envoy` names one."),
     Key::new("envoyConfig.concurrency", Integer(0, 1024), "0", "Envoy's worker threads; 0: one per core."),
-    Key::new("envoyConfig.logLevel", OneOf(&["trace", "debug", "info", "warning", "error", "critical", "off"]), "warning", "What Envoy logs. `debug` and `trace` show requests with their credentials."),
+    Key::new("envoyConfig.logLevel", OneOf(&["trace", "debug", "info", "warning", "error", "critical", "off"]), "warning", "What Envoy logs; it is shown whatever `b7a.log.level` is, from `info` on. `debug` and `trace` show requests with their credentials."),
     Key::new("envoyConfig.maxConnections", Integer(1, 10_000_000), "50000", "Client connections; those above are closed at once."),
     Key::new("envoyConfig.maxHeapSize", Integer(0, 1 << 50), "0", "Bytes; near it Envoy refuses requests. 0: no limit."),
     Key::new("envoyConfig.drainTimeout", Integer(0, 3_600_000), "5000", "Milliseconds that requests in flight may take to end when the gateway stops."),

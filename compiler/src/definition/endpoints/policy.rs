@@ -174,6 +174,13 @@ fn retry(report: &mut Report, fields: Fields<'_>) -> Option<Retry> {
         let message = "`statusCodes` without `count`: nothing is tried again";
         report.advise(Code::WithoutEffect, at, message, "say how often in `count`");
     }
+    if let Some(value) = fields.at("maxWaitIntervalInMillis")
+        && (1..retry.interval).contains(&retry.max_interval)
+    {
+        let message =
+            format!("no wait is longer than {} ms: `intervalInMillis` is {}", retry.max_interval, retry.interval);
+        report.advise(Code::WithoutEffect, value, message, "make `maxWaitIntervalInMillis` as long at least");
+    }
     if let Some(value) = fields.at("backOffFactor")
         && !matches!(retry.back_off, 0 | 100 | 200)
     {

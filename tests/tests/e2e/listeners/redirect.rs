@@ -64,8 +64,9 @@ async fn every_request_over_http_is_led_to_https_but_for_health() {
     let gateway = Gateway::run(project.directory(), "shop/target/shop.mgw", &[&config]).await;
     for (host, expected) in [
         ("a.example", "https://a.example/x"),
-        ("a.example:80", "https://a.example:443/x"),
-        ("a.example:9090", "https://a.example:443/x"),
+        ("a.example:80", "https://a.example/x"),
+        ("a.example:9090", "https://a.example/x"),
+        ("[::1]:9090", "https://[::1]/x"),
         ("[::1]", "https://[::1]/x"),
     ] {
         assert_eq!(location(&asked(&gateway, "GET /x", host).await), expected);
