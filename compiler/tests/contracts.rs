@@ -452,7 +452,8 @@ Tag: {$id: 'https://example.com/schemas/tag', allOf: [{$ref: short.yaml}], not: 
 fn names_that_schemas_cannot_have_are_told() {
     let schemas = |schemas: &str| format!("{HEAD_31}paths: {{}}\ncomponents: {{schemas: {{{schemas}}}}}\n");
     for (wrong, code, message) in [
-        ("A: {$id: x}, B: {$id: ./x}", Code::BadValue, "another schema has it"),
+        ("A: {$id: x}, B: {$id: ./x}, C: {$ref: x}", Code::UnresolvedReference, "leads to several schemas"),
+        ("A: {$id: 'a b'}", Code::BadValue, "no reference to a URI"),
         ("A: {$anchor: x, items: {$dynamicAnchor: x}}", Code::BadValue, "another schema has it"),
         ("A: {$anchor: 1x}", Code::BadValue, "begins with a letter"),
         ("A: {$id: 'x#y'}", Code::BadValue, "no fragment"),
@@ -469,6 +470,9 @@ fn names_that_schemas_cannot_have_are_told() {
         let found = of_code(&schemas(wrong), code);
         assert!(found.len() == 1 && found[0].message.contains(message), "{wrong}: {found:?}");
     }
+    // As generators have it: the same schema in several places, and pointers from the root of the document.
+    let copies = "A: {$id: x, items: {$ref: '#/components/schemas/B'}}, B: {items: {$id: x, items: {$ref: '#/components/schemas/B'}}}";
+    assert!(build(&files(&schemas(copies))).model.is_some());
     let none =
         "A: {properties: {$id: {type: string}, $anchor: {type: string}}}, B: {properties: {$id: {}, $anchor: {}}}";
     assert!(build(&files(&schemas(none))).model.is_some());

@@ -32,6 +32,30 @@ const SEVERAL: &[(&str, Site)] =
 const NAMED: &[(&str, Site)] =
     &[("dependentSchemas", Site::Same), ("patternProperties", Site::Below), ("properties", Site::Below)];
 
+/// Keywords that say something of values, and whose value is no schema. `type` apart.
+pub const ASSERTIONS: [&str; 20] = [
+    "const",
+    "dependentRequired",
+    "enum",
+    "exclusiveMaximum",
+    "exclusiveMinimum",
+    "format",
+    "maxContains",
+    "maxItems",
+    "maxLength",
+    "maxProperties",
+    "maximum",
+    "minContains",
+    "minItems",
+    "minLength",
+    "minProperties",
+    "minimum",
+    "multipleOf",
+    "pattern",
+    "required",
+    "uniqueItems",
+];
+
 /// Whether the value of a keyword is one schema, several, or several by name.
 pub fn arrangement(keyword: &str) -> Option<Arrangement> {
     let is = |list: &[(&str, Site)]| list.iter().any(|(name, _)| *name == keyword);

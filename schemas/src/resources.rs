@@ -18,8 +18,19 @@ const MAX_DYNAMIC: usize = 100;
 #[derive(Debug)]
 pub struct Resources<P> {
     list: Vec<Resource<P>>,
-    by_uri: HashMap<String, ResourceId>,
+    /// `None`: several have it.
+    by_uri: HashMap<String, Option<ResourceId>>,
     names: Vec<String>,
+}
+
+/// What a reference names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Named {
+    /// A resource, and the rest of the reference: a pointer, an anchor, or nothing.
+    One(ResourceId, String),
+    /// Several have that URI.
+    Several,
+    Nothing,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -83,7 +94,8 @@ impl<P: Copy> Resources<P> {
         let resource = self.push(root, Uri::parse(uri).unwrap_or_else(|_| nowhere()));
         let named = id.map_or(Ok(()), |id| {
             let own = self.uri(resource, id)?;
-            self.claim(&own, resource)?;
+            let known = self.by_uri.entry(own.as_str().to_owned()).or_insert(Some(resource));
+            *known = known.filter(|known| *known == resource);
             if let Some(known) = self.list.get_mut(resource.0 as usize) {
                 known.base = own;
             }
@@ -93,12 +105,18 @@ impl<P: Copy> Resources<P> {
     }
 
     /// A schema within `parent` that calls itself `id`.
+    ///
+    /// # Errors
+    /// When it cannot, and then there is no such resource.
     pub fn add(&mut self, parent: ResourceId, id: &str, root: P) -> Result<ResourceId, BadName> {
         let uri = self.uri(parent, id)?;
-        if self.by_uri.contains_key(uri.as_str()) {
-            return Err(BadName::Taken);
-        }
         Ok(self.push(root, uri))
+    }
+
+    /// Whether another has the URI of a resource.
+    pub fn is_shared(&self, resource: ResourceId) -> bool {
+        let uri = self.list.get(resource.0 as usize).map(|resource| resource.base.as_str());
+        uri.and_then(|uri| self.by_uri.get(uri)).is_some_and(Option::is_none)
     }
 
     /// `$anchor` or `$dynamicAnchor` of a schema in `resource`.
@@ -117,16 +135,18 @@ impl<P: Copy> Resources<P> {
         Ok(())
     }
 
-    /// The resource that a reference within `from` names, and the rest of it: a pointer, an anchor, or nothing. `None`: nothing here has
-    /// that URI.
-    pub fn find(&self, from: ResourceId, reference: &str) -> Option<(ResourceId, String)> {
+    /// What a reference within `from` names.
+    pub fn find(&self, from: ResourceId, reference: &str) -> Named {
         let (uri, fragment) = reference.split_once('#').unwrap_or((reference, ""));
-        let fragment = percent_decoded(fragment)?;
+        let Some(fragment) = percent_decoded(fragment) else { return Named::Nothing };
         if uri.is_empty() {
-            return Some((from, fragment));
+            return Named::One(from, fragment);
         }
-        let uri = self.resolve(from, uri).ok()?;
-        Some((*self.by_uri.get(uri.as_str())?, fragment))
+        match self.resolve(from, uri).map(|uri| self.by_uri.get(uri.as_str()).copied()) {
+            Ok(Some(Some(found))) => Named::One(found, fragment),
+            Ok(Some(None)) => Named::Several,
+            Ok(None) | Err(_) => Named::Nothing,
+        }
     }
 
     /// The path in the project that a reference within `from` names, whatever is there. `None`: it leads elsewhere.
@@ -151,19 +171,9 @@ impl<P: Copy> Resources<P> {
 
     fn push(&mut self, root: P, base: Uri<String>) -> ResourceId {
         let id = ResourceId(u32::try_from(self.list.len()).unwrap_or(u32::MAX));
-        self.by_uri.entry(base.as_str().to_owned()).or_insert(id);
+        self.by_uri.entry(base.as_str().to_owned()).and_modify(|known| *known = None).or_insert(Some(id));
         self.list.push(Resource { root, base, anchors: HashMap::new(), dynamic: Vec::new() });
         id
-    }
-
-    fn claim(&mut self, uri: &Uri<String>, resource: ResourceId) -> Result<(), BadName> {
-        match self.by_uri.insert(uri.as_str().to_owned(), resource) {
-            Some(other) if other != resource => {
-                self.by_uri.insert(uri.as_str().to_owned(), other);
-                Err(BadName::Taken)
-            }
-            _ => Ok(()),
-        }
     }
 
     /// What `id` is within `parent`.
@@ -270,29 +280,42 @@ mod tests {
         let inner = resources.add(outer, "inner", 2).unwrap();
         let urn = resources.add(inner, "urn:example:x", 3).unwrap();
         resources.anchor(inner, "here", 4, false).unwrap();
-        let found = |from, reference: &str| resources.find(from, reference);
-        assert_eq!(found(outer, "inner#here"), Some((inner, "here".to_owned())));
-        assert_eq!(found(inner, "./x/../inner"), Some((inner, String::new())));
-        assert_eq!(found(document, "HTTPS://example.com/schemas/inner#/a%20b"), Some((inner, "/a b".to_owned())));
-        assert_eq!(found(urn, "#/x"), Some((urn, "/x".to_owned())));
-        assert_eq!((found(document, "inner"), found(urn, "inner"), found(outer, "inner#%zz")), (None, None, None));
-        assert_eq!(found(document, "a%20b.yaml"), Some((document, String::new())));
+        for (from, reference, to, rest) in [
+            (outer, "inner#here", inner, "here"),
+            (inner, "./x/../inner", inner, ""),
+            (document, "HTTPS://example.com/schemas/inner#/a%20b", inner, "/a b"),
+            (urn, "#/x", urn, "/x"),
+            (document, "a%20b.yaml", document, ""),
+        ] {
+            assert_eq!(resources.find(from, reference), Named::One(to, rest.to_owned()), "{reference}");
+        }
+        for (from, reference) in [(document, "inner"), (urn, "inner"), (outer, "inner#%zz")] {
+            assert_eq!(resources.find(from, reference), Named::Nothing, "{reference}");
+        }
         assert_eq!(resources.path(document, "../other/c%20d.yaml#/x"), Some("other/c d.yaml".to_owned()));
         assert_eq!(resources.path(outer, "other.yaml"), None);
         assert_eq!(resources.anchored(inner, "here"), Some((4, None)));
     }
 
     #[test]
-    fn names_are_names_and_given_once() {
+    fn names_are_names_and_those_of_several_are_nobodys() {
         let mut resources = Resources::default();
         let (first, _) = resources.document("a.yaml", 0, Some("https://example.com/a"));
-        let (_, second) = resources.document("b.yaml", 0, Some("https://example.com/a#"));
-        assert_eq!(second, Err(BadName::Taken));
-        assert_eq!(resources.find(first, "a.yaml"), None);
-        assert_eq!(resources.find(first, "project:///a.yaml"), Some((first, String::new())));
-        for (id, problem) in [("a#b", BadName::Fragment), ("a b", BadName::NotUri), ("a", BadName::Taken)] {
+        assert_eq!(resources.find(first, "a.yaml"), Named::Nothing);
+        assert_eq!(resources.find(first, "project:///a.yaml"), Named::One(first, String::new()));
+        assert_eq!(resources.find(first, "a"), Named::One(first, String::new()));
+        for (id, problem) in [("a#b", BadName::Fragment), ("a b", BadName::NotUri)] {
             assert_eq!(resources.add(first, id, 1), Err(problem), "{id}");
         }
+        let (second, _) = resources.document("b.yaml", 2, Some("https://example.com/a#"));
+        assert_eq!(
+            (resources.find(first, "a"), resources.find(first, "#")),
+            (Named::Several, Named::One(first, String::new()))
+        );
+        assert!(resources.is_shared(second) && resources.is_shared(first));
+        let third = resources.add(second, "c", 3).unwrap();
+        assert!(!resources.is_shared(third));
+        assert!(resources.add(second, "./c", 4).is_ok_and(|fourth| resources.is_shared(fourth)));
         assert_eq!(resources.anchor(first, "x", 1, true), Ok(()));
         for (anchor, problem) in [("x", BadName::Taken), ("1", BadName::BadAnchor), ("", BadName::BadAnchor)] {
             assert_eq!(resources.anchor(first, anchor, 1, false), Err(problem), "{anchor}");

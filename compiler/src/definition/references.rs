@@ -7,7 +7,7 @@ mod survey;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
-use microgw_schemas::resources::{DynamicName, ResourceId, Resources, percent_decoded};
+use microgw_schemas::resources::{DynamicName, Named, ResourceId, Resources, percent_decoded};
 
 use super::extensions;
 use crate::compile::Report;
@@ -200,7 +200,7 @@ impl<'b> Resolver<'b> {
     /// What a reference leads to; by a name that others may have, too, if it is a `$dynamicAnchor`.
     pub(crate) fn lead(&mut self, reference: Value<'b>) -> Option<(Value<'b>, Option<DynamicName>)> {
         let (resource, fragment) = self.target(reference).ok()?;
-        self.within(resource, &fragment)
+        self.reach(reference, resource, &fragment)
     }
 
     /// The innermost schema with a URI, or the document, that `value` is in.
@@ -220,8 +220,15 @@ impl<'b> Resolver<'b> {
     fn target(&self, reference: Value<'b>) -> Result<(ResourceId, String), Option<Astray>> {
         let (names, text) = (&self.bundle.names, reference.text());
         let own = names.of(reference).ok_or(None)?;
-        if let Some(found) = names.resources.find(own, text).filter(|_| names.has_ids() || text.starts_with('#')) {
-            return Ok(found);
+        if names.has_ids() || text.starts_with('#') {
+            match names.resources.find(own, text) {
+                Named::One(resource, fragment) => return Ok((resource, fragment)),
+                Named::Several => {
+                    let message = format!("`$ref` leads to several schemas: their `$id` is the same, `{text}`");
+                    return Err(Some((Code::UnresolvedReference, message, "give each schema an `$id` of its own")));
+                }
+                Named::Nothing => {}
+            }
         }
         // A file with URIs of its own names those beside it by their paths, as often as not.
         let path = names.has_ids().then(|| names.resources.path(own, text)).flatten();
@@ -233,6 +240,21 @@ impl<'b> Resolver<'b> {
             percent_decoded(text.split_once('#').unwrap_or_default().1).ok_or_else(|| Some(unreadable(text)))?;
         let document = path.as_deref().unwrap_or(reference.document().file());
         names.document(document).map(|resource| (resource, fragment)).ok_or(None)
+    }
+
+    /// Those who give schemas an `$id` often write pointers from the document's root all the same.
+    fn reach(
+        &mut self,
+        reference: Value<'b>,
+        resource: ResourceId,
+        fragment: &str,
+    ) -> Option<(Value<'b>, Option<DynamicName>)> {
+        let found = self.within(resource, fragment);
+        if found.is_some() || !reference.text().starts_with("#/") {
+            return found;
+        }
+        let document = self.bundle.names.document(reference.document().file())?;
+        self.within(document, fragment)
     }
 
     fn within(&mut self, resource: ResourceId, fragment: &str) -> Option<(Value<'b>, Option<DynamicName>)> {
@@ -267,7 +289,7 @@ impl<'b> Resolver<'b> {
                     continue;
                 }
             };
-            if self.within(resource, &fragment).is_none() {
+            if self.reach(*reference, resource, &fragment).is_none() {
                 let message = format!("`$ref` leads nowhere: there is no `{}`", reference.text());
                 report.say(Code::UnresolvedReference, *reference, message);
             }

@@ -6,32 +6,9 @@ use serde_json::{Map, Value};
 
 use super::Flaw;
 use crate::dialect::{self, Arrangement};
-use crate::resources::{ResourceId, Resources, Scope, Scopes};
+use crate::resources::{BadName, Named, ResourceId, Resources, Scope, Scopes};
 use crate::{MAX_DEPTH, formats};
 
-/// Those whose value is no schema.
-const ASSERTIONS: [&str; 20] = [
-    "const",
-    "dependentRequired",
-    "enum",
-    "exclusiveMaximum",
-    "exclusiveMinimum",
-    "format",
-    "maxContains",
-    "maxItems",
-    "maxLength",
-    "maxProperties",
-    "maximum",
-    "minContains",
-    "minItems",
-    "minLength",
-    "minProperties",
-    "minimum",
-    "multipleOf",
-    "pattern",
-    "required",
-    "uniqueItems",
-];
 const TYPES: [&str; 7] = ["array", "boolean", "integer", "null", "number", "object", "string"];
 /// What says something to people, or has a meaning of its own here.
 const WORDS: [&str; 8] =
@@ -130,9 +107,10 @@ impl<'d> Survey<'d> {
             self.places.push(pointer.to_owned());
             let named = match key {
                 "$id" if pointer.is_empty() => Ok(()),
-                "$id" => self.resources.add(within, name, place).map(|resource| {
+                "$id" => self.resources.add(within, name, place).and_then(|resource| {
                     self.ids.insert(pointer.to_owned(), resource);
                     within = resource;
+                    if self.resources.is_shared(resource) { Err(BadName::Taken) } else { Ok(()) }
                 }),
                 _ => self.resources.anchor(within, name, place, key == "$dynamicAnchor"),
             };
@@ -241,7 +219,7 @@ impl<'d> Survey<'d> {
                 ("type", _, kinds) if !is_type(kinds) => {
                     self.wrong(at, format!("a type is one of {}, or a list of them", TYPES.join(", ")));
                 }
-                (key, ..) if key == "type" || ASSERTIONS.contains(&key) => {
+                (key, ..) if key == "type" || dialect::ASSERTIONS.contains(&key) => {
                     compiled.insert(key.to_owned(), value.clone());
                 }
                 (key, ..) if WORDS.contains(&key) => {}
@@ -271,8 +249,8 @@ impl<'d> Survey<'d> {
         scope: Scope,
         is_dynamic: bool,
     ) -> Option<usize> {
-        let found = reference.as_str().and_then(|reference| self.resources.find(within, reference));
-        let Some((resource, fragment)) = found else {
+        let found = reference.as_str().map(|reference| self.resources.find(within, reference));
+        let Some(Named::One(resource, fragment)) = found else {
             self.wrong(at, "a reference leads to a part of the same schema, as in `#/$defs/name`");
             return None;
         };

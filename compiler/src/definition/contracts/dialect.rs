@@ -10,37 +10,9 @@ use crate::definition::answers::number_of;
 use crate::definition::references::Resolver;
 use crate::source::{Content, Value};
 
-/// Keywords that are taken as they are. All others say nothing of values.
-const PLAIN: &[&str] = &[
-    "additionalItems",
-    "const",
-    "contentEncoding",
-    "contentMediaType",
-    "dependentRequired",
-    "enum",
-    "exclusiveMaximum",
-    "exclusiveMinimum",
-    "format",
-    "maxContains",
-    "maxItems",
-    "maxLength",
-    "maxProperties",
-    "maximum",
-    "minContains",
-    "minItems",
-    "minLength",
-    "minProperties",
-    "minimum",
-    "multipleOf",
-    "nullable",
-    "pattern",
-    "readOnly",
-    "required",
-    "type",
-    "uniqueItems",
-    "writeOnly",
-    "xml",
-];
+/// Keywords that are taken as they are, beside those that assert something. All others say nothing of values.
+const PLAIN: &[&str] =
+    &["additionalItems", "contentEncoding", "contentMediaType", "nullable", "readOnly", "type", "writeOnly", "xml"];
 /// Dialects of 3.1, and what is said of others.
 const DIALECTS: [&str; 2] =
     ["https://json-schema.org/draft/2020-12/schema", "https://spec.openapis.org/oas/3.1/dialect/"];
@@ -88,7 +60,9 @@ fn object<'d>(schema: Value<'d>, shelf: &mut Shelf<'d>, resolver: &mut Resolver<
             shelf.note(value, FOREIGN);
         } else if let Some(arrangement) = arrangement(word, value, old) {
             map.insert(word.to_owned(), arranged(arrangement, value, shelf, resolver));
-        } else if PLAIN.contains(&word) && !(word == "required" && matches!(value.content(), Content::Bool(_))) {
+        } else if (PLAIN.contains(&word) || modern::ASSERTIONS.contains(&word))
+            && !(word == "required" && matches!(value.content(), Content::Bool(_)))
+        {
             match data(value) {
                 Some(data) => {
                     map.insert(word.to_owned(), data);
