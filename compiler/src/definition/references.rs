@@ -110,7 +110,8 @@ impl<'f> Library<'f> {
         let survey = resolver.check(&bundle.main, self, report);
         survey.strays.into_iter().for_each(|key| extensions::stray(report, key));
         for (path, fragment) in &bundle.fragments {
-            if self.checked.insert(path.clone()) {
+            // What answers to a URI depends on what else there is.
+            if self.checked.insert(path.clone()) || bundle.names.has_ids() {
                 resolver.check(fragment, self, report);
             }
         }

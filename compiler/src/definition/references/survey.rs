@@ -67,8 +67,6 @@ enum Site {
     /// Keys are names.
     Names,
     Other,
-    /// What nobody knows, so that nothing in it has a name.
-    Unknown,
 }
 
 // === impl Survey ===
@@ -78,29 +76,32 @@ impl<'d> Survey<'d> {
         let mut survey = Survey::default();
         let root = document.root();
         let is_definition = ["openapi", "swagger"].into_iter().any(|key| root.get(key).is_some());
-        survey.object(root, if is_definition { Site::Root } else { Site::Fragment });
+        survey.object(root, if is_definition { Site::Root } else { Site::Fragment }, true);
         survey.ids.sort_by_key(|(schema, _)| schema.spot());
         survey
     }
 
-    fn object(&mut self, owner: Value<'d>, site: Site) {
+    /// `known`: what it is below are words of OpenAPI and JSON Schema alone. Elsewhere nothing is the name of a schema.
+    fn object(&mut self, owner: Value<'d>, site: Site, known: bool) {
+        let schemas = known && matches!(site, Site::Other | Site::Fragment);
         for (key, value) in owner.entries() {
             let word = key.text();
+            let below = site.below(word);
             match (word, value.content()) {
-                _ if matches!(site, Site::Names | Site::Paths) => self.object(value, site.below(word)),
+                _ if matches!(site, Site::Names | Site::Paths) => self.object(value, below, known),
                 ("$ref" | "$dynamicRef", Content::Text(_)) => self.references.push(value),
-                ("$id", Content::Text(_)) if site.has_schemas() => self.ids.push((owner, value)),
-                ("$anchor" | "$dynamicAnchor", Content::Text(_)) if site.has_schemas() => {
+                ("$id", Content::Text(_)) if schemas => self.ids.push((owner, value)),
+                ("$anchor" | "$dynamicAnchor", Content::Text(_)) if schemas => {
                     self.anchors.push(Anchor { schema: owner, name: value, is_dynamic: word == "$dynamicAnchor" });
                 }
-                _ if matches!(site, Site::Other | Site::Unknown) && extensions::is_ours(word) => self.strays.push(key),
+                _ if site == Site::Other && extensions::is_ours(word) => self.strays.push(key),
                 ("examples", Content::Map) => self.examples(value),
                 _ if word.starts_with("x-") || DATA.contains(&word) => {}
-                _ => self.object(value, site.below(word)),
+                _ => self.object(value, below, known && (site != Site::Other || is_word(word))),
             }
         }
         for item in owner.items() {
-            self.object(item, if site == Site::Unknown { site } else { Site::Other });
+            self.object(item, Site::Other, known);
         }
     }
 
@@ -121,17 +122,16 @@ impl<'d> Survey<'d> {
 
 /// Whether there can be schemas below this key of a schema, or of an object of OpenAPI that has them. Callbacks are called by expressions.
 fn is_word(key: &str) -> bool {
-    modern::arrangement(key).is_some() || WORDS.contains(&key) || Method::parse(key).is_some() || key.contains('{')
+    modern::arrangement(key).is_some()
+        || NAMED.contains(&key)
+        || WORDS.contains(&key)
+        || Method::parse(key).is_some()
+        || key.contains('{')
 }
 
 // === impl Site ===
 
 impl Site {
-    /// Whether objects here may be schemas.
-    fn has_schemas(self) -> bool {
-        matches!(self, Site::Other | Site::Fragment)
-    }
-
     fn below(self, key: &str) -> Site {
         match self {
             Site::Root | Site::Fragment if key == "components" => Site::Components,
@@ -140,11 +140,9 @@ impl Site {
             Site::Paths => Site::Path,
             Site::Path if Method::parse(key).is_some() => Site::Operation,
             Site::Names => Site::Other,
-            Site::Unknown => Site::Unknown,
             _ if NAMED.contains(&key) => Site::Names,
             // Schemas may be anywhere in a file that is no definition, until one has begun.
             Site::Fragment if modern::arrangement(key).is_none() => Site::Fragment,
-            Site::Other if !is_word(key) => Site::Unknown,
             _ => Site::Other,
         }
     }
