@@ -52,6 +52,8 @@ pub async fn run(args: &args::Run, mut config: Config, spans: Option<&SpanCounts
     if config.remote.host.take().is_some() {
         tracing::warn!("`remoteConfig` has no effect with `run`: `serve` serves Envoys on other hosts");
     }
+    // That of the Envoy that is started here is ours.
+    config.backends.health_events = Some(microgw_envoy::log::EVENTS.to_owned());
     let envoy = microgw_envoy::find(args.envoy.as_deref().or(config.envoy.path.as_deref()))?;
     envoy.check_version().await?;
     free(&config)?;

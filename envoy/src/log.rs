@@ -3,6 +3,10 @@
 use std::borrow::Cow;
 use std::io::{self, BufRead, BufReader, Read};
 
+use serde_json::Value;
+
+/// Where an Envoy that is started here writes what becomes of backends: it arrives with its log.
+pub const EVENTS: &str = "/dev/stderr";
 /// What [`parse`] reads: `[level][logger] text`.
 pub(crate) const FORMAT: &str = "[%l][%n] %v";
 
@@ -69,7 +73,11 @@ fn discreet(text: &str) -> Cow<'_, str> {
 
 /// A line of another form, such as one of the dynamic linker, is a warning: Envoy prints none when all is well.
 fn parse(line: &str) -> Line<'_> {
-    structured(line).unwrap_or(Line { level: tracing::Level::WARN, logger: "", text: Cow::Borrowed(line) })
+    structured(line).or_else(|| health(line)).unwrap_or(Line {
+        level: tracing::Level::WARN,
+        logger: "",
+        text: Cow::Borrowed(line),
+    })
 }
 
 fn structured(line: &str) -> Option<Line<'_>> {
@@ -84,6 +92,35 @@ fn structured(line: &str) -> Option<Line<'_>> {
         _ => return None,
     };
     Some(Line { level, logger, text: unescaped(text.trim_start()) })
+}
+
+/// What a health check has found out, in words.
+fn health(line: &str) -> Option<Line<'static>> {
+    const BEGIN: &str = "{\"health_checker_type\"";
+    if !line.starts_with(BEGIN) {
+        return None;
+    }
+    let event: Value = serde_json::from_str(line).ok()?;
+    let address = event.pointer("/host/socket_address")?;
+    let (host, port) = (address.get("address")?.as_str()?, address.get("port_value")?.as_u64()?);
+    let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+    let told = |name: &str, key: &str| event.get(name).map(|told| told.get(key).cloned().unwrap_or_default());
+    let (level, what) = if let Some(reason) = told("eject_unhealthy_event", "failure_type") {
+        (tracing::Level::WARN, format!("is left out: health checks fail{}", because(&reason)))
+    } else if let Some(reason) = told("health_check_failure_event", "failure_type") {
+        (tracing::Level::WARN, format!("gets nothing yet: its first health check failed{}", because(&reason)))
+    } else {
+        // At first each is let in once.
+        let first = told("add_healthy_event", "first_check")?.as_bool() == Some(true);
+        let level = if first { tracing::Level::DEBUG } else { tracing::Level::INFO };
+        (level, "is well by its health checks".to_owned())
+    };
+    Some(Line { level, logger: "health", text: Cow::Owned(format!("backend {host}:{port} {what}")) })
+}
+
+/// In Envoy's word: `ACTIVE` is an answer that is not as it should be, `NETWORK` and `NETWORK_TIMEOUT` are none.
+fn because(reason: &Value) -> String {
+    reason.as_str().map(|reason| format!(" ({reason})")).unwrap_or_default()
 }
 
 /// Undoes `--log-format-escaped` where that is safe: quotes come back, line breaks become blanks, and anything else
@@ -130,6 +167,55 @@ mod tests {
             "a [resource not shown] Proto constraint validation failed (b), c [resource not shown] "
         );
         assert_eq!(discreet("starting"), "starting");
+    }
+
+    #[test]
+    fn what_health_checks_found_is_said_in_words() {
+        let line = |address: &str, event: &str| {
+            format!(
+                r#"{{"health_checker_type":"HTTP","host":{{"socket_address":{{"protocol":"TCP","address":"{address}","port_value":81}}}},"cluster_name":"c",{event},"timestamp":"2026-01-01T00:00:00Z"}}"#
+            )
+        };
+        for (address, event, level, text) in [
+            (
+                "10.0.0.1",
+                r#""eject_unhealthy_event":{"failure_type":"NETWORK"}"#,
+                tracing::Level::WARN,
+                "backend 10.0.0.1:81 is left out: health checks fail (NETWORK)",
+            ),
+            // What has Envoy's default is left out.
+            (
+                "::1",
+                r#""eject_unhealthy_event":{}"#,
+                tracing::Level::WARN,
+                "backend [::1]:81 is left out: health checks fail",
+            ),
+            (
+                "10.0.0.1",
+                r#""health_check_failure_event":{"failure_type":"ACTIVE","first_check":true}"#,
+                tracing::Level::WARN,
+                "backend 10.0.0.1:81 gets nothing yet: its first health check failed (ACTIVE)",
+            ),
+            (
+                "10.0.0.1",
+                r#""add_healthy_event":{"first_check":true}"#,
+                tracing::Level::DEBUG,
+                "backend 10.0.0.1:81 is well by its health checks",
+            ),
+            (
+                "10.0.0.1",
+                r#""add_healthy_event":{"first_check":false}"#,
+                tracing::Level::INFO,
+                "backend 10.0.0.1:81 is well by its health checks",
+            ),
+        ] {
+            let line = line(address, event);
+            assert_eq!(parse(&line), Line { level, logger: "health", text: Cow::Borrowed(text) }, "{line}");
+        }
+        // Anything else stays as it is.
+        for other in [r#"{"health_checker_type":"HTTP"}"#, r#"{"health_checker_type""#] {
+            assert_eq!(parse(other), Line { level: tracing::Level::WARN, logger: "", text: Cow::Borrowed(other) });
+        }
     }
 
     #[test]

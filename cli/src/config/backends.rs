@@ -32,6 +32,7 @@ pub fn backends(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Backen
         max_connections: limit(values, &at("poolConfig.maxActiveConnections"), problems),
         max_streams: limit(values, &at("poolConfig.maxActiveStreamsPerConnection"), problems),
         max_response_header: Some(values.number(&at("responseLimits.maxHeaderSize"))),
+        health_events: None,
         proxy: if values.bool(&at("proxy.enable")) { proxy_of_backends(values, problems) } else { None },
     }
 }

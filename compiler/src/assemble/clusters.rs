@@ -95,7 +95,7 @@ pub fn named(name: String, endpoint: &Endpoint, backends: &Backends) -> Resource
         ignore_health_on_host_removal: !fixed,
         circuit_breakers: Some(limits::of(policy, backends)),
         outlier_detection: outlier::detection(endpoint),
-        health_checks: health::checks(policy),
+        health_checks: health::checks(policy, backends.health_events.as_deref()),
         common_lb_config: health::panic(policy),
         lb_config: health::slow_start(policy),
         typed_extension_protocol_options: HashMap::from([(

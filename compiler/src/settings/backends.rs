@@ -22,6 +22,8 @@ pub struct Backends {
     pub max_response_header: Option<u32>,
     /// `None`: they are reached directly.
     pub proxy: Option<Proxy>,
+    /// Where Envoy writes which targets health checks take out, and let in again: a file of its host. `None`: nowhere.
+    pub health_events: Option<String>,
 }
 
 /// How the backends of some endpoints are met, which say so. They are verified in full.
@@ -69,6 +71,7 @@ impl Default for Backends {
             max_streams: None,
             max_response_header: None,
             proxy: None,
+            health_events: None,
         }
     }
 }

@@ -3,18 +3,19 @@
 use envoy_types::pb::envoy::config::cluster::v3::cluster::{
     CommonLbConfig, LbConfig, RoundRobinLbConfig, SlowStartConfig,
 };
-use envoy_types::pb::envoy::config::core::v3::HealthCheck;
 use envoy_types::pb::envoy::config::core::v3::health_check::{HealthChecker, HttpHealthCheck, TlsOptions};
+use envoy_types::pb::envoy::config::core::v3::{HealthCheck, TypedExtensionConfig};
+use envoy_types::pb::envoy::extensions::health_check::event_sinks::file::v3::HealthCheckEventFileSink;
 use envoy_types::pb::envoy::r#type::v3::{CodecClientType, Int64Range, Percent};
 use microgw_proto::traffic::v1::{EndpointPolicy, Protocol, StatusRange};
 
-use crate::assemble::wire::{milliseconds, number};
+use crate::assemble::wire::{any, milliseconds, number};
 
 /// Statuses that HTTP has, the end excluded.
 const ALL: Int64Range = Int64Range { start: 100, end: 600 };
 
-/// None, or one. What each target is called in it stands with the target.
-pub fn checks(policy: &EndpointPolicy) -> Vec<HealthCheck> {
+/// None, or one. What each target is called in it stands with the target. `events`: where changes are written.
+pub fn checks(policy: &EndpointPolicy, events: Option<&str>) -> Vec<HealthCheck> {
     let Some(check) = &policy.health_check else { return Vec::new() };
     let range = |range: &StatusRange| Int64Range { start: range.from.into(), end: i64::from(range.to) + 1 };
     let http2 = policy.protocol() == Protocol::Http2;
@@ -36,9 +37,15 @@ pub fn checks(policy: &EndpointPolicy) -> Vec<HealthCheck> {
         healthy_threshold: number(check.healthy),
         // Over TLS; what requests agree on by themselves, checks do not.
         tls_options: http2.then(|| TlsOptions { alpn_protocols: vec!["h2".to_owned()] }),
+        event_logger: events.map(sink).into_iter().collect(),
         health_checker: Some(HealthChecker::HttpHealthCheck(http)),
         ..Default::default()
     }]
+}
+
+fn sink(path: &str) -> TypedExtensionConfig {
+    let sink = HealthCheckEventFileSink { event_log_path: path.to_owned() };
+    TypedExtensionConfig { name: "envoy.health_check.event_sinks.file".to_owned(), typed_config: Some(any(&sink)) }
 }
 
 /// With a breaker or health checks a target that is out gets nothing, be it the last one: Envoy would ask all of them once half

@@ -37,6 +37,12 @@ async fn targets_are_taken_out_and_in_by_their_answers() {
         (requests(&a) == before).then_some(())
     })
     .await;
+    // Whoever runs the gateway is told.
+    let told = async |what: &str| {
+        let line = format!("backend {} {what}", a.address);
+        eventually("it is told", async || shop.gateway.log().contains(&line).then_some(())).await;
+    };
+    told("is left out: health checks fail").await;
     let before = requests(&a);
     for _ in 0..20 {
         assert_eq!(shop.get().await.status, 200);
@@ -51,4 +57,5 @@ async fn targets_are_taken_out_and_in_by_their_answers() {
     .await;
     a.be(Mood::Well);
     eventually("the first is back", async || (shop.get().await.status == 200).then_some(())).await;
+    told("is well by its health checks").await;
 }
