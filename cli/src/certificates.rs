@@ -96,7 +96,8 @@ impl Certificates {
         let backend_signer = config.backend_jwt.as_ref().map(|jwt| backend_signer::load(jwt, data)).transpose()?;
         let data = data.to_owned();
         let listener =
-            Part::load("listener", files_of_identity(files.as_ref()), move || identity::tls(files.as_ref(), &data))?;
+            Part::load("listener", files_of_identity(files.as_ref()), move || identity::tls(files.as_ref(), &data))
+                .with_context(|| config.listeners.identity_named.clone())?;
         let listed = listed::load(&config.listeners.certificates)?;
         let range = &config.listeners.tls;
         identity::suits("listener", listener.value(), range)?;
@@ -108,7 +109,8 @@ impl Certificates {
         let files = files_of_identity(presented.as_ref());
         let backend_identity = Part::load("client of backends", files, move || {
             presented.as_ref().map(identity::presented).transpose().map(Option::flatten)
-        })?;
+        })
+        .context("`httpClients.sslConfig`")?;
         let profiles = config.tls_profiles.iter().map(Profile::load).collect::<anyhow::Result<_>>()?;
         let services = Part::load("authorities", files_of(services_store.as_ref()), move || {
             services_store.as_ref().map(authorities).transpose().map(Option::flatten)

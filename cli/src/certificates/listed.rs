@@ -22,7 +22,7 @@ pub struct Listed {
 pub fn load(all: &[CertificateFiles]) -> anyhow::Result<Vec<Listed>> {
     let mut loaded: Vec<Listed> = Vec::new();
     for (index, files) in all.iter().enumerate() {
-        let listed = Listed::load(index, files)?;
+        let listed = Listed::load(index, files).with_context(|| files.named.clone())?;
         let is_taken = |name: &&String| loaded.iter().any(|other| other.server_names.contains(*name));
         if let Some(name) = listed.server_names.iter().find(is_taken) {
             let shown = shown(files).display();

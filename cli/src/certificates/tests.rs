@@ -106,11 +106,14 @@ fn the_listener_presents_what_is_in_the_store() {
 fn errors_name_the_file_and_no_password() {
     let made = Made::ec("gw");
     let bytes = store_with(&[("gw", &[&made])], &[], Protection::Modern, "another");
-    assert_eq!(own(&bytes).error(), "cannot use the key store `own.p12`: the password is not the store's");
+    let named = "`listenerConfig.keyStorePath` (micro-gw.conf:2:16): ";
+    let expected = format!("{named}cannot use the key store `own.p12`: the password is not the store's");
+    assert_eq!(own(&bytes).error(), expected);
     let (key, other) = (Made::ec("a"), Made::ec("b"));
     let settings = "[listenerConfig]\ncertificatePath = 'c.pem'\nprivateKeyPath = 'k.pem'";
+    let named = "`listenerConfig.certificatePath` (micro-gw.conf:2:19): ";
     let pem = |certificate: &str, key: &str| {
-        Place::new(settings, &[("c.pem", certificate.as_bytes()), ("k.pem", key.as_bytes())]).error()
+        Place::new(settings, &[("c.pem", certificate.as_bytes()), ("k.pem", key.as_bytes())]).error().replace(named, "")
     };
     let certificate = key.certificate.pem();
     let mismatch = pem(&certificate, &other.key.serialize_pem());
@@ -119,7 +122,8 @@ fn errors_name_the_file_and_no_password() {
     assert!(pem(&certificate, "").starts_with("cannot use the private key `k.pem`: there is no private key in it"));
     assert_eq!(pem("", ""), "cannot use the certificate `c.pem`: there is no certificate in it");
     let absent = Place::new(settings, &[]).error();
-    assert!(absent.starts_with("cannot use the certificate `c.pem`: it cannot be read: No such file"), "{absent}");
+    let expected = format!("{named}cannot use the certificate `c.pem`: it cannot be read: No such file");
+    assert!(absent.starts_with(&expected), "{absent}");
 }
 
 #[test]

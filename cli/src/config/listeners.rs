@@ -35,6 +35,8 @@ pub struct Listeners {
     pub tls: TlsRange,
     /// `None`: a self-signed certificate.
     pub identity: Option<IdentityFiles>,
+    /// Which setting says so, and where.
+    pub identity_named: String,
     /// For clients that ask for certain names.
     pub certificates: Vec<CertificateFiles>,
 }
@@ -45,6 +47,8 @@ pub struct CertificateFiles {
     /// Empty: for those that are in it.
     pub server_names: Vec<String>,
     pub files: IdentityFiles,
+    /// Which setting says so, and where.
+    pub named: String,
 }
 
 const CERTIFICATES: &str = "listenerConfig.certificates";
@@ -76,6 +80,7 @@ pub fn read(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Option<Lis
         https_redirect: https_redirect(values, https_port, problems),
         tls: ciphers::range(values, "mutualSSLConfig", problems),
         identity,
+        identity_named: tls::named(values, "listenerConfig"),
         certificates: certificates(values, problems),
     })
 }
@@ -97,8 +102,7 @@ fn max_body_size(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Optio
     let size = values.integer(path);
     if size == 0 {
         let message = format!("`{path}` is 0, and Envoy has no limit below one byte");
-        let help = "-1: no limit; to refuse the bodies of an operation there is `x-microgw-body-limit: {request: 0}`";
-        problems.push(ConfigDiagnostic::error(Code::BadValue, &values.origin(path), message).help(help));
+        problems.push(ConfigDiagnostic::error(Code::BadValue, &values.origin(path), message).help("-1: no limit"));
     }
     u64::try_from(size).ok()
 }
@@ -111,7 +115,10 @@ fn certificates(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Vec<Ce
         let server_names = server_names(values, &format!("{entry}.serverNames"), &taken, problems);
         taken.extend_from_slice(&server_names);
         match tls::identity(values, &entry, problems) {
-            Some(files) => found.push(CertificateFiles { server_names, files }),
+            Some(files) => {
+                let named = tls::named(values, &entry);
+                found.push(CertificateFiles { server_names, files, named });
+            }
             None if problems.iter().skip(before).any(ConfigDiagnostic::is_error) => {}
             None => {
                 let message = format!("`{entry}` names no certificate");

@@ -52,6 +52,7 @@ fn the_defaults() {
                 https_redirect: None,
                 tls: settings::TlsRange::default(),
                 identity: None,
+                identity_named: "`listenerConfig`".to_owned(),
                 certificates: Vec::new(),
             },
             credentials: settings::Credentials {

@@ -85,6 +85,13 @@ pub fn identity(values: &Values, section: &str, problems: &mut Vec<ConfigDiagnos
     }
 }
 
+/// Which setting of `section` names what is presented, and where it stands: for whoever has to mend it.
+pub fn named(values: &Values, section: &str) -> String {
+    let paths = ["certificatePath", "privateKeyPath", "keyStorePath"].map(|key| format!("{section}.{key}"));
+    let given = paths.iter().find(|path| values.is_given(path));
+    given.map_or_else(|| format!("`{section}`"), |path| format!("`{path}` ({})", values.origin(path)))
+}
+
 /// Backends are verified by a store of their own, or by the one for everything.
 pub fn trust(values: &Values, problems: &mut Vec<ConfigDiagnostic>) -> Trust {
     let instead = "the system's authorities are trusted";
