@@ -68,6 +68,8 @@ pub enum Command {
     Keys(Keys),
     /// Policies that others made: take them in, keep them as they were, test them, pass them on.
     Policy(Policy),
+    /// Print the interface of interceptors that are components, in WIT.
+    Wit,
     /// Show what an artifact contains, or the snapshot it becomes.
     Inspect(Inspect),
     /// Say what becomes of a request, and why, without a gateway.

@@ -117,6 +117,10 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Completions(args) => manual::completions(&args),
         Command::Man(args) => manual::man(&args),
         Command::DemoBackend(args) => runtime()?.block_on(demo_backend::serve(args.listen)),
+        Command::Wit => {
+            output::data(microgw_interceptors::WIT);
+            Ok(())
+        }
         Command::Version => {
             output::line(&format!("micro-gw {}", env!("CARGO_PKG_VERSION")));
             Ok(())

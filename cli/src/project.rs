@@ -71,9 +71,18 @@ impl Project {
         if let Some(file) = self.deployment_config.as_deref().filter(|_| path == DEPLOYMENT_CONFIG) {
             return Ok(file.to_owned());
         }
-        let real = fs::canonicalize(self.root.join(path))?;
+        let typed = self.root.join(path);
+        let real = fs::canonicalize(&typed).map_err(|error| {
+            // What is there, and leads nowhere, is not missing.
+            let leads_nowhere = error.kind() == io::ErrorKind::NotFound && fs::symlink_metadata(&typed).is_ok();
+            if leads_nowhere { io::Error::other("it is a link that leads nowhere") } else { error }
+        })?;
         if !real.starts_with(&self.root) {
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, "it lies outside the project"));
+        }
+        // Of others there may be no end.
+        if !fs::metadata(&real)?.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no file"));
         }
         Ok(real)
     }

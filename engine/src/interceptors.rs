@@ -61,6 +61,8 @@ pub struct Interception {
     /// What programs of this exchange tell each other.
     pub attributes: Attributes,
     is_matched_again: bool,
+    /// Headers of requests that are nobody else's to set.
+    reserved: Arc<[Box<str>]>,
     /// The response answers HEAD, or the request is one.
     is_head: bool,
 }
@@ -137,6 +139,7 @@ pub(crate) struct Interceptors {
     pub(crate) response: Box<[Use]>,
     path: PathParameters,
     is_matched_again: bool,
+    reserved: Arc<[Box<str>]>,
 }
 
 #[derive(Clone, Debug)]
@@ -196,8 +199,13 @@ impl Programs {
         interest.subscriptions |= !self.0.is_empty();
     }
 
-    /// `None`: there are none.
-    pub(crate) fn of(&self, rule: &Rule, api: &Api) -> Result<Option<Interceptors>, LoadError> {
+    /// `None`: there are none. `reserved`: headers of requests that are not theirs to set.
+    pub(crate) fn of(
+        &self,
+        rule: &Rule,
+        api: &Api,
+        reserved: impl FnOnce() -> Vec<Box<str>>,
+    ) -> Result<Option<Interceptors>, LoadError> {
         let Some(uses) = &rule.interceptors else { return Ok(None) };
         let read = |uses: &[proto::Use]| {
             let read = uses.iter().map(|one| {
@@ -218,7 +226,7 @@ impl Programs {
         let phases = rule.phases.as_ref().ok_or(LoadError::Interceptor)?;
         let path = rule.path.strip_prefix(&*api.base_path).unwrap_or(&rule.path);
         let (path, is_matched_again) = (PathParameters::of(path), phases.matched_again);
-        Ok(Some(Interceptors { request, response, path, is_matched_again }))
+        Ok(Some(Interceptors { request, response, path, is_matched_again, reserved: reserved().into() }))
     }
 }
 
@@ -256,6 +264,7 @@ impl Interceptors {
             about,
             attributes,
             is_matched_again: self.is_matched_again,
+            reserved: Arc::clone(&self.reserved),
             is_head,
         }
     }
@@ -308,6 +317,7 @@ impl Interception {
             base_path: &self.about.api.base_path,
             is_head: self.is_head,
             is_matched_again: self.is_matched_again,
+            reserved: &self.reserved,
             has_bodies: if self.direction == Direction::Request { request_body } else { response_body },
         }
     }

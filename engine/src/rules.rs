@@ -75,6 +75,8 @@ pub struct Phases {
     pub response_optional: bool,
     /// Comes with its head, and is copied as it passes.
     pub response_copied: bool,
+    /// Envoy keeps requests to send them again, and would send the body of one with trailers twice.
+    pub retried: bool,
 }
 
 /// The rules of one generation.
@@ -188,17 +190,23 @@ impl Rule {
             let id = RuleId(u128::from_be_bytes(id));
             let api = apis.get(rule.api as usize).ok_or(LoadError::UnknownApi(id))?;
             let policy = policies.get(rule.policy as usize).ok_or(LoadError::UnknownPolicy(id))?;
+            let backend_jwt = terms.get(rule.api as usize).cloned().flatten();
+            let reserved = || {
+                let told = realm.identity_headers.iter().map(|told| told.name().into());
+                let signed = backend_jwt.iter().map(|terms| terms.header().into());
+                policy.credential_headers.iter().cloned().chain(told).chain(signed).collect()
+            };
             let loaded = Rule {
                 api: Arc::clone(api),
                 policy: Arc::clone(policy),
                 realm: Arc::clone(&realm),
                 answers: Arc::clone(&answers),
-                backend_jwt: terms.get(rule.api as usize).cloned().flatten(),
+                backend_jwt: backend_jwt.clone(),
                 limits: limits.plan(api, rule)?,
                 beyond: Beyond {
                     phases: rule.phases.as_ref().map(Phases::from),
                     transforms: rule.phases.and_then(|_| transforms.of(rule, api)),
-                    interceptors: programs.of(rule, api)?.map(Box::new),
+                    interceptors: programs.of(rule, api, reserved)?.map(Box::new),
                     validation: Validation::load(rule, libraries.get(rule.api as usize).and_then(Option::as_ref))?,
                     keep: rule.keep.as_ref().map(|keep| Keep::load(keep, policy).map(Box::new)).transpose()?,
                 }
@@ -293,6 +301,7 @@ impl From<&proto::Phases> for Phases {
             request_optional: phases.request_optional,
             response_optional: phases.response_optional,
             response_copied: phases.response_copied,
+            retried: phases.retried,
             request_body: phases.request_body,
             response_head: phases.response_head,
             response_body: phases.response_body,

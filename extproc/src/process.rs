@@ -70,6 +70,8 @@ struct Passing {
     /// What it is answered by.
     rule: Arc<Rule>,
     form: Form,
+    /// No trailers may follow.
+    retried: bool,
 }
 
 /// Why there is nothing more to say.
@@ -200,6 +202,9 @@ impl<A: Stream<Item = Result<ProcessingRequest, Status>> + Send + Unpin> Convers
             };
             let started = Instant::now();
             settled = match collected {
+                Collected::Whole { trailers: true, .. } if phases.retried => {
+                    Settled::Decided(exchange.refuse_request(Reason::UnreadableBody))
+                }
                 Collected::Whole { body: whole, trailers: follow } => {
                     trailers = follow;
                     let step = exchange.on_request_body(body.get_or_init(|| whole), now());
@@ -275,7 +280,12 @@ impl<A: Stream<Item = Result<ProcessingRequest, Status>> + Send + Unpin> Convers
                 self.body(Direction::Request, whole, trailers).await?;
             }
         }
-        self.upload = counted.map(|left| Passing { left, rule: Arc::clone(&armed.rule), form: head.form() });
+        self.upload = counted.map(|left| Passing {
+            left,
+            rule: Arc::clone(&armed.rule),
+            form: head.form(),
+            retried: phases.retried,
+        });
         let early = self.uploaded().await?;
         if !response_head {
             return if early.is_none() { Ok(()) } else { Err(out_of_turn()) };

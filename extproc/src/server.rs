@@ -31,6 +31,8 @@ use crate::socket::PrivateListener;
 
 /// Questions in flight on one connection; Envoy opens one per worker.
 const MAX_STREAMS: u32 = 4096;
+/// Bytes of one that may wait to be read; of all of a connection together as many as they may be.
+const STREAM_WINDOW: u32 = 64 * 1024;
 /// Bytes of headers of one question, which are Envoy's own few: those of the request are in the message.
 const MAX_HEADERS: u32 = 16 * 1024;
 /// Services, as paths name them.
@@ -124,6 +126,8 @@ async fn serve<S: Source>(mut arrivals: UnboundedReceiver<S::Arrival>, decider: 
     let service = Services::new(decider);
     let mut server = S::server();
     server.max_concurrent_streams(MAX_STREAMS).max_header_list_size(MAX_HEADERS);
+    // Bodies come whether or not anybody reads them yet: what of one waits must not stand in the way of other questions.
+    server.initial_stream_window_size(STREAM_WINDOW).initial_connection_window_size(STREAM_WINDOW * (MAX_STREAMS + 1));
     while let Some(arrival) = arrivals.recv().await {
         let (server, service) = (server.clone(), TowerToHyperService::new(service.clone()));
         tokio::spawn(async move {

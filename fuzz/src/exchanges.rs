@@ -107,6 +107,7 @@ impl Route {
                 matched_again: false,
                 request_optional: self.optional[0],
                 response_optional: self.optional[1],
+                retried: false,
                 // Of a response that is counted a copy changes nothing.
                 response_copied: self.counted[1],
             });

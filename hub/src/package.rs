@@ -50,7 +50,8 @@ fn told(problems: &[Diagnostic]) -> String {
         Some(at) => format!("{at}: {}", problem.message),
         None => problem.message.clone(),
     });
-    told.collect::<Vec<_>>().join("; ")
+    // Whoever wrote the package wrote some of it.
+    told.collect::<Vec<_>>().join("; ").replace(char::is_control, "\u{fffd}")
 }
 
 // === impl Package ===

@@ -41,6 +41,8 @@ pub enum State {
 pub enum VendorError {
     #[error("`{0}` cannot be changed")]
     Disk(PathBuf, #[source] io::Error),
+    #[error("`{0}` is a link: it would be somewhere else that is changed")]
+    Link(&'static str),
     #[error("`{LOCK}` cannot be used: {0}")]
     Lock(#[from] LockError),
     #[error("`{LOCK}` is too long, or not in UTF-8")]
@@ -63,6 +65,12 @@ impl Vendored {
     /// Waits for whoever else is at it.
     pub fn open(root: &Path) -> Done<Vendored> {
         let failed = |error| VendorError::Disk(root.to_owned(), error);
+        for part in [LOCK, DIRECTORY] {
+            // What is written there would be written elsewhere.
+            if fs::symlink_metadata(root.join(part)).is_ok_and(|there| there.is_symlink()) {
+                return Err(VendorError::Link(part));
+            }
+        }
         let exclusive = File::open(root).map_err(failed)?;
         exclusive.lock().map_err(failed)?;
         Ok(Vendored { root: root.to_owned(), lock: Vendored::read_lock(root)?, _exclusive: exclusive })

@@ -18,8 +18,14 @@ impl Answer {
     /// Held to what responses may be made into. Whoever asks by HEAD gets no body.
     pub fn into_message(self, is_head: bool) -> Result<Message, EditorError> {
         let mut message = Message::response(200, Headers::default(), None);
-        let terms =
-            Terms { direction: Direction::Response, base_path: "", is_head, is_matched_again: false, has_bodies: true };
+        let terms = Terms {
+            direction: Direction::Response,
+            base_path: "",
+            is_head,
+            is_matched_again: false,
+            reserved: &[],
+            has_bodies: true,
+        };
         let mut editor = Editor { message: &mut message, terms };
         editor.set_status(self.status)?;
         let mut content_type = None;

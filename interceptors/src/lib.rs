@@ -19,6 +19,9 @@ pub use self::host::{Component, Host, MAX_COMPONENT, MAX_LINE, MAX_LINES, MAX_ME
 #[cfg(not(feature = "components"))]
 pub use self::unhosted::{Component, Host};
 
+/// What components are written against.
+pub const WIT: &str = include_str!("../wit/interceptor.wit");
+
 /// SHA-256 of a component.
 pub type Digest = [u8; 32];
 

@@ -24,7 +24,16 @@ pub(crate) enum Instance<'a> {
 }
 
 /// Steps that are left. Every look into a container is one.
-pub(crate) struct Fuel(Cell<u32>);
+pub(crate) struct Fuel {
+    steps: Cell<u32>,
+    /// States of patterns that are followed.
+    patterns: Cell<u64>,
+    /// What a byte of a name costs.
+    of_name: u64,
+}
+
+/// For patterns, whatever the message: a few tenths of a second.
+const FOR_PATTERNS: u64 = 25_000_000;
 
 /// The values of this crate, to the library.
 pub(crate) struct Tree;
@@ -142,18 +151,28 @@ impl<'a> Instance<'a> {
 // === impl Fuel ===
 
 impl Fuel {
-    pub(crate) fn new(steps: u32) -> Fuel {
-        Fuel(Cell::new(steps))
+    /// `of_name`: what a byte of a member's name costs.
+    pub(crate) fn new(steps: u32, of_name: u64) -> Fuel {
+        Fuel { steps: Cell::new(steps), patterns: Cell::new(FOR_PATTERNS), of_name }
     }
 
     pub(crate) fn is_used_up(&self) -> bool {
-        self.0.get() == 0
+        self.steps.get() == 0
     }
 
     fn burn(&self) -> bool {
-        let left = self.0.get();
-        self.0.set(left.saturating_sub(1));
+        let left = self.steps.get();
+        self.steps.set(left.saturating_sub(1));
         left > 0
+    }
+
+    fn burn_text(&self, bytes: usize, weight: u64) -> bool {
+        let Some(left) = self.patterns.get().checked_sub((bytes as u64).saturating_mul(weight)) else {
+            self.steps.set(0);
+            return false;
+        };
+        self.patterns.set(left);
+        !self.is_used_up()
     }
 }
 
@@ -167,6 +186,11 @@ impl<'a> Probe<'a> {
     /// `value` as the only member of an object.
     pub(crate) fn root(name: &'a str, value: &'a Instance<'a>, fuel: &'a Fuel) -> Probe<'a> {
         Probe { at: At::Root(name, value), fuel: Some(fuel) }
+    }
+
+    /// Whether a text of so many bytes can be compared with a pattern of that weight. Names were paid for when they were met.
+    pub(crate) fn affords(&self, bytes: usize, weight: u64) -> bool {
+        self.fuel.is_none_or(|fuel| fuel.burn_text(bytes, weight))
     }
 }
 
@@ -318,7 +342,8 @@ impl<'a> Iterator for Members<'a> {
             Members::All(members, fuel) => {
                 let ((name, value), rest) = members.split_first()?;
                 *self = Members::All(rest, fuel);
-                burn(fuel).then_some((name.as_ref(), Probe { at: At::Value(value), fuel }))
+                let paid = fuel.is_none_or(|fuel| fuel.burn() && fuel.burn_text(name.len(), fuel.of_name));
+                paid.then_some((name.as_ref(), Probe { at: At::Value(value), fuel }))
             }
             Members::One(name, value, fuel) => {
                 *self = Members::None;
@@ -349,7 +374,8 @@ impl<'a> Array<'a, Tree> for Items<'a> {
             let mut hasher = keys.build_hasher();
             item.hash(&mut hasher);
             let alike = seen.entry(hasher.finish()).or_default();
-            let is_new = !alike.iter().any(|other| other.is_same(item));
+            // Numbers that differ in what no float tells are all alike.
+            let is_new = !alike.iter().any(|other| !burn(self.1) || other.is_same(item));
             alike.push(item);
             is_new
         })

@@ -26,6 +26,7 @@ mod json;
 pub mod media_type;
 mod parameter;
 mod path;
+mod patterns;
 mod reasons;
 pub mod resources;
 mod scalar;

@@ -62,12 +62,19 @@ pub(crate) fn of(kind: &Kind) -> Cow<'static, str> {
         Kind::MaxProperties { limit } => format!("must have at most {limit} properties"),
         Kind::MinProperties { limit } => format!("must have at least {limit} properties"),
         Kind::MultipleOf { multiple_of } => format!("must be a multiple of {multiple_of}"),
-        Kind::Pattern { pattern } if pattern.len() <= MAX_TOLD => format!("must match the pattern `{pattern}`"),
-        Kind::Pattern { .. } => "must match the pattern".to_owned(),
+        Kind::Pattern { pattern } => of_pattern(pattern),
         // Ours alone.
         Kind::Custom { message, .. } => message.clone(),
         _ => "is not as its schema says".to_owned(),
     })
+}
+
+pub(crate) fn of_pattern(pattern: &str) -> String {
+    if pattern.len() <= MAX_TOLD {
+        format!("must match the pattern `{pattern}`")
+    } else {
+        "must match the pattern".to_owned()
+    }
 }
 
 fn named(kind: JsonType) -> &'static str {

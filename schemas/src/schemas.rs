@@ -11,12 +11,10 @@ use serde_json::{Map, Value};
 
 use crate::direction::{Direction, NEVER};
 use crate::instance::{Fuel, Instance, Probe, Tree};
+use crate::patterns::{self, Pattern};
 use crate::violation::{Place, Violations};
 use crate::{MAX_SCHEMAS, MAX_SCHEMAS_SIZE, complexity, dialect, formats, reasons};
 
-/// Bytes of a compiled pattern, and of what each thread remembers of it.
-const PATTERN_SIZE: usize = 1 << 20;
-const PATTERN_CACHE: usize = 256 << 10;
 /// Looks into containers: for any message, and for each of its values.
 const FUEL: u32 = 50_000;
 const FUEL_PER_VALUE: u32 = 100;
@@ -34,6 +32,8 @@ pub struct Schemas {
 pub(crate) struct Compiled {
     validator: Validator<Tree>,
     pub(crate) max_depth: usize,
+    /// What a byte of a member's name costs.
+    of_name: u64,
 }
 
 /// Why a schema cannot be used.
@@ -62,7 +62,8 @@ impl Schemas {
         direction.apply(&mut values);
         let max_depth = complexity::max_depth(&values).map_err(|(index, reason)| Mistake::new(index, reason))?;
         let validator = validator(&values, members)?;
-        Ok(Schemas { values: Arc::new(values), compiled: Arc::new(Compiled { validator, max_depth }) })
+        let of_name = patterns::weight_of_names(&values);
+        Ok(Schemas { values: Arc::new(values), compiled: Arc::new(Compiled { validator, max_depth, of_name }) })
     }
 
     /// Everything that is wrong with `members`, which lead to no others, as far as one does not hide another: for those who write
@@ -80,7 +81,7 @@ impl Schemas {
                 let (pointer, reason) = (error.instance_path().as_str().to_owned(), reasons::of(error.kind()));
                 mistakes.push(Mistake { schema: index, pointer, reason: format!("it {reason}") });
             } else {
-                patterns(value, &mut String::new(), &mut |pointer, reason| {
+                check_patterns(value, &mut String::new(), &mut |pointer, reason| {
                     mistakes.push(Mistake { schema: index, pointer: pointer.to_owned(), reason });
                 });
             }
@@ -151,8 +152,12 @@ fn options<'i>() -> jsonschema::ValidationOptions<'i, Arc<dyn jsonschema::Retrie
     let options = jsonschema::options_for::<Tree>()
         .offline()
         .with_draft(Draft::Draft202012)
-        .with_pattern_options(PatternOptions::regex().size_limit(PATTERN_SIZE).dfa_size_limit(PATTERN_CACHE))
+        .with_pattern_options(PatternOptions::regex().size_limit(patterns::SIZE).dfa_size_limit(patterns::CACHE))
         .should_validate_formats(true)
+        .with_keyword("pattern", |_, value, _| match value.as_str().and_then(Pattern::new) {
+            Some(pattern) => Ok(Box::new(pattern)),
+            None => Err(ValidationError::custom("is no regular expression, or takes more than linear time")),
+        })
         .with_keyword(NEVER, |_, value, _| {
             let why = if value == "readOnly" { "is read-only" } else { "is write-only" };
             Ok(Box::new(Never(why)))
@@ -161,15 +166,14 @@ fn options<'i>() -> jsonschema::ValidationOptions<'i, Arc<dyn jsonschema::Retrie
 }
 
 /// Patterns that the linear engine does not have.
-fn patterns(schema: &Value, pointer: &mut String, report: &mut impl FnMut(&str, String)) {
+fn check_patterns(schema: &Value, pointer: &mut String, report: &mut impl FnMut(&str, String)) {
     let Value::Object(map) = schema else { return };
     let own = map.get("pattern").and_then(Value::as_str).map(|pattern| ("/pattern".to_owned(), pattern));
     let named = map.get("patternProperties").and_then(Value::as_object).into_iter().flat_map(Map::keys);
     for (at, pattern) in own.into_iter().chain(named.map(|name| ("/patternProperties".to_owned(), name.as_str()))) {
-        let alone = Value::Object(Map::from_iter([("pattern".to_owned(), Value::String(pattern.to_owned()))]));
-        if options().build(&alone).is_err() {
+        if Pattern::new(pattern).is_none() {
             let reason = format!(
-                "the pattern `{pattern}` is no regular expression, or needs what takes more than linear time (look-around, back-references)"
+                "the pattern `{pattern}` is no regular expression, or one that takes too much memory, or more than linear time (look-around, back-references)"
             );
             report(&format!("{pointer}{at}"), reason);
         }
@@ -180,19 +184,19 @@ fn patterns(schema: &Value, pointer: &mut String, report: &mut impl FnMut(&str, 
         match (dialect::arrangement(key), value) {
             (Some(dialect::Arrangement::One), value) => {
                 pointer.extend(["/", key]);
-                patterns(value, pointer, report);
+                check_patterns(value, pointer, report);
             }
             (Some(dialect::Arrangement::Several), Value::Array(items)) => {
                 for (index, item) in items.iter().enumerate() {
                     pointer.extend(["/", key, "/", &index.to_string()]);
-                    patterns(item, pointer, report);
+                    check_patterns(item, pointer, report);
                     pointer.truncate(length);
                 }
             }
             (Some(dialect::Arrangement::Named), Value::Object(named)) => {
                 for (name, item) in named {
                     pointer.extend(["/", key, "/", &escaped(name)]);
-                    patterns(item, pointer, report);
+                    check_patterns(item, pointer, report);
                     pointer.truncate(length);
                 }
             }
@@ -220,7 +224,7 @@ impl<'i> Keyword<'i, Tree> for Never {
 impl Compiled {
     /// Whether `value`, of that many values, is as the schema of that name says. `Err`: it takes too long to find out.
     pub(crate) fn is_valid(&self, schema: &str, value: &Instance<'_>, count: u32) -> Result<bool, TooLong> {
-        let fuel = Fuel::new(FUEL.saturating_add(count.saturating_mul(FUEL_PER_VALUE)));
+        let fuel = Fuel::new(FUEL.saturating_add(count.saturating_mul(FUEL_PER_VALUE)), self.of_name);
         let valid = self.validator.is_valid(Probe::root(schema, value, &fuel));
         if fuel.is_used_up() { Err(TooLong) } else { Ok(valid) }
     }
@@ -236,7 +240,7 @@ impl Compiled {
         violations: &mut Violations,
     ) {
         let before = violations.len();
-        let fuel = Fuel::new(FUEL_TO_TELL);
+        let fuel = Fuel::new(FUEL_TO_TELL, self.of_name);
         let mut told = |error: &ValidationError<'_>| {
             let pointer = error.instance_path().as_str();
             let below = pointer.strip_prefix('/').and_then(|rest| rest.find('/').and_then(|at| rest.get(at..)));
@@ -254,7 +258,7 @@ impl Compiled {
             return;
         }
         // It is farther in than could be looked.
-        let fuel = Fuel::new(FUEL.saturating_add(count.saturating_mul(FUEL_PER_VALUE)));
+        let fuel = Fuel::new(FUEL.saturating_add(count.saturating_mul(FUEL_PER_VALUE)), self.of_name);
         let first = self.validator.validate(Probe::root(schema, value, &fuel));
         match first {
             Err(error) => {

@@ -55,6 +55,12 @@ pub fn editable(direction: Direction, name: &str) -> Result<String, EditError> {
     }
 }
 
+/// Whether two names are one header to CGI and its kin: for those `_` is `-`.
+pub fn alike(name: &str, other: &str) -> bool {
+    let plain = |byte: u8| if byte == b'_' { b'-' } else { byte };
+    name.bytes().map(plain).eq(other.bytes().map(plain))
+}
+
 /// Nobody is shown it: else it could be copied to where it is not taken out.
 pub fn is_credential(name: &str) -> bool {
     CREDENTIALS.contains(&name.replace('_', "-").as_str())

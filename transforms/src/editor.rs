@@ -1,6 +1,6 @@
 //! Edits that a program asks for while a message is at hand: held to what definitions may declare, one by one.
 
-use crate::editable::{Direction, EditError, editable, is_value};
+use crate::editable::{Direction, EditError, alike, editable, is_value};
 use crate::load::is_content_type;
 use crate::message::Message;
 use crate::names::{self, NameError};
@@ -25,6 +25,8 @@ pub struct Terms<'t> {
     pub is_head: bool,
     /// Method and path stay: by them it is found out where the message goes, and that is done again.
     pub is_matched_again: bool,
+    /// Headers of requests that the gateway judges, or sets, lower-case.
+    pub reserved: &'t [Box<str>],
     /// Bodies are brought along. Else none is read, and none is made.
     pub has_bodies: bool,
 }
@@ -150,6 +152,11 @@ impl Editor<'_> {
 
     fn header(&self, name: &str, value: Option<&[u8]>) -> Result<String, EditorError> {
         let name = editable(self.terms.direction, name)?;
+        if self.terms.direction == Direction::Request
+            && self.terms.reserved.iter().any(|reserved| alike(&name, reserved))
+        {
+            return Err(EditorError::Header(EditError::Own));
+        }
         let Some(value) = value else { return Ok(name) };
         if !std::str::from_utf8(value).is_ok_and(is_value) {
             return Err(EditorError::Value);

@@ -125,7 +125,7 @@ pub fn run(package: &Package, directory: &Path) -> anyhow::Result<usize> {
                 continue;
             }
             failed += 1;
-            output::note(&format!("{at}: {name}: {}", case.name));
+            output::note(&format!("{at}: {name}: {}", case.name.replace(char::is_control, "\u{fffd}")));
             for difference in differences {
                 output::note(&format!("  {difference}"));
             }

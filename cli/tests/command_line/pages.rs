@@ -123,3 +123,14 @@ fn manual_pages_are_pages() {
         }
     }
 }
+
+#[test]
+fn the_interface_of_components_is_printed() {
+    let place = Place::new();
+    let wit = place.succeeds(&["wit"]);
+    assert!(
+        wit.starts_with("package micro-gw:interceptor@") || wit.contains("\npackage micro-gw:interceptor@"),
+        "{wit}"
+    );
+    assert!(wit.contains("world request-interceptor"), "{wit}");
+}

@@ -78,6 +78,7 @@ pub fn of(
             && !whole(of_response)
             && !programs.response_body
             && max_response == 0,
+        retried: false,
         matched_again: operation.production.is_some() && operation.sandbox.is_some(),
         max_response_body: most(response_body, max_response, settings.bodies.max_response),
     })

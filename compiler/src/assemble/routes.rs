@@ -10,7 +10,7 @@ mod matching;
 mod mirrors;
 mod operation;
 mod refusal;
-mod retry;
+pub(super) mod retry;
 mod streams;
 
 use std::collections::{BTreeMap, HashMap};

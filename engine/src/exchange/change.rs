@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use microgw_transforms::editable::alike;
 use microgw_transforms::{Direction, Message, Transform};
 
 use super::credential::Failure;
@@ -140,9 +141,9 @@ impl<'a> Exchange<'a> {
         let credentials = &rule.policy.credential_headers;
         let looks_at_response = rule.phases().is_some_and(|phases| phases.response_body);
         let is_reserved = |name: &str| {
-            credentials.iter().any(|credential| **credential == *name)
-                || rule.realm.identity_headers.iter().any(|told| told.name() == name)
-                || rule.backend_jwt.as_ref().is_some_and(|terms| terms.header() == name)
+            credentials.iter().any(|credential| alike(name, credential))
+                || rule.realm.identity_headers.iter().any(|told| alike(name, told.name()))
+                || rule.backend_jwt.as_ref().is_some_and(|terms| alike(name, terms.header()))
                 || looks_at_response && (name == ACCEPTED || UNREADABLE.contains(&name))
         };
         let mut edits = transforms::edits(&message.changes(), is_reserved);

@@ -41,7 +41,9 @@ impl<A: Stream<Item = Result<ProcessingRequest, Status>> + Send + Unpin> Convers
     pub(super) async fn hear(&mut self) -> Outcome<ProcessingRequest> {
         match self.asked.next().await {
             Some(Ok(message)) => Ok(message),
-            None | Some(Err(_)) => Err(End::Over),
+            None => Err(End::Over),
+            // Ending well would let the request on.
+            Some(Err(status)) => Err(End::Failed(status)),
         }
     }
 
@@ -59,6 +61,10 @@ impl<A: Stream<Item = Result<ProcessingRequest, Status>> + Send + Unpin> Convers
                     self.upload = None;
                 }
                 Direction::Request.piece(piece.body, piece.end_of_stream)
+            }
+            Some(Asked::RequestTrailers(_)) if passing.retried => {
+                let (rule, form) = (Arc::clone(&passing.rule), passing.form);
+                return self.cut(Reason::UnreadableBody, form, &rule).await;
             }
             Some(Asked::RequestTrailers(_)) => {
                 self.upload = None;

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use microgw_engine::interceptors::{Interception, Verdict};
 use microgw_transforms::{Editor, EditorError};
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{MapAccess, Visitor};
+use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use crate::answer::Answer as Instead;
@@ -24,7 +24,7 @@ struct Answer {
     status: Option<u16>,
     headers: Object<Edits>,
     body: Option<Object<Body>>,
-    attributes: BTreeMap<String, Option<String>>,
+    attributes: Unique<Option<String>>,
     respond: Option<Object<Respond>>,
 }
 
@@ -33,7 +33,7 @@ struct Answer {
 #[serde(deny_unknown_fields, default)]
 struct Edits {
     remove: Vec<String>,
-    set: BTreeMap<String, String>,
+    set: Unique<String>,
     add: Vec<Object<Pair>>,
 }
 
@@ -64,6 +64,10 @@ struct Respond {
 /// Serde takes a list of an object's members for the object. This does not.
 #[derive(Default, PartialEq)]
 struct Object<T>(T);
+
+/// By name; one that is there twice would mean what a reader makes of it.
+#[derive(PartialEq)]
+struct Unique<T>(BTreeMap<String, T>);
 
 /// Why an answer is of no use.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -102,7 +106,7 @@ pub fn read(mut interception: Interception, answer: &[u8]) -> Result<Verdict, An
     }) = answer;
     if let Some(Object(respond)) = respond {
         let edits = method.is_some() || path.is_some() || status.is_some() || body.is_some();
-        if edits || query != Edits::default() || headers != Edits::default() || !attributes.is_empty() {
+        if edits || query != Edits::default() || headers != Edits::default() || !attributes.0.is_empty() {
             return Err(AnswerError::Both);
         }
         let is_head = interception.terms().is_head;
@@ -119,7 +123,7 @@ pub fn read(mut interception: Interception, answer: &[u8]) -> Result<Verdict, An
     for name in &query.remove {
         editor.remove_query(name)?;
     }
-    for (name, value) in &query.set {
+    for (name, value) in &query.set.0 {
         editor.set_query(name, value)?;
     }
     for Object(Pair { name, value }) in &query.add {
@@ -131,7 +135,7 @@ pub fn read(mut interception: Interception, answer: &[u8]) -> Result<Verdict, An
     for name in &headers.remove {
         editor.remove_header(name).map_err(|error| of_header(name, error))?;
     }
-    for (name, value) in &headers.set {
+    for (name, value) in &headers.set.0 {
         editor.set_header(name, value.as_bytes()).map_err(|error| of_header(name, error))?;
     }
     for Object(Pair { name, value }) in &headers.add {
@@ -142,7 +146,7 @@ pub fn read(mut interception: Interception, answer: &[u8]) -> Result<Verdict, An
         editor.set_body(bytes, content_type.as_deref())?;
     }
     let mut all = std::mem::take(&mut interception.attributes);
-    for (name, value) in attributes {
+    for (name, value) in attributes.0 {
         match value {
             Some(value) => attributes::set(&mut all, &name, &value)?,
             None => drop(all.remove(&name)),
@@ -173,6 +177,38 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
             }
         }
         deserializer.deserialize_map(Members(PhantomData)).map(Object)
+    }
+}
+
+// === impl Unique ===
+
+impl<T> Default for Unique<T> {
+    fn default() -> Unique<T> {
+        Unique(BTreeMap::new())
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Unique<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Unique<T>, D::Error> {
+        struct Members<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Members<T> {
+            type Value = BTreeMap<String, T>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<BTreeMap<String, T>, A::Error> {
+                let mut members = BTreeMap::new();
+                while let Some((name, value)) = map.next_entry()? {
+                    if members.insert(name, value).is_some() {
+                        return Err(A::Error::custom("a name is there twice"));
+                    }
+                }
+                Ok(members)
+            }
+        }
+        deserializer.deserialize_map(Members(PhantomData)).map(Unique)
     }
 }
 

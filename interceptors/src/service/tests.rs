@@ -281,3 +281,15 @@ fn what_cannot_be_asked_is_refused() {
     assert!(matches!(header("a b", "x"), Err(ServiceError::Header)));
     assert!(matches!(header("x-a", "x\n"), Err(ServiceError::Header)));
 }
+
+#[test]
+fn a_name_that_is_there_twice_means_nothing() {
+    for answer in [
+        r#"{"headers":{"set":{"x-a":"1","x-a":"2"}}}"#,
+        r#"{"query":{"set":{"a":"1","a":"1"}}}"#,
+        r#"{"attributes":{"a":"1","a":null}}"#,
+        r#"{"status":200,"status":201}"#,
+    ] {
+        assert!(matches!(read(response(200, b""), answer.as_bytes()), Err(AnswerError::Json { .. })), "{answer}");
+    }
+}

@@ -60,8 +60,7 @@ impl Content {
             if parameter.form == Form::Map && !parameter.json {
                 // The names of what it has in it are not the form's.
                 let names = &reader.shapes.get(parameter.shape).properties;
-                let spread = parameter.style == Style::Form && parameter.explode;
-                taken.extend(names.iter().filter(|_| spread).map(|(name, _)| name.to_string()));
+                taken.extend(names.iter().filter(|_| is_spread(parameter)).map(|(name, _)| name.to_string()));
             }
             match parameter.of_pairs(reader.shapes, &pairs) {
                 Ok(None) => {}
@@ -76,7 +75,8 @@ impl Content {
         let is_known = |name: &str| {
             self.fields.iter().any(|field| {
                 let own = &*field.parameter.name;
-                own == name
+                // One that is spread has no pair of its own name.
+                (own == name && !is_spread(&field.parameter))
                     || (field.parameter.style == Style::DeepObject
                         && name.strip_prefix(own).is_some_and(|rest| rest.starts_with('[')))
             }) || taken.iter().any(|taken| taken == name)
@@ -94,6 +94,11 @@ impl Content {
         });
         map.ok().filter(|_| violations.len() == before)
     }
+}
+
+/// An object whose members are the form's own.
+fn is_spread(parameter: &Parameter) -> bool {
+    parameter.form == Form::Map && !parameter.json && parameter.style == Style::Form && parameter.explode
 }
 
 pub(super) fn scalars(types: Types) -> Types {

@@ -17,7 +17,7 @@ pub(crate) struct Pair<'a> {
 
 pub(crate) type Pairs<'a> = SmallVec<[Pair<'a>; 12]>;
 
-/// All of a query or a form. A name that cannot be decoded is nobody's.
+/// All of a query or a form. Whose a name is that cannot be decoded is for each backend to guess.
 pub(crate) fn pairs(text: &str) -> Result<Pairs<'_>, Unreadable> {
     let mut pairs = Pairs::new();
     for piece in text.split('&').filter(|piece| !piece.is_empty()) {
@@ -25,9 +25,7 @@ pub(crate) fn pairs(text: &str) -> Result<Pairs<'_>, Unreadable> {
             return Err(Unreadable("has too many names and values"));
         }
         let (name, value) = piece.split_once('=').unwrap_or((piece, ""));
-        if let Ok(name) = decoded(name, true) {
-            pairs.push(Pair { name, value });
-        }
+        pairs.push(Pair { name: decoded(name, true)?, value });
     }
     Ok(pairs)
 }

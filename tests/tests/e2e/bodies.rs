@@ -452,6 +452,34 @@ async fn trailers_come_last_whatever_becomes_of_the_body() {
     }
 }
 
+/// Envoy keeps what it may send again, and would send it twice where trailers follow.
+#[tokio::test]
+async fn what_may_be_sent_again_has_no_trailers() {
+    if !envoy_is_here() {
+        return;
+    }
+    let backend = Streaming::start_http2().await;
+    let made = json!({ "x-microgw-transform": { "request": [{ "body": { "template": "twelve bytes", "contentType": "text/plain" } }] } });
+    let paths = json!({
+        "/made": { "post": operation(false, &json!({}), &made) },
+        "/counted": { "post": operation(false, &json!({ "request": 1000 }), &json!({})) },
+    });
+    let project = Project::new();
+    let mut shop = definition("shop", "/shop", backend.address, &paths);
+    shop["x-wso2-production-endpoints"] = json!({ "urls": [format!("http://{}", backend.address)], "protocol": "http2",
+        "advanceEndpointConfig": { "retryConfig": { "count": 1, "statusCodes": [503], "nonIdempotent": true } } });
+    project.define("shop", &shop);
+    project.build().await;
+    let gateway = Gateway::run(project.directory(), "shop/target/shop.mgw", &[]).await;
+    let http2 = reqwest::Client::builder().http2_prior_knowledge().no_proxy().build().unwrap();
+    for (path, expected) in [("/shop/made", 12), ("/shop/counted", 100)] {
+        let body = reqwest::Body::wrap(with_trailers(&text(100)));
+        assert_eq!(Answer::of(http2.post(gateway.http(path)).body(body)).await.status, 400, "{path}");
+        let answer = Answer::of(http2.post(gateway.http(path)).body(text(100))).await;
+        assert_eq!((answer.status, &answer.json()["body"]), (200, &json!(expected)), "{path}");
+    }
+}
+
 /// A backend that answers while it reads: neither direction waits for the other.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn both_directions_pass_at_once() {

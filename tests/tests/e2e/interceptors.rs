@@ -253,16 +253,24 @@ async fn keys_that_backends_see_are_hidden_from_programs() {
         .write("interceptors/audit.yaml", &format!("service: {{url: 'http://{}/'}}\nbody: false\n", service.address));
     let settings = "[authConfig]\nremoveAuthHeaderFromOutMessage = false\n";
     let gateway = open(&project, &backend, &paths, settings).await;
-    let answer = json!({ "headers": { "set": { "x-api-key": "forged" } }, "query": { "set": { "b": "2" } } });
-    let headers = vec![("content-type", "application/json".to_owned())];
-    service.replies(Reply { headers, body: answer.to_string().into_bytes(), ..Reply::default() });
+    let says = |answer: Value| {
+        let headers = vec![("content-type", "application/json".to_owned())];
+        service.replies(Reply { headers, body: answer.to_string().into_bytes(), ..Reply::default() });
+    };
+    says(json!({ "query": { "set": { "b": "2" } } }));
     let key = gateway.api_key().await;
     let answer = gateway.get(&gateway.https(&format!("/shop/query?a=1&key={key}")), &[]).await;
     assert_eq!(answer.status, 200, "{}", answer.body);
     assert_eq!(backend.one().path, format!("/shop/query?a=1&b=2&key={key}"));
-    let answer = gateway.get(&gateway.https("/shop/header"), &[("x-api-key", &key)]).await;
-    assert_eq!(answer.status, 200, "{}", answer.body);
+    let by_header = async || gateway.get(&gateway.https("/shop/header"), &[("x-api-key", &key)]).await.status;
+    assert_eq!(by_header().await, 200);
     assert_eq!(backend.one().header("x-api-key"), key);
+    // Nobody says who calls but the gateway, in whatever spelling.
+    for name in ["x-api-key", "X_API_Key"] {
+        says(json!({ "headers": { "set": { name: "forged" } } }));
+        assert_eq!(by_header().await, 500, "{name}");
+        assert!(backend.take().is_empty());
+    }
     for asked in service.take() {
         assert!(!String::from_utf8_lossy(&asked.body).contains(&key), "a program sees a key");
     }

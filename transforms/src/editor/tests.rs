@@ -6,6 +6,7 @@ const OF_REQUEST: Terms<'static> = Terms {
     base_path: "/shop",
     is_head: false,
     is_matched_again: false,
+    reserved: &[],
     has_bodies: true,
 };
 
@@ -87,4 +88,17 @@ fn what_is_edited_is_told() {
     assert_eq!((changes.method, changes.path), (Some("POST"), Some("/shop/b/c?x=a%20b&z=3")));
     assert_eq!(changes.body, Some(&b"{}"[..]));
     assert_eq!(changes.headers, [("content-type", vec![&b"application/json"[..]]), ("x-a", vec![&b"2"[..]])]);
+}
+
+#[test]
+fn what_the_gateway_says_is_for_nobody_else_to_say() {
+    let reserved: [Box<str>; 2] = ["x-user".into(), "x-api-key".into()];
+    let terms = Terms { reserved: &reserved, ..OF_REQUEST };
+    for name in ["x-user", "X_User", "x_api-key"] {
+        assert_eq!(refused(terms, |editor| editor.set_header(name, b"root")), EditorError::Header(EditError::Own));
+        assert_eq!(refused(terms, |editor| editor.remove_header(name)), EditorError::Header(EditError::Own));
+    }
+    let mut response = Message::response(200, Headers::default(), None);
+    let of_response = Terms { direction: Direction::Response, ..terms };
+    Editor { message: &mut response, terms: of_response }.set_header("x-user", b"1").unwrap();
 }

@@ -8,6 +8,7 @@ use microgw_proto::traffic::v1::host;
 
 use super::matching::regex;
 use super::retry;
+use crate::assemble::rules::Ruled;
 use crate::assemble::wire::{milliseconds, yes};
 use crate::model::{Api, Endpoint, Operation};
 use crate::path::push_escaped;
@@ -15,12 +16,11 @@ use crate::path::push_escaped;
 /// `timeoutInMillis` where none is declared, as in the old product.
 const RESPONSE_TIMEOUT: u32 = 60_000;
 
-/// `rewrites`: the path may be another one than was matched; `remade`: the method.
+/// `rule`: what decides about its requests.
 pub fn route_action(
     api: &Api,
     operation: &Operation,
-    rewrites: bool,
-    remade: bool,
+    rule: Option<&Ruled>,
     endpoint: &Endpoint,
     cluster: &str,
 ) -> RouteAction {
@@ -30,14 +30,14 @@ pub fn route_action(
         host_rewrite_specifier: host(endpoint),
         // 0: none, for Envoy too.
         timeout: milliseconds(endpoint.policy.timeout.unwrap_or(RESPONSE_TIMEOUT)),
-        retry_policy: retry::policy(endpoint, operation.method, remade),
+        retry_policy: retry::policy(endpoint, operation.method, rule),
         ..Default::default()
     };
     if backend_path == api.base_path {
         return action;
     }
     // Envoy replaces as much of the path as was matched.
-    if operation.path.is_concrete() && !rewrites {
+    if operation.path.is_concrete() && !rule.is_some_and(|rule| rule.rewrites) {
         action.prefix_rewrite = format!("{backend_path}{}", operation.path.concrete());
     } else {
         let mut pattern = "^".to_owned();

@@ -49,7 +49,6 @@ pub fn operation_routes(
         return routes.collect();
     }
     let mirrors = mirrors::policies(model, operation, clusters);
-    let (rewrites, remade) = rule.map_or((false, false), |rule| (rule.rewrites, rule.remade));
     let mut forward = |environment: Option<&str>, endpoint: &Endpoint| {
         let mut routes = Vec::new();
         for mut way in destination::ways(endpoint) {
@@ -57,7 +56,7 @@ pub fn operation_routes(
             let mut matching = matching(environment);
             way.choice.restrict(&mut matching);
             let cluster: Arc<str> = clusters::name(&way.endpoint).into();
-            let mut action = route_action(api, operation, rewrites, remade, &way.endpoint, &cluster);
+            let mut action = route_action(api, operation, rule, &way.endpoint, &cluster);
             streams::apply(operation, &mut action);
             let is_retried = action.retry_policy.as_ref().is_some_and(retry::may_repeat);
             let route = Route {

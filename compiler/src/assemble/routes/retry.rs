@@ -8,6 +8,7 @@ use envoy_types::pb::envoy::extensions::retry::host::previous_hosts::v3::Previou
 use envoy_types::pb::envoy::extensions::retry::priority::previous_priorities::v3::PreviousPrioritiesConfig;
 use microgw_proto::traffic::v1::{Balance, Protocol, Retry};
 
+use crate::assemble::rules::Ruled;
 use crate::assemble::wire::{any, milliseconds, number};
 use crate::model::{Endpoint, Method};
 
@@ -28,8 +29,8 @@ const UNSEEN: &str = "refused-stream,reset-before-request";
 const UNSEEN_RETRIES: u32 = 2;
 
 /// Of a route for `method`. A request whose effect would be another one the second time is tried again only if no backend has begun
-/// with it, unless the endpoint says otherwise. `remade`: it may have another method by then.
-pub fn policy(endpoint: &Endpoint, method: Method, remade: bool) -> Option<RetryPolicy> {
+/// with it, unless the endpoint says otherwise. `rule`: what may give it another method, or passes its body on.
+pub fn policy(endpoint: &Endpoint, method: Method, rule: Option<&Ruled>) -> Option<RetryPolicy> {
     let declared = endpoint.policy.retry.clone().unwrap_or_default();
     let others = u32::try_from(endpoint.targets.len()).unwrap_or(u32::MAX).saturating_sub(1);
     // Records of DNS say after the build how many there are: two of a priority, and one of the next.
@@ -37,7 +38,7 @@ pub fn policy(endpoint: &Endpoint, method: Method, remade: bool) -> Option<Retry
     let retries = declared.count.max(others).max(if ranked { RETRIES_OF_RANKS } else { 0 });
     let per_try_timeout = (declared.per_try_timeout > 0).then(|| milliseconds(declared.per_try_timeout)).flatten();
     if retries == 0 {
-        let unseen = may_speak_http2(endpoint);
+        let unseen = may_speak_http2(endpoint) && !rule.is_some_and(passes_bodies_on);
         return (unseen || per_try_timeout.is_some()).then(|| RetryPolicy {
             retry_on: if unseen { UNSEEN.to_owned() } else { String::new() },
             num_retries: if unseen { number(UNSEEN_RETRIES) } else { None },
@@ -46,7 +47,7 @@ pub fn policy(endpoint: &Endpoint, method: Method, remade: bool) -> Option<Retry
         });
     }
     let failover = endpoint.policy.balance() == Balance::Failover;
-    let repeatable = is_idempotent(method) && !remade || declared.non_idempotent;
+    let repeatable = is_idempotent(method) && !rule.is_some_and(|rule| rule.remade) || declared.non_idempotent;
     let mut statuses = Vec::new();
     if repeatable {
         statuses.extend(declared.statuses.iter().filter(|_| declared.count > 0));
@@ -84,6 +85,16 @@ pub fn policy(endpoint: &Endpoint, method: Method, remade: bool) -> Option<Retry
 /// Whether a backend may be sent all of a request again.
 pub fn may_repeat(policy: &RetryPolicy) -> bool {
     !policy.retry_on.is_empty() && policy.retry_on != UNSEEN
+}
+
+/// What Envoy keeps to be sent again it sends twice where trailers follow a body that the service has passed on.
+fn passes_bodies_on(rule: &Ruled) -> bool {
+    rule.phases.as_ref().is_some_and(|phases| phases.request_body || phases.max_request_body > 0)
+}
+
+/// Whether what comes to an endpoint may be sent again.
+pub fn is_retried(endpoint: &Endpoint) -> bool {
+    policy(endpoint, Method::Get, None).as_ref().is_some_and(may_repeat)
 }
 
 fn may_speak_http2(endpoint: &Endpoint) -> bool {

@@ -2,10 +2,11 @@ use microgw_proto::traffic::v1::EndpointPolicy;
 
 use super::*;
 use crate::model::BackendUrl;
+use microgw_proto::rules::v1::Phases;
 
 fn retried(urls: usize, balance: Balance, retry: impl Into<Option<Retry>>, method: Method) -> Option<RetryPolicy> {
     let policy = EndpointPolicy { balance: balance.into(), retry: retry.into(), ..EndpointPolicy::default() };
-    super::policy(&Endpoint { policy, ..Endpoint::of((0..urls).map(url).collect()) }, method, false)
+    super::policy(&Endpoint { policy, ..Endpoint::of((0..urls).map(url).collect()) }, method, None)
 }
 
 fn url(number: usize) -> BackendUrl {
@@ -49,9 +50,10 @@ fn what_may_have_had_an_effect_is_not_repeated() {
 
 #[test]
 fn a_request_that_may_be_another_by_then_is_like_one_with_an_effect() {
+    let remade = Ruled { id: String::new(), phases: None, looks_for_body: false, remade: true, rewrites: false };
     let retried = |policy: Retry| {
         let policy = EndpointPolicy { retry: Some(policy), ..EndpointPolicy::default() };
-        super::policy(&Endpoint { policy, ..Endpoint::of(vec![url(0)]) }, Method::Get, true).unwrap()
+        super::policy(&Endpoint { policy, ..Endpoint::of(vec![url(0)]) }, Method::Get, Some(&remade)).unwrap()
     };
     assert_eq!((retried(retry(2)).retry_on.as_str(), retried(retry(2)).retriable_status_codes.len()), (SAFE, 0));
     assert_eq!(retried(Retry { non_idempotent: true, ..retry(2) }).retriable_status_codes, [429, 503]);
@@ -62,7 +64,11 @@ fn what_a_backend_of_http2_has_not_looked_at_is_sent_again() {
     let of = |protocol: Protocol, tls: bool| {
         let mut endpoint = Endpoint::of(vec![BackendUrl { tls, ..url(0) }]);
         endpoint.policy.set_protocol(protocol);
-        super::policy(&endpoint, Method::Post, false)
+        let bodies = Phases { request_body: true, ..Phases::default() };
+        let looked_at =
+            Ruled { id: String::new(), phases: Some(bodies), looks_for_body: false, remade: false, rewrites: false };
+        assert_eq!(super::policy(&endpoint, Method::Post, Some(&looked_at)), None);
+        super::policy(&endpoint, Method::Post, None)
     };
     for (protocol, tls) in [(Protocol::Http2, false), (Protocol::Auto, true)] {
         let policy = of(protocol, tls).unwrap();
@@ -109,8 +115,7 @@ fn records_of_a_service_are_tried_twice_in_a_priority_and_once_in_the_next() {
         lookup: crate::model::Lookup::Srv("_http._tcp.test".to_owned()),
         ..crate::model::Target::of(url)
     };
-    let policy =
-        super::policy(&Endpoint { targets: vec![target], ..Endpoint::default() }, Method::Post, false).unwrap();
+    let policy = super::policy(&Endpoint { targets: vec![target], ..Endpoint::default() }, Method::Post, None).unwrap();
     assert_eq!((policy.num_retries.map(|number| number.value), policy.retry_on.as_str()), (Some(2), SAFE));
     assert!(policy.retry_priority.is_some() && policy.retry_host_predicate.len() == 1);
 }

@@ -35,6 +35,7 @@ fn book(request: contracts::Mode, response: contracts::Mode, bodies: bool) -> pr
         request_optional: false,
         response_optional: false,
         response_copied: false,
+        retried: false,
     };
     proto::RuleBook {
         apis: vec![proto::Api {
@@ -251,7 +252,7 @@ fn a_project_lists_what_is_wrong_in_its_own_words() {
         assert_eq!(told(template, escape, "invalid-request"), ("x/y".to_owned(), body.to_owned()), "{template}");
     }
     for (template, fault) in
-        [("{{ errors }", "invalid-request"), ("{{ none }}", "invalid-request"), (list, "not-found")]
+        [("{{ errors }", "invalid-request"), ("{{ nobody }}", "invalid-request"), (list, "not-found")]
     {
         let (content_type, body) = told(template, Escape::Json, fault);
         assert!(content_type == "application/json" && body.starts_with(r#"{"fault":{"#), "{template}: {body}");
