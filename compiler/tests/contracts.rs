@@ -394,6 +394,11 @@ fn every_kind_of_flaw_is_found() {
             "schemas are those of JSON Schema 2020-12",
         ),
         ("{requestBody: {content: {'a/b;x=1': {schema: {}}, 'a/b;x=2': {schema: {type: string}}}}}", "declared twice"),
+        (
+            "{requestBody: {content: {application/json: {schema: {type: object, additionalproperties: false}}}}}",
+            "did you mean `additionalProperties`?",
+        ),
+        ("{parameters: [{name: y, in: query, schema: {type: string, maxLenght: 3}}]}", "did you mean `maxLength`?"),
         ("{responses: {'20': {description: x}}}", "no status"),
         (
             "{x-microgw-stream: true, responses: {'200': {content: {application/json: {schema: {type: object}}}}}}",

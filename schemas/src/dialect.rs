@@ -56,6 +56,11 @@ pub const ASSERTIONS: [&str; 20] = [
     "uniqueItems",
 ];
 
+/// Keywords whose values are schemas, or have some in them.
+pub fn arranged() -> impl Iterator<Item = &'static str> {
+    [ONE, SEVERAL, NAMED].into_iter().flatten().map(|(keyword, _)| *keyword)
+}
+
 /// Whether the value of a keyword is one schema, several, or several by name.
 pub fn arrangement(keyword: &str) -> Option<Arrangement> {
     let is = |list: &[(&str, Site)]| list.iter().any(|(name, _)| *name == keyword);

@@ -13,6 +13,31 @@ use crate::source::{Content, Value};
 /// Keywords that are taken as they are, beside those that assert something. All others say nothing of values.
 const PLAIN: &[&str] =
     &["additionalItems", "contentEncoding", "contentMediaType", "nullable", "readOnly", "type", "writeOnly", "xml"];
+/// Words that say nothing of values, and are meant to.
+const SILENT: &[&str] = &[
+    "$anchor",
+    "$comment",
+    "$defs",
+    "$dynamicAnchor",
+    "$dynamicRef",
+    "$id",
+    "$recursiveAnchor",
+    "$ref",
+    "$schema",
+    "$vocabulary",
+    "contentSchema",
+    "default",
+    "definitions",
+    "deprecated",
+    "description",
+    "discriminator",
+    "example",
+    "examples",
+    "externalDocs",
+    "id",
+    "required",
+    "title",
+];
 /// Dialects of 3.1, and what is said of others.
 const DIALECTS: [&str; 2] =
     ["https://json-schema.org/draft/2020-12/schema", "https://spec.openapis.org/oas/3.1/dialect/"];
@@ -69,6 +94,8 @@ fn object<'d>(schema: Value<'d>, shelf: &mut Shelf<'d>, resolver: &mut Resolver<
                 }
                 None => shelf.note(value, format!("`{word}` has a number that JSON does not know")),
             }
+        } else if let Some(meant) = nearly(word) {
+            shelf.note(key, format!("`{word}` says nothing of values: did you mean `{meant}`?"));
         }
     }
     if let Some(reference) = schema.get("$dynamicRef").filter(|_| !old) {
@@ -87,6 +114,22 @@ fn object<'d>(schema: Value<'d>, shelf: &mut Shelf<'d>, resolver: &mut Resolver<
         modern::divide_dependencies(&mut map);
     }
     map
+}
+
+/// The keyword that a word is nearly: whoever wrote it thinks that it counts.
+fn nearly(word: &str) -> Option<&'static str> {
+    if SILENT.contains(&word) || word.starts_with("x-") {
+        return None;
+    }
+    let most = match word.len() {
+        0..5 => 0,
+        5..10 => 1,
+        _ => 2,
+    };
+    let is_near = |keyword: &str| {
+        *keyword != *word && (keyword.eq_ignore_ascii_case(word) || strsim::osa_distance(keyword, word) <= most)
+    };
+    PLAIN.iter().copied().chain(modern::ASSERTIONS).chain(modern::arranged()).find(|keyword| is_near(keyword))
 }
 
 fn arrangement(word: &str, value: Value<'_>, old: bool) -> Option<Arrangement> {
