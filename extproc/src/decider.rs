@@ -204,7 +204,7 @@ impl Decider {
                 api = %armed.rule.api().name,
                 version = %armed.rule.api().version,
                 operation = armed.rule.operation(),
-                message = flow.as_str(),
+                flow = flow.as_str(),
                 %violations,
                 "let a message through that is not as the definition says"
             );

@@ -182,6 +182,11 @@ fn xml_is_what_its_schema_says() {
     refused("<pet/><pet/>");
     refused("<pet></dog>");
     refused("<pet");
+    for wrong in ["\u{1}", "&#1;", "a]]>b", "<tags x=\"1\"><tag>a</tag></tags>", "<tags>x<tag>a</tag></tags>"] {
+        refused(&format!(r#"<pet xmlns:p="urn:pets"><p:name>x</p:name>{wrong}</pet>"#));
+    }
+    refused(r#"<pet xmlns:p="urn:pets" name="x"/>"#);
+    refused(r#"<![CDATA[]]><pet xmlns:p="urn:pets"><p:name>x</p:name></pet>"#);
     let nil = |inside: &str| {
         format!(
             r#"<pet xmlns:p="urn:pets"><p:name>x</p:name><age xmlns:n="http://www.w3.org/2001/XMLSchema-instance" {inside}</age></pet>"#

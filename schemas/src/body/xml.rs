@@ -44,6 +44,9 @@ pub(super) fn parse<'a>(
     max_depth: usize,
 ) -> Result<(Instance<'a>, u32), Why> {
     let text = std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8")?;
+    if !text.chars().all(is_character) {
+        return Err("it has a character that XML does not know".into());
+    }
     let mut source = Source { reader: NsReader::from_str(text), max_depth, count: 0 };
     source.reader.config_mut().check_comments = true;
     let element = source.document()?;
@@ -85,12 +88,14 @@ impl<'a> Source<'a> {
                     let element = open.pop().ok_or("it is not well-formed")?;
                     close(element, &mut open, &mut root)?;
                 }
+                Event::Text(text) if text.contains("]]>") => return Err("it is not well-formed".into()),
                 Event::Text(text) => add(&mut open, text.xml10_content())?,
+                Event::CData(_) if open.is_empty() => return Err("it is not well-formed".into()),
                 Event::CData(text) => add(&mut open, text.xml10_content())?,
                 Event::GeneralRef(reference) => {
                     let character = reference.resolve_char_ref().map_err(|_| "it is not well-formed")?;
                     match character {
-                        Some('\0') => return Err("it is not well-formed".into()),
+                        Some(character) if !is_character(character) => return Err("it is not well-formed".into()),
                         Some(character) => add(&mut open, Cow::Owned(character.to_string()))?,
                         None => {
                             let known = resolve_xml_entity(&reference);
@@ -148,6 +153,11 @@ impl<'a> Source<'a> {
     }
 }
 
+/// XML 1.0, section 2.2.
+fn is_character(character: char) -> bool {
+    matches!(character, '\t' | '\n' | '\r' | ' '..) && !matches!(character, '\u{fffe}' | '\u{ffff}')
+}
+
 fn close<'a>(element: Element<'a>, open: &mut [Element<'a>], root: &mut Option<Element<'a>>) -> Result<(), Why> {
     match open.last_mut() {
         Some(parent) => parent.children.push(element),
@@ -182,6 +192,7 @@ fn value<'a>(element: Element<'a>, shapes: &Shapes, id: Option<ShapeId>) -> Resu
     let structured = !element.children.is_empty() || !element.attributes.is_empty();
     if !free && shape.types.has(Types::LIST) {
         // The root of a document that is a list: its items.
+        bare(&element)?;
         let items = element.children.into_iter().map(|child| value(child, shapes, shape.items));
         return Ok(Instance::List(items.collect::<Result<_, _>>()?));
     }
@@ -198,6 +209,13 @@ fn object<'a>(element: Element<'a>, shapes: &Shapes, shape: &Shape) -> Result<In
             let xml = &shapes.get(Some(*id)).xml;
             xml.attribute && *local(xml.name.as_deref().unwrap_or(known)) == *name
         });
+        if property.is_none() && shape.properties.iter().any(|(known, id)| is_called(&name, known, shapes, *id)) {
+            return Err(format!(
+                "`{}` is an attribute, and declared as an element",
+                crate::violation::shortened(&name)
+            )
+            .into());
+        }
         let (name, id) = property.map_or((name, None), |(known, id)| (known.to_string(), Some(*id)));
         let types = scalars(shapes.get(id).types);
         members.push((Cow::Owned(name), scalar::reading(Cow::Owned(text), types)));
@@ -217,6 +235,7 @@ fn object<'a>(element: Element<'a>, shapes: &Shapes, shape: &Shape) -> Result<In
             members.push((name, value(child, shapes, Some(*id))?));
         } else if of_property.xml.wrapped {
             check_namespace(&child, of_property)?;
+            bare(&child)?;
             let items = shapes.get(of_property.items);
             let wanted = items.xml.name.as_deref().unwrap_or(known);
             if child.children.iter().any(|item| item.name != local(wanted)) {
@@ -240,8 +259,18 @@ fn object<'a>(element: Element<'a>, shapes: &Shapes, shape: &Shape) -> Result<In
     Instance::map(members).map_err(|name| format!("`{}` stands there twice", crate::violation::shortened(&name)).into())
 }
 
+/// Nobody looks at what is beside the items of a list.
+fn bare(list: &Element<'_>) -> Result<(), Why> {
+    let is_bare = list.attributes.is_empty() && list.text.trim_ascii().is_empty();
+    if is_bare { Ok(()) } else { Err("a list has something beside its items".into()) }
+}
+
 /// Whether an element is the property of that name, or one of its items.
 fn is_of(child: &Element<'_>, known: &str, shapes: &Shapes, id: ShapeId) -> bool {
+    is_called(&child.name, known, shapes, id)
+}
+
+fn is_called(name: &str, known: &str, shapes: &Shapes, id: ShapeId) -> bool {
     let shape = shapes.get(Some(id));
     if shape.xml.attribute {
         return false;
@@ -253,7 +282,7 @@ fn is_of(child: &Element<'_>, known: &str, shapes: &Shapes, id: ShapeId) -> bool
     } else {
         own.unwrap_or(known)
     };
-    local(wanted) == child.name
+    local(wanted) == name
 }
 
 fn check_namespace(element: &Element<'_>, shape: &Shape) -> Result<(), Why> {
