@@ -247,7 +247,7 @@ impl<A: Stream<Item = Result<ProcessingRequest, Status>> + Send + Unpin> Convers
             let Some(Passed(edits)) = self.judged(step, &told, rule, head.form()).await? else { return Ok(()) };
             decider.report(&armed, &mut exchange);
             let known = kept.get().map(|kept| kept.message(edits, asked)).unwrap_or_default();
-            let given = answer::given(&known, told.into_iter());
+            let given = answer::given(known, told);
             return self.say(ProcessingResponse { dynamic_metadata: description, ..message(given) }).await;
         }
         let collected = body.get().filter(|_| !end_of_stream);

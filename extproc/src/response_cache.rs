@@ -24,8 +24,9 @@ pub(crate) use response::{Copying, Kept};
 
 /// What an entry costs beside its texts.
 const OVERHEAD: usize = 1024;
-/// Of all room, what one response may take.
+/// Of all room, what one response may take; and in bytes: Envoy holds all of it for each client that is slow to read it.
 const SHARE: usize = 16;
+const LONGEST: usize = 128 << 10;
 /// Bytes of an ordinary response.
 const TYPICAL: usize = 16 * 1024;
 
@@ -60,7 +61,7 @@ impl Weighter<Key, Arc<Kept>> for ByWeight {
 // === impl ResponseCache ===
 
 impl ResponseCache {
-    /// With room for so many bytes; responses of a sixteenth of it and more are not kept.
+    /// With room for so many bytes; responses of a sixteenth of it, or of 128 KiB, are not kept.
     pub fn new(bytes: usize) -> ResponseCache {
         ResponseCache {
             kept: Cache::with_weighter(bytes / TYPICAL, bytes as u64, ByWeight),
@@ -91,7 +92,7 @@ impl ResponseCache {
 
     /// Bytes of one response.
     fn most_of_one(&self) -> usize {
-        self.most / SHARE
+        (self.most / SHARE).min(LONGEST)
     }
 
     pub fn len(&self) -> usize {

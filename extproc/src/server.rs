@@ -40,6 +40,8 @@ const PROCESSING: &str = "/envoy.service.ext_proc.v3.ExternalProcessor/";
 const REPORTS: &str = "/envoy.service.accesslog.v3.AccessLogService/";
 /// Bytes of one question. Envoy's own limit on request heads is below a quarter of that.
 const MAX_QUESTION: usize = 1024 * 1024;
+/// The same of what is said about a message. A piece of a body is as much as Envoy has in its buffer for a backend, 1 MiB and a little more.
+const MAX_PIECE: usize = 8 * 1024 * 1024;
 
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -156,7 +158,7 @@ impl Services {
         let reports = bandwidth.map(|bandwidth| AccessLogServiceServer::new(Reports(bandwidth)));
         Services {
             processing: ExternalProcessorServer::new(Processor(Arc::clone(&decider)))
-                .max_decoding_message_size(MAX_QUESTION),
+                .max_decoding_message_size(MAX_PIECE),
             decisions: AuthorizationServer::new(Authz(decider)).max_decoding_message_size(MAX_QUESTION),
             reports: reports.map(|reports| reports.max_decoding_message_size(MAX_QUESTION)),
         }

@@ -6,6 +6,7 @@ use microgw_proto::contracts::v1::parameter::Location;
 use microgw_proto::rules::v1::Keep;
 use prost::Message as _;
 
+use crate::bodies::edits_what_caches_go_by;
 use crate::model::{Api, EndpointId, Model, Operation};
 
 /// Backends that say no `Vary` answer differently by these, often enough.
@@ -14,6 +15,9 @@ const ALWAYS: [&str; 4] = ["accept", "accept-encoding", "accept-language", "orig
 /// `None`: its responses are for those alone who asked for them.
 pub fn keep(model: &Model, operation: &Operation) -> Option<Keep> {
     let seconds = Some(operation.bodies.kept_seconds).filter(|seconds| *seconds > 0)?;
+    if edits_what_caches_go_by(&operation.traffic) {
+        return None;
+    }
     let contract = operation.contract.iter().flat_map(|contract| &contract.parameters);
     let declared = contract.filter(|parameter| parameter.location() == Location::Header);
     let canary =

@@ -2,7 +2,7 @@
 
 use super::fields::{boolean, object};
 use super::shape::Shape;
-use crate::bodies::can_be_kept;
+use crate::bodies::{can_be_kept, edits_what_caches_go_by};
 use crate::compile::Report;
 use crate::diagnostic::Code;
 use crate::model::{Access, Operation};
@@ -32,8 +32,15 @@ pub(super) fn response_cache(report: &mut Report, root: Value<'_>, operations: &
         Some(Content::Number(seconds)) => seconds.parse().unwrap_or(USUAL_SECONDS),
         _ => USUAL_SECONDS,
     };
+    let kept = |of: &Operation| can_be_kept(of.method, &of.access) && has_backend(of);
+    let edited: Vec<_> = operations.iter().filter(|of| kept(of) && edits_what_caches_go_by(&of.traffic)).collect();
+    if let Some(first) = named(&edited) {
+        let message = format!("what backends say of keeping responses is edited: {first}");
+        report.say(Code::ResponseCache, cache, message);
+        return;
+    }
     let mut none = secured.is_empty();
-    for operation in operations.iter_mut().filter(|of| can_be_kept(of.method, &of.access) && has_backend(of)) {
+    for operation in operations.iter_mut().filter(|of| kept(of)) {
         operation.bodies.kept_seconds = seconds;
         none = false;
     }

@@ -178,9 +178,12 @@ pub(super) fn responded(answer: &Message, told: impl Iterator<Item = (&'static s
     Response::ImmediateResponse(immediate(answer, told, DETAILS))
 }
 
-/// The same of what is known from before.
-pub(super) fn given(answer: &Message, told: impl Iterator<Item = (&'static str, String)>) -> Response {
-    Response::ImmediateResponse(immediate(answer, told, KEPT))
+/// The same of what is known from before: what a backend told of limits was told to this gateway.
+pub(super) fn given(mut answer: Message, told: Vec<(&'static str, String)>) -> Response {
+    for (name, _) in &told {
+        answer.headers.remove(name);
+    }
+    Response::ImmediateResponse(immediate(&answer, told.into_iter(), KEPT))
 }
 
 fn immediate(answer: &Message, told: impl Iterator<Item = (&'static str, String)>, details: &str) -> ImmediateResponse {

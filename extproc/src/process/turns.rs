@@ -134,6 +134,7 @@ impl<A: Stream<Item = Result<ProcessingRequest, Status>> + Send + Unpin> Convers
     ) -> Outcome<Collected> {
         let length = length.map_or(0, |length| usize::try_from(length).unwrap_or(usize::MAX));
         if length > most {
+            self.copying = None;
             return Ok(Collected::TooLong(Begun::default()));
         }
         // Room for what has come, not for what is promised: whoever sends a head alone takes none.
@@ -153,13 +154,15 @@ impl<A: Stream<Item = Result<ProcessingRequest, Status>> + Send + Unpin> Convers
                 }
                 _ => return Err(out_of_turn()),
             };
-            if direction == Direction::Response {
-                self.copy(&piece.body, piece.end_of_stream);
-            }
             let is_longer = body.len().saturating_add(piece.body.len()) > most;
             body.extend_from_slice(&piece.body);
             if is_longer {
+                // It may be refused: it is for nobody else.
+                self.copying = None;
                 return Ok(Collected::TooLong(Begun { body, ended: piece.end_of_stream }));
+            }
+            if direction == Direction::Response {
+                self.copy(&piece.body, piece.end_of_stream);
             }
             if piece.end_of_stream {
                 return Ok(Collected::Whole { body, trailers: false });

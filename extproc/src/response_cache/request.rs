@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use http::header::{CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue};
+use http::header::{CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue, PRAGMA};
 use microgw_engine::{Allow, Edits, Headers, Keep, RequestHead};
 use sha2::{Digest as _, Sha256};
 
@@ -12,7 +12,7 @@ use super::Key;
 const OWN: [&str; 7] =
     ["authorization", "cookie", "if-match", "if-range", "if-unmodified-since", "proxy-authorization", "range"];
 /// What [`says_little`], beside whole families.
-const LITTLE: [&str; 25] = [
+const LITTLE: [&str; 24] = [
     "b3",
     "baggage",
     "cache-control",
@@ -36,7 +36,6 @@ const LITTLE: [&str; 25] = [
     "via",
     "x-correlation-id",
     "x-forwarded-for",
-    "x-forwarded-proto",
     "x-request-id",
 ];
 const FAMILIES: [&str; 4] = ["sec-ch-", "sec-fetch-", "x-b3-", "x-envoy-"];
@@ -73,6 +72,10 @@ impl Asked {
             }
         }
         if OWN.iter().any(|name| fields.contains_key(*name)) {
+            return None;
+        }
+        let directives = fields.get("cache-control").map(|said| said.to_ascii_lowercase()).unwrap_or_default();
+        if directives.split(|byte| *byte == b',').any(|directive| directive.trim_ascii() == b"no-store") {
             return None;
         }
         let path = edits.path.as_deref().or(allow.path.as_deref()).unwrap_or(head.path);
@@ -131,7 +134,7 @@ pub(super) fn header_map(fields: BTreeMap<String, Vec<u8>>) -> Option<HeaderMap>
     let mut map = HeaderMap::with_capacity(fields.len());
     for (name, value) in fields {
         let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
-        let value = if name == CACHE_CONTROL {
+        let value = if name == CACHE_CONTROL || name == PRAGMA {
             let directives = std::str::from_utf8(&value).ok().filter(|text| text.is_ascii())?;
             HeaderValue::from_str(&directives.to_ascii_lowercase()).ok()?
         } else {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use http::header::{AGE, CACHE_CONTROL, EXPIRES, HeaderMap, HeaderValue};
+use http::header::{AGE, CACHE_CONTROL, DATE, EXPIRES, HeaderMap, HeaderName, HeaderValue, VARY};
 use http_cache_semantics::{CacheOptions, CachePolicy};
 use microgw_engine::{Edits, ResponseHead};
 use microgw_transforms::Message;
@@ -26,6 +26,8 @@ const NOT_KEPT: [&str; 11] = [
     "upgrade",
     "x-request-id",
 ];
+/// Bytes that a header takes beside its texts.
+const PER_HEADER: usize = 256;
 /// What a client that has the rest is not told again.
 const OF_CONTENT: [&str; 3] = ["content-type", "content-encoding", "content-language"];
 
@@ -54,6 +56,8 @@ pub(crate) struct Copying {
 impl Kept {
     pub(super) fn weight(&self) -> usize {
         size(self.head.fields()) * 2 + self.body.len() + self.beside
+            // And in the maps that they are in, here and in the policy.
+            + self.head.fields().len() * PER_HEADER
     }
 
     /// What the client is answered, once the rule has changed it like this.
@@ -86,13 +90,19 @@ impl Copying {
     pub(crate) fn of(cache: &ResponseCache, asked: &Asked, head: ResponseHead<'_>) -> Option<Copying> {
         let fields = joined(head.headers);
         let says = |name: &str| fields.get(name).map(|value| value.to_ascii_lowercase());
-        let is_endless = says("content-type").is_some_and(|kind| kind.starts_with(b"text/event-stream"));
+        // Envoy makes a reply of gRPC of what is said to be one.
+        let of_stream: [&[u8]; 2] = [b"text/event-stream", b"application/grpc"];
+        let is_endless =
+            says("content-type").is_some_and(|kind| of_stream.iter().any(|stream| kind.starts_with(stream)));
         let varies =
             says("vary").is_some_and(|names| names.split(|byte| *byte == b',').any(|name| name.trim_ascii() == b"*"));
         let length = says("content-length").and_then(|length| std::str::from_utf8(&length).ok()?.parse().ok());
         let most = cache.most_of_one();
+        // Envoy would make up a type.
+        let is_untyped = !head.ended && !fields.contains_key("content-type");
         if fields.contains_key("set-cookie")
             || is_endless
+            || is_untyped
             || varies
             || length.is_some_and(|length: usize| length > most)
         {
@@ -106,14 +116,15 @@ impl Copying {
                 headers.push((name.to_owned(), value.to_vec()));
             }
         });
-        let policy = policy(asked, head.status, header_map(fields)?)?;
+        let fields = plain(header_map(fields)?, SystemTime::now())?;
+        let request = remembered(asked, &fields)?;
+        let beside = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + PER_HEADER);
+        let beside = beside.sum::<usize>() + request.uri().path_and_query().map_or(0, |path| path.as_str().len());
+        let policy = policy(&request, asked.seconds, head.status, fields)?;
         let lives = policy.time_to_live(SystemTime::now()).min(Duration::from_secs(asked.seconds.into()));
         if lives.is_zero() {
             return None;
         }
-        let beside =
-            asked.request.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum::<usize>()
-                + asked.request.uri().path_and_query().map_or(0, |path| path.as_str().len());
         let until = Instant::now() + lives;
         let mut copying = Copying {
             key: asked.key,
@@ -140,8 +151,49 @@ impl Copying {
     }
 }
 
+/// `None`: what caches go by is written in a way that not all of them read alike. A `Date` that is past is an age.
+fn plain(mut headers: HeaderMap, now: SystemTime) -> Option<HeaderMap> {
+    let text = |name: &HeaderName| match headers.get(name) {
+        None => Some(""),
+        Some(value) => std::str::from_utf8(value.as_bytes()).ok().filter(|text| text.is_ascii()),
+    };
+    let are_tokens = |list: &str| list.split(',').map(str::trim).all(|name| name.is_empty() || is_token(name));
+    let named = |directive: &str| is_token(directive.split_once('=').map_or(directive, |(name, _)| name).trim_end());
+    let directives = text(&CACHE_CONTROL)?;
+    let are_known = directives.split(',').map(str::trim).all(|one| one.is_empty() || named(one));
+    if !are_known || !are_tokens(text(&VARY)?) {
+        return None;
+    }
+    let said = match text(&AGE)? {
+        "" => 0,
+        age => age.parse::<u64>().ok()?,
+    };
+    let past = match text(&DATE)? {
+        "" => Duration::ZERO,
+        date => now.duration_since(httpdate::parse_http_date(date).ok()?).unwrap_or_default(),
+    };
+    headers.insert(AGE, HeaderValue::from(said.max(past.as_secs())));
+    Some(headers)
+}
+
+/// As much of the request as the response depends on: all of it counted when it was looked up.
+fn remembered(asked: &Asked, response: &HeaderMap) -> Option<http::Request<()>> {
+    let mut request = http::Request::builder().uri(asked.request.uri().clone()).body(()).ok()?;
+    let vary = response.get(VARY).and_then(|names| names.to_str().ok()).unwrap_or_default();
+    for name in vary.split(',').map(str::trim).chain(["host"]) {
+        if let (Ok(name), Some(value)) = (HeaderName::from_bytes(name.as_bytes()), asked.request.headers().get(name)) {
+            request.headers_mut().insert(name, value.clone());
+        }
+    }
+    Some(request)
+}
+
+fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+}
+
 /// `None`: it may not be kept. What says nothing of how long it is good is as good as the definition says, if it is an answer.
-fn policy(asked: &Asked, status: u16, mut headers: HeaderMap) -> Option<CachePolicy> {
+fn policy(request: &http::Request<()>, seconds: u32, status: u16, mut headers: HeaderMap) -> Option<CachePolicy> {
     let directives = headers.get(CACHE_CONTROL).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let is_said = directives.contains("max-age") || directives.contains("s-maxage") || headers.contains_key(EXPIRES);
     if !is_said && status == 200 {
@@ -150,14 +202,14 @@ fn policy(asked: &Asked, status: u16, mut headers: HeaderMap) -> Option<CachePol
         if directives.is_empty() && headers.contains_key("pragma") {
             return None;
         }
-        let directives = format!("{directives}{separator}max-age={}", asked.seconds);
+        let directives = format!("{directives}{separator}max-age={seconds}");
         headers.insert(CACHE_CONTROL, HeaderValue::from_str(&directives).ok()?);
     }
     let mut response = http::Response::builder().status(status).body(()).ok()?;
     *response.headers_mut() = headers;
     // Nothing is guessed from when it was last changed.
     let options = CacheOptions { cache_heuristic: 0.0, ..CacheOptions::default() };
-    let policy = CachePolicy::new_options(&asked.request, &response, SystemTime::now(), options);
+    let policy = CachePolicy::new_options(request, &response, SystemTime::now(), options);
     policy.is_storable().then_some(policy)
 }
 

@@ -53,7 +53,8 @@ fn answer(
     response: &[(&str, &str)],
     body: &[u8],
 ) -> bool {
-    let headers = fields(response);
+    let mut headers = fields(response);
+    headers.entry("content-type".to_owned()).or_insert_with(|| "text/plain".to_owned());
     let head = ResponseHead { status, headers: &headers, ended: body.is_empty() };
     let Some(copying) = Copying::of(cache, &asked(request), head) else { return false };
     match copying.with(body) {
@@ -126,9 +127,20 @@ fn backends_say_what_is_kept_and_the_definition_where_they_do_not() {
     assert!(!kept(404, &[]), "a failure is good for as long as it says");
     assert!(!kept(500, &[("cache-control", "max-age=10")]));
     assert!(!kept(206, &[]));
-    for directives in
-        ["no-store", "Private", "NO-CACHE", "max-age=0", "max-age=10, Private", "max-age=soon", "no-cache=\"a\""]
-    {
+    for directives in [
+        "no-store",
+        "Private",
+        "NO-CACHE",
+        "max-age=0",
+        "max-age=10, Private",
+        "max-age=soon",
+        "no-cache=\"a\"",
+        "private; no-store",
+        "no-store;",
+        "\"no-store\"",
+        "max-age=10, no-store;",
+        "max-age=10, private=\"a, b\"",
+    ] {
         assert!(!kept(200, &[("cache-control", directives)]), "{directives}");
     }
     assert!(!kept(200, &[("cache-control", "pr\u{ef}vate")]), "who knows what that means");
@@ -138,6 +150,9 @@ fn backends_say_what_is_kept_and_the_definition_where_they_do_not() {
     assert!(!kept(200, &[("vary", "accept, *")]));
     assert!(!kept(200, &[("content-type", "Text/Event-Stream")]));
     assert!(!kept(200, &[("age", "60")]), "it is as old as it may get");
+    assert!(!kept(200, &[("age", "1, 1")]) && !kept(200, &[("vary", "accept\u{a0}")]));
+    assert!(!kept(200, &[("date", "Fri, 01 Jan 2021 00:00:00 GMT"), ("expires", "Fri, 01 Jan 2021 00:10:00 GMT")]));
+    assert!(kept(200, &[("cache-control", "max-age=10, stale-if-error=5, Public")]));
 }
 
 #[test]
@@ -200,7 +215,7 @@ fn memory_is_bounded() {
     assert!(!cache.is_empty());
 
     // Those that are on their way are bounded together.
-    let headers = fields(&[]);
+    let headers = fields(&[("content-type", "text/plain")]);
     let begin = || Copying::of(&cache, &asked(&[]), ResponseHead { status: 200, headers: &headers, ended: false });
     let mut copies = Vec::new();
     while let Some(copying) = begin().and_then(|copying| copying.with(&vec![0; 50 << 10])) {

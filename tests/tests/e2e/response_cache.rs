@@ -6,6 +6,10 @@ use microgw_tests::project::{Project, definition, get};
 use microgw_tests::scripted::{Reply, Scripted};
 use serde_json::{Value, json};
 
+fn typed() -> Vec<(&'static str, String)> {
+    vec![("content-type", "text/plain".to_owned())]
+}
+
 struct Shop {
     project: Project,
     backend: Scripted,
@@ -58,7 +62,10 @@ impl Shop {
     }
 
     fn says(&self, body: &str, headers: &[(&'static str, &str)]) {
-        let headers = headers.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+        let mut headers: Vec<_> = headers.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+        if headers.iter().all(|(name, _)| *name != "content-type") {
+            headers.extend(typed());
+        }
         self.backend.replies(Reply { headers, body: body.as_bytes().to_vec(), ..Reply::default() });
     }
 
@@ -167,13 +174,16 @@ async fn backends_say_what_may_be_kept() {
     assert_eq!((kept.status, kept.body.as_str()), (404, "{\"mine\":1}"), "in the backend's words");
 
     // Pieces without a length; more than is kept of one.
-    let reply = Reply { body: vec![b'x'; 10_000], pieces: 700, ..Reply::default() };
+    let reply = Reply { body: vec![b'x'; 10_000], pieces: 700, headers: typed(), ..Reply::default() };
     shop.backend.replies(reply.clone());
     assert_eq!(shop.asks("/shop/items/pieces", twice).await, 1);
     assert_eq!(shop.get("/shop/items/pieces", &[]).await.body.len(), 10_000);
     shop.backend.replies(Reply { body: vec![b'x'; 100_000], ..reply });
     assert_eq!(shop.asks("/shop/items/long", twice).await, 2);
     assert_eq!(shop.get("/shop/items/long", &[]).await.body.len(), 100_000);
+    // More at once than fits one message of most services.
+    shop.backend.replies(Reply { body: vec![b'x'; 4_100_000], headers: typed(), ..Reply::default() });
+    assert_eq!(shop.get("/shop/items/huge", &[]).await.body.len(), 4_100_000);
     shop.backend.replies(Reply { status: 204, ..Reply::default() });
     assert_eq!(shop.asks("/shop/items/204", twice).await, 2, "nothing says that it is good for longer");
 }
@@ -217,7 +227,7 @@ async fn another_backend_is_asked_itself() {
     shop.says("old", &[]);
     assert_eq!(shop.asks("/shop/items", &[&[], &[]]).await, 1);
     let other = Scripted::start().await;
-    other.replies(Reply { body: b"new".to_vec(), ..Reply::default() });
+    other.replies(Reply { body: b"new".to_vec(), headers: typed(), ..Reply::default() });
     shop.project.define("shop", &api(&other, &paths()));
     shop.project.build().await;
     let next = std::fs::read(shop.project.artifact()).unwrap();
