@@ -1,9 +1,11 @@
 //! Formats that the library does not know, as OpenAPI has them.
 
+use std::sync::LazyLock;
+
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
-use jsonschema::ValidationOptions;
 use jsonschema::json::Json;
+use jsonschema::{ValidationOptions, Validator};
 use serde_json::{Map, Value, json};
 
 /// Of texts. Those that are not here and not the library's are notes.
@@ -11,7 +13,19 @@ pub(crate) fn with_texts<R, F: Json>(options: ValidationOptions<'_, R, F>) -> Va
     options
         .with_format("byte", is_base64)
         .with_format("base64url", |text: &str| URL_SAFE_NO_PAD.decode(text).or_else(|_| URL_SAFE.decode(text)).is_ok())
+        .with_format("idn-hostname", is_idn_hostname)
         .with_format("char", |text: &str| text.chars().count() == 1)
+}
+
+/// Long labels take time that grows with their square, and are none.
+fn is_idn_hostname(text: &str) -> bool {
+    static BY_LIBRARY: LazyLock<Option<Validator>> = LazyLock::new(|| {
+        let schema = json!({ "format": "idn-hostname" });
+        jsonschema::options().offline().should_validate_formats(true).build(&schema).ok()
+    });
+    let dots = ['.', '\u{3002}', '\u{ff0e}', '\u{ff61}'];
+    let is_short = text.chars().count() <= 254 && text.split(dots).all(|label| label.chars().count() <= 63);
+    is_short && BY_LIBRARY.as_ref().is_some_and(|library| library.is_valid(&Value::from(text)))
 }
 
 fn is_base64(text: &str) -> bool {

@@ -211,7 +211,7 @@ impl<'a> Rules<'a> {
             public,
         };
         let remade = needs[0].is_some_and(|needs| needs.writes_method) || programs.requests;
-        let looks_for_body = contract.as_ref().is_some_and(|contract| contract.request_mode() != Mode::Off)
+        let looks_for_body = contract.as_ref().is_some_and(|contract| contract.request_mode() != Mode::Off && contract.request.is_none())
             // Its client may wait for the first word.
             && !operation.traffic.unbuffered;
         let agreed = contract.as_ref().map(|contract| self.agree(api, contract)).unwrap_or_default();

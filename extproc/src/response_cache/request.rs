@@ -75,6 +75,10 @@ impl Asked {
             return None;
         }
         let directives = fields.get("cache-control").map(|said| said.to_ascii_lowercase()).unwrap_or_default();
+        // Envoy makes a reply of gRPC of what answers such a request.
+        if fields.get("content-type").is_some_and(|kind| kind.to_ascii_lowercase().starts_with(b"application/grpc")) {
+            return None;
+        }
         if directives.split(|byte| *byte == b',').any(|directive| directive.trim_ascii() == b"no-store") {
             return None;
         }

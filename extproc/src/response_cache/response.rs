@@ -158,10 +158,18 @@ fn plain(mut headers: HeaderMap, now: SystemTime) -> Option<HeaderMap> {
         Some(value) => std::str::from_utf8(value.as_bytes()).ok().filter(|text| text.is_ascii()),
     };
     let are_tokens = |list: &str| list.split(',').map(str::trim).all(|name| name.is_empty() || is_token(name));
-    let named = |directive: &str| is_token(directive.split_once('=').map_or(directive, |(name, _)| name).trim_end());
-    let directives = text(&CACHE_CONTROL)?;
-    let are_known = directives.split(',').map(str::trim).all(|one| one.is_empty() || named(one));
-    if !are_known || !are_tokens(text(&VARY)?) {
+    let mut directives = Vec::new();
+    for directive in text(&CACHE_CONTROL)?.split(',').map(str::trim).filter(|directive| !directive.is_empty()) {
+        let (name, value) = directive.split_once('=').unwrap_or((directive, "none"));
+        let is_quoted = value.len() > 1 && value.starts_with('"') && value.ends_with('"');
+        let inner = if is_quoted { value.trim_matches('"') } else { value };
+        // Said twice, it means what whoever reads it takes.
+        if !is_token(name) || !(is_token(inner) || is_quoted && inner.is_empty()) || directives.contains(&name) {
+            return None;
+        }
+        directives.push(name);
+    }
+    if !are_tokens(text(&VARY)?) {
         return None;
     }
     let said = match text(&AGE)? {

@@ -150,6 +150,9 @@ fn backends_say_what_is_kept_and_the_definition_where_they_do_not() {
     assert!(!kept(200, &[("vary", "accept, *")]));
     assert!(!kept(200, &[("content-type", "Text/Event-Stream")]));
     assert!(!kept(200, &[("age", "60")]), "it is as old as it may get");
+    for twice in ["max-age=600, max-age=0", "stale-while-revalidate=60; private", "x=1; no-store", "public=; private"] {
+        assert!(!kept(200, &[("cache-control", twice)]), "{twice}");
+    }
     assert!(!kept(200, &[("age", "1, 1")]) && !kept(200, &[("vary", "accept\u{a0}")]));
     assert!(!kept(200, &[("date", "Fri, 01 Jan 2021 00:00:00 GMT"), ("expires", "Fri, 01 Jan 2021 00:10:00 GMT")]));
     assert!(kept(200, &[("cache-control", "max-age=10, stale-if-error=5, Public")]));
