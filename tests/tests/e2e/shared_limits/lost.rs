@@ -161,6 +161,8 @@ async fn nothing_hangs_and_each_policy_does_as_it_says() {
     server.restart().await;
     reachable(&gateway, true).await;
     println!("restarted: counting in Redis again after {:?}", restarted.elapsed());
+    // Those that were under way had asked before.
+    load.goes_on().await;
     let seen = load.stop().await;
     // Until it is back some are denied.
     for (path, seen) in PATHS.iter().zip(&seen) {
