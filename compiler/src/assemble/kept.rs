@@ -9,9 +9,6 @@ use prost::Message as _;
 use crate::bodies::edits_what_caches_go_by;
 use crate::model::{Api, EndpointId, Model, Operation};
 
-/// Backends that say no `Vary` answer differently by these, often enough.
-const ALWAYS: [&str; 4] = ["accept", "accept-encoding", "accept-language", "origin"];
-
 /// `None`: its responses are for those alone who asked for them.
 pub fn keep(model: &Model, operation: &Operation) -> Option<Keep> {
     let seconds = Some(operation.bodies.kept_seconds).filter(|seconds| *seconds > 0)?;
@@ -23,8 +20,7 @@ pub fn keep(model: &Model, operation: &Operation) -> Option<Keep> {
     let canary =
         operation.production.and_then(|EndpointId(index)| model.endpoints.get(index as usize)?.canary.as_ref());
     let chosen = canary.and_then(|canary| canary.header.as_ref()).map(|(name, _)| name.clone());
-    let always = ALWAYS.into_iter().map(str::to_owned);
-    let headers: BTreeSet<_> = declared.map(|parameter| parameter.name.clone()).chain(chosen).chain(always).collect();
+    let headers: BTreeSet<_> = declared.map(|parameter| parameter.name.clone()).chain(chosen).collect();
     Some(Keep { seconds, headers: headers.into_iter().collect() })
 }
 

@@ -196,8 +196,9 @@ fn remembered(asked: &Asked, response: &HeaderMap) -> Option<http::Request<()>> 
     Some(request)
 }
 
+/// RFC 9110, section 5.6.2.
 fn is_token(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+    HeaderName::from_bytes(text.as_bytes()).is_ok()
 }
 
 /// `None`: it may not be kept. What says nothing of how long it is good is as good as the definition says, if it is an answer.
