@@ -17,6 +17,7 @@ use microgw_discovery::{Discovery, Finds, SourceStatus, Wanted};
 use microgw_extproc::metrics::{Reading, Value, families};
 use microgw_xds::{Endpoints, Located, UNKNOWN};
 use serde_json::json;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
@@ -43,6 +44,8 @@ struct Shared {
     located: Located,
     /// What was found last before the gateway started.
     memory: Memory,
+    /// Something else was found, by whoever looked first: it is to be written.
+    changed: Notify,
     state: Mutex<State>,
 }
 
@@ -76,6 +79,7 @@ impl Addresses {
             memory: Memory::read(memory),
             discovery,
             located: Located::default(),
+            changed: Notify::new(),
             state: Mutex::default(),
         });
         let task = Task(tokio::spawn(Shared::follow(Arc::clone(&shared))));
@@ -213,11 +217,9 @@ impl Shared {
                         return;
                     }
                     found.mark_unchanged();
-                    let changed = shared.refresh(&mut shared.state());
-                    if changed && unwritten.is_none() {
-                        unwritten = Some(Instant::now() + WRITING);
-                    }
+                    shared.refresh(&mut shared.state());
                 }
+                () = shared.changed.notified(), if unwritten.is_none() => unwritten = Some(Instant::now() + WRITING),
                 () = written => {
                     unwritten = None;
                     let shared = Arc::clone(&shared);
@@ -256,8 +258,8 @@ impl Shared {
         }
     }
 
-    /// Whether anything is different.
-    fn refresh(&self, state: &mut State) -> bool {
+    /// Takes what is found by now.
+    fn refresh(&self, state: &mut State) {
         let found = self.discovery.found().borrow().clone();
         let mut changes = 0;
         for (name, cluster) in &mut state.clusters {
@@ -266,8 +268,8 @@ impl Shared {
         state.changes += changes;
         if changes > 0 {
             self.tell(state);
+            self.changed.notify_one();
         }
-        changes > 0
     }
 
     fn tell(&self, state: &State) {
