@@ -6,10 +6,10 @@ mod build;
 mod discovery;
 mod guarded;
 mod interceptors;
+mod kept;
 mod limits_shared;
 mod lookup;
 mod memory;
-
 mod publish;
 mod start;
 mod validation;
@@ -41,6 +41,8 @@ pub enum Scenario {
     Answers,
     /// What it costs to collect bodies.
     Bodies,
+    /// What a response costs that is kept, and one that is not yet.
+    Kept,
     /// What comparing messages with their contract takes.
     Validation,
     /// What calling a WebAssembly component costs.
@@ -72,7 +74,7 @@ const ROUND: Duration = Duration::from_millis(1200);
 // === impl Scenario ===
 
 impl Scenario {
-    pub const ALL: [Scenario; 12] = [
+    pub const ALL: [Scenario; 13] = [
         Scenario::Start,
         Scenario::Build,
         Scenario::Lookup,
@@ -80,6 +82,7 @@ impl Scenario {
         Scenario::LimitsShared,
         Scenario::Answers,
         Scenario::Bodies,
+        Scenario::Kept,
         Scenario::Validation,
         Scenario::Interceptors,
         Scenario::Memory,
@@ -96,6 +99,7 @@ impl Scenario {
             Scenario::LimitsShared => limits_shared::measure(bench, report),
             Scenario::Answers => answers::measure(bench, report),
             Scenario::Bodies => bodies::measure(bench, report),
+            Scenario::Kept => kept::measure(bench, report),
             Scenario::Validation => validation::measure(bench, report),
             Scenario::Interceptors => interceptors::measure(bench, report),
             Scenario::Memory => memory::measure(bench, report),
@@ -103,6 +107,29 @@ impl Scenario {
             Scenario::Discovery => discovery::measure(bench, report),
         }
     }
+}
+
+/// One of those that are loaded in turn.
+struct Side {
+    name: &'static str,
+    target: Target,
+    /// Pids.
+    envoy: u32,
+    service: Option<u32>,
+}
+
+/// Loads each in turn, as often as is asked for.
+fn rounds<const N: usize>(bench: &Bench, sides: &[Side; N]) -> io::Result<Vec<[Round; N]>> {
+    let each = |Side { name, target, envoy, service }: &Side| {
+        let measured = round(bench, target, *envoy, *service)?;
+        let failed = || io::Error::other(format!("{name}: {} requests failed", measured.failed));
+        if measured.failed > 0 { Err(failed()) } else { Ok(measured) }
+    };
+    let whole = |_| {
+        let measured: Vec<Round> = sides.iter().map(each).collect::<io::Result<_>>()?;
+        measured.try_into().map_err(|_| io::Error::other("a side was not measured"))
+    };
+    (0..bench.rounds).map(whole).collect()
 }
 
 /// Loads `target` for a moment.

@@ -223,8 +223,14 @@ fn ads() -> ConfigSource {
 }
 
 #[cfg(test)]
+mod fallback_tests;
+#[cfg(test)]
+mod forward_proxy_tests;
+#[cfg(test)]
 mod hosts_tests;
 #[cfg(test)]
 mod listeners_tests;
+#[cfg(test)]
+mod telemetry_tests;
 #[cfg(test)]
 mod tests;

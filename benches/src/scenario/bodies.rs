@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use serde_json::{Value, json};
 
-use super::{Round, round};
+use super::{Round, Side, rounds};
 use crate::Bench;
 use crate::backend;
 use crate::bare::{Bare, Configuration};
@@ -52,23 +52,14 @@ pub fn measure(bench: &Bench, report: &mut Report) -> io::Result<()> {
     let target = |address, path: &str| {
         Target::new(address, vec![load::post(path, &[(KEY_HEADER, &key)], &vec![b'x'; KILOBYTE])])
     };
+    let side = |name, path| Side { name, target: target(live.http, path), envoy, service };
     let sides = [
-        ("bare", target(bare.http, "/v1/passed"), bare.pid(), None),
-        ("passed", target(live.http, "/v1/passed"), envoy, service),
-        ("request", target(live.http, "/v1/request"), envoy, service),
-        ("both", target(live.http, "/v1/both"), envoy, service),
+        Side { name: "bare", target: target(bare.http, "/v1/passed"), envoy: bare.pid(), service: None },
+        side("passed", "/v1/passed"),
+        side("request", "/v1/request"),
+        side("both", "/v1/both"),
     ];
-    let mut rounds: Vec<Vec<Round>> = Vec::new();
-    for _ in 0..bench.rounds {
-        let each = |(name, target, envoy, service): &(&str, Target, u32, Option<u32>)| {
-            let measured = round(bench, target, *envoy, *service)?;
-            if measured.failed > 0 {
-                return Err(io::Error::other(format!("{name}: {} requests failed", measured.failed)));
-            }
-            Ok(measured)
-        };
-        rounds.push(sides.iter().map(each).collect::<io::Result<_>>()?);
-    }
+    let rounds = rounds(bench, &sides)?;
     let of = |figure: &dyn Fn(Round, Round) -> f64, side: usize| {
         median(rounds.iter().filter_map(|round| Some(figure(*round.first()?, *round.get(side)?))))
     };

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::{Round, round};
+use super::{Round, Side, rounds};
 use crate::Bench;
 use crate::bare::{Bare, Configuration};
 use crate::gateway::Gateway;
@@ -36,24 +36,12 @@ pub fn measure(bench: &Bench, report: &mut Report) -> io::Result<()> {
     let (envoy, service) = (gateway.envoy()?, Some(gateway.service()));
     let target = |address, operations: &[Operation]| Target::new(address, requests("/v1", operations, &headers));
     let sides = [
-        ("bare", target(bare.http, &public), bare.pid(), None),
-        ("public", target(live.http, &public), envoy, service),
-        ("guarded", target(live.http, &guarded), envoy, service),
-        ("plain", target(plain.http, &public), plain.pid(), None),
+        Side { name: "bare", target: target(bare.http, &public), envoy: bare.pid(), service: None },
+        Side { name: "public", target: target(live.http, &public), envoy, service },
+        Side { name: "guarded", target: target(live.http, &guarded), envoy, service },
+        Side { name: "plain", target: target(plain.http, &public), envoy: plain.pid(), service: None },
     ];
-
-    let mut rounds: Vec<[Round; 4]> = Vec::new();
-    for _ in 0..bench.rounds {
-        let [first, second, third, fourth] = &sides;
-        let each = |(name, target, envoy, service): &(&str, Target, u32, Option<u32>)| {
-            let measured = round(bench, target, *envoy, *service)?;
-            if measured.failed > 0 {
-                return Err(io::Error::other(format!("{name}: {} requests failed", measured.failed)));
-            }
-            Ok(measured)
-        };
-        rounds.push([each(first)?, each(second)?, each(third)?, each(fourth)?]);
-    }
+    let rounds = rounds(bench, &sides)?;
     let of = |figure: fn(&[Round; 4]) -> f64| median(rounds.iter().map(figure));
     report.add("bare: requests", of(|[bare, ..]| bare.rate), "1/s", Goal::None);
     report.add("bare: Envoy", of(|[bare, ..]| bare.envoy), "us/request", Goal::None);

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::{Round, round};
+use super::{Round, Side, rounds};
 use crate::Bench;
 use crate::gateway::{Gateway, free_port};
 use crate::load::Target;
@@ -45,17 +45,13 @@ pub fn measure(bench: &Bench, report: &mut Report) -> io::Result<()> {
     let key = Gateway::api_key(bench, &live)?;
     let headers = [(KEY_HEADER, key.as_str())];
     let (envoy, service) = (gateway.envoy()?, Some(gateway.service()));
-    let targets = operations.map(|operation| Target::new(live.http, requests("/v1", &[operation], &headers)));
-    let mut rounds: Vec<[Round; 4]> = Vec::new();
-    for _ in 0..bench.rounds {
-        let each = |target: &Target| {
-            let measured = round(bench, target, envoy, service)?;
-            let failed = || io::Error::other(format!("{} requests failed", measured.failed));
-            if measured.failed > 0 { Err(failed()) } else { Ok(measured) }
-        };
-        let [none, local, leased, exact] = &targets;
-        rounds.push([each(none)?, each(local)?, each(leased)?, each(exact)?]);
-    }
+    let [none, local, leased, exact] = operations;
+    let side = |name, operation| {
+        let target = Target::new(live.http, requests("/v1", &[operation], &headers));
+        Side { name, target, envoy, service }
+    };
+    let sides = [side("none", none), side("local", local), side("leased", leased), side("exact", exact)];
+    let rounds = rounds(bench, &sides)?;
     let of = |figure: fn(&[Round; 4]) -> f64| median(rounds.iter().map(figure));
     report.add("local over none", of(|[none, local, ..]| local.rate / none.rate), "", Goal::None);
     report.add("leased over local", of(|[_, local, leased, _]| leased.rate / local.rate), "", Goal::AtLeast(0.95));

@@ -1,13 +1,11 @@
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 
-use envoy_types::pb::envoy::config::accesslog::v3::access_log::ConfigType as LogConfig;
 use envoy_types::pb::envoy::config::route::v3::route::Action;
 use envoy_types::pb::envoy::config::route::v3::route_action::ClusterSpecifier;
 use envoy_types::pb::envoy::config::route::v3::{FilterConfig, Route, RouteConfiguration, RouteList, VirtualHost};
 use envoy_types::pb::envoy::extensions::filters::http::ext_authz::v3::ExtAuthzPerRoute;
 use envoy_types::pb::envoy::extensions::filters::http::ext_authz::v3::ext_authz_per_route::Override;
-use envoy_types::pb::google::protobuf::value::Kind;
 use envoy_types::pb::xds::r#type::matcher::v3::matcher::on_match::OnMatch as Then;
 use envoy_types::pb::xds::r#type::matcher::v3::matcher::{MatcherType, OnMatch, matcher_tree::TreeType};
 use prost::{Message as _, Name as _};
@@ -17,13 +15,12 @@ use crate::compile::{Options, compile};
 use crate::error_template::{ErrorTemplate, Syntax};
 use crate::files::MemoryFiles;
 use crate::settings::{
-    AccessLog, ApiKeys, Backends, Balanced, Bodies, ClientCertificates, Connections, Credentials, Dpop, Issuer,
-    LimitSettings, Listeners, OAuthEndpoints, Protocol, Proxy, SecretHeader, Secrets, ServerHeader, TlsIdentity,
-    TlsRange, Tracing, TrustStore, Validation, Verification,
+    ApiKeys, Backends, Balanced, Bodies, ClientCertificates, Connections, Credentials, Dpop, Issuer, LimitSettings,
+    Listeners, OAuthEndpoints, Secrets, ServerHeader, TlsIdentity, TlsRange, TrustStore, Validation,
 };
-use crate::snapshot::{Fallback, Resource};
+use crate::snapshot::Resource;
 
-const SHOP: &str = r#"{
+pub(super) const SHOP: &str = r#"{
   "openapi": "3.0.3",
   "info": { "title": "Shop", "version": "1.0" },
   "x-wso2-basePath": "/shop",
@@ -41,7 +38,7 @@ const SHOP: &str = r#"{
   }
 }"#;
 
-const NOTES: &str = r#"{
+pub(super) const NOTES: &str = r#"{
   "openapi": "3.1.0",
   "info": { "title": "Notes", "version": "2" },
   "x-wso2-basePath": "/notes",
@@ -136,7 +133,7 @@ pub(super) fn resource(snapshot: &Snapshot, kind: ResourceType, name: &str) -> R
 }
 
 /// Every list of the table with the prefix that leads to it, in order.
-fn lists(snapshot: &Snapshot) -> BTreeMap<String, Vec<Route>> {
+pub(super) fn lists(snapshot: &Snapshot) -> BTreeMap<String, Vec<Route>> {
     let table = resource(snapshot, ResourceType::Route, names::GATEWAY);
     lists_of(&RouteConfiguration::decode(&*table.body).unwrap().virtual_hosts[0])
 }
@@ -181,7 +178,7 @@ pub(super) fn rule_of(route: &Route) -> Option<String> {
     }
 }
 
-fn describe(route: &Route) -> String {
+pub(super) fn describe(route: &Route) -> String {
     let matching = route.r#match.as_ref().unwrap();
     let mut text = format!("{:?}", matching.path_specifier.as_ref().unwrap());
     for header in &matching.headers {
@@ -288,120 +285,6 @@ fn wording_changes_every_rule_and_the_listeners_where_envoy_says_it() {
 }
 
 #[test]
-fn routes_say_what_they_belong_to_where_requests_are_told_of() {
-    let model = model(&[SHOP, NOTES]);
-    let mut logging = settings();
-    logging.access_log = Some(AccessLog { path: "/dev/stdout".to_owned(), caller: true });
-    let told = snapshot(&model, &logging);
-    let described = |route: &Route| {
-        let metadata = route.metadata.as_ref()?;
-        let fields = &metadata.filter_metadata[names::METADATA].fields;
-        let text = |name: &str| match fields.get(name)?.kind.as_ref()? {
-            Kind::StringValue(text) => Some(text.clone()),
-            _ => None,
-        };
-        Some((text(names::API_KEY), text(names::VERSION_KEY), text(names::RULE_KEY)))
-    };
-    let mut operations = BTreeSet::new();
-    for route in lists(&told).into_values().flatten().filter(|route| route.name.contains("/shop/")) {
-        let (api, version, rule) = described(&route).unwrap();
-        assert_eq!((api.as_deref(), version.as_deref()), (Some("Shop"), Some("1.0")), "{}", route.name);
-        assert_eq!(rule, rule_of(&route));
-        operations.insert(route.name);
-    }
-    assert_eq!(operations.len(), 4, "the public one, too: {operations:?}");
-    let silent = snapshot(&model, &settings());
-    let routes = lists(&silent).into_values().flatten();
-    assert!(routes.filter_map(|route| described(&route)).all(|(api, version, _)| api.is_none() && version.is_none()));
-    assert_eq!(told.resources, snapshot(&model, &logging).resources, "equal input, equal bytes");
-}
-
-#[test]
-fn the_access_log_tells_who_called_only_where_that_is_wanted() {
-    let line = |caller: bool| {
-        let log = access_log::file(&AccessLog { path: "/dev/stdout".to_owned(), caller }, false, true);
-        let Some(LogConfig::TypedConfig(file)) = log.config_type else { panic!("no file") };
-        String::from_utf8_lossy(&file.value).into_owned()
-    };
-    let (with, without) = (line(true), line(false));
-    for name in ["operation", "api", "version", "reason", "key_type"] {
-        assert!(with.contains(name) && without.contains(name), "{name}");
-    }
-    for name in ["caller", "client_id", "key_id"] {
-        assert!(with.contains(name) && !without.contains(name), "{name}");
-    }
-    assert!(
-        with.contains("%COALESCE") && !with.contains("%REQ(:PATH)%") && !with.contains("WQ") && !with.contains("QUERY"),
-        "a query may hold a key"
-    );
-}
-
-fn tracing(url: &str, protocol: Protocol) -> Tracing {
-    let header = SecretHeader { name: "authorization".to_owned(), value: "Bearer sesame".to_owned() };
-    Tracing {
-        collector: crate::url::parse(url).unwrap(),
-        protocol,
-        headers: vec![header],
-        sampling: 2500,
-        trust_clients: false,
-        service_name: "shop".to_owned(),
-    }
-}
-
-#[test]
-fn the_collector_is_reached_and_its_secrets_are_secrets() {
-    let model = model(&[NOTES]);
-    let traced = |url: &str, protocol| Settings { tracing: Some(tracing(url, protocol)), ..settings() };
-    for (url, protocol, tls) in [
-        ("http://10.0.0.9:4317", Protocol::Grpc, false),
-        ("https://otel.example.com", Protocol::Grpc, true),
-        ("https://[::1]:4318/otlp", Protocol::Http, true),
-    ] {
-        let settings = traced(url, protocol);
-        let assembled = snapshot(&model, &settings);
-        assert_eq!(assembled.resources, snapshot(&model, &settings).resources);
-        let secrets = &assembled.resources[&ResourceType::Secret];
-        assert!(secrets.contains_key("collector-header-0"));
-        assert_eq!(secrets.contains_key(names::BACKEND_TRUST_SECRET), tls, "{url}");
-        for (kind, named) in &assembled.resources {
-            for (name, resource) in named.iter().filter(|_| *kind != ResourceType::Secret) {
-                assert!(!String::from_utf8_lossy(&resource.body).contains("sesame"), "{name}");
-                for (kind, target) in &*resource.references {
-                    let exists = assembled.resources[kind].contains_key(target);
-                    assert!(exists || names::STATIC_CLUSTERS.contains(&&**target), "{name} refers to {target}");
-                }
-            }
-        }
-        let mut other = settings.clone();
-        other.tracing.as_mut().unwrap().headers[0].value = "Bearer another".to_owned();
-        let other = snapshot(&model, &other);
-        assert_eq!(assembled.generation, other.generation);
-        assert_ne!(assembled.resources[&ResourceType::Secret], other.resources[&ResourceType::Secret]);
-        assert!(!format!("{settings:?}").contains("sesame"));
-    }
-    let untraced = snapshot(&model, &settings());
-    assert!(!untraced.resources[&ResourceType::Cluster].contains_key(names::COLLECTOR_CLUSTER));
-    let url = "https://[::1]:4318/otlp";
-    assert_eq!(tracing(url, Protocol::Http).traces_url(), format!("{url}/v1/traces"));
-}
-
-#[test]
-fn clients_cannot_choose_a_trace_unless_they_are_trusted() {
-    let forbidden = |trust: Option<bool>| {
-        let mut settings = settings();
-        settings.tracing =
-            trust.map(|trust_clients| Tracing { trust_clients, ..tracing("http://10.0.0.9:4317", Protocol::Grpc) });
-        let listener = resource(&snapshot(&model(&[NOTES]), &settings), ResourceType::Listener, names::HTTP_LISTENER);
-        let text = String::from_utf8_lossy(&listener.body).into_owned();
-        ["|traceparent|tracestate", "|x[-_]client[-_]trace[-_]id|x[-_]envoy[-_]force[-_]trace"]
-            .map(|name| text.contains(name))
-    };
-    assert_eq!(forbidden(None), [false, false]);
-    assert_eq!(forbidden(Some(true)), [false, true]);
-    assert_eq!(forbidden(Some(false)), [true, true]);
-}
-
-#[test]
 fn listeners_depend_on_settings_alone() {
     let one = snapshot(&model(&[SHOP]), &settings());
     let two = snapshot(&model(&[SHOP, NOTES]), &settings());
@@ -450,114 +333,6 @@ fn authorities_are_sent_only_where_a_backend_uses_tls() {
     let without = snapshot(&model(&[NOTES]), &settings());
     assert!(with.resources[&ResourceType::Secret].contains_key(names::BACKEND_TRUST_SECRET));
     assert!(!without.resources[&ResourceType::Secret].contains_key(names::BACKEND_TRUST_SECRET));
-}
-
-#[test]
-fn backends_behind_a_proxy_and_what_they_are_shown() {
-    let shop = model(&[SHOP]);
-    let names =
-        |snapshot: &Snapshot, kind| snapshot.resources[&kind].keys().map(ToString::to_string).collect::<Vec<_>>();
-    let has = |snapshot: &Snapshot, kind, name: &str| names(snapshot, kind).contains(&name.to_owned());
-    let direct = snapshot(&shop, &settings());
-    assert!(!has(&direct, ResourceType::Listener, names::PROXY_LISTENER));
-    assert!(!has(&direct, ResourceType::Secret, names::BACKEND_IDENTITY_SECRET));
-
-    let mut settings = settings();
-    settings.backends.proxy = Some(Proxy { host: "proxy".to_owned(), port: 3128, login: None });
-    settings.backends.identity = Some(settings.listeners.identity.clone());
-    let tunnelled = snapshot(&shop, &settings);
-    assert!(has(&tunnelled, ResourceType::Listener, names::PROXY_LISTENER));
-    assert!(has(&tunnelled, ResourceType::Cluster, names::PROXY_CLUSTER));
-    assert!(has(&tunnelled, ResourceType::Secret, names::BACKEND_IDENTITY_SECRET));
-    assert_ne!(direct.generation, tunnelled.generation);
-    for name in [names::HTTP_LISTENER, names::HTTPS_LISTENER] {
-        let of = |snapshot| resource(snapshot, ResourceType::Listener, name).version;
-        assert_eq!(of(&direct), of(&tunnelled), "what clients meet is the same");
-    }
-    let cluster = tunnelled.resources[&ResourceType::Cluster].values().find(|cluster| cluster.references.len() == 3);
-    let references = &cluster.expect("the one over TLS").references;
-    assert!(references.contains(&(ResourceType::Listener, names::PROXY_LISTENER.into())), "{references:?}");
-
-    // Who trusts everybody needs no authorities.
-    settings.backends.verification = Verification::Nothing;
-    assert!(!has(&snapshot(&shop, &settings), ResourceType::Secret, names::BACKEND_TRUST_SECRET));
-}
-
-#[test]
-fn what_cannot_pass_a_proxy_is_a_conflict() {
-    let mut behind = settings();
-    behind.backends.proxy = Some(Proxy { host: "proxy".to_owned(), port: 3128, login: None });
-    let shop = |endpoints: &str| {
-        model(&[&format!(
-            r#"{{"openapi": "3.0.3", "info": {{"title": "Shop", "version": "1.0"}}, "servers": [{{"url": "https://shop.example.com/shop"}}],
-                "x-wso2-production-endpoints": {endpoints}, "paths": {{"/items": {{"get": {{}}}}}}}}"#
-        )])
-    };
-    let checked = r#""advanceEndpointConfig": {"healthCheck": {"path": "/health"}}"#;
-    for (endpoints, conflict) in [
-        (r#"{"urls": ["https://a.example"]}"#.to_owned(), None),
-        (format!(r#"{{"urls": ["https://a.example"], {checked}}}"#), Some("has a health check")),
-        (format!(r#"{{"urls": ["http://127.0.0.1:8080"], {checked}}}"#), None),
-        (r#"{"urls": ["http://localhost:1", "http://a.example:1"]}"#.to_owned(), Some("on this host and elsewhere")),
-        (r#"{"urls": ["http://[::ffff:127.0.0.1]:1", "http://localhost:1", "http://[::1]:1"]}"#.to_owned(), None),
-        (
-            r#"{"urls": ["http://[::ffff:127.0.0.1]:1", "http://a.example:1"]}"#.to_owned(),
-            Some("on this host and elsewhere"),
-        ),
-    ] {
-        let model = shop(&endpoints);
-        let found = super::conflict(&model, &behind);
-        assert!(
-            found.as_deref().is_some_and(|found| conflict.is_some_and(|part| found.contains(part)))
-                || found.is_none() && conflict.is_none(),
-            "{endpoints}: {found:?}"
-        );
-        assert_eq!(super::conflict(&model, &settings()), None);
-    }
-}
-
-#[test]
-fn an_api_in_fallback_has_its_old_content_or_none() {
-    let (old, settings) = (model(&[&SHOP.replace("/items/{id}", "/things/{id}")]), settings());
-    let new = model(&[SHOP, NOTES]);
-    let in_fallback = |name: &str, fallback| Fallbacks::from([(ApiKey(name.into()), fallback)]);
-    let assembled = |fallbacks: &Fallbacks| {
-        let input = Input { model: &new, artifact: "b", settings: &settings, fallbacks, previous: Some((&old, "a")) };
-        assemble(input)
-    };
-    let whole = assembled(&Fallbacks::new());
-    let previous = assembled(&in_fallback("Shop:1.0", Fallback::Previous));
-    let paths = |snapshot: &Snapshot, prefix: &str| {
-        lists(snapshot).get(prefix).map(|routes| routes.iter().map(describe).collect::<Vec<_>>().join("\n"))
-    };
-    let shop = paths(&previous, "/shop/").unwrap();
-    assert!(shop.contains("/shop/things/[^/;]+") && !shop.contains("/shop/items/[^/;]+"), "{shop}");
-    assert_eq!(paths(&previous, "/notes/"), paths(&whole, "/notes/"));
-    assert_ne!(previous.generation, whole.generation);
-    assert_eq!(previous.resources[&ResourceType::Cluster], whole.resources[&ResourceType::Cluster]);
-
-    let unavailable = assembled(&in_fallback("Notes:2", Fallback::Unavailable));
-    let notes = paths(&unavailable, "/notes/").unwrap();
-    assert!(notes.contains("-> 503") && !notes.contains("guarded"), "{notes}");
-    assert!(unavailable.rules.apis.iter().all(|api| api.name != "Notes"));
-    assert_eq!(paths(&unavailable, "/shop/"), paths(&whole, "/shop/"));
-}
-
-#[test]
-fn an_api_in_fallback_does_not_come_back_where_another_has_moved_in() {
-    let (old, settings) = (model(&[SHOP]), settings());
-    let moved = SHOP.replace("\"/shop\"", "\"/store\"");
-    let heir = NOTES.replace("\"/notes\"", "\"/shop\"");
-    let new = model(&[&moved, &heir]);
-    let fallbacks = Fallbacks::from([(ApiKey("Shop:1.0".into()), Fallback::Previous)]);
-    let input =
-        Input { model: &new, artifact: "b", settings: &settings, fallbacks: &fallbacks, previous: Some((&old, "a")) };
-    let assembled = assemble(input);
-    assert_eq!(lists(&assembled)["/shop/"], lists(&snapshot(&new, &settings))["/shop/"]);
-    assert!(lists(&assembled)["/store/"].iter().map(describe).all(|route| route.contains("-> 503")));
-    // It is kept as what was live last: there it must be whole.
-    let kept = crate::artifact::encode(&substitute(&new, &fallbacks, Some(&old)));
-    assert!(crate::artifact::decode(&kept).is_ok());
 }
 
 fn with_endpoints() -> Settings {

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use super::credential::{self, Challenge, Failure, Slot};
+use super::judge::Verdict;
+use super::sign::Signing;
 use super::spend::Spent;
-use super::{Answer, Exchange, Lookup, Sensitive, Signing, Step, Verdict};
+use super::{Answer, Exchange, Lookup, Sensitive, Step};
 use crate::basic;
 use crate::dpop::{self, Novelty, ProofError};
 use crate::facts::{CredentialDigest, OpaqueKey, UnixTime};

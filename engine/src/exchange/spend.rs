@@ -4,7 +4,8 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 
 use super::credential::Slot;
-use super::{Balance, Decision, Deny, Exchange, NOBODY, Step, rank};
+use super::judge::rank;
+use super::{Balance, Decision, Deny, Exchange, NOBODY, Step};
 use crate::identity::Identity;
 use crate::limits::{Caller, Charges, Micros, OwnedCharge, Request, Spending, Usage, Voucher, Vouchers};
 use crate::policy::Requirement;

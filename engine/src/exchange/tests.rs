@@ -14,12 +14,19 @@ mod transforms;
 mod users;
 mod validated;
 
+use std::collections::HashMap;
+
 use serde_json::{Value, json};
 
 use super::*;
+use crate::facts::CredentialDigest;
 use crate::fixtures::{
     Memory, NOW, P256, RSA, access, api_key, book, cookie_key, header_key, key_set, oauth2, policy, query_key, with,
 };
+use crate::jwt::TokenError;
+use crate::key::KeySet;
+use crate::limits::Spending;
+use crate::realm::KeySource;
 use microgw_proto::rules::v1 as proto;
 
 /// What a decision comes to, owned.
