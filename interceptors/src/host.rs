@@ -5,6 +5,7 @@
 //! on threads of their own, and nobody else waits for it.
 
 mod guest;
+mod kept;
 mod limits;
 mod log;
 mod settings;
@@ -14,6 +15,7 @@ mod wasi;
 
 use std::collections::HashMap;
 use std::future::poll_fn;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::task::Poll;
@@ -23,18 +25,19 @@ use bytes::Bytes;
 use microgw_engine::interceptors::{Interception, InterceptorFailure, Program, Verdict};
 use microgw_transforms::Direction;
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{self, Semaphore, oneshot};
 use tokio::time::Instant;
 use wasmtime::component::{self, ComponentExportIndex, InstancePre, Linker, TypedFunc, types::ComponentItem};
 use wasmtime::{Engine, Store, Trap};
 
 use self::guest::{Guest, Said};
+use self::kept::Kept;
 use self::limits::{Budget, Limits};
 use self::log::{Log, Rate};
 pub use self::log::{MAX_LINE, MAX_LINES, MAX_RATE};
 pub use self::settings::MAX_MEMORY;
 use self::ticker::Ticker;
-use crate::{Digest, LoadError};
+use crate::{Digest, LoadError, Origin};
 
 /// Bytes of a component.
 pub const MAX_COMPONENT: usize = 64 * 1024 * 1024;
@@ -56,10 +59,17 @@ pub struct Host {
     known: ArcSwap<HashMap<Digest, Weak<Compiled>>>,
     /// Whoever changes what is known.
     changing: Mutex<()>,
+    /// Whoever compiles: one at a time, on all threads that there are for it.
+    compiling: sync::Mutex<()>,
+    /// Where compiled code is for the next start. `None`: in memory alone.
+    directory: Option<PathBuf>,
 }
 
 /// A compiled component.
-pub struct Component(Arc<Compiled>);
+pub struct Component {
+    code: Arc<Compiled>,
+    origin: Origin,
+}
 
 struct Compiled {
     program: InstancePre<Guest>,
@@ -72,6 +82,7 @@ struct Compiled {
 /// Made when the first component comes.
 struct Machine {
     engine: Engine,
+    kept: Option<Arc<Kept>>,
     ticker: Ticker,
     compilers: rayon::ThreadPool,
     /// Where long calls go on.
@@ -85,23 +96,30 @@ type Outcome = Result<Verdict, InterceptorFailure>;
 // === impl Host ===
 
 impl Host {
+    /// One that keeps compiled code in this directory for the next start, if nobody else can write there.
+    pub fn keeping(directory: PathBuf) -> Host {
+        Host { directory: Some(directory), ..Host::default() }
+    }
+
     /// Compiles it, unless somebody keeps it already. That takes seconds for the engine of a scripting language, on threads of its own.
     pub async fn load(&self, digest: Digest, code: Bytes) -> Result<Component, LoadError> {
-        if let Some(known) = self.known(&digest) {
-            return Ok(Component(known));
+        let _compiling = self.compiling.lock().await;
+        if let Some(code) = self.known(&digest) {
+            return Ok(Component { code, origin: Origin::Memory });
         }
         if code.len() > MAX_COMPONENT {
             return Err(LoadError::TooLarge);
         }
-        let machine = self.machine.get_or_init(Machine::start).as_ref().map_err(Clone::clone)?;
+        let machine = self.machine.get_or_init(|| Machine::start(self.directory.as_deref()));
+        let machine = machine.as_ref().map_err(Clone::clone)?;
         let (tell, told) = oneshot::channel();
-        let engine = machine.engine.clone();
+        let (engine, kept) = (machine.engine.clone(), machine.kept.clone());
         machine.compilers.spawn_fifo(move || {
             // Whoever asked may have gone.
-            let _ = tell.send(Compiled::compile(&engine, &code));
+            let _ = tell.send(compile(&engine, kept.as_deref(), &code));
         });
-        let compiled = told.await.map_err(|_| LoadError::Engine("the compiler crashed".into()))??;
-        Ok(Component(self.keep(digest, Arc::new(compiled))))
+        let (compiled, origin) = told.await.map_err(|_| LoadError::Engine("the compiler crashed".into()))??;
+        Ok(Component { code: self.keep(digest, Arc::new(compiled)), origin })
     }
 
     /// Runs the interceptor, whose component somebody keeps.
@@ -166,11 +184,16 @@ impl std::fmt::Debug for Host {
 impl Component {
     /// It has something to say of requests.
     pub fn on_request(&self) -> bool {
-        self.0.on_request.is_some()
+        self.code.on_request.is_some()
     }
 
     pub fn on_response(&self) -> bool {
-        self.0.on_response.is_some()
+        self.code.on_response.is_some()
+    }
+
+    /// Where this one's code came from.
+    pub fn origin(&self) -> Origin {
+        self.origin
     }
 }
 
@@ -183,9 +206,17 @@ impl std::fmt::Debug for Component {
 // === impl Machine ===
 
 impl Machine {
-    fn start() -> Result<Machine, LoadError> {
+    fn start(directory: Option<&Path>) -> Result<Machine, LoadError> {
         let of_system = |error: std::io::Error| LoadError::Engine(error.to_string().into());
-        let engine = settings::engine()?;
+        let kept = directory.and_then(|directory| match Kept::open(directory, kept::MOST) {
+            Ok(kept) => Some(Arc::new(kept)),
+            Err(error) => {
+                let path = directory.display();
+                tracing::warn!(%path, "components are compiled at each start: compiled code is not kept, {error}");
+                None
+            }
+        });
+        let engine = settings::engine(kept.as_deref())?;
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let compilers = rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
@@ -207,6 +238,7 @@ impl Machine {
         Ok(Machine {
             ticker: Ticker::start(&engine).map_err(of_system)?,
             engine,
+            kept,
             compilers,
             others: Some(others),
             calls: Arc::new(Semaphore::new(settings::CALLS as usize)),
@@ -257,6 +289,22 @@ async fn once<T>(mut work: Pin<&mut (dyn Future<Output = T> + Send)>) -> Option<
         Poll::Pending => Poll::Ready(None),
     })
     .await
+}
+
+/// Reads it from where it is kept, if it is.
+fn compile(engine: &Engine, kept: Option<&Kept>, code: &[u8]) -> Result<(Compiled, Origin), LoadError> {
+    let (started, found) = (Instant::now(), kept.map(Kept::found));
+    let compiled = Compiled::compile(engine, code)?;
+    if kept.map(Kept::found) != found {
+        return Ok((compiled, Origin::Disk(started.elapsed())));
+    }
+    let origin = Origin::Compiler(started.elapsed());
+    if let Some(kept) = kept
+        && let Err(error) = kept.remember()
+    {
+        tracing::warn!("compiled code is not kept: {error}");
+    }
+    Ok((compiled, origin))
 }
 
 // === impl Compiled ===

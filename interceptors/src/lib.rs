@@ -13,6 +13,8 @@ pub mod service;
 #[cfg(not(feature = "components"))]
 mod unhosted;
 
+use std::time::Duration;
+
 #[cfg(feature = "components")]
 pub use self::host::{Component, Host, MAX_COMPONENT, MAX_LINE, MAX_LINES, MAX_MEMORY, MAX_RATE};
 
@@ -24,6 +26,17 @@ pub const WIT: &str = include_str!("../wit/interceptor.wit");
 
 /// SHA-256 of a component.
 pub type Digest = [u8; 32];
+
+/// Where a component's code came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Somebody kept it.
+    Memory,
+    /// It was compiled before, and read in this time.
+    Disk(Duration),
+    /// It was compiled, in this time.
+    Compiler(Duration),
+}
 
 /// Why a component cannot be run.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

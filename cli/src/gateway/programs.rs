@@ -1,6 +1,7 @@
 //! Runs the interceptors of every generation that is in use.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use microgw_extproc::keys::is_loopback;
 use microgw_extproc::programs::Programs;
 use microgw_extproc::transport::Transport;
 use microgw_interceptors::service::Service;
-use microgw_interceptors::{Component, Host};
+use microgw_interceptors::{Component, Host, Origin};
 use microgw_proto::rules::v1::RuleBook;
 use reqwest::{Client, Url};
 
@@ -42,9 +43,10 @@ struct Kept {
 // === impl Hosted ===
 
 impl Hosted {
-    pub fn new(settings: Vec<config::Interceptor>, transport: &Transport) -> anyhow::Result<Hosted> {
+    /// `data`: the data directory, where compiled code is for the next start.
+    pub fn new(settings: Vec<config::Interceptor>, transport: &Transport, data: &Path) -> anyhow::Result<Hosted> {
         Ok(Hosted {
-            host: Host::default(),
+            host: Host::keeping(data.join("compiled")),
             settings,
             client: ArcSwap::from_pointee(transport.interceptor_client(CONNECT)?),
             services: ArcSwap::default(),
@@ -70,6 +72,7 @@ impl Hosted {
             if let Program::Component { digest, code, .. } = &program.program {
                 let component = self.host.load(*digest, code.clone()).await;
                 let component = component.map_err(|error| format!("the interceptor `{}`: {error}", program.name))?;
+                report(&program.name, component.origin());
                 ready.push((*digest, component));
             }
         }
@@ -182,6 +185,19 @@ impl Programs for Hosted {
 impl Kept {
     fn programs(&self) -> impl Iterator<Item = &Arc<Interceptor>> {
         self.generations.values().flatten().chain(&self.next)
+    }
+}
+
+/// Whoever waits for it may know why.
+fn report(interceptor: &str, origin: Origin) {
+    match origin {
+        Origin::Memory => {}
+        Origin::Disk(took) => {
+            tracing::info!(%interceptor, milliseconds = took.as_millis(), "the interceptor was compiled before");
+        }
+        Origin::Compiler(took) => {
+            tracing::info!(%interceptor, milliseconds = took.as_millis(), "compiled the interceptor");
+        }
     }
 }
 

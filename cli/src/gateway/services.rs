@@ -117,7 +117,7 @@ impl Services {
         decider.facts.revocations =
             config.revocation.as_ref().map(|revocation| revocations(revocation, redis.as_ref(), &metrics));
         let transport = lookups::transport(config.services_proxy.as_ref(), certificates);
-        let programs = Arc::new(Hosted::new(config.interceptors.clone(), &transport)?);
+        let programs = Arc::new(Hosted::new(config.interceptors.clone(), &transport, data)?);
         decider.programs = programs.clone();
         let issuer = config.api_key_issuer.as_ref().map(|issuer| {
             Arc::new(ApiKeyIssuer {

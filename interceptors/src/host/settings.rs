@@ -3,6 +3,7 @@
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
 
 use super::LoadError;
+use super::kept::Kept;
 
 /// Calls at a time; those beyond wait.
 pub(super) const CALLS: u32 = 128;
@@ -23,20 +24,21 @@ const RESIDENT: usize = 1 << 20;
 /// Memories that keep theirs, while nobody uses them.
 const WARM: u32 = 32;
 
-pub(super) fn engine() -> Result<Engine, LoadError> {
-    match Engine::new(&config(true)) {
+pub(super) fn engine(kept: Option<&Kept>) -> Result<Engine, LoadError> {
+    match Engine::new(&config(true, kept)) {
         Ok(engine) => Ok(engine),
         // Room for all of them is a terabyte of addresses, and not every system lets a process have that.
         Err(error) => {
             tracing::info!("instances of components are not pooled: {error:#}");
-            Engine::new(&config(false)).map_err(|error| LoadError::Engine(format!("{error:#}").into()))
+            Engine::new(&config(false, kept)).map_err(|error| LoadError::Engine(format!("{error:#}").into()))
         }
     }
 }
 
-fn config(pooled: bool) -> Config {
+fn config(pooled: bool, kept: Option<&Kept>) -> Config {
     let mut config = Config::new();
     config
+        .cache(kept.map(Kept::cache))
         .cranelift_opt_level(OptLevel::Speed)
         .epoch_interruption(true)
         .max_wasm_stack(STACK)

@@ -10,6 +10,7 @@ use crate::fixtures::{self, BODY, EXCHANGE, HEADERS, LOGGING, RESPONSE, Scene, c
 mod contained;
 mod edits;
 mod javascript;
+mod kept;
 
 const MEMORY: u64 = 16 << 20;
 const LONG: u32 = 30_000;
@@ -18,7 +19,7 @@ const LONG: u32 = 30_000;
 struct Stage {
     host: Arc<Host>,
     scene: Scene,
-    _component: Component,
+    component: Component,
 }
 
 // === impl Stage ===
@@ -40,7 +41,7 @@ impl Stage {
         let call = scene.request(&[], b"").unwrap();
         let Program::Component { digest, code, .. } = &call.interceptor.program else { panic!() };
         let component = host.load(*digest, code.clone()).await.unwrap();
-        Stage { host: Arc::clone(host), scene, _component: component }
+        Stage { host: Arc::clone(host), scene, component }
     }
 
     async fn request(&self, headers: &[(&str, &str)], body: &[u8]) -> Verdict {

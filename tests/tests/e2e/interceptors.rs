@@ -239,6 +239,39 @@ async fn services_are_asked_over_http() {
     assert!(!gateway.get(&gateway.admin("/status"), &[]).await.body.contains("the-secret"));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_compiles_nothing_that_was_compiled_before() {
+    if !envoy_is_here() {
+        return;
+    }
+    let (project, backend) = (Project::new(), Scripted::start().await);
+    project.write_bytes("interceptors/label.wasm", LABEL_WASM);
+    let paths = json!({ "/pets": { "get": operation(&json!({ "x-wso2-response-interceptor": "label" })) } });
+    let mut gateway = open(&project, &backend, &paths, "").await;
+    let config = project.config("");
+    // How often it was compiled, and how often that was not needed.
+    for (compiled, found) in [(1, 0), (1, 1), (2, 1), (2, 2)] {
+        let answer = gateway.get(&gateway.http("/shop/pets"), &[]).await;
+        assert_eq!((answer.status, answer.header("x-label")), (200, "checked"));
+        gateway.stop().await;
+        let log = gateway.log();
+        let times = |what: &str| log.matches(what).count();
+        assert_eq!(
+            (times("compiled the interceptor"), times("the interceptor was compiled before")),
+            (compiled, found),
+            "{log}"
+        );
+        if (compiled, found) == (1, 1) {
+            let kept = std::fs::read_dir(project.directory().join("data/compiled/code/modules")).unwrap();
+            let kept = kept.flat_map(|version| std::fs::read_dir(version.unwrap().path()).unwrap());
+            for code in kept.map(|file| file.unwrap().path()).filter(|path| path.extension().is_none()) {
+                std::fs::File::options().write(true).open(code).unwrap().set_len(100).unwrap();
+            }
+        }
+        gateway = Gateway::run(project.directory(), "shop/target/shop.mgw", &[&config]).await;
+    }
+}
+
 /// Backends are to see them; programs are not.
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_that_backends_see_are_hidden_from_programs() {

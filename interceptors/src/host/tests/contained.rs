@@ -315,7 +315,7 @@ async fn code_is_compiled_once_and_goes_with_whoever_keeps_it() {
     let first = host.load([1; 32], code.clone()).await.unwrap();
     // By what it is called, not by what it has in it: nothing is compiled.
     let again = host.load([1; 32], Bytes::new()).await.unwrap();
-    assert!(Arc::ptr_eq(&first.0, &again.0));
+    assert!(Arc::ptr_eq(&first.code, &again.code));
     assert!(first.on_request() && first.on_response());
     drop((first, again));
     assert!(host.load([1; 32], Bytes::new()).await.is_err());
