@@ -136,6 +136,8 @@ pub struct Config {
     pub token_cache: Option<TokenCache>,
     /// Bytes of responses that are kept.
     pub response_cache: usize,
+    /// How long a request waits for one that another has brought on its way.
+    pub response_wait: Duration,
     pub admin: SocketAddr,
     pub envoy: Envoy,
     pub gateway: Gateway,

@@ -103,7 +103,7 @@ impl Decider {
             trusted_hops: 0,
             bandwidth: None,
             rate_limits: RateLimitHeaders::default(),
-            responses: Arc::new(ResponseCache::new(0)),
+            responses: Arc::new(ResponseCache::new(0, Duration::ZERO)),
             programs: Arc::new(NoPrograms),
             unknown_rules,
         }
@@ -248,7 +248,7 @@ impl Decider {
         answer.unwrap_or(Answer::Unavailable)
     }
 
-    fn count(&self, Armed { rule, place }: &Armed, decision: &Decision<'_>, took: Duration) {
+    fn count(&self, Armed { rule, place, .. }: &Armed, decision: &Decision<'_>, took: Duration) {
         self.facts.limits.decided(decision);
         let outcome = match decision {
             // An answer is not refused, whatever its status.

@@ -33,7 +33,7 @@ use crate::answer::{refusal, told};
 use crate::clock::now;
 use crate::decider::{Asking, Decider, Settled};
 use crate::rate_limit;
-use crate::response_cache::{Asked as CacheKey, Copying};
+use crate::response_cache::{Asked as CacheKey, Copying, First};
 use crate::traces;
 
 /// The metadata of a stream that names the route's rule.
@@ -61,6 +61,8 @@ struct Conversation<A> {
     upload: Option<Passing>,
     /// The response, as far as it has come, if it is for others, too.
     copying: Option<Copying>,
+    /// Others wait for it.
+    first: Option<First>,
 }
 
 /// A body that goes on as it comes.
@@ -119,7 +121,7 @@ impl ExternalProcessor for Processor {
         let rule = metadata.get(RULE_METADATA).and_then(|rule| rule.to_str().ok()).unwrap_or_default().to_owned();
         // One message is on its way at a time, and as many as a body has pieces.
         let (said, mut saying) = mpsc::channel(1);
-        let conversation = Conversation { decider: Arc::clone(&self.0), asked, said, upload: None, copying: None };
+        let conversation = Conversation::new(Arc::clone(&self.0), asked, said);
         tokio::spawn(conversation.isolate(rule, span.unwrap_or_else(Span::none)));
         Ok(Response::new(Box::pin(stream::poll_fn(move |context| saying.poll_recv(context)))))
     }
@@ -132,12 +134,16 @@ pub async fn converse(
     asked: impl Stream<Item = Result<ProcessingRequest, Status>> + Send + Unpin,
     said: mpsc::Sender<Result<ProcessingResponse, Status>>,
 ) {
-    Conversation { decider, asked, said, upload: None, copying: None }.isolate(rule, Span::none()).await;
+    Conversation::new(decider, asked, said).isolate(rule, Span::none()).await;
 }
 
 // === impl Conversation ===
 
 impl<A: Stream<Item = Result<ProcessingRequest, Status>> + Send + Unpin> Conversation<A> {
+    fn new(decider: Arc<Decider>, asked: A, said: mpsc::Sender<Result<ProcessingResponse, Status>>) -> Conversation<A> {
+        Conversation { decider, asked, said, upload: None, copying: None, first: None }
+    }
+
     /// A panic costs the request that caused it, and nothing else.
     async fn isolate(self, rule: String, span: Span) {
         let (decider, said) = (Arc::clone(&self.decider), self.said.clone());
@@ -158,6 +164,8 @@ impl<A: Stream<Item = Result<ProcessingRequest, Status>> + Send + Unpin> Convers
 
     async fn hold(mut self, rule: &str, span: &Span) -> Outcome<()> {
         self.talk(rule, span).await?;
+        // Nobody waits for what was refused.
+        self.not_kept();
         // A response may be over before its request is. What is left of that is counted, too.
         match self.uploaded().await? {
             None => Ok(()),
@@ -238,9 +246,10 @@ impl<A: Stream<Item = Result<ProcessingRequest, Status>> + Send + Unpin> Convers
         };
         let told: Vec<_> = told(&allow, decider.rate_limits).collect();
         let asked = rule.keep().filter(|_| end_of_stream);
-        let asked = asked.and_then(|keep| CacheKey::of(id, keep, head.request(&peer, end_of_stream), &allow));
+        let asked =
+            asked.and_then(|keep| CacheKey::of(id, armed.term, keep, head.request(&peer, end_of_stream), &allow));
         if let Some(asked) = &asked
-            && let Some(found) = decider.responses.get(asked)
+            && let Some(found) = self.known(asked).await?
         {
             let step = kept::answer(&mut exchange, kept.get_or_init(|| found));
             let step = self.through_programs(&mut exchange, step, span).await;
@@ -304,16 +313,14 @@ impl<A: Stream<Item = Result<ProcessingRequest, Status>> + Send + Unpin> Convers
         if !from_backend {
             // The request goes nowhere any more.
             self.upload = None;
+            self.not_kept();
             let follows = Follows { length: response.content_length().filter(|_| comes && !ended), trailers: false };
             let (common, _) = answer::passed(None, told.into_iter(), follows);
             self.head(Direction::Response, common, None).await?;
             return if comes && !ended { self.echo(usize::MAX, rule, head.form()).await } else { Ok(()) };
         }
         let answered = ResponseHead { status: response.status(), headers: response, ended };
-        self.copying = asked.and_then(|asked| Copying::of(&decider.responses, &asked, answered));
-        if ended {
-            self.kept();
-        }
+        self.answered(asked.as_ref(), answered);
         let step = exchange.on_response_head(answered);
         let (mut follows, mut unread) = (Follows::default(), Begun::default());
         if comes && !ended {

@@ -3,12 +3,13 @@
 //! Who asks the same asks for the same path of the same host under the same rule, with the same headers: all of them count, but for
 //! those that answers seldom depend on ([`says_little`]). So a header that nobody thought of does not mix up responses.
 
+mod expected;
 mod request;
 mod response;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use http_cache_semantics::BeforeRequest;
 use microgw_engine::{Allow, Keep, RequestHead};
@@ -19,6 +20,7 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
 use crate::metrics::{Reading, Value, families};
+pub(crate) use expected::{Expected, First, Turn, Waited, Waiting};
 pub(crate) use request::Asked;
 pub(crate) use response::{Copying, Kept};
 
@@ -32,7 +34,7 @@ const TYPICAL: usize = 16 * 1024;
 
 /// Whether a request that passes like this is one that a kept response may answer.
 pub fn may_answer(keep: &Keep, head: RequestHead<'_>, allow: &Allow<'_>) -> bool {
-    Asked::of("", keep, head, allow).is_some()
+    Asked::of("", 0, keep, head, allow).is_some()
 }
 
 /// Names what was asked: SHA-256.
@@ -44,6 +46,7 @@ pub struct ResponseCache {
     /// Bytes of all, and of those that are being copied.
     most: usize,
     copied: Arc<AtomicUsize>,
+    pub(crate) expected: Arc<Expected>,
     pub(crate) hits: Counter,
     pub(crate) misses: Counter,
     pub(crate) stored: Counter,
@@ -61,12 +64,14 @@ impl Weighter<Key, Arc<Kept>> for ByWeight {
 // === impl ResponseCache ===
 
 impl ResponseCache {
-    /// With room for so many bytes; responses of a sixteenth of it, or of 128 KiB, are not kept.
-    pub fn new(bytes: usize) -> ResponseCache {
+    /// With room for so many bytes; responses of a sixteenth of it, or of 128 KiB, are not kept. Requests wait as long as `patience`
+    /// for the response to another that asks the same.
+    pub fn new(bytes: usize, patience: Duration) -> ResponseCache {
         ResponseCache {
             kept: Cache::with_weighter(bytes / TYPICAL, bytes as u64, ByWeight),
             most: bytes,
             copied: Arc::default(),
+            expected: Expected::new(if bytes == 0 { Duration::ZERO } else { patience }),
             hits: Counter::default(),
             misses: Counter::default(),
             stored: Counter::default(),
@@ -76,12 +81,15 @@ impl ResponseCache {
     /// What is known and still good.
     pub(crate) fn get(&self, asked: &Asked) -> Option<Arc<Kept>> {
         let kept = self.kept.get(&asked.key).filter(|kept| Instant::now() < kept.until);
-        let fresh = kept.filter(|kept| {
+        kept.filter(|kept| {
             matches!(kept.policy.before_request(&asked.request, SystemTime::now()), BeforeRequest::Fresh(_))
-        });
-        let counter = if fresh.is_some() { &self.hits } else { &self.misses };
+        })
+    }
+
+    /// Whether a kept response has answered.
+    pub(crate) fn count(&self, hit: bool) {
+        let counter = if hit { &self.hits } else { &self.misses };
         counter.inc();
-        fresh
     }
 
     pub(crate) fn put(&self, copying: Copying) {
@@ -115,6 +123,8 @@ pub(crate) struct Shown(pub(crate) Arc<ResponseCache>);
 
 impl Collector for Shown {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), std::fmt::Error> {
+        let waiting = Value::Integer(self.0.expected.waiting() as u64);
+        Reading::of(&families::RESPONSE_CACHE_WAITING, waiting).encode(&mut encoder)?;
         Reading::of(&families::RESPONSE_CACHE_BYTES, Value::Integer(self.0.weight())).encode(&mut encoder)
     }
 }

@@ -1,6 +1,7 @@
 //! The rules of every generation that is still in use, by their id.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -19,6 +20,8 @@ pub struct RuleStore {
     /// Oldest first.
     generations: Mutex<Vec<Generation>>,
     operations: Arc<Operations>,
+    /// The last one that was given.
+    term: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -26,6 +29,7 @@ struct Generation {
     name: String,
     rules: Rules,
     answers: Arc<Answers>,
+    terms: HashMap<RuleId, u64>,
 }
 
 /// A rule, and where its decisions are counted.
@@ -33,18 +37,32 @@ struct Generation {
 pub struct Armed {
     pub rule: Arc<Rule>,
     pub place: Place,
+    /// Another one whenever the rule comes back after a generation without it.
+    pub term: u64,
 }
 
 impl RuleStore {
     /// Adds a generation. Idempotent. On an error nothing changes.
     pub fn load(&self, book: &RuleBook) -> Result<(), LoadError> {
         let rules = Rule::load(book)?;
-        let mut generations = self.lock();
-        generations.retain(|generation| generation.name != book.generation);
         let answers = Arc::new(Answers::load(book));
-        generations.push(Generation { name: book.generation.clone(), rules, answers });
+        let mut generations = self.lock();
+        let terms = self.terms(&generations, &rules);
+        generations.retain(|generation| generation.name != book.generation);
+        generations.push(Generation { name: book.generation.clone(), rules, answers, terms });
         self.publish(&generations);
         Ok(())
+    }
+
+    /// A generation that is here still is to be the newest again.
+    pub fn renew(&self, generation: &str) {
+        let mut generations = self.lock();
+        let Some(at) = generations.iter().position(|own| own.name == generation) else { return };
+        let again = generations.remove(at);
+        // Nothing has come in between, if it is the newest.
+        let terms = if at == generations.len() { again.terms } else { self.terms(&generations, &again.rules) };
+        generations.push(Generation { terms, ..again });
+        self.publish(&generations);
     }
 
     /// Forgets a generation; what it shares with others stays.
@@ -85,13 +103,24 @@ impl RuleStore {
     fn publish(&self, generations: &[Generation]) {
         let capacity = generations.iter().map(|generation| generation.rules.len()).max().unwrap_or(0);
         let mut union = HashMap::with_capacity(capacity);
-        let rules = generations.iter().flat_map(|generation| &generation.rules);
-        let places = self.operations.assign(rules.clone().map(|(_, rule)| &**rule));
-        for ((id, rule), place) in rules.zip(places) {
-            union.insert(*id, Armed { rule: Arc::clone(rule), place });
+        let rules = generations
+            .iter()
+            .flat_map(|generation| generation.rules.iter().map(move |(id, rule)| (id, rule, &generation.terms)));
+        let places = self.operations.assign(rules.clone().map(|(_, rule, _)| &**rule));
+        for ((id, rule, terms), place) in rules.zip(places) {
+            let term = terms.get(id).copied().unwrap_or_default();
+            union.insert(*id, Armed { rule: Arc::clone(rule), place, term });
         }
         self.union.store(Arc::new(union));
         self.answers.store(generations.last().map(|newest| Arc::clone(&newest.answers)).unwrap_or_default());
+    }
+
+    /// Those of the newest generation, and new ones.
+    fn terms(&self, generations: &[Generation], rules: &Rules) -> HashMap<RuleId, u64> {
+        let before = generations.last().map(|newest| &newest.terms);
+        let new = || self.term.fetch_add(1, Ordering::Relaxed) + 1;
+        let term = |id| before.and_then(|terms| terms.get(id).copied()).unwrap_or_else(new);
+        rules.iter().map(|(id, _)| (*id, term(id))).collect()
     }
 
     /// Nothing between lock and unlock can leave the list half changed.
@@ -140,6 +169,31 @@ mod tests {
         assert!(store.get(id(3)).is_none());
         store.retire("one");
         assert!(store.is_empty());
+    }
+
+    #[test]
+    fn a_rule_that_was_away_begins_anew() {
+        let store = RuleStore::default();
+        let term = |byte| store.get(id(byte)).unwrap().term;
+        store.load(&book("one", &[1, 2])).unwrap();
+        let before = (term(1), term(2));
+        assert_ne!(before.0, before.1);
+        store.load(&book("one", &[1, 2])).unwrap();
+        store.load(&book("two", &[2])).unwrap();
+        assert_eq!((term(1), term(2)), before, "who is still there goes on");
+        // Though the first generation is still in use somewhere.
+        store.renew("one");
+        assert_eq!((term(2), store.generations()), (before.1, vec!["two".to_owned(), "one".to_owned()]));
+        assert_ne!(term(1), before.0);
+        let before = (term(1), term(2));
+        store.renew("one");
+        assert_eq!((term(1), term(2)), before);
+        // One that was taken back never was there.
+        let before = term(1);
+        store.load(&book("three", &[2])).unwrap();
+        store.retire("three");
+        store.load(&book("four", &[1])).unwrap();
+        assert_eq!(term(1), before);
     }
 
     #[test]

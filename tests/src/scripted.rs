@@ -12,6 +12,7 @@ use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 pub struct Scripted {
@@ -24,6 +25,8 @@ pub struct Scripted {
 struct Script {
     reply: Reply,
     seen: Vec<Seen>,
+    /// Replies wait for it.
+    gate: Option<Arc<Semaphore>>,
 }
 
 /// What it was sent.
@@ -47,6 +50,18 @@ pub struct Reply {
     /// In pieces of so many bytes, without a length. 0: whole.
     pub pieces: usize,
     pub trailers: Vec<(&'static str, String)>,
+}
+
+/// What replies wait for.
+pub struct Gate(Arc<Semaphore>);
+
+// === impl Gate ===
+
+impl Gate {
+    /// So many more are answered.
+    pub fn let_through(&self, replies: usize) {
+        self.0.add_permits(replies);
+    }
 }
 
 // === impl Scripted ===
@@ -75,6 +90,18 @@ impl Scripted {
 
     pub fn replies(&self, reply: Reply) {
         lock(&self.script).reply = reply;
+    }
+
+    /// From now on requests are read, and answered once they are let.
+    pub fn hold(&self) -> Gate {
+        let gate = Arc::new(Semaphore::new(0));
+        lock(&self.script).gate = Some(Arc::clone(&gate));
+        Gate(gate)
+    }
+
+    /// How many came since they were taken last.
+    pub fn seen(&self) -> usize {
+        lock(&self.script).seen.len()
     }
 
     /// What came since it was asked last.
@@ -124,9 +151,16 @@ async fn answer(
         body: collected.to_bytes().to_vec(),
         trailers,
     };
-    let mut script = lock(&script);
-    script.seen.push(seen);
-    Ok(response(script.reply.clone()))
+    let gate = {
+        let mut script = lock(&script);
+        script.seen.push(seen);
+        script.gate.clone()
+    };
+    if let Some(gate) = gate {
+        gate.acquire().await.expect("it is not closed").forget();
+    }
+    let reply = lock(&script).reply.clone();
+    Ok(response(reply))
 }
 
 fn response(reply: Reply) -> Response<BoxBody<Bytes, Infallible>> {

@@ -43,6 +43,8 @@ pub trait RuleSink: Send + Sync {
     /// # Errors
     /// Why they cannot be armed: the snapshot is then rejected. [`Self::retire`] follows all the same.
     fn load(&self, snapshot: &Snapshot) -> Result<(), String>;
+    /// In the place of [`Self::load`] where they are armed still, though others may have been loaded since.
+    fn renew(&self, _generation: &Generation) {}
     /// Called when no connected Envoy refers to the generation any more.
     fn retire(&self, generation: &Generation);
 }

@@ -111,6 +111,7 @@ pub fn resolve(
             capacity: values.number("caching.tokenCacheCapacity"),
         }),
         response_cache: values.number("caching.maxResponseBytes"),
+        response_wait: milliseconds(values, "caching.maxResponseWait"),
         admin: admin?,
         envoy: envoy(values),
         gateway,

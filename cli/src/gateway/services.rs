@@ -100,7 +100,7 @@ impl Services {
             config.token_cache.map_or((0, Duration::ZERO), |cache| (cache.capacity, cache.expiry));
         let facts = FactCache::new(entries, lifetime).with_proofs(config.proofs).with_assertions(assertions);
         let mut decider = Decider::new(rules.clone(), facts, lookups, metrics.clone(), Decider::DEADLINE)
-            .keeping(ResponseCache::new(config.response_cache));
+            .keeping(ResponseCache::new(config.response_cache, config.response_wait));
         decider.description = match &config.access_log {
             Some(log) if log.caller => Description::Caller,
             None if config.tracing.is_none() => Description::Nothing,
@@ -401,6 +401,10 @@ impl RuleSink for Rules {
         self.limits.prepare(&snapshot.rules);
         self.addresses.arm(&snapshot.generation, &snapshot.assignments);
         self.store.load(&snapshot.rules).map_err(|error| error.to_string())
+    }
+
+    fn renew(&self, generation: &Generation) {
+        self.store.renew(&generation.0);
     }
 
     fn retire(&self, generation: &Generation) {

@@ -90,6 +90,12 @@ pub static RESPONSE_CACHE_MISSES: Family = family(
 );
 pub static RESPONSES_STORED: Family =
     family("microgw_response_cache_stored", Counter, &[], "Responses that were kept for others who ask the same");
+pub static RESPONSE_CACHE_WAITING: Family = family(
+    "microgw_response_cache_waiting",
+    Gauge,
+    &[],
+    "Requests that wait for the response to another that asks the same",
+);
 pub static RESPONSE_CACHE_BYTES: Family =
     family("microgw_response_cache_bytes", Gauge, &[], "Memory that kept responses are reckoned at");
 pub static KEY_FETCHES: Family =
@@ -326,6 +332,7 @@ pub static ALL: &[&Family] = &[
     &RESPONSE_CACHE_HITS,
     &RESPONSE_CACHE_MISSES,
     &RESPONSES_STORED,
+    &RESPONSE_CACHE_WAITING,
     &RESPONSE_CACHE_BYTES,
     &KEY_FETCHES,
     &REVOCATION_LAG,

@@ -1,12 +1,20 @@
-//! Responses for others who ask the same: answered from memory, and copied as they pass.
+//! Responses for others who ask the same: answered from memory, waited for, and copied as they pass.
 
-use envoy_types::pb::envoy::service::ext_proc::v3::ProcessingRequest;
+use std::sync::Arc;
+
+use envoy_types::pb::envoy::service::ext_proc::v3::processing_request::Request as Heard;
+use envoy_types::pb::envoy::service::ext_proc::v3::{ProcessingRequest, ProcessingResponse};
+use envoy_types::pb::google::protobuf::Duration as Extension;
 use futures_util::Stream;
 use microgw_engine::{Exchange, ResponseHead, ResponseStep};
+use tokio::time::Instant;
 use tonic::Status;
 
-use super::Conversation;
-use crate::response_cache::Kept;
+use super::{Conversation, End, Outcome, out_of_turn};
+use crate::response_cache::{Asked, Copying, Kept, Turn, Waited, Waiting};
+
+/// Whole seconds that Envoy waits longer than we do.
+const LONGER: u64 = 2;
 
 /// As if the backend had just given it: what the rule does to responses it does to this one.
 pub(super) fn answer<'a>(exchange: &mut Exchange<'a>, kept: &'a Kept) -> ResponseStep<'a> {
@@ -19,18 +27,107 @@ pub(super) fn answer<'a>(exchange: &mut Exchange<'a>, kept: &'a Kept) -> Respons
 }
 
 impl<A: Stream<Item = Result<ProcessingRequest, Status>> + Send + Unpin> Conversation<A> {
+    /// What others were answered who asked the same, or are about to be. `None`: the backend is to be asked.
+    pub(super) async fn known(&mut self, asked: &Asked) -> Outcome<Option<Arc<Kept>>> {
+        let known = self.awaited(asked).await?;
+        self.decider.responses.count(known.is_some());
+        Ok(known)
+    }
+
+    async fn awaited(&mut self, asked: &Asked) -> Outcome<Option<Arc<Kept>>> {
+        let responses = Arc::clone(&self.decider.responses);
+        let mut deadline = None;
+        loop {
+            if let Some(known) = responses.get(asked) {
+                return Ok(Some(known));
+            }
+            match responses.expected.turn(asked) {
+                Turn::Alone => return Ok(None),
+                Turn::First(first) => {
+                    // Another first may just have been answered.
+                    let known = responses.get(asked);
+                    self.first = Some(first).filter(|_| known.is_none());
+                    return Ok(known);
+                }
+                Turn::Waits(waiting) => match self.wait(waiting, &mut deadline).await? {
+                    Waited::Lost => {}
+                    Waited::Vain => return Ok(None),
+                    Waited::Kept => {
+                        let known = responses.get(asked);
+                        if known.is_none() {
+                            // It varies, say: the next one is not to be waited for either.
+                            responses.expected.in_vain(asked);
+                        }
+                        return Ok(known);
+                    }
+                },
+            }
+        }
+    }
+
+    /// Unless the client goes, or Envoy answers it meanwhile. `deadline`: once it has begun.
+    async fn wait(&mut self, waiting: Waiting, deadline: &mut Option<Instant>) -> Outcome<Waited> {
+        let deadline = if let Some(deadline) = *deadline {
+            deadline
+        } else {
+            let deadline = *deadline.insert(self.decider.responses.expected.deadline());
+            self.have_envoy_wait(deadline).await?;
+            deadline
+        };
+        tokio::select! {
+            biased;
+            waited = waiting.end(deadline) => Ok(waited),
+            heard = self.hear() => match heard?.request {
+                Some(Heard::ResponseHeaders(headers)) => self.let_by(headers).await.and(Err(End::Over)),
+                _ => Err(out_of_turn()),
+            },
+        }
+    }
+
+    /// Envoy takes it once.
+    async fn have_envoy_wait(&self, deadline: Instant) -> Outcome<()> {
+        let seconds = deadline.saturating_duration_since(Instant::now()).as_secs() + LONGER;
+        let longer = Extension { seconds: i64::try_from(seconds).unwrap_or_default(), nanos: 0 };
+        self.say(ProcessingResponse { override_message_timeout: Some(longer), ..ProcessingResponse::default() }).await
+    }
+
+    /// The backend's answer is there: it is copied for others, if it is for them.
+    pub(super) fn answered(&mut self, asked: Option<&Asked>, answered: ResponseHead<'_>) {
+        self.copying = asked.and_then(|asked| Copying::of(&self.decider.responses, asked, answered));
+        match (&self.copying, &self.first) {
+            (None, _) => self.not_kept(),
+            (Some(_), _) if answered.ended => self.kept(),
+            (Some(_), Some(first)) => first.begun(),
+            (Some(_), None) => {}
+        }
+    }
+
     /// Takes a piece of a response that may be kept.
     pub(super) fn copy(&mut self, piece: &[u8], last: bool) {
-        self.copying = self.copying.take().and_then(|copying| copying.with(piece));
+        match self.copying.take().and_then(|copying| copying.with(piece)) {
+            None => self.not_kept(),
+            copying => self.copying = copying,
+        }
         if last {
             self.kept();
         }
     }
 
     /// All of it has come.
-    pub(super) fn kept(&mut self) {
+    fn kept(&mut self) {
         if let Some(copying) = self.copying.take() {
             self.decider.responses.put(copying);
+            if let Some(first) = self.first.take() {
+                first.kept();
+            }
+        }
+    }
+
+    /// Whatever comes is for nobody else.
+    pub(super) fn not_kept(&mut self) {
+        self.copying = None;
+        if let Some(first) = self.first.take() {
+            first.in_vain();
         }
     }
 }

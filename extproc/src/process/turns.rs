@@ -134,7 +134,7 @@ impl<A: Stream<Item = Result<ProcessingRequest, Status>> + Send + Unpin> Convers
     ) -> Outcome<Collected> {
         let length = length.map_or(0, |length| usize::try_from(length).unwrap_or(usize::MAX));
         if length > most {
-            self.copying = None;
+            self.not_kept();
             return Ok(Collected::TooLong(Begun::default()));
         }
         // Room for what has come, not for what is promised: whoever sends a head alone takes none.
@@ -145,7 +145,7 @@ impl<A: Stream<Item = Result<ProcessingRequest, Status>> + Send + Unpin> Convers
                 | (Some(Asked::ResponseBody(piece)), Direction::Response) => piece,
                 (Some(Asked::RequestTrailers(_)), Direction::Request)
                 | (Some(Asked::ResponseTrailers(_)), Direction::Response) => {
-                    self.copying = None;
+                    self.not_kept();
                     return Ok(Collected::Whole { body, trailers: true });
                 }
                 // The client was too slow, say: Envoy has answered, and the request goes nowhere.
@@ -158,7 +158,7 @@ impl<A: Stream<Item = Result<ProcessingRequest, Status>> + Send + Unpin> Convers
             body.extend_from_slice(&piece.body);
             if is_longer {
                 // It may be refused: it is for nobody else.
-                self.copying = None;
+                self.not_kept();
                 return Ok(Collected::TooLong(Begun { body, ended: piece.end_of_stream }));
             }
             if direction == Direction::Response {
@@ -178,7 +178,11 @@ impl<A: Stream<Item = Result<ProcessingRequest, Status>> + Send + Unpin> Convers
 
     /// A response's body goes on as it comes, until it ends, or is longer than it may be.
     pub(super) async fn echo(&mut self, most: usize, rule: &Rule, form: Form) -> Outcome<()> {
-        if self.pass_response(most).await? { Ok(()) } else { self.cut(Reason::ResponseTooLarge, form, rule).await }
+        if self.pass_response(most).await? {
+            return Ok(());
+        }
+        self.not_kept();
+        self.cut(Reason::ResponseTooLarge, form, rule).await
     }
 
     /// `false`: it is longer.
@@ -199,7 +203,7 @@ impl<A: Stream<Item = Result<ProcessingRequest, Status>> + Send + Unpin> Convers
                 }
                 Some(Asked::ResponseTrailers(_)) => {
                     // What is kept has none.
-                    self.copying = None;
+                    self.not_kept();
                     self.say(message(Direction::Response.trailers())).await?;
                     return Ok(true);
                 }

@@ -49,13 +49,17 @@ pub(crate) struct Asked {
     pub(super) seconds: u32,
     /// What the client has already: `If-None-Match`.
     pub(super) known: Option<String>,
+    /// It is to be as new as the client says.
+    pub(super) anew: bool,
+    /// The backend may answer that nothing has changed.
+    pub(super) conditional: bool,
 }
 
 // === impl Asked ===
 
 impl Asked {
-    /// `None`: it is for the backend alone.
-    pub(crate) fn of(rule: &str, keep: &Keep, head: RequestHead<'_>, allow: &Allow<'_>) -> Option<Asked> {
+    /// `None`: it is for the backend alone. `term`: for as long as the rule was not away.
+    pub(crate) fn of(rule: &str, term: u64, keep: &Keep, head: RequestHead<'_>, allow: &Allow<'_>) -> Option<Asked> {
         let unchanged = Edits::default();
         let edits = allow.edits.as_deref().unwrap_or(&unchanged);
         if head.method != "GET" || edits.method.is_some() || edits.body.is_some() {
@@ -95,6 +99,7 @@ impl Asked {
         };
         let authority = head.authority.to_ascii_lowercase();
         let environment = allow.environment.unwrap_or_default();
+        add(&term.to_be_bytes());
         for text in [rule, environment, head.scheme, &authority, path] {
             add(text.as_bytes());
         }
@@ -104,9 +109,11 @@ impl Asked {
         }
         let key = hash.finalize().into();
         let known = fields.get("if-none-match").and_then(|known| String::from_utf8(known.clone()).ok());
+        let says = |names: [&str; 2]| names.iter().any(|name| fields.contains_key(*name));
+        let (anew, conditional) = (says(["cache-control", "pragma"]), says(["if-none-match", "if-modified-since"]));
         let mut request = http::Request::builder().uri(path).body(()).ok()?;
         *request.headers_mut() = header_map(fields)?;
-        Some(Asked { key, request, seconds: keep.seconds, known })
+        Some(Asked { key, request, seconds: keep.seconds, known, anew, conditional })
     }
 }
 

@@ -38,7 +38,7 @@ fn asked_as(rule: &str, method: &str, path: &str, headers: &[(&str, &str)], edit
         has_body: None,
     };
     let keep = Keep { seconds: 60, headers: vec!["x-request-id".into()] };
-    Asked::of(rule, &keep, head, &allow(edits))
+    Asked::of(rule, 1, &keep, head, &allow(edits))
 }
 
 fn asked(headers: &[(&str, &str)]) -> Asked {
@@ -67,7 +67,9 @@ fn answer(
 }
 
 fn is_known(cache: &ResponseCache, request: &[(&str, &str)]) -> bool {
-    cache.get(&asked(request)).is_some()
+    let known = cache.get(&asked(request)).is_some();
+    cache.count(known);
+    known
 }
 
 #[test]
@@ -115,7 +117,7 @@ fn what_is_about_one_caller_or_does_something_is_for_the_backend() {
 #[test]
 fn backends_say_what_is_kept_and_the_definition_where_they_do_not() {
     let kept = |status, response: &[(&str, &str)]| {
-        let cache = ResponseCache::new(1 << 20);
+        let cache = ResponseCache::new(1 << 20, Duration::ZERO);
         let kept = answer(&cache, &[], status, response, b"{}");
         assert_eq!(kept, is_known(&cache, &[]));
         kept
@@ -160,7 +162,7 @@ fn backends_say_what_is_kept_and_the_definition_where_they_do_not() {
 
 #[test]
 fn a_response_is_for_those_who_ask_the_same() {
-    let cache = ResponseCache::new(1 << 20);
+    let cache = ResponseCache::new(1 << 20, Duration::ZERO);
     assert!(answer(&cache, &[("user-agent", "a")], 200, &[("vary", "User-Agent")], b"for a"));
     assert!(is_known(&cache, &[("user-agent", "a")]));
     assert!(!is_known(&cache, &[("user-agent", "b")]), "the backend says that it varies");
@@ -172,7 +174,7 @@ fn a_response_is_for_those_who_ask_the_same() {
 
 #[test]
 fn a_kept_response_says_how_old_it_is_and_nothing_of_its_connection() {
-    let cache = ResponseCache::new(1 << 20);
+    let cache = ResponseCache::new(1 << 20, Duration::ZERO);
     let response = [
         ("content-type", "text/plain"),
         ("content-length", "2"),
@@ -208,7 +210,7 @@ fn a_kept_response_says_how_old_it_is_and_nothing_of_its_connection() {
 
 #[test]
 fn memory_is_bounded() {
-    let cache = ResponseCache::new(1 << 20);
+    let cache = ResponseCache::new(1 << 20, Duration::ZERO);
     assert!(!answer(&cache, &[], 200, &[], &vec![0; 1 << 16]), "a sixteenth of all room");
     assert!(!answer(&cache, &[], 200, &[("content-length", "70000")], b""));
     for number in 0..200 {
@@ -232,5 +234,5 @@ fn memory_is_bounded() {
 
 #[test]
 fn without_room_nothing_is_kept() {
-    assert!(!answer(&ResponseCache::new(0), &[], 200, &[], b"{}"));
+    assert!(!answer(&ResponseCache::new(0, Duration::ZERO), &[], 200, &[], b"{}"));
 }

@@ -1,5 +1,9 @@
 //! Responses of public operations that are kept for others who ask the same (`x-wso2-response-cache`).
 
+mod waits;
+
+use std::net::SocketAddr;
+
 use microgw_tests::envoy_is_here;
 use microgw_tests::gateway::{Answer, Gateway};
 use microgw_tests::project::{Project, definition, get};
@@ -16,8 +20,8 @@ struct Shop {
     gateway: Gateway,
 }
 
-fn api(backend: &Scripted, paths: &Value) -> Value {
-    let mut api = definition("shop", "/shop", backend.address, paths);
+fn api(backend: SocketAddr, paths: &Value) -> Value {
+    let mut api = definition("shop", "/shop", backend, paths);
     api["x-wso2-response-cache"] = json!({ "enabled": true, "cacheTimeoutInSeconds": 600 });
     api
 }
@@ -46,13 +50,14 @@ impl Shop {
     async fn open() -> Shop {
         let backend = Scripted::start().await;
         let project = Project::new();
-        project.define("shop", &api(&backend, &paths()));
+        project.define("shop", &api(backend.address, &paths()));
         project.write(
             "policies.yaml",
             "resourcePolicies:\n  - Two:\n      count: 2\n      unitTime: 1\n      timeUnit: hour\n",
         );
         project.build().await;
-        let config = project.config("[caching]\nmaxResponseBytes = 1048576\n");
+        // As long as a busy machine may take.
+        let config = project.config("[caching]\nmaxResponseBytes = 1048576\nmaxResponseWait = 60000\n");
         let gateway = Gateway::run(project.directory(), "shop/target/shop.mgw", &[&config]).await;
         Shop { project, backend, gateway }
     }
@@ -219,19 +224,33 @@ async fn what_is_done_to_responses_is_done_to_kept_ones_once() {
 }
 
 #[tokio::test]
-async fn another_backend_is_asked_itself() {
+async fn what_was_kept_ends_with_the_publish_that_changes_it() {
     if !envoy_is_here() {
         return;
     }
     let mut shop = Shop::open().await;
+    let artifact = shop.project.artifact();
+    let first = std::fs::read(&artifact).unwrap();
     shop.says("old", &[]);
     assert_eq!(shop.asks("/shop/items", &[&[], &[]]).await, 1);
+
+    // Another API is nothing to this one.
+    let open = get(&json!([]));
+    shop.project.define("more", &definition("more", "/more", shop.backend.address, &json!({ "/x": open })));
+    shop.project.build().await;
+    shop.gateway.publish(&artifact, &std::fs::read(&artifact).unwrap()).await;
+    assert_eq!(shop.asks("/shop/items", &[&[]]).await, 0);
+
     let other = Scripted::start().await;
     other.replies(Reply { body: b"new".to_vec(), headers: typed(), ..Reply::default() });
-    shop.project.define("shop", &api(&other, &paths()));
+    shop.project.define("shop", &api(other.address, &paths()));
     shop.project.build().await;
-    let next = std::fs::read(shop.project.artifact()).unwrap();
-    let artifact = shop.project.artifact();
+    let next = std::fs::read(&artifact).unwrap();
     shop.gateway.publish(&artifact, &next).await;
     assert_eq!(shop.get("/shop/items", &[]).await.body, "new");
+
+    // Back again: what the first one has kept is as old as it.
+    shop.says("newest", &[]);
+    shop.gateway.publish(&artifact, &first).await;
+    assert_eq!(shop.get("/shop/items", &[]).await.body, "newest");
 }

@@ -28,6 +28,7 @@ impl Armory {
         let mut all = self.armed.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|_, armed| armed.strong_count() > 0);
         if let Some(armed) = all.get(&snapshot.generation).and_then(Weak::upgrade) {
+            self.sink.renew(&snapshot.generation);
             return Ok(armed);
         }
         // Made first: a sink that panics half-way is told to retire what it has.

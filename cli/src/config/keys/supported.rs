@@ -245,6 +245,7 @@ pub const KEYS: &[Key] = &[
     Key::new("caching.tokenCacheExpiryTime", Integer(1, 86_400_000), "900000", "Milliseconds that a token is remembered, at most until its `exp`."),
     Key::new("caching.tokenCacheCapacity", Integer(1, 10_000_000), "10000", "Tokens that are remembered."),
     Key::new("caching.maxResponseBytes", Integer(1_048_576, 17_179_869_184), "67108864", "Bytes of memory for responses that are kept (`x-wso2-response-cache`), whether or not tokens are remembered."),
+    Key::new("caching.maxResponseWait", Integer(0, 60_000), "5000", "Milliseconds that a request waits for the response to another that asks the same, where it may be kept; 0: none waits."),
 
     Key::new("adminConfig.address", Text, "127.0.0.1:9000", "Where `/live`, `/ready`, `/status` and `/metrics` are served."),
     Key::new("envoyConfig.path", Path, "", "The Envoy to run, unless `--envoy` names one."),

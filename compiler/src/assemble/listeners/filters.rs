@@ -29,6 +29,10 @@ use crate::settings::Settings;
 /// All lookups of one decision share 2 s; Envoy waits a little longer, so that the service's own answer arrives.
 const AUTHZ_TIMEOUT: envoy_types::pb::google::protobuf::Duration =
     envoy_types::pb::google::protobuf::Duration { seconds: 2, nanos: 250_000_000 };
+/// As long as the service may have it wait, which says so: for a response that another request has brought on its way
+/// (`caching.maxResponseWait`).
+const LONGEST_WAIT: envoy_types::pb::google::protobuf::Duration =
+    envoy_types::pb::google::protobuf::Duration { seconds: 65, nanos: 0 };
 
 pub fn filters(settings: &Settings) -> Vec<HttpFilter> {
     // First: browsers of other origins may read refusals as well.
@@ -117,6 +121,7 @@ fn ext_proc(settings: &Settings) -> ExternalProcessor {
         // Replies of Envoy's own are no backend's.
         response_attributes: vec!["response.code_details".to_owned()],
         message_timeout: Some(AUTHZ_TIMEOUT),
+        max_message_timeout: Some(LONGEST_WAIT),
         status_on_error: Some(HttpStatus { code: StatusCode::ServiceUnavailable.into() }),
         mutation_rules: Some(HeaderMutationRules { allow_all_routing: yes(), ..Default::default() }),
         // What decisions say of themselves is where access logs look for it, whichever filter asked.
