@@ -21,7 +21,7 @@ use microgw_engine::limits::{Charge, Draft, Level, Limit, Micros, Mode, OwnedCha
 use microgw_proto::limits::v1::sharing;
 use microgw_proto::rules::v1::RuleBook;
 use smallvec::SmallVec;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use self::alone::{Alone, Fallbacks};
 use self::here::Waits;
@@ -156,10 +156,15 @@ impl Limits {
         let fates = shared.exact.spend(charges, None).await;
         loop {
             match self.conclude(charges, &fates, &mut grants, lost) {
-                Ok(spending) => return spending,
+                Ok(granted @ Spending::Granted(_)) => return granted,
+                // Whoever comes next finds what was given back, unless that takes too long.
+                Ok(refused) => {
+                    let _ = timeout_at(deadline, shared.exact.refund(charges, &fates, None)).await;
+                    return refused;
+                }
                 // Once more, without waiting.
                 Err(_) if lost => {
-                    self.give_back(charges, &fates);
+                    drop(shared.exact.refund(charges, &fates, None));
                     return Spending::Unavailable;
                 }
                 Err(waits) => {
@@ -203,7 +208,7 @@ impl Limits {
         }
     }
 
-    /// Debits what is counted here, after what is counted in the store (`fates`) was; or gives that back. `Err`: leases have to be waited
+    /// Debits what is counted here, after what is counted in the store (`fates`) was; if nothing is granted that is to be given back. `Err`: leases have to be waited
     /// for first. `lost`: there is nobody to wait for.
     fn conclude(
         &self,
@@ -233,10 +238,7 @@ impl Limits {
                     match Alone::of(charge, gateways) {
                         Alone::Counted(charge) => here.push((index, charge)),
                         Alone::NoPart => refused.add(index, AGAIN),
-                        Alone::Denied => {
-                            self.give_back(charges, fates);
-                            return Ok(Spending::Unavailable);
-                        }
+                        Alone::Denied => return Ok(Spending::Unavailable),
                     }
                 }
             }
@@ -274,10 +276,7 @@ impl Limits {
                 usages
             }
             // Nothing was debited here, and nobody is let in because of it.
-            Spending::Ask | Spending::Unavailable if !refused.is_any() => {
-                self.give_back(charges, fates);
-                return Ok(Spending::Unavailable);
-            }
+            Spending::Ask | Spending::Unavailable if !refused.is_any() => return Ok(Spending::Unavailable),
             Spending::Ask | Spending::Unavailable => Usages::new(),
         };
         let mut usages: Usages = fates
@@ -296,7 +295,6 @@ impl Limits {
             }
         }
         if let Some((by, wait)) = refused.0 {
-            self.give_back(charges, fates);
             return Ok(Spending::Refused { by, wait, usages });
         }
         self.remember(charges, fates, |index| here.iter().any(|(own, _)| *own == index), now);
@@ -309,12 +307,6 @@ impl Limits {
             let lately = u128::from(now.0.saturating_sub(unanswered.0)) < owed::DOUBT.as_micros();
             lately || shared.owed.is_doubtful(charge.key)
         })
-    }
-
-    fn give_back(&self, charges: &[OwnedCharge], fates: &[Option<Fate>]) {
-        if let Some(shared) = &self.shared {
-            shared.exact.refund(charges, fates, None);
-        }
     }
 
     /// What was debited in the store is known here, in case it is lost, and as a name that has its place; what was not, because it is,

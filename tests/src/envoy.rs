@@ -1,9 +1,11 @@
 //! An Envoy that was started by somebody else, for `micro-gw serve`.
 
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use futures_util::FutureExt as _;
 use microgw_envoy::Admin;
 use serde_json::Value;
 use tokio::process::{Child, Command};
@@ -64,13 +66,17 @@ impl Envoy {
     }
 
     /// Waits for its listeners: HTTP and HTTPS.
+    ///
+    /// # Panics
+    /// When it does not get them.
     pub async fn addresses(&self) -> (SocketAddr, SocketAddr) {
-        eventually("Envoy has listeners", async || {
+        let listening = eventually("Envoy has listeners", async || {
             let listeners = self.admin.listeners().await.ok()?;
             let find = |name| listeners.iter().find(|(listener, _)| listener == name).map(|(_, address)| *address);
             Some((find("http")?, find("https")?))
-        })
-        .await
+        });
+        let found = AssertUnwindSafe(listening).catch_unwind().await;
+        found.unwrap_or_else(|_| panic!("Envoy has no listeners; its log:\n{}", self.log()))
     }
 
     pub fn log(&self) -> String {

@@ -26,6 +26,9 @@ pub mod tls;
 
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 /// How long anything that should happen may take on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -41,6 +44,24 @@ pub async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) 
         }
         assert!(started.elapsed() < PATIENCE, "{what}: not after {PATIENCE:?}");
         tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Stops a process as it is, until it is sent `SIGCONT`: none of its threads does anything more when this returns.
+///
+/// # Panics
+/// When it is not there, or goes on.
+pub fn freeze(pid: u32) {
+    let process = Pid::from_raw(i32::try_from(pid).expect("a pid is an i32"));
+    kill(process, Signal::SIGSTOP).expect("it can be signalled");
+    let is_stopped = |task: std::fs::DirEntry| {
+        let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+        stat.rsplit(") ").next().is_none_or(|rest| rest.starts_with(['T', 'Z', 'X']))
+    };
+    let started = Instant::now();
+    while !std::fs::read_dir(format!("/proc/{pid}/task")).expect("it is there").flatten().all(is_stopped) {
+        assert!(started.elapsed() < PATIENCE, "it goes on");
+        std::thread::yield_now();
     }
 }
 

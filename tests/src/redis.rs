@@ -135,7 +135,7 @@ impl RedisServer {
 
     /// It accepts connections and answers nothing, until [`Self::thaw`].
     pub fn freeze(&self) {
-        self.signal(Signal::SIGSTOP);
+        crate::freeze(self.child.id());
     }
 
     pub fn thaw(&self) {

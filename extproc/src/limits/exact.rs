@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use ::redis::{Cmd, Value};
+use futures_util::FutureExt as _;
+use futures_util::future::join_all;
 use microgw_engine::limits::{Algorithm, Micros, Mode, OwnedCharge, Unit, Usage};
 use tokio::time::Instant;
 
@@ -104,13 +106,19 @@ impl Exact {
         fates
     }
 
-    /// Gives back what `fates` say was debited, in the background: whoever is refused need not wait for it.
-    pub fn refund(self: &Arc<Exact>, charges: &[OwnedCharge], fates: &[Option<Fate>], at: Option<Micros>) {
-        for (charge, fate) in charges.iter().zip(fates) {
-            let Some(Fate::Has { debit: Some(debit), .. }) = fate else { continue };
+    /// Gives back what `fates` say was debited, whether anybody waits for it or not.
+    pub fn refund(
+        self: &Arc<Exact>,
+        charges: &[OwnedCharge],
+        fates: &[Option<Fate>],
+        at: Option<Micros>,
+    ) -> impl Future<Output = ()> + use<> {
+        let refunds = charges.iter().zip(fates).filter_map(|(charge, fate)| {
+            let Some(Fate::Has { debit: Some(debit), .. }) = fate else { return None };
             let (exact, charge, debit) = (Arc::clone(self), charge.clone(), *debit);
-            tokio::spawn(async move { exact.give_back(&charge, debit, at).await });
-        }
+            Some(tokio::spawn(async move { exact.give_back(&charge, debit, at).await }))
+        });
+        join_all(refunds.collect::<Vec<_>>()).map(drop)
     }
 
     async fn give_back(&self, charge: &OwnedCharge, debit: Debit, at: Option<Micros>) {

@@ -3,12 +3,11 @@
 use std::net::SocketAddr;
 
 use microgw_tests::backend::Backend;
-use microgw_tests::envoy_is_here;
 use microgw_tests::gateway::{Answer, Gateway, free_port};
 use microgw_tests::project::{Project, definition, get};
 use microgw_tests::raw::RawAnswer;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use microgw_tests::{envoy_is_here, freeze};
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -181,12 +180,11 @@ async fn a_service_that_does_not_answer_is_no_denial() {
     let backend = Backend::start("shop").await;
     let (_project, gateway) = gateway(&[("shop", backend.address)], &[], &[]).await;
     // Stopped, not ended: connections stay, and nothing is answered.
-    let pid = Pid::from_raw(i32::try_from(gateway.child.id().unwrap()).unwrap());
-    kill(pid, Signal::SIGSTOP).unwrap();
+    freeze(gateway.pid());
     let fault = gateway.get(&gateway.http("/shop/guarded"), &[]).await;
     let body = Answer::of(gateway.client.post(gateway.http("/shop/read")).body("{}")).await;
     let problem = gateway.get(&gateway.http("/shop/guarded"), &[("accept", PROBLEM)]).await;
-    kill(pid, Signal::SIGCONT).unwrap();
+    gateway.signal(Signal::SIGCONT);
     is_fault(&fault, 503, 900_900);
     is_fault(&body, 503, 900_900);
     is_problem(&problem, 503, 900_900);
