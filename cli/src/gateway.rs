@@ -76,7 +76,7 @@ pub async fn run(args: &args::Run, mut config: Config, spans: Option<&SpanCounts
         ..Bootstrap::local("micro-gw", gateway.publisher.project(), &paths)
     };
     sockets::write_private(&directory.bootstrap(), bootstrap.to_json().as_bytes())?;
-    let supervisor = Supervisor::start(Launch {
+    let launch = Launch {
         envoy,
         launcher: std::env::current_exe().context("cannot find our own program")?,
         bootstrap: directory.bootstrap(),
@@ -84,10 +84,20 @@ pub async fn run(args: &args::Run, mut config: Config, spans: Option<&SpanCounts
         concurrency: config.envoy.concurrency,
         log_level: config.envoy.log_level,
         drain: config.envoy.drain,
-    })?;
-    let served = gateway.serve(&args.serving, opening, Some(admin)).await;
+    };
+    let mut supervisor = None;
+    // It finds the first artifact on offer, however long that took to compile, and not what was live before.
+    let served = gateway
+        .serve(&args.serving, opening, Some(admin), |first| {
+            anyhow::ensure!(!matches!(first, Outcome::Rejected(_)), "the artifact cannot be served");
+            supervisor = Some(Supervisor::start(launch)?);
+            Ok(())
+        })
+        .await;
     // Requests that come while Envoy drains are decided, too: the gateway ends after it.
-    supervisor.drain_and_stop().await;
+    if let Some(supervisor) = supervisor {
+        supervisor.drain_and_stop().await;
+    }
     gateway.services.leave().await;
     drop(gateway);
     served
@@ -113,7 +123,8 @@ pub async fn serve(args: &args::Serve, mut config: Config, spans: Option<&SpanCo
         gateway.services.metrics().show_spans(counts);
     }
     let opening = gateway.open(&args.serving)?;
-    let served = gateway.serve(&args.serving, opening, None).await;
+    // An Envoy that outlived us is served what it had, if the first artifact is not fit to be.
+    let served = gateway.serve(&args.serving, opening, None, |_| Ok(())).await;
     // Whoever stops it drains Envoy first.
     gateway.services.leave().await;
     served
@@ -287,17 +298,28 @@ impl Gateway {
         Ok(Opening { first, publishing, hangup, rotated, terminate, interrupt, changes, certificates })
     }
 
-    /// Publishes, and publishes again when asked to, until told to stop.
-    async fn serve(&self, args: &args::Serving, opening: Opening, envoy: Option<Admin>) -> anyhow::Result<()> {
+    /// Publishes, and publishes again when asked to, until told to stop. `offered` is called once, with what became of the first.
+    async fn serve(
+        &self,
+        args: &args::Serving,
+        opening: Opening,
+        envoy: Option<Admin>,
+        offered: impl FnOnce(&Outcome) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
         let Opening { first, publishing, mut hangup, mut rotated, mut terminate, mut interrupt, .. } = opening;
         let Opening { mut changes, mut certificates, .. } = opening;
         let announcer =
             tokio::spawn(self.observer.clone().announce(args.output, envoy.clone(), self.services.admin_address()));
         let mut latest = None;
         let mut wanted = Wanted { artifact: Some((Arc::new(first), publishing)), certificates: false };
+        let mut offered = Some(offered);
         loop {
             tokio::select! {
-                () = self.carry_out(&mut wanted, &mut latest) => {}
+                outcome = self.carry_out(&mut wanted, &mut latest) => {
+                    if let Some((outcome, offered)) = outcome.and_then(|outcome| Some((outcome, offered.take()?))) {
+                        offered(&outcome)?;
+                    }
+                }
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
             }
@@ -318,18 +340,18 @@ impl Gateway {
     }
 
     /// Certificates come first, by themselves: it is then known which of the two Envoy refuses. `latest` is what was
-    /// published last and not rejected.
-    async fn carry_out(&self, wanted: &mut Wanted, latest: &mut Option<Arc<Loaded>>) {
+    /// published last and not rejected. What became of the artifact, if one was wanted.
+    async fn carry_out(&self, wanted: &mut Wanted, latest: &mut Option<Arc<Loaded>>) -> Option<Outcome> {
         if std::mem::take(&mut wanted.certificates) {
             self.renew(latest.clone().or_else(|| self.last_live.current())).await;
         }
-        if let Some((loaded, publishing)) = wanted.artifact.take() {
-            let outcome = self.publish(loaded.clone(), self.settings.load_full(), publishing).await;
-            if !matches!(outcome, Outcome::Rejected(_)) {
-                *latest = Some(loaded);
-                self.services.programs().report_unknown();
-            }
+        let (loaded, publishing) = wanted.artifact.take()?;
+        let outcome = self.publish(loaded.clone(), self.settings.load_full(), publishing).await;
+        if !matches!(outcome, Outcome::Rejected(_)) {
+            *latest = Some(loaded);
+            self.services.programs().report_unknown();
         }
+        Some(outcome)
     }
 
     /// `None`: it cannot be loaded, which has been said.

@@ -48,6 +48,8 @@ impl Envoy {
         change(&mut bootstrap);
         let path = directory.join("bootstrap.json");
         std::fs::write(&path, bootstrap.to_string()).expect("it can be written");
+        // Whoever serves makes it, and Envoy ends where it is not there.
+        eventually("the directory of the sockets is there", async || sockets.is_dir().then_some(())).await;
         let log = directory.join("envoy.log");
         let file = std::fs::File::create(&log).expect("it can be written");
         let binary = microgw_envoy::find(None).expect("there is an Envoy");

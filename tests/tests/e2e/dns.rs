@@ -168,6 +168,26 @@ async fn a_restart_without_dns_serves_what_was_known() {
 }
 
 #[tokio::test]
+async fn a_start_with_another_artifact_serves_nothing_of_the_one_before() {
+    if !envoy_is_here() {
+        return;
+    }
+    let silent = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let nameserver = format!("--discovery.nameservers={}", silent.local_addr().unwrap());
+    let ([one], port) = backends(["one"]).await;
+    let project = project(&[("/shop", format!("http://127.0.0.2:{port}"))]).await;
+    let mut gateway = Gateway::run(project.directory(), "shop/target/shop.mgw", &[&nameserver]).await;
+    let before = gateway.live.generation.clone();
+    assert_eq!(who(&gateway, "/shop/open").await, "one");
+    gateway.stop().await;
+    // Getting it ready takes a while.
+    define(&project, &[("/pets", format!("http://pets.test:{port}"))]).await;
+    let gateway = Gateway::run(project.directory(), "shop/target/shop.mgw", &[&nameserver]).await;
+    assert_ne!(gateway.live.generation, before, "{}", gateway.log());
+    drop(one);
+}
+
+#[tokio::test]
 async fn a_preflight_needs_no_dns() {
     if !envoy_is_here() {
         return;
