@@ -211,6 +211,7 @@ impl Metrics {
         register(&mut registry, &families::RESPONSE_CACHE_HITS, responses.hits.clone());
         register(&mut registry, &families::RESPONSE_CACHE_MISSES, responses.misses.clone());
         register(&mut registry, &families::RESPONSES_STORED, responses.stored.clone());
+        register(&mut registry, &families::RESPONSES_REVALIDATED, responses.revalidated.clone());
         registry.register_collector(Box::new(response_cache::Shown(Arc::clone(responses))));
     }
 

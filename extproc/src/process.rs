@@ -47,6 +47,8 @@ const DETAILS: &str = "response.code_details";
 /// Bytes that are set aside for a body before any of it has come.
 const ROOM: usize = 16 * 1024;
 const FROM_BACKEND: &str = "via_upstream";
+/// What is known is good still.
+const NOT_MODIFIED: u16 = 304;
 
 /// The service that tonic serves.
 #[derive(Clone)]
@@ -255,10 +257,11 @@ impl<A: Stream<Item = Result<ProcessingRequest, Status>> + Send + Unpin> Convers
             let step = self.through_programs(&mut exchange, step, span).await;
             let Some(Passed(edits)) = self.judged(step, &told, rule, head.form()).await? else { return Ok(()) };
             decider.report(&armed, &mut exchange);
-            let known = kept.get().map(|kept| kept.message(edits, asked)).unwrap_or_default();
+            let known = kept.get().map(|kept| kept.message(edits, asked, true)).unwrap_or_default();
             let given = answer::given(known, told);
             return self.say(ProcessingResponse { dynamic_metadata: description, ..message(given) }).await;
         }
+        let stale = asked.as_ref().and_then(|asked| decider.responses.stale(asked));
         let collected = body.get().filter(|_| !end_of_stream);
         // What nobody could look at, and may pass all the same, does so as it comes.
         let passing = (phases.request_body && body.get().is_none()).then_some(usize::MAX);
@@ -269,7 +272,10 @@ impl<A: Stream<Item = Result<ProcessingRequest, Status>> + Send + Unpin> Convers
             None if end_of_stream => None,
             None => counted.or(passing).and_then(|_| head.content_length()),
         };
-        let (common, edited) = answer::admitted(allow, Follows { length, trailers });
+        let (mut common, edited) = answer::admitted(allow, Follows { length, trailers });
+        if let Some(validator) = stale.as_ref().and_then(|stale| stale.validator()) {
+            common = answer::validating(common, validator);
+        }
         match (collected, edited) {
             // Of a body that was never begun Envoy takes no piece.
             (Some(nothing), Some(new)) if trailers && nothing.is_empty() && !new.is_empty() => {
@@ -318,6 +324,17 @@ impl<A: Stream<Item = Result<ProcessingRequest, Status>> + Send + Unpin> Convers
             let (common, _) = answer::passed(None, told.into_iter(), follows);
             self.head(Direction::Response, common, None).await?;
             return if comes && !ended { self.echo(usize::MAX, rule, head.form()).await } else { Ok(()) };
+        }
+        if response.status() == NOT_MODIFIED
+            && let (Some(asked), Some(stale)) = (&asked, stale)
+        {
+            let renewed = kept.get_or_init(|| self.renewed(asked, &stale, response));
+            let step = kept::answer(&mut exchange, renewed);
+            let step = self.through_programs(&mut exchange, step, span).await;
+            let Some(Passed(edits)) = self.judged(step, &told, rule, head.form()).await? else { return Ok(()) };
+            decider.report(&armed, &mut exchange);
+            let (common, whole) = answer::instead(response, renewed.message(edits, asked, false), told);
+            return self.instead(common, whole.unwrap_or_default(), ended).await;
         }
         let answered = ResponseHead { status: response.status(), headers: response, ended };
         self.answered(asked.as_ref(), answered);

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use http_cache_semantics::BeforeRequest;
-use microgw_engine::{Allow, Keep, RequestHead};
+use microgw_engine::{Allow, Keep, RequestHead, ResponseHead};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::metrics::counter::Counter;
@@ -20,8 +20,9 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
 use crate::metrics::{Reading, Value, families};
+use crate::process::Head;
 pub(crate) use expected::{Expected, First, Turn, Waited, Waiting};
-pub(crate) use request::Asked;
+pub(crate) use request::{Asked, CONDITIONS};
 pub(crate) use response::{Copying, Kept};
 
 /// What an entry costs beside its texts.
@@ -50,6 +51,7 @@ pub struct ResponseCache {
     pub(crate) hits: Counter,
     pub(crate) misses: Counter,
     pub(crate) stored: Counter,
+    pub(crate) revalidated: Counter,
 }
 
 #[derive(Clone, Debug)]
@@ -75,6 +77,7 @@ impl ResponseCache {
             hits: Counter::default(),
             misses: Counter::default(),
             stored: Counter::default(),
+            revalidated: Counter::default(),
         }
     }
 
@@ -86,16 +89,42 @@ impl ResponseCache {
         })
     }
 
+    /// What may be good still, if the backend says so.
+    pub(crate) fn stale(&self, asked: &Asked) -> Option<Arc<Kept>> {
+        let kept = self.kept.get(&asked.key).filter(|_| asked.validates)?;
+        let matches = match kept.policy.before_request(&asked.request, SystemTime::now()) {
+            BeforeRequest::Stale { matches, .. } => matches,
+            BeforeRequest::Fresh(_) => true,
+        };
+        (matches && kept.validator().is_some()).then_some(kept)
+    }
+
+    /// The backend says that it is good still, in `head`. What is answered then; kept, if it may be.
+    pub(crate) fn renew(&self, asked: &Asked, stale: &Kept, head: &Head) -> (Arc<Kept>, bool) {
+        self.revalidated.inc();
+        let renewed = stale.renewed(head);
+        let answered =
+            ResponseHead { status: renewed.head.status(), headers: &renewed.head, ended: stale.body.is_empty() };
+        let copying = Copying::of(self, asked, answered).filter(|_| stale.is_meant(head));
+        if let Some(copying) = copying.and_then(|copying| copying.with(&stale.body)) {
+            return (self.put(copying), true);
+        }
+        self.kept.remove(&asked.key);
+        (Arc::new(renewed), false)
+    }
+
     /// Whether a kept response has answered.
     pub(crate) fn count(&self, hit: bool) {
         let counter = if hit { &self.hits } else { &self.misses };
         counter.inc();
     }
 
-    pub(crate) fn put(&self, copying: Copying) {
+    pub(crate) fn put(&self, copying: Copying) -> Arc<Kept> {
         let (key, kept) = copying.finish();
-        self.kept.insert(key, Arc::new(kept));
+        let kept = Arc::new(kept);
+        self.kept.insert(key, Arc::clone(&kept));
         self.stored.inc();
+        kept
     }
 
     /// Bytes of one response.

@@ -90,6 +90,12 @@ pub static RESPONSE_CACHE_MISSES: Family = family(
 );
 pub static RESPONSES_STORED: Family =
     family("microgw_response_cache_stored", Counter, &[], "Responses that were kept for others who ask the same");
+pub static RESPONSES_REVALIDATED: Family = family(
+    "microgw_response_cache_revalidated",
+    Counter,
+    &[],
+    "Kept responses of which the backend said that they are good still",
+);
 pub static RESPONSE_CACHE_WAITING: Family = family(
     "microgw_response_cache_waiting",
     Gauge,
@@ -332,6 +338,7 @@ pub static ALL: &[&Family] = &[
     &RESPONSE_CACHE_HITS,
     &RESPONSE_CACHE_MISSES,
     &RESPONSES_STORED,
+    &RESPONSES_REVALIDATED,
     &RESPONSE_CACHE_WAITING,
     &RESPONSE_CACHE_BYTES,
     &KEY_FETCHES,

@@ -19,8 +19,10 @@ use microgw_engine::{Allow, Edits};
 
 use microgw_transforms::Message;
 
+use super::Head;
 use crate::answer::{Refusal, removed, set};
 use crate::description::NAMESPACE;
+use crate::response_cache::CONDITIONS;
 
 /// What access logs and the wording of Envoy's own replies know our refusals by.
 const DETAILS: &str = "microgw_refused";
@@ -115,6 +117,37 @@ pub(super) fn passed(
     (CommonResponse { header_mutation: Some(mutation), ..CommonResponse::default() }, body)
 }
 
+/// Has the backend say whether that has changed, and nothing else.
+pub(super) fn validating(mut common: CommonResponse, (name, value): (&'static str, &[u8])) -> CommonResponse {
+    let mutation = common.header_mutation.get_or_insert_default();
+    mutation.remove_headers.extend(CONDITIONS.iter().filter(|other| **other != name).map(|other| (*other).to_owned()));
+    mutation.set_headers.push(header(name, value.to_vec()));
+    common
+}
+
+/// Another response in the place of one that has come, of which nothing has gone on yet.
+pub(super) fn instead(
+    come: &Head,
+    mut answer: Message,
+    told: Vec<(&'static str, String)>,
+) -> (CommonResponse, Option<Vec<u8>>) {
+    for (name, _) in &told {
+        answer.headers.remove(name);
+    }
+    let mut mutation = HeaderMutation::default();
+    mutation.set_headers.push(header(":status", answer.status().to_string().into_bytes()));
+    mutation.set_headers.extend(told.into_iter().map(|(name, value)| header(name, value.into_bytes())));
+    add(&mut mutation.set_headers, &answer);
+    let body = answer.body().map(<[u8]>::to_vec);
+    if let Some(body) = &body {
+        mutation.set_headers.push(header("content-length", body.len().to_string().into_bytes()));
+    }
+    let names = come.fields().iter().map(|(name, _)| name);
+    let left = names.filter(|name| !is_set(&mutation.set_headers, name) && !name.starts_with("x-envoy-"));
+    mutation.remove_headers = left.cloned().collect();
+    (CommonResponse { header_mutation: Some(mutation), ..CommonResponse::default() }, body)
+}
+
 /// A body for a message that has none.
 pub(super) fn replaced(mut common: CommonResponse, body: Vec<u8>) -> CommonResponse {
     common.status = ResponseStatus::ContinueAndReplace.into();
@@ -188,13 +221,7 @@ pub(super) fn given(mut answer: Message, told: Vec<(&'static str, String)>) -> R
 
 fn immediate(answer: &Message, told: impl Iterator<Item = (&'static str, String)>, details: &str) -> ImmediateResponse {
     let mut set_headers: Vec<_> = told.map(|(name, value)| header(name, value.into_bytes())).collect();
-    for (name, value) in answer.headers.iter() {
-        let mut option = header(name, value.to_vec());
-        if set_headers.iter().any(|other| other.header.as_ref().is_some_and(|other| other.key == name)) {
-            appended(&mut option);
-        }
-        set_headers.push(option);
-    }
+    add(&mut set_headers, answer);
     ImmediateResponse {
         status: Some(HttpStatus { code: i32::from(answer.status()) }),
         headers: Some(HeaderMutation { set_headers, remove_headers: Vec::new() }),
@@ -202,6 +229,21 @@ fn immediate(answer: &Message, told: impl Iterator<Item = (&'static str, String)
         grpc_status: None,
         details: details.to_owned(),
     }
+}
+
+/// All headers of an answer, beside those that are set.
+fn add(set_headers: &mut Vec<HeaderValueOption>, answer: &Message) {
+    for (name, value) in answer.headers.iter() {
+        let mut option = header(name, value.to_vec());
+        if is_set(set_headers, name) {
+            appended(&mut option);
+        }
+        set_headers.push(option);
+    }
+}
+
+fn is_set(set_headers: &[HeaderValueOption], name: &str) -> bool {
+    set_headers.iter().any(|option| option.header.as_ref().is_some_and(|header| header.key == name))
 }
 
 /// Where Envoy looks for it.

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use envoy_types::pb::envoy::service::ext_proc::v3::processing_request::Request as Heard;
-use envoy_types::pb::envoy::service::ext_proc::v3::{ProcessingRequest, ProcessingResponse};
+use envoy_types::pb::envoy::service::ext_proc::v3::{CommonResponse, ProcessingRequest, ProcessingResponse};
 use envoy_types::pb::google::protobuf::Duration as Extension;
 use futures_util::Stream;
 use microgw_engine::{Exchange, ResponseHead, ResponseStep};
 use tokio::time::Instant;
 use tonic::Status;
 
-use super::{Conversation, End, Outcome, out_of_turn};
+use super::answer::{self, Direction};
+use super::{Collected, Conversation, End, Head, Outcome, out_of_turn};
 use crate::response_cache::{Asked, Copying, Kept, Turn, Waited, Waiting};
 
 /// Whole seconds that Envoy waits longer than we do.
@@ -41,7 +42,9 @@ impl<A: Stream<Item = Result<ProcessingRequest, Status>> + Send + Unpin> Convers
             if let Some(known) = responses.get(asked) {
                 return Ok(Some(known));
             }
-            match responses.expected.turn(asked) {
+            // That it has not changed since a client was told is an answer for that client alone.
+            let leads = !asked.conditional || responses.stale(asked).is_some();
+            match responses.expected.turn(asked, leads) {
                 Turn::Alone => return Ok(None),
                 Turn::First(first) => {
                     // Another first may just have been answered.
@@ -89,6 +92,37 @@ impl<A: Stream<Item = Result<ProcessingRequest, Status>> + Send + Unpin> Convers
         let seconds = deadline.saturating_duration_since(Instant::now()).as_secs() + LONGER;
         let longer = Extension { seconds: i64::try_from(seconds).unwrap_or_default(), nanos: 0 };
         self.say(ProcessingResponse { override_message_timeout: Some(longer), ..ProcessingResponse::default() }).await
+    }
+
+    /// What is kept is good still, as the backend says.
+    pub(super) fn renewed(&mut self, asked: &Asked, stale: &Kept, response: &Head) -> Arc<Kept> {
+        let (renewed, is_kept) = self.decider.responses.renew(asked, stale, response);
+        match self.first.take() {
+            Some(first) if is_kept => first.kept(),
+            Some(first) => first.in_vain(),
+            None => {}
+        }
+        renewed
+    }
+
+    /// `ended`: nothing follows the head in whose place it is.
+    pub(super) async fn instead(&mut self, common: CommonResponse, body: Vec<u8>, ended: bool) -> Outcome<()> {
+        let trailers = match if ended { None } else { Some(self.collect(Direction::Response, 0, None).await?) } {
+            None => None,
+            Some(Collected::Whole { trailers, .. }) => Some(trailers),
+            Some(Collected::TooLong(_)) => return Err(out_of_turn()),
+        };
+        match trailers {
+            // Of a body that was never begun Envoy takes no piece.
+            None | Some(true) if !body.is_empty() => {
+                self.head(Direction::Response, answer::replaced(common, body), None).await
+            }
+            None => self.head(Direction::Response, common, None).await,
+            Some(trailers) => {
+                self.head(Direction::Response, common, None).await?;
+                self.body(Direction::Response, body, trailers).await
+            }
+        }
     }
 
     /// The backend's answer is there: it is copied for others, if it is for them.

@@ -102,7 +102,8 @@ impl Expected {
         Instant::now() + self.timing.patience
     }
 
-    pub(crate) fn turn(self: &Arc<Self>, asked: &Asked) -> Turn {
+    /// `leads`: the backend's answer to it may be one to others, too.
+    pub(crate) fn turn(self: &Arc<Self>, asked: &Asked, leads: bool) -> Turn {
         if self.timing.patience.is_zero() || asked.anew || self.is_vain(&asked.key) {
             return Turn::Alone;
         }
@@ -112,8 +113,7 @@ impl Expected {
             drop(flights);
             return self.wait(asked.key, stage).map_or(Turn::Alone, Turn::Waits);
         }
-        // That it has not changed is an answer for this client alone.
-        if asked.conditional {
+        if !leads {
             return Turn::Alone;
         }
         let (stage, others) = watch::channel(Stage::Asked);
@@ -222,8 +222,10 @@ mod tests {
             request: http::Request::default(),
             seconds: 60,
             known: None,
+            since: None,
             anew: false,
             conditional: false,
+            validates: true,
         }
     }
 
@@ -235,21 +237,21 @@ mod tests {
     }
 
     fn first(expected: &Arc<Expected>, key: u8) -> First {
-        match expected.turn(&asked(key)) {
+        match expected.turn(&asked(key), true) {
             Turn::First(first) => first,
             other => panic!("{other:?}"),
         }
     }
 
     fn waits(expected: &Arc<Expected>, key: u8) -> Waiting {
-        match expected.turn(&asked(key)) {
+        match expected.turn(&asked(key), true) {
             Turn::Waits(waiting) => waiting,
             other => panic!("{other:?}"),
         }
     }
 
     fn is_alone(expected: &Arc<Expected>, asked: &Asked) -> bool {
-        matches!(expected.turn(asked), Turn::Alone)
+        matches!(expected.turn(asked, true), Turn::Alone)
     }
 
     #[tokio::test]
@@ -332,10 +334,9 @@ mod tests {
     #[tokio::test]
     async fn whoever_wants_something_else_asks_alone() {
         let expected = patient();
-        let conditional = Asked { conditional: true, ..asked(1) };
-        assert!(is_alone(&expected, &conditional), "304 is for nobody else");
+        assert!(matches!(expected.turn(&asked(1), false), Turn::Alone), "304 is for nobody else");
         let leader = first(&expected, 1);
-        assert!(matches!(expected.turn(&conditional), Turn::Waits(_)), "but what is kept is for them, too");
+        assert!(matches!(expected.turn(&asked(1), false), Turn::Waits(_)), "but what is kept is for them, too");
         assert!(is_alone(&expected, &Asked { anew: true, ..asked(1) }));
         drop(leader);
     }

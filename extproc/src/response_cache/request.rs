@@ -11,6 +11,10 @@ use super::Key;
 /// With one of these a request is about its caller alone, about a part, or about what the backend has just now.
 const OWN: [&str; 7] =
     ["authorization", "cookie", "if-match", "if-range", "if-unmodified-since", "proxy-authorization", "range"];
+/// Whether something has changed.
+pub(crate) const CONDITIONS: [&str; 2] = ["if-none-match", "if-modified-since"];
+/// What is wanted of caches.
+const DIRECTIVES: [&str; 2] = ["cache-control", "pragma"];
 /// What [`says_little`], beside whole families.
 const LITTLE: [&str; 24] = [
     "b3",
@@ -49,10 +53,14 @@ pub(crate) struct Asked {
     pub(super) seconds: u32,
     /// What the client has already: `If-None-Match`.
     pub(super) known: Option<String>,
+    /// Since when: `If-Modified-Since`.
+    pub(super) since: Option<Vec<u8>>,
     /// It is to be as new as the client says.
     pub(super) anew: bool,
     /// The backend may answer that nothing has changed.
-    pub(super) conditional: bool,
+    pub(crate) conditional: bool,
+    /// The backend may be asked whether what is kept has changed.
+    pub(super) validates: bool,
 }
 
 // === impl Asked ===
@@ -109,11 +117,18 @@ impl Asked {
         }
         let key = hash.finalize().into();
         let known = fields.get("if-none-match").and_then(|known| String::from_utf8(known.clone()).ok());
+        let since = fields.get("if-modified-since").cloned();
         let says = |names: [&str; 2]| names.iter().any(|name| fields.contains_key(*name));
-        let (anew, conditional) = (says(["cache-control", "pragma"]), says(["if-none-match", "if-modified-since"]));
+        let (anew, conditional) = (says(DIRECTIVES), says(CONDITIONS));
+        // Whoever wants nothing of a cache gets nothing of it.
+        let is_afresh = DIRECTIVES.iter().any(|name| {
+            let said = fields.get(*name).map(|said| said.to_ascii_lowercase()).unwrap_or_default();
+            said.split(|byte| *byte == b',').any(|directive| directive.trim_ascii() == b"no-cache")
+        });
+        let validates = !is_afresh && !edits.headers.iter().any(|(name, _)| CONDITIONS.contains(&&**name));
         let mut request = http::Request::builder().uri(path).body(()).ok()?;
         *request.headers_mut() = header_map(fields)?;
-        Some(Asked { key, request, seconds: keep.seconds, known, anew, conditional })
+        Some(Asked { key, request, seconds: keep.seconds, known, since, anew, conditional, validates })
     }
 }
 

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use http::header::{AGE, CACHE_CONTROL, DATE, EXPIRES, HeaderMap, HeaderName, HeaderValue, VARY};
 use http_cache_semantics::{CacheOptions, CachePolicy};
-use microgw_engine::{Edits, ResponseHead};
+use microgw_engine::{Edits, Headers as _, ResponseHead};
 use microgw_transforms::Message;
 
-use super::request::{Asked, header_map, joined};
+use super::request::{Asked, CONDITIONS, header_map, joined};
 use super::{Key, ResponseCache, Room};
 use crate::process::Head;
 
@@ -28,6 +28,8 @@ const NOT_KEPT: [&str; 11] = [
 ];
 /// Bytes that a header takes beside its texts.
 const PER_HEADER: usize = 256;
+/// Whatever says that something is good still says of these nothing that counts: the body is the one that was kept.
+const OF_BODY: [&str; 5] = ["content-encoding", "content-language", "content-length", "content-range", "content-type"];
 /// What a client that has the rest is not told again.
 const OF_CONTENT: [&str; 3] = ["content-type", "content-encoding", "content-language"];
 
@@ -60,21 +62,71 @@ impl Kept {
             + self.head.fields().len() * PER_HEADER
     }
 
-    /// What the client is answered, once the rule has changed it like this.
-    pub(crate) fn message(&self, edits: Option<Box<Edits>>, asked: &Asked) -> Message {
+    /// By which header the backend is asked whether it has changed, and what that says.
+    pub(crate) fn validator(&self) -> Option<(&'static str, &[u8])> {
+        let of = |name| {
+            let mut values = self.head.fields().iter().filter(|(other, _)| other == name);
+            // Of several nobody knows which one is meant.
+            values.next().filter(|_| values.next().is_none()).map(|(_, value)| value.as_slice())
+        };
+        let is_date =
+            |date: &&[u8]| std::str::from_utf8(date).is_ok_and(|date| httpdate::parse_http_date(date).is_ok());
+        let condition = match of("etag") {
+            Some(tag) => (CONDITIONS[0], Some(tag).filter(|tag| is_tag(tag))?),
+            None => (CONDITIONS[1], of("last-modified").filter(is_date)?),
+        };
+        (self.head.status() == 200).then_some(condition)
+    }
+
+    /// Whether whoever says that something is good still speaks of this.
+    pub(super) fn is_meant(&self, head: &Head) -> bool {
+        match (self.head.get("etag"), head.get("etag")) {
+            (Some(kept), Some(said)) => is_same(kept, said),
+            (_, None) => true,
+            (None, Some(_)) => false,
+        }
+    }
+
+    /// As the backend would give it now: with what it says when it says that nothing has changed.
+    pub(super) fn renewed(&self, head: &Head) -> Kept {
+        let is_said = |name: &str| {
+            !OF_BODY.contains(&name) && !name.starts_with("x-envoy-") && (name == "age" || !NOT_KEPT.contains(&name))
+        };
+        let said: Vec<_> = head.fields().iter().filter(|(name, _)| is_said(name)).cloned().collect();
+        let mut fields = self.head.fields().to_vec();
+        // When it was made would be how old it is.
+        fields.retain(|(name, _)| name != "date" && said.iter().all(|(other, _)| other != name));
+        fields.extend(said);
+        Kept {
+            policy: self.policy.clone(),
+            until: self.until,
+            head: Head::of_response(self.head.status(), fields),
+            body: self.body.clone(),
+            beside: self.beside,
+        }
+    }
+
+    /// What the client is answered, once the rule has changed it like this. `old`: nobody was asked whether it is good still.
+    pub(crate) fn message(&self, edits: Option<Box<Edits>>, asked: &Asked, old: bool) -> Message {
         let edits = edits.map(|edits| *edits).unwrap_or_default();
         let mut headers = self.head.fields().to_vec();
-        headers.push((AGE.to_string(), self.policy.age(SystemTime::now()).as_secs().to_string().into_bytes()));
+        if old {
+            headers.push((AGE.to_string(), self.policy.age(SystemTime::now()).as_secs().to_string().into_bytes()));
+        }
         for (name, values) in edits.headers {
             headers.retain(|(other, _)| *other != *name);
             headers.extend(values.into_iter().map(|value| (name.to_string(), value)));
         }
         let status = edits.status.unwrap_or(self.head.status());
-        let is_known = status == 200
-            && headers
-                .iter()
-                .any(|(name, tag)| name == "etag" && asked.known.as_deref().is_some_and(|known| has(known, tag)));
-        if is_known {
+        let says =
+            |name: &str, is: &dyn Fn(&[u8]) -> bool| headers.iter().any(|(other, value)| other == name && is(value));
+        let is_known = match (&asked.known, &asked.since) {
+            (Some(known), _) => says("etag", &|tag| has(known, tag)),
+            // As it was told to this client, to the letter.
+            (None, Some(since)) => says("last-modified", &|date| date == since.as_slice()),
+            (None, None) => false,
+        };
+        if status == 200 && is_known {
             headers.retain(|(name, _)| !OF_CONTENT.contains(&name.as_str()));
             return Message::response(304, microgw_transforms::Headers::new(headers), None);
         }
@@ -224,9 +276,21 @@ fn policy(request: &http::Request<()>, seconds: u32, status: u16, mut headers: H
 
 /// Whether a client that says `known` has the response of this tag: RFC 9110, section 13.1.2.
 fn has(known: &str, tag: &[u8]) -> bool {
-    let weak = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
     let Ok(tag) = std::str::from_utf8(tag) else { return false };
-    known.trim() == "*" || known.split(',').any(|one| weak(one) == weak(tag))
+    known.trim() == "*" || known.split(',').any(|one| is_same(one, tag))
+}
+
+/// RFC 9110, section 8.8.3.2: weakly.
+fn is_same(one: &str, other: &str) -> bool {
+    let weak = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
+    weak(one) == weak(other)
+}
+
+/// RFC 9110, section 8.8.3.
+fn is_tag(tag: &[u8]) -> bool {
+    let opaque = tag.strip_prefix(b"W/").unwrap_or(tag);
+    let inner = opaque.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\""));
+    inner.is_some_and(|inner| inner.iter().all(|byte| *byte > b' ' && *byte < 0x7f && *byte != b'"'))
 }
 
 fn size(headers: &[(String, Vec<u8>)]) -> usize {

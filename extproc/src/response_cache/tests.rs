@@ -186,14 +186,14 @@ fn a_kept_response_says_how_old_it_is_and_nothing_of_its_connection() {
     assert!(answer(&cache, &[], 200, &response, b"ok"));
     let asked_again = asked(&[("if-none-match", "\"0\"")]);
     let kept = cache.get(&asked_again).unwrap();
-    let message = kept.message(None, &asked_again);
+    let message = kept.message(None, &asked_again, true);
     let mut names: Vec<_> = message.headers.iter().map(|(name, _)| name.to_owned()).collect();
     names.sort_unstable();
     assert_eq!(names, ["age", "content-type", "etag"]);
     assert_eq!((message.status(), message.body()), (200, Some(&b"ok"[..])));
 
     let known = asked(&[("if-none-match", "\"0\", \"1\"")]);
-    let told = kept.message(None, &known);
+    let told = kept.message(None, &known, true);
     assert_eq!((told.status(), told.body(), told.headers.has("content-type")), (304, None, false));
 
     let edits = Edits {
@@ -202,7 +202,7 @@ fn a_kept_response_says_how_old_it_is_and_nothing_of_its_connection() {
         body: Some(b"other".to_vec()),
         ..Edits::default()
     };
-    let edited = kept.message(Some(Box::new(edits)), &known);
+    let edited = kept.message(Some(Box::new(edits)), &known, true);
     assert_eq!((edited.status(), edited.body()), (203, Some(&b"other"[..])));
     assert_eq!(edited.headers.get("x-new").count(), 2);
     assert!(!edited.headers.has("content-type"));
@@ -235,4 +235,70 @@ fn memory_is_bounded() {
 #[test]
 fn without_room_nothing_is_kept() {
     assert!(!answer(&ResponseCache::new(0, Duration::ZERO), &[], 200, &[], b"{}"));
+}
+
+#[test]
+fn whatever_may_be_good_still_is_asked_for_by_what_names_it() {
+    let date = "Fri, 01 Jan 2021 00:00:00 GMT";
+    let asked_by = |response: &[(&str, &str)], request: &[(&str, &str)]| {
+        let cache = ResponseCache::new(1 << 20, Duration::ZERO);
+        assert!(answer(&cache, &[], 200, response, b"{}"));
+        let stale = cache.stale(&asked(request))?;
+        let (name, value) = stale.validator()?;
+        Some((name, String::from_utf8(value.to_vec()).unwrap()))
+    };
+    let tag = |tag: &str| Some(("if-none-match", tag.to_owned()));
+    assert_eq!(asked_by(&[("etag", "\"1\""), ("last-modified", date)], &[]), tag("\"1\""));
+    assert_eq!(asked_by(&[("etag", "W/\"1\"")], &[("if-none-match", "\"2\"")]), tag("W/\"1\""));
+    assert_eq!(asked_by(&[("last-modified", date)], &[]), Some(("if-modified-since", date.to_owned())));
+    for not_one in ["1", "\"1", "\"1\", \"2\"", "\"a\"b\"", "\"\u{e9}\"", "W/1"] {
+        assert_eq!(asked_by(&[("etag", not_one), ("last-modified", date)], &[]), None, "{not_one}");
+    }
+    assert_eq!(asked_by(&[("last-modified", "yesterday")], &[]), None);
+    assert_eq!(asked_by(&[], &[]), None);
+    assert_eq!(asked_by(&[("etag", "\"1\"")], &[("cache-control", "max-age=0")]), tag("\"1\""));
+    for afresh in [("cache-control", "No-Cache"), ("pragma", "no-cache")] {
+        assert_eq!(asked_by(&[("etag", "\"1\"")], &[afresh]), None);
+    }
+    assert_eq!(asked_by(&[("etag", "\"1\""), ("vary", "user-agent")], &[("user-agent", "b")]), None);
+}
+
+#[test]
+fn what_is_good_still_is_as_the_backend_says_now() {
+    let old = [
+        ("etag", "\"1\""),
+        ("date", "Fri, 01 Jan 2021 00:00:00 GMT"),
+        ("cache-control", "max-age=9999999999"),
+        ("x-old", "1"),
+        ("x-both", "1"),
+        ("content-type", "text/plain"),
+    ];
+    let renew = |said: &[(&str, &str)]| {
+        let cache = ResponseCache::new(1 << 20, Duration::ZERO);
+        assert!(answer(&cache, &[], 200, &old, b"body"));
+        let stale = cache.stale(&asked(&[])).unwrap();
+        let said = said.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())).collect();
+        let (renewed, is_kept) = cache.renew(&asked(&[]), &stale, &Head::of_response(304, said));
+        assert_eq!(renewed.body, b"body");
+        assert_eq!(cache.kept.get(&asked(&[]).key).is_some(), is_kept);
+        let mut fields = renewed.head.fields().to_vec();
+        fields.sort();
+        let text = |(name, value): (String, Vec<u8>)| format!("{name}: {}", String::from_utf8(value).unwrap());
+        (fields.into_iter().map(text).collect::<Vec<_>>(), is_kept, is_known(&cache, &[]))
+    };
+    let said =
+        [("etag", "W/\"1\""), ("x-both", "2"), ("x-both", "3"), ("content-type", "x/y"), ("content-length", "9")];
+    let (fields, is_kept, known) = renew(&said);
+    let cache_control = "cache-control: max-age=9999999999";
+    let expected = [cache_control, "content-type: text/plain", "etag: W/\"1\"", "x-both: 2", "x-both: 3", "x-old: 1"];
+    assert_eq!((fields, is_kept, known), (expected.map(str::to_owned).to_vec(), true, true));
+    // For this client it is answered, and forgotten then.
+    for (name, value) in
+        [("etag", "\"2\""), ("set-cookie", "a=b"), ("cache-control", "no-store"), ("vary", "*"), ("expires", "0, 0")]
+    {
+        let (fields, is_kept, known) = renew(&[(name, value)]);
+        let is_dated = name == "expires";
+        assert_eq!((is_kept, known), (is_dated, is_dated), "{name}");
+        assert!(fields.contains(&format!("{name}: {value}")), "{fields:?}");
+    }
 }

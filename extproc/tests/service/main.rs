@@ -8,3 +8,4 @@ mod fixtures;
 mod issuer;
 mod keys;
 mod programs;
+mod revalidation;

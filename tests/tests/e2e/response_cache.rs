@@ -1,5 +1,6 @@
 //! Responses of public operations that are kept for others who ask the same (`x-wso2-response-cache`).
 
+mod revalidation;
 mod waits;
 
 use std::net::SocketAddr;
