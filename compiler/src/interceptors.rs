@@ -16,8 +16,8 @@ use crate::diagnostic::{Code, Diagnostic, Place};
 
 /// Programs of one direction of an operation.
 pub(crate) const MAX_USES: usize = 16;
-/// Milliseconds of a call. Envoy waits no longer for what is said of a head (`AUTHZ_TIMEOUT`).
-pub(crate) const TIMEOUTS: std::ops::RangeInclusive<u32> = 1..=2_000;
+/// Milliseconds of a call, and of all that a message goes through. Envoy waits for them (`LONGEST_WAIT`).
+pub(crate) const TIMEOUTS: std::ops::RangeInclusive<u32> = 1..=30_000;
 /// Bytes of all memories of a component.
 pub(crate) const MEMORIES: std::ops::RangeInclusive<u64> = 64 << 10..=1 << 30;
 
@@ -90,9 +90,19 @@ impl Interceptors {
             let message = format!("messages of `{}` go through more than {MAX_USES} interceptors", owner.label);
             report.add(Diagnostic::new(Code::BadInterceptor, one.at.clone(), message));
         }
-        let mut uses = Vec::new();
+        let (mut uses, mut milliseconds) = (Vec::new(), 0);
         for Placed { name, parameters, at } in placed {
             let Some(interceptor) = self.files.get(name) else { continue };
+            let before = milliseconds;
+            milliseconds += u64::from(interceptor.timeout_milliseconds);
+            let most = u64::from(*TIMEOUTS.end());
+            if milliseconds > most && before <= most {
+                let message = format!(
+                    "messages of `{}` could take {milliseconds} ms, counted to `{name}`: `timeoutMs` of what they go through is at most {most} together",
+                    owner.label
+                );
+                report.add(Diagnostic::new(Code::BadInterceptor, at.clone(), message));
+            }
             let (bodies, streams) = match direction {
                 Direction::Request => (interceptor.request_body, owner.streams[0]),
                 Direction::Response => (interceptor.response_body, owner.streams[1]),

@@ -160,6 +160,21 @@ fn uses_that_cannot_be_are_errors() {
     let many = vec!["audit"; 17].join(", ");
     let many = at(&format!("{{x-microgw-interceptors: {{request: [{many}]}}}}"));
     assert!(many[0].ends_with("messages of `GET /a` go through more than 16 interceptors"), "{many:?}");
+    // Requests have their time, and responses theirs.
+    let long = |uses: &str| {
+        let one = |ms: u32| format!("service: {{url: 'http://x/'}}\nbody: false\ntimeoutMs: {ms}\n");
+        let files = [
+            ("interceptors/a.yaml", one(20_000)),
+            ("interceptors/b.yaml", one(10_000)),
+            ("interceptors/c.yaml", one(1)),
+        ];
+        let files = files.each_ref().map(|(path, text)| (*path, text.as_bytes()));
+        let all = problems(&format!("paths:\n  /a:\n    get: {{x-microgw-interceptors: {uses}}}\n"), &files);
+        all.into_iter().filter(|problem| problem.contains("together")).collect::<Vec<_>>()
+    };
+    assert_eq!(long("{request: [a, b], response: [b, a]}"), [""; 0]);
+    let together = "messages of `GET /a` could take 30001 ms, counted to `c`: `timeoutMs` of what they go through is at most 30000 together";
+    assert_eq!(long("{request: [a, b, c, c], response: [b]}"), [format!("{file}:6:54 {together}")]);
 }
 
 #[test]
@@ -196,7 +211,7 @@ fn files_that_cannot_be_are_errors() {
         ("component: nothing.wasm\n", "1:12 `interceptors/nothing.wasm` cannot be read: entity not found"),
         ("component: ../a.wasm\n", "1:12 `component` must name a `.wasm` file of `interceptors`"),
         ("component: check.wasm\nservice: {url: 'http://x/'}\n", "1:1 `bad` is either a `component` or a `service`"),
-        ("component: check.wasm\ntimeoutMs: 0\n", "2:12 `timeoutMs` must be a whole number from 1 to 2000"),
+        ("component: check.wasm\ntimeoutMs: 0\n", "2:12 `timeoutMs` must be a whole number from 1 to 30000"),
         ("component: check.wasm\nmaxMemoryMb: 5000\n", "2:14 `maxMemoryMb` must be a whole number from 1 to 1024"),
         (
             "component: check.wasm\nbody: {requests: true}\n",
@@ -235,6 +250,12 @@ fn altered_artifacts_are_refused() {
     assert_eq!(refused(&code), malformed);
     let of_operation = |model: &mut Model| model.apis[0].operations[0].interceptors.request[0].interceptor = 7;
     assert!(refused(&of_operation).ends_with("an operation has an interceptor that does not exist"));
+    let long = |model: &mut Model| {
+        let uses = &mut model.apis[0].operations[0].interceptors.response;
+        *uses = vec![Use::default(); 16];
+        model.interceptors[0].timeout_milliseconds = 2_000;
+    };
+    assert!(refused(&long).ends_with("the interceptors of an operation take too long"));
     let parameters = |model: &mut Model| {
         "[]".clone_into(&mut model.apis[0].operations[0].interceptors.request[0].parameters);
     };

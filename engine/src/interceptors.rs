@@ -16,6 +16,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::limits::{Interest, Request};
 use crate::reason::Reason;
+use crate::reserved::Reserved;
 use crate::rules::{Api, LoadError};
 
 /// A program.
@@ -61,8 +62,7 @@ pub struct Interception {
     /// What programs of this exchange tell each other.
     pub attributes: Attributes,
     is_matched_again: bool,
-    /// Headers of requests that are nobody else's to set.
-    reserved: Arc<[Box<str>]>,
+    reserved: Arc<Reserved>,
     /// The response answers HEAD, or the request is one.
     is_head: bool,
 }
@@ -137,9 +137,11 @@ pub enum InterceptorFailure {
 pub(crate) struct Interceptors {
     pub(crate) request: Box<[Use]>,
     pub(crate) response: Box<[Use]>,
+    /// For all calls about a request, and about a response.
+    times: [Duration; 2],
     path: PathParameters,
     is_matched_again: bool,
-    reserved: Arc<[Box<str>]>,
+    reserved: Arc<Reserved>,
 }
 
 #[derive(Clone, Debug)]
@@ -199,12 +201,12 @@ impl Programs {
         interest.subscriptions |= !self.0.is_empty();
     }
 
-    /// `None`: there are none. `reserved`: headers of requests that are not theirs to set.
+    /// `None`: there are none.
     pub(crate) fn of(
         &self,
         rule: &Rule,
         api: &Api,
-        reserved: impl FnOnce() -> Vec<Box<str>>,
+        reserved: Option<&Arc<Reserved>>,
     ) -> Result<Option<Interceptors>, LoadError> {
         let Some(uses) = &rule.interceptors else { return Ok(None) };
         let read = |uses: &[proto::Use]| {
@@ -223,10 +225,12 @@ impl Programs {
             return Ok(None);
         }
         // Nobody would call them.
-        let phases = rule.phases.as_ref().ok_or(LoadError::Interceptor)?;
+        let (phases, reserved) = rule.phases.as_ref().zip(reserved).ok_or(LoadError::Interceptor)?;
+        let reserved = Arc::clone(reserved);
         let path = rule.path.strip_prefix(&*api.base_path).unwrap_or(&rule.path);
         let (path, is_matched_again) = (PathParameters::of(path), phases.matched_again);
-        Ok(Some(Interceptors { request, response, path, is_matched_again, reserved: reserved().into() }))
+        let times = [&request, &response].map(|uses| uses.iter().map(|one| one.interceptor.timeout).sum());
+        Ok(Some(Interceptors { request, response, times, path, is_matched_again, reserved }))
     }
 }
 
@@ -237,6 +241,14 @@ impl Interceptors {
         match direction {
             Direction::Request => &self.request,
             Direction::Response => &self.response,
+        }
+    }
+
+    pub(crate) fn time(&self, direction: Direction) -> Duration {
+        let [request, response] = self.times;
+        match direction {
+            Direction::Request => request,
+            Direction::Response => response,
         }
     }
 
@@ -317,7 +329,8 @@ impl Interception {
             base_path: &self.about.api.base_path,
             is_head: self.is_head,
             is_matched_again: self.is_matched_again,
-            reserved: &self.reserved,
+            reserved: &self.reserved.headers,
+            reserved_parameters: &self.reserved.parameters,
             has_bodies: if self.direction == Direction::Request { request_body } else { response_body },
         }
     }

@@ -39,6 +39,7 @@ mod policy;
 mod query;
 mod realm;
 mod reason;
+mod reserved;
 pub mod revocation;
 mod rules;
 pub mod subscription;

@@ -3,8 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use microgw_proto::rules::v1 as proto;
+use microgw_transforms::Direction;
 
 use crate::answers::Answers;
 use crate::backend_jwt::Terms;
@@ -13,6 +15,7 @@ use crate::keep::Keep;
 use crate::limits::{Loader, Plan};
 use crate::policy::Policy;
 use crate::realm::Realm;
+use crate::reserved::Reserved;
 use crate::transforms::{Loaded, Transforms};
 use crate::validation::{Library, Validation};
 
@@ -50,6 +53,8 @@ struct Beyond {
     /// `None`: it looks at the request's head alone.
     phases: Option<Phases>,
     transforms: Option<Transforms>,
+    /// What neither those nor programs set.
+    reserved: Option<Arc<Reserved>>,
     /// What messages go through.
     interceptors: Option<Box<Interceptors>>,
     /// What messages are compared with.
@@ -191,11 +196,11 @@ impl Rule {
             let api = apis.get(rule.api as usize).ok_or(LoadError::UnknownApi(id))?;
             let policy = policies.get(rule.policy as usize).ok_or(LoadError::UnknownPolicy(id))?;
             let backend_jwt = terms.get(rule.api as usize).cloned().flatten();
-            let reserved = || {
-                let told = realm.identity_headers.iter().map(|told| told.name().into());
-                let signed = backend_jwt.iter().map(|terms| terms.header().into());
-                policy.credential_headers.iter().cloned().chain(told).chain(signed).collect()
-            };
+            let phases = rule.phases.as_ref().map(Phases::from);
+            let changes = rule.request_transform > 0 || rule.interceptors.is_some();
+            let reserved = phases
+                .filter(|_| changes)
+                .map(|phases| Arc::new(Reserved::of(policy, &realm, backend_jwt.as_deref(), &phases)));
             let loaded = Rule {
                 api: Arc::clone(api),
                 policy: Arc::clone(policy),
@@ -204,9 +209,10 @@ impl Rule {
                 backend_jwt: backend_jwt.clone(),
                 limits: limits.plan(api, rule)?,
                 beyond: Beyond {
-                    phases: rule.phases.as_ref().map(Phases::from),
+                    phases,
                     transforms: rule.phases.and_then(|_| transforms.of(rule, api)),
-                    interceptors: programs.of(rule, api, reserved)?.map(Box::new),
+                    interceptors: programs.of(rule, api, reserved.as_ref())?.map(Box::new),
+                    reserved,
                     validation: Validation::load(rule, libraries.get(rule.api as usize).and_then(Option::as_ref))?,
                     keep: rule.keep.as_ref().map(|keep| Keep::load(keep, policy).map(Box::new)).transpose()?,
                 }
@@ -245,8 +251,17 @@ impl Rule {
         self.beyond.as_ref()?.transforms.as_ref()
     }
 
+    pub(crate) fn reserved(&self) -> Option<&Reserved> {
+        self.beyond.as_ref()?.reserved.as_deref()
+    }
+
     pub(crate) fn interceptors(&self) -> Option<&Interceptors> {
         self.beyond.as_ref()?.interceptors.as_deref()
+    }
+
+    /// How long messages may take in the programs that they go through, all together.
+    pub fn time_in_programs(&self, direction: Direction) -> Duration {
+        self.interceptors().map_or(Duration::ZERO, |programs| programs.time(direction))
     }
 
     pub(crate) fn validation(&self) -> Option<&Validation> {
@@ -268,7 +283,7 @@ impl Rule {
 impl Beyond {
     /// `None`: nothing of it.
     fn boxed(self) -> Option<Box<Beyond>> {
-        let Beyond { phases, transforms, interceptors, validation, keep } = &self;
+        let Beyond { phases, transforms, reserved: _, interceptors, validation, keep } = &self;
         let nothing = phases.is_none()
             && transforms.is_none()
             && interceptors.is_none()

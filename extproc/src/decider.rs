@@ -20,7 +20,7 @@ use crate::fact_cache::FactCache;
 use crate::known::Known;
 use crate::lookups::Lookups;
 use crate::metrics::{LookupOutcome, Metrics, Outcome};
-use crate::programs::{NoPrograms, Programs};
+use crate::programs::{NoPrograms, Patience, Programs};
 use crate::response_cache::ResponseCache;
 use crate::rule_store::{Armed, RuleStore};
 use crate::seldom::Seldom;
@@ -35,7 +35,7 @@ pub struct Decider {
     pub facts: Known,
     pub lookups: Lookups,
     pub metrics: Arc<Metrics>,
-    /// For all lookups of one decision together, with the programs that the message goes through.
+    /// For all lookups of one decision together.
     pub deadline: Duration,
     /// What Envoy is told about each decision.
     pub description: Description,
@@ -59,8 +59,10 @@ pub(crate) struct Asking<'r> {
     /// `x-forwarded-for`.
     forwarded: Option<&'r str>,
     span: &'r Span,
-    /// Of all lookups and programs together, from the first.
+    /// Of all lookups together, from the first.
     deadline: Option<Instant>,
+    /// For what the message goes through.
+    patience: Option<Patience>,
     /// Something was.
     asked: bool,
 }
@@ -165,9 +167,16 @@ impl Decider {
                 Step::NeedBody => return Settled::NeedBody,
                 Step::Ask(lookup) => lookup,
                 Step::Intercept(call) => {
-                    let deadline = *asking.deadline.get_or_insert_with(|| Instant::now() + self.deadline);
+                    // Of a rule with programs the route leads to who has it.
+                    let Some(patience) = &mut asking.patience else {
+                        return Settled::Decided(exchange.refuse_request(Reason::Internal));
+                    };
                     asking.asked = true;
-                    let verdict = self.intercept(*call, deadline, asking.span).await;
+                    let started = Instant::now();
+                    // Few decisions come here: the others have no room for it.
+                    let verdict = Box::pin(self.intercept(*call, patience, asking.span)).await;
+                    // What is looked up has its own time.
+                    asking.deadline = asking.deadline.map(|deadline| deadline + started.elapsed());
                     step = exchange.on_verdict_of_request(verdict, now());
                     continue;
                 }
@@ -285,7 +294,12 @@ impl Decider {
 
 impl<'r> Asking<'r> {
     pub(crate) fn new(forwarded: Option<&'r str>, span: &'r Span) -> Asking<'r> {
-        Asking { forwarded, span, deadline: None, asked: false }
+        Asking { forwarded, span, deadline: None, patience: None, asked: false }
+    }
+
+    /// The message goes through programs.
+    pub(crate) fn with(self, patience: Patience) -> Asking<'r> {
+        Asking { patience: Some(patience), ..self }
     }
 
     /// What was waited for in between was the client's time.

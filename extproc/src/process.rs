@@ -32,6 +32,7 @@ pub(crate) use self::head::Head;
 use crate::answer::{refusal, told};
 use crate::clock::now;
 use crate::decider::{Asking, Decider, Settled};
+use crate::programs::Patience;
 use crate::rate_limit;
 use crate::response_cache::{Asked as CacheKey, Copying, First};
 use crate::traces;
@@ -195,7 +196,9 @@ impl<A: Stream<Item = Result<ProcessingRequest, Status>> + Send + Unpin> Convers
         let phases = rule.phases().copied().unwrap_or_default();
         let Phases { response_head, response_body, max_request_body, max_response_body, .. } = phases;
 
-        let mut asking = Asking::new(microgw_engine::Headers::get(&head, "x-forwarded-for"), span);
+        let patience = Patience::of_request(&self.said, rule, decider.responses.expected.patience());
+        let forwarded = microgw_engine::Headers::get(&head, "x-forwarded-for");
+        let mut asking = Asking::new(forwarded, span).with(patience);
         let (body, response, response_body_of) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
         let kept = OnceLock::new();
         let mut exchange = Exchange::new(rule, &decider.facts, now());
@@ -251,10 +254,10 @@ impl<A: Stream<Item = Result<ProcessingRequest, Status>> + Send + Unpin> Convers
         let asked =
             asked.and_then(|keep| CacheKey::of(id, armed.term, keep, head.request(&peer, end_of_stream), &allow));
         if let Some(asked) = &asked
-            && let Some(found) = self.known(asked).await?
+            && let Some(found) = self.known(asked, rule.time_in_programs(microgw_transforms::Direction::Response)).await?
         {
             let step = kept::answer(&mut exchange, kept.get_or_init(|| found));
-            let step = self.through_programs(&mut exchange, step, span).await;
+            let step = self.through_programs(&mut exchange, step, rule, span).await;
             let Some(Passed(edits)) = self.judged(step, &told, rule, head.form()).await? else { return Ok(()) };
             decider.report(&armed, &mut exchange);
             let known = kept.get().map(|kept| kept.message(edits, asked, true)).unwrap_or_default();
@@ -330,7 +333,7 @@ impl<A: Stream<Item = Result<ProcessingRequest, Status>> + Send + Unpin> Convers
         {
             let renewed = kept.get_or_init(|| self.renewed(asked, &stale, response));
             let step = kept::answer(&mut exchange, renewed);
-            let step = self.through_programs(&mut exchange, step, span).await;
+            let step = self.through_programs(&mut exchange, step, rule, span).await;
             let Some(Passed(edits)) = self.judged(step, &told, rule, head.form()).await? else { return Ok(()) };
             decider.report(&armed, &mut exchange);
             let (common, whole) = answer::instead(response, renewed.message(edits, asked, false), told);
@@ -358,7 +361,7 @@ impl<A: Stream<Item = Result<ProcessingRequest, Status>> + Send + Unpin> Convers
             }
             step => step,
         };
-        let step = self.through_programs(&mut exchange, step, span).await;
+        let step = self.through_programs(&mut exchange, step, rule, span).await;
         let Some(Passed(edits)) = self.judged(step, &told, rule, head.form()).await? else { return Ok(()) };
         decider.report(&armed, &mut exchange);
         let (common, edited) = answer::passed(edits, told.into_iter(), follows);
@@ -416,11 +419,12 @@ impl<A: Stream<Item = Result<ProcessingRequest, Status>> + Send + Unpin> Convers
         &self,
         exchange: &mut Exchange<'a>,
         mut step: ResponseStep<'a>,
+        rule: &Rule,
         span: &Span,
     ) -> ResponseStep<'a> {
-        let deadline = Instant::now() + self.decider.deadline;
+        let mut patience = Patience::of_response(&self.said, rule);
         while let ResponseStep::Intercept(call) = step {
-            let verdict = self.decider.intercept(*call, deadline, span).await;
+            let verdict = self.decider.intercept(*call, &mut patience, span).await;
             step = exchange.on_verdict_of_response(verdict);
         }
         step

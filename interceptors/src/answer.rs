@@ -24,6 +24,7 @@ impl Answer {
             is_head,
             is_matched_again: false,
             reserved: &[],
+            reserved_parameters: &[],
             has_bodies: true,
         };
         let mut editor = Editor { message: &mut message, terms };

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::combinators::BoxBody;
@@ -50,6 +51,8 @@ pub struct Reply {
     /// In pieces of so many bytes, without a length. 0: whole.
     pub pieces: usize,
     pub trailers: Vec<(&'static str, String)>,
+    /// It takes so long to think.
+    pub after: Duration,
 }
 
 /// What replies wait for.
@@ -160,6 +163,9 @@ async fn answer(
         gate.acquire().await.expect("it is not closed").forget();
     }
     let reply = lock(&script).reply.clone();
+    if !reply.after.is_zero() {
+        tokio::time::sleep(reply.after).await;
+    }
     Ok(response(reply))
 }
 

@@ -27,6 +27,8 @@ pub struct Terms<'t> {
     pub is_matched_again: bool,
     /// Headers of requests that the gateway judges, or sets, lower-case.
     pub reserved: &'t [Box<str>],
+    /// Query parameters likewise.
+    pub reserved_parameters: &'t [Box<str>],
     /// Bodies are brought along. Else none is read, and none is made.
     pub has_bodies: bool,
 }
@@ -42,6 +44,8 @@ pub enum EditorError {
     Head,
     #[error("it cannot be a query parameter: {0}")]
     Query(#[from] NameError),
+    #[error("the query parameter is a credential")]
+    Credential,
     #[error("the query has more than {MAX_PAIRS} parameters")]
     Pairs,
     #[error("the path cannot be sent: {0}")]
@@ -179,6 +183,9 @@ impl Editor<'_> {
             return Err(EditorError::OfRequests);
         }
         names::query_name(name)?;
+        if self.terms.reserved_parameters.iter().any(|reserved| **reserved == *name) {
+            return Err(EditorError::Credential);
+        }
         let (before, query) = query::split(self.message.path());
         let mut query = Query::read(query);
         if query.len() >= MAX_PAIRS {

@@ -34,7 +34,7 @@ pub(super) fn model(artifact: proto::Artifact) -> Result<Model> {
         endpoints: endpoints.len(),
         limits: artifact.limits.len(),
         transforms: sound,
-        interceptors: artifact.interceptors.len(),
+        interceptors: interceptors::times(&artifact.interceptors),
     };
     let apis = artifact.apis.into_iter().map(|api| bounds.api(api)).collect::<Result<Vec<_>>>()?;
     if !apis.is_sorted_by(|a, b| a.base_path <= b.base_path) || share_hosts(&apis) {
@@ -78,7 +78,8 @@ struct Bounds {
     endpoints: usize,
     limits: usize,
     transforms: transforms::Sound,
-    interceptors: usize,
+    /// Milliseconds of each.
+    interceptors: Vec<u64>,
 }
 
 // === impl Bounds ===
@@ -158,7 +159,7 @@ impl Bounds {
             limit: self.limit(operation.limit)?,
             cost: limits::cost(operation.cost)?,
             contract: operation.contract,
-            interceptors: interceptors::of_operation(operation.interceptors, self.interceptors)?,
+            interceptors: interceptors::of_operation(operation.interceptors, &self.interceptors)?,
             source: self.position(operation.source)?,
         })
     }

@@ -5,6 +5,7 @@ use microgw_proto::interceptors::v1::{Interceptor, OperationInterceptors, Use};
 use microgw_proto::rules::v1::Phases;
 use microgw_transforms::Needs;
 
+use super::routes::retry;
 use super::validation;
 use crate::bodies::MAX_COLLECTED;
 use crate::model::{Model, Operation};
@@ -39,6 +40,7 @@ impl Programs {
 /// `None`: the request's head alone, by ext_authz. `limited`: clients are told of limits, in the response's head. `needs`: of what is
 /// to become of requests, and of responses. `contract`: of what they are compared with.
 pub fn of(
+    model: &Model,
     settings: &Settings,
     operation: &Operation,
     limited: bool,
@@ -67,6 +69,8 @@ pub fn of(
         own if collected => own.min(MAX_COLLECTED),
         own => own,
     };
+    let endpoints = [operation.production, operation.sandbox].into_iter().flatten();
+    let retried = endpoints.filter_map(|id| model.endpoint(id)).any(retry::is_retried);
     Some(Phases {
         request_body,
         response_head: response_head || limited,
@@ -78,7 +82,7 @@ pub fn of(
             && !whole(of_response)
             && !programs.response_body
             && max_response == 0,
-        retried: false,
+        retried,
         matched_again: operation.production.is_some() && operation.sandbox.is_some(),
         max_response_body: most(response_body, max_response, settings.bodies.max_response),
     })

@@ -13,7 +13,6 @@ use super::client_certificates;
 use super::kept;
 use super::phases;
 use super::resource_metadata;
-use super::routes;
 use super::validation;
 use super::wire::{digest, hex};
 use crate::model::{
@@ -163,10 +162,7 @@ impl<'a> Rules<'a> {
     ) -> Option<pb::Phases> {
         let of_contract = contract.map(validation::needs).unwrap_or_default();
         let limited = self.is_limited(operation, [api.limit, operation.limit]);
-        let endpoints = [operation.production, operation.sandbox].into_iter().flatten();
-        let retried = endpoints.filter_map(|id| self.model.endpoint(id)).any(routes::retry::is_retried);
-        let phases = phases::of(self.settings, operation, limited, needs, of_contract, programs)?;
-        Some(pb::Phases { retried, ..phases })
+        phases::of(self.model, self.settings, operation, limited, needs, of_contract, programs)
     }
 
     /// What of an operation's messages is looked at.

@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use microgw_transforms::editable::alike;
 use microgw_transforms::{Direction, Message, Transform};
 
 use super::credential::Failure;
@@ -13,6 +12,7 @@ use crate::identity::Identity;
 use crate::interceptors::{About, Attributes, InterceptorFailure, Interceptors, Verdict};
 use crate::query;
 use crate::reason::Reason;
+use crate::reserved::{ACCEPTED, UNREADABLE};
 use crate::subscription::Subscription;
 use crate::transforms::{self, Known};
 
@@ -38,10 +38,6 @@ enum Seen {
     Responded(Box<Message>),
     Failed(Reason),
 }
-
-/// The backend is to answer in full, and readably.
-const ACCEPTED: &str = "accept-encoding";
-const UNREADABLE: [&str; 2] = ["range", "if-range"];
 
 // === impl Exchange ===
 
@@ -138,18 +134,17 @@ impl<'a> Exchange<'a> {
             let call = programs.call(one, Direction::Request, message, None, about, attributes);
             return Err(Box::new(Step::Intercept(Box::new(call))));
         }
-        let credentials = &rule.policy.credential_headers;
-        let looks_at_response = rule.phases().is_some_and(|phases| phases.response_body);
-        let is_reserved = |name: &str| {
-            credentials.iter().any(|credential| alike(name, credential))
-                || rule.realm.identity_headers.iter().any(|told| alike(name, told.name()))
-                || rule.backend_jwt.as_ref().is_some_and(|terms| alike(name, terms.header()))
-                || looks_at_response && (name == ACCEPTED || UNREADABLE.contains(&name))
-        };
-        let mut edits = transforms::edits(&message.changes(), is_reserved);
-        // Nobody but the backend sees a credential that is to reach it.
-        if let (Some(path), Some(head), true) = (&mut edits.path, self.head, rule.policy.query_cuts.is_empty()) {
-            query::restore(path, head.path, &rule.policy.credential_parameters);
+        let Some(reserved) = rule.reserved() else { return Err(self.failed(Reason::Internal)) };
+        let mut edits = transforms::edits(&message.changes(), |name| reserved.has_header(name));
+        if let (Some(path), Some(head)) = (&mut edits.path, self.head) {
+            // A credential is what a client shows, and nobody else.
+            if let Some(without) = query::cut(path, &reserved.parameters) {
+                *path = without;
+            }
+            // Nobody but the backend sees one that is to reach it.
+            if rule.policy.query_cuts.is_empty() {
+                query::restore(path, head.path, &reserved.parameters);
+            }
         }
         Ok(edits)
     }

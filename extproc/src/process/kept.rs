@@ -1,6 +1,7 @@
 //! Responses for others who ask the same: answered from memory, waited for, and copied as they pass.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use envoy_types::pb::envoy::service::ext_proc::v3::processing_request::Request as Heard;
 use envoy_types::pb::envoy::service::ext_proc::v3::{CommonResponse, ProcessingRequest, ProcessingResponse};
@@ -29,13 +30,14 @@ pub(super) fn answer<'a>(exchange: &mut Exchange<'a>, kept: &'a Kept) -> Respons
 
 impl<A: Stream<Item = Result<ProcessingRequest, Status>> + Send + Unpin> Conversation<A> {
     /// What others were answered who asked the same, or are about to be. `None`: the backend is to be asked.
-    pub(super) async fn known(&mut self, asked: &Asked) -> Outcome<Option<Arc<Kept>>> {
-        let known = self.awaited(asked).await?;
+    /// `later`: how long it may take then, until Envoy hears of it.
+    pub(super) async fn known(&mut self, asked: &Asked, later: Duration) -> Outcome<Option<Arc<Kept>>> {
+        let known = self.awaited(asked, later).await?;
         self.decider.responses.count(known.is_some());
         Ok(known)
     }
 
-    async fn awaited(&mut self, asked: &Asked) -> Outcome<Option<Arc<Kept>>> {
+    async fn awaited(&mut self, asked: &Asked, later: Duration) -> Outcome<Option<Arc<Kept>>> {
         let responses = Arc::clone(&self.decider.responses);
         let mut deadline = None;
         loop {
@@ -52,7 +54,7 @@ impl<A: Stream<Item = Result<ProcessingRequest, Status>> + Send + Unpin> Convers
                     self.first = Some(first).filter(|_| known.is_none());
                     return Ok(known);
                 }
-                Turn::Waits(waiting) => match self.wait(waiting, &mut deadline).await? {
+                Turn::Waits(waiting) => match self.wait(waiting, &mut deadline, later).await? {
                     Waited::Lost => {}
                     Waited::Vain => return Ok(None),
                     Waited::Kept => {
@@ -69,12 +71,17 @@ impl<A: Stream<Item = Result<ProcessingRequest, Status>> + Send + Unpin> Convers
     }
 
     /// Unless the client goes, or Envoy answers it meanwhile. `deadline`: once it has begun.
-    async fn wait(&mut self, waiting: Waiting, deadline: &mut Option<Instant>) -> Outcome<Waited> {
+    async fn wait(
+        &mut self,
+        waiting: Waiting,
+        deadline: &mut Option<Instant>,
+        later: Duration,
+    ) -> Outcome<Waited> {
         let deadline = if let Some(deadline) = *deadline {
             deadline
         } else {
             let deadline = *deadline.insert(self.decider.responses.expected.deadline());
-            self.have_envoy_wait(deadline).await?;
+            self.have_envoy_wait(deadline + later).await?;
             deadline
         };
         tokio::select! {

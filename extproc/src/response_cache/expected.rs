@@ -97,6 +97,11 @@ impl Expected {
         Arc::new(Expected { flights, vain: Cache::new(MOST_VAIN), waiting, timing })
     }
 
+    /// As long as anybody waits.
+    pub(crate) fn patience(&self) -> Duration {
+        self.timing.patience
+    }
+
     /// When whoever begins to wait now has waited long enough.
     pub(crate) fn deadline(&self) -> Instant {
         Instant::now() + self.timing.patience

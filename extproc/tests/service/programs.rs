@@ -6,7 +6,7 @@ use std::time::Duration;
 use envoy_types::pb::envoy::config::core::v3::{HeaderMap, HeaderValue};
 use envoy_types::pb::envoy::service::ext_proc::v3::processing_request::Request as Asked;
 use envoy_types::pb::envoy::service::ext_proc::v3::processing_response::Response as Said;
-use envoy_types::pb::envoy::service::ext_proc::v3::{HttpBody, HttpHeaders, ProcessingRequest};
+use envoy_types::pb::envoy::service::ext_proc::v3::{HttpBody, HttpHeaders, ProcessingRequest, ProcessingResponse};
 use futures_util::stream;
 use microgw_engine::interceptors::{Interception, Verdict};
 use microgw_extproc::decider::Decider;
@@ -35,8 +35,8 @@ impl Programs for Slow {
     }
 }
 
-/// `body`: is collected first.
-fn intercepted(body: bool) -> proto::RuleBook {
+/// `body`: is collected first. `timeout`: of each of three programs.
+fn intercepted(body: bool, timeout: u32) -> proto::RuleBook {
     let mut book = book("one");
     book.policies[0] = proto::Policy {
         public: true,
@@ -46,7 +46,7 @@ fn intercepted(body: bool) -> proto::RuleBook {
     };
     book.interceptors = vec![programs::Interceptor {
         name: "slow".into(),
-        timeout_milliseconds: 1000,
+        timeout_milliseconds: timeout,
         host: Some(programs::interceptor::Host::Service(programs::Service { url: "http://127.0.0.1:1/".into() })),
         ..Default::default()
     }];
@@ -56,14 +56,14 @@ fn intercepted(body: bool) -> proto::RuleBook {
     book
 }
 
-/// What is said to a request first.
-async fn said(body: bool, deadline: Duration) -> Said {
+/// What is said to a request of which each program takes `each`.
+async fn said(body: bool, timeout: u32, each: Duration) -> Vec<ProcessingResponse> {
     let (metrics, rules) = (Metrics::new(), Arc::new(RuleStore::default()));
-    rules.load(&intercepted(body)).unwrap();
+    rules.load(&intercepted(body, timeout)).unwrap();
     let keys = KeyStore::start([], KeyTiming::default(), &Transport::default(), &metrics).unwrap();
     let facts = FactCache::new(1, Duration::from_secs(1));
-    let mut decider = Decider::new(rules, facts, Lookups::new(keys), metrics, deadline);
-    decider.programs = Arc::new(Slow(Duration::from_millis(40)));
+    let mut decider = Decider::new(rules, facts, Lookups::new(keys), metrics, Decider::DEADLINE);
+    decider.programs = Arc::new(Slow(each));
     let header =
         |(key, value): (&str, &str)| HeaderValue { key: key.to_owned(), raw_value: value.into(), ..Default::default() };
     let headers = [(":method", "GET"), (":path", "/v2/pet/1")].map(header).to_vec();
@@ -75,14 +75,42 @@ async fn said(body: bool, deadline: Duration) -> Said {
     let asked = asked.into_iter().map(|asked| Ok(ProcessingRequest { request: Some(asked), ..Default::default() }));
     let (saying, mut saying_to) = mpsc::channel(8);
     converse(Arc::new(decider), format!("{:032x}", 1), stream::iter(asked), saying).await;
-    saying_to.recv().await.unwrap().unwrap().response.unwrap()
+    let mut all = Vec::new();
+    while let Some(message) = saying_to.recv().await {
+        all.push(message.unwrap());
+    }
+    all
 }
 
-#[tokio::test]
-async fn programs_of_a_message_share_its_time() {
+fn status(said: &ProcessingResponse) -> Option<i32> {
+    match &said.response {
+        Some(Said::ImmediateResponse(refused)) => refused.status.map(|status| status.code),
+        Some(Said::RequestHeaders(_)) => None,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Whoever runs them does not look at the time here.
+#[tokio::test(start_paused = true)]
+async fn programs_have_their_time_and_no_more() {
     for body in [false, true] {
-        let Said::ImmediateResponse(refused) = said(body, Duration::from_millis(60)).await else { panic!("{body}") };
-        assert_eq!(refused.status.map(|status| status.code), Some(503), "{body}");
-        assert!(matches!(said(body, Duration::from_secs(20)).await, Said::RequestHeaders(_)), "{body}");
+        let all = said(body, 20, Duration::from_millis(200)).await;
+        assert_eq!((all.len(), status(&all[0])), (1, Some(503)), "{body}");
+        let all = said(body, 50, Duration::from_millis(40)).await;
+        assert_eq!(status(&all[0]), None, "{body}: Envoy hears nothing else");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn envoy_is_told_to_wait_where_it_would_not() {
+    for (each, timeout, at_least) in [(900, 1_000, 4), (9_000, 10_000, 31), (30, 10_000, 0)] {
+        let all = said(false, timeout, Duration::from_millis(each)).await;
+        let waits = all.iter().filter_map(|said| said.override_message_timeout.as_ref());
+        let waits: Vec<_> = waits.map(|wait| wait.seconds).collect();
+        // Once: Envoy would not listen again.
+        assert_eq!(waits.len(), usize::from(at_least > 0), "{each}: {all:?}");
+        assert!(waits.iter().all(|wait| (at_least..33).contains(wait)), "{each}: {waits:?}");
+        assert_eq!(all[0].response.is_none(), at_least > 0, "it comes first");
+        assert_eq!(status(&all[all.len() - 1]), None);
     }
 }

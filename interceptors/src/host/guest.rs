@@ -80,9 +80,11 @@ fn refusal(error: EditorError) -> Refusal {
         | EditorError::Value
         | EditorError::Path(_)
         | EditorError::ContentType => Refusal::Malformed,
-        EditorError::Header(_) | EditorError::Method | EditorError::Status | EditorError::MatchedAgain => {
-            Refusal::Forbidden
-        }
+        EditorError::Header(_)
+        | EditorError::Credential
+        | EditorError::Method
+        | EditorError::Status
+        | EditorError::MatchedAgain => Refusal::Forbidden,
         EditorError::Head | EditorError::Pairs | EditorError::TooLarge => Refusal::TooLarge,
         EditorError::OfRequests | EditorError::OfResponses | EditorError::NoBody => Refusal::Misplaced,
     }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use microgw_interceptors::fixtures::{self, component};
 use microgw_tests::envoy_is_here;
@@ -272,6 +273,48 @@ async fn a_restart_compiles_nothing_that_was_compiled_before() {
     }
 }
 
+/// Envoy waits for as long as a project says, with bodies that are collected and without; and no longer.
+#[tokio::test(flavor = "multi_thread")]
+async fn services_may_take_their_time() {
+    if !envoy_is_here() {
+        return;
+    }
+    let (project, backend) = (Project::new(), Scripted::start().await);
+    let (slow, dead) = (Scripted::start().await, Scripted::start().await);
+    slow.replies(Reply { status: 204, after: Duration::from_secs(3), ..Reply::default() });
+    dead.replies(Reply { after: Duration::from_secs(3600), ..Reply::default() });
+    let mut paths = json!({});
+    for (name, service, timeout) in [("slow", &slow, 20_000), ("dead", &dead, 2_500)] {
+        for body in [false, true] {
+            let name = format!("{name}-{body}");
+            let described = format!("service: {{url: 'http://{}/'}}\nbody: {body}\n", service.address);
+            project.write(&format!("interceptors/{name}.yaml"), &format!("{described}timeoutMs: {timeout}\n"));
+            for direction in ["request", "response"] {
+                let uses = json!({ "x-microgw-interceptors": { direction: [name] } });
+                paths[format!("/{name}/{direction}")] = json!({ "post": operation(&uses) });
+            }
+        }
+    }
+    let gateway = open(&project, &backend, &paths, "").await;
+    let client = client();
+    let post = |path: String| {
+        let request = client.post(gateway.http(&format!("/shop/{path}"))).body("hello");
+        tokio::spawn(async move { (Answer::of(request).await, path) })
+    };
+    let all: Vec<_> = paths.as_object().unwrap().keys().map(|path| post(path[1..].to_owned())).collect();
+    for answer in all {
+        let (answer, path) = answer.await.unwrap();
+        let expected = if path.starts_with("slow") { 200 } else { 500 };
+        assert_eq!(answer.status, expected, "{path}: {}", answer.body);
+    }
+    let mut seen: Vec<_> = backend.take().into_iter().map(|seen| seen.path).collect();
+    seen.sort();
+    // Of those that are dead only the responses are looked at by then.
+    let expected = ["dead-false/response", "dead-true/response", "slow-false/request", "slow-false/response"];
+    let expected = expected.into_iter().chain(["slow-true/request", "slow-true/response"]);
+    assert_eq!(seen, expected.map(|path| format!("/shop/{path}")).collect::<Vec<_>>());
+}
+
 /// Backends are to see them; programs are not.
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_that_backends_see_are_hidden_from_programs() {
@@ -295,6 +338,14 @@ async fn keys_that_backends_see_are_hidden_from_programs() {
     let answer = gateway.get(&gateway.https(&format!("/shop/query?a=1&key={key}")), &[]).await;
     assert_eq!(answer.status, 200, "{}", answer.body);
     assert_eq!(backend.one().path, format!("/shop/query?a=1&b=2&key={key}"));
+    // Nor does anybody else show one.
+    for edit in ["set", "remove"] {
+        let value = if edit == "set" { json!({ "key": "forged" }) } else { json!(["key"]) };
+        says(json!({ "query": { edit: value } }));
+        assert_eq!(gateway.get(&gateway.https(&format!("/shop/query?key={key}")), &[]).await.status, 500, "{edit}");
+        assert!(backend.take().is_empty());
+    }
+    says(json!({ "query": { "set": { "b": "2" } } }));
     let by_header = async || gateway.get(&gateway.https("/shop/header"), &[("x-api-key", &key)]).await.status;
     assert_eq!(by_header().await, 200);
     assert_eq!(backend.one().header("x-api-key"), key);

@@ -7,6 +7,7 @@ const OF_REQUEST: Terms<'static> = Terms {
     is_head: false,
     is_matched_again: false,
     reserved: &[],
+    reserved_parameters: &[],
     has_bodies: true,
 };
 
@@ -98,6 +99,10 @@ fn what_the_gateway_says_is_for_nobody_else_to_say() {
         assert_eq!(refused(terms, |editor| editor.set_header(name, b"root")), EditorError::Header(EditError::Own));
         assert_eq!(refused(terms, |editor| editor.remove_header(name)), EditorError::Header(EditError::Own));
     }
+    let terms = Terms { reserved_parameters: &reserved, ..terms };
+    assert_eq!(refused(terms, |editor| editor.set_query("x-user", "root")), EditorError::Credential);
+    assert_eq!(refused(terms, |editor| editor.add_query("x-api-key", "1")), EditorError::Credential);
+    assert_eq!(refused(terms, |editor| editor.remove_query("x-user")), EditorError::Credential);
     let mut response = Message::response(200, Headers::default(), None);
     let of_response = Terms { direction: Direction::Response, ..terms };
     Editor { message: &mut response, terms: of_response }.set_header("x-user", b"1").unwrap();

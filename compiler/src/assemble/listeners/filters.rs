@@ -29,10 +29,10 @@ use crate::settings::Settings;
 /// All lookups of one decision share 2 s; Envoy waits a little longer, so that the service's own answer arrives.
 const AUTHZ_TIMEOUT: envoy_types::pb::google::protobuf::Duration =
     envoy_types::pb::google::protobuf::Duration { seconds: 2, nanos: 250_000_000 };
-/// As long as the service may have it wait, which says so: for a response that another request has brought on its way
-/// (`caching.maxResponseWait`).
+/// As long as the service may have it wait, which says so: for the programs of a request (30 s), for a response that another request has
+/// brought on its way (`caching.maxResponseWait`, 60 s), for the programs that this goes through (30 s), and for lookups.
 const LONGEST_WAIT: envoy_types::pb::google::protobuf::Duration =
-    envoy_types::pb::google::protobuf::Duration { seconds: 65, nanos: 0 };
+    envoy_types::pb::google::protobuf::Duration { seconds: 125, nanos: 0 };
 
 pub fn filters(settings: &Settings) -> Vec<HttpFilter> {
     // First: browsers of other origins may read refusals as well.
