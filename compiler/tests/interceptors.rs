@@ -174,7 +174,7 @@ fn uses_that_cannot_be_are_errors() {
     };
     assert_eq!(long("{request: [a, b], response: [b, a]}"), [""; 0]);
     let together = "messages of `GET /a` could take 30001 ms, counted to `c`: `timeoutMs` of what they go through is at most 30000 together";
-    assert_eq!(long("{request: [a, b, c, c], response: [b]}"), [format!("{file}:6:54 {together}")]);
+    assert_eq!(long("{request: [a, b, c, c], response: [b]}"), [format!("{file}:6:52 {together}")]);
 }
 
 #[test]

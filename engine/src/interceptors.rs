@@ -128,6 +128,8 @@ pub enum InterceptorFailure {
     Malformed,
     #[error("it could not be reached")]
     Unreachable,
+    #[error("there was no room for what it is asked or answers: too much is under way")]
+    Crowded,
     #[error("this program cannot run it")]
     NotHosted,
 }
@@ -361,14 +363,15 @@ impl InterceptorFailure {
             InterceptorFailure::Error => "error",
             InterceptorFailure::Malformed => "malformed",
             InterceptorFailure::Unreachable => "unreachable",
+            InterceptorFailure::Crowded => "crowded",
             InterceptorFailure::NotHosted => "not_hosted",
         }
     }
 
     pub(crate) fn reason(self) -> Reason {
         match self {
-            InterceptorFailure::Late => Reason::Unavailable,
-            InterceptorFailure::Unreachable => Reason::InterceptorUnavailable,
+            InterceptorFailure::Timeout | InterceptorFailure::Late => Reason::InterceptorTimeout,
+            InterceptorFailure::Unreachable | InterceptorFailure::Crowded => Reason::InterceptorUnavailable,
             _ => Reason::InterceptorFailed,
         }
     }

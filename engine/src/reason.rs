@@ -68,7 +68,9 @@ pub enum Reason {
     NotTransformed,
     /// A program that messages go through fails.
     InterceptorFailed,
-    /// It cannot be reached.
+    /// It takes too long.
+    InterceptorTimeout,
+    /// It cannot be reached, or not now.
     InterceptorUnavailable,
     /// Too many logins from the caller's address have failed: the password was not looked at.
     TooManyLogins,
@@ -89,7 +91,7 @@ pub enum Reason {
 // === impl Reason ===
 
 impl Reason {
-    pub const ALL: [Reason; 40] = [
+    pub const ALL: [Reason; 41] = [
         Reason::MissingCredentials,
         Reason::InvalidScheme,
         Reason::MalformedLogin,
@@ -122,6 +124,7 @@ impl Reason {
         Reason::UnusableResponse,
         Reason::NotTransformed,
         Reason::InterceptorFailed,
+        Reason::InterceptorTimeout,
         Reason::InterceptorUnavailable,
         Reason::TooManyLogins,
         Reason::Unavailable,
@@ -167,6 +170,7 @@ impl Reason {
             Reason::UnusableResponse => "unusable_response",
             Reason::NotTransformed => "not_transformed",
             Reason::InterceptorFailed => "interceptor_failed",
+            Reason::InterceptorTimeout => "interceptor_timeout",
             Reason::InterceptorUnavailable => "interceptor_unavailable",
             Reason::TooManyLogins => "too_many_logins",
             Reason::Unavailable => "unavailable",
@@ -211,11 +215,10 @@ impl Reason {
             Reason::UnreadableBody => Fault::BadRequest,
             Reason::TooManyLogins => Fault::TooManyLogins,
             Reason::Unavailable | Reason::RevocationsUnknown | Reason::SubscriptionsUnknown => Fault::CannotVerify,
-            Reason::UnknownRule
-            | Reason::NotTransformed
-            | Reason::InterceptorFailed
-            | Reason::InterceptorUnavailable
-            | Reason::Internal => Fault::Internal,
+            Reason::NotTransformed | Reason::InterceptorFailed => Fault::PolicyFailed,
+            Reason::InterceptorTimeout => Fault::PolicyTimeout,
+            Reason::InterceptorUnavailable => Fault::PolicyUnavailable,
+            Reason::UnknownRule | Reason::Internal => Fault::Internal,
         }
     }
 }

@@ -94,7 +94,18 @@ pub(crate) fn headers(headers: &dyn Headers, cuts: &[Box<str>]) -> microgw_trans
 }
 
 /// What was changed; `is_reserved`: nobody changes that.
-pub(crate) fn edits(changes: &Changes<'_>, is_reserved: impl Fn(&str) -> bool) -> Edits {
+pub(crate) fn edits(message: Message, is_reserved: impl Fn(&str) -> bool) -> Edits {
+    let changes = message.changes();
+    let has_new_body = changes.body.is_some();
+    let mut edits = of_head(&changes, is_reserved);
+    if has_new_body {
+        // Not copied: it may be large.
+        edits.body = message.into_body();
+    }
+    edits
+}
+
+fn of_head(changes: &Changes<'_>, is_reserved: impl Fn(&str) -> bool) -> Edits {
     let name = |name: &&str| !is_reserved(name);
     let removed = changes.removed.iter().copied().filter(|removed| name(removed)).map(|name| (name, Vec::new()));
     let set = changes.headers.iter().filter(|(set, _)| name(set)).map(|(name, values)| {
@@ -106,7 +117,7 @@ pub(crate) fn edits(changes: &Changes<'_>, is_reserved: impl Fn(&str) -> bool) -
         path: changes.path.map(str::to_owned),
         status: changes.status,
         headers: removed.chain(set).map(|(name, values)| (Cow::Owned(name.to_owned()), values)).collect(),
-        body: changes.body.map(<[u8]>::to_vec),
+        body: None,
     }
 }
 

@@ -254,7 +254,8 @@ impl<A: Stream<Item = Result<ProcessingRequest, Status>> + Send + Unpin> Convers
         let asked =
             asked.and_then(|keep| CacheKey::of(id, armed.term, keep, head.request(&peer, end_of_stream), &allow));
         if let Some(asked) = &asked
-            && let Some(found) = self.known(asked, rule.time_in_programs(microgw_transforms::Direction::Response)).await?
+            && let Some(found) =
+                self.known(asked, rule.time_in_programs(microgw_transforms::Direction::Response)).await?
         {
             let step = kept::answer(&mut exchange, kept.get_or_init(|| found));
             let step = self.through_programs(&mut exchange, step, rule, span).await;

@@ -165,6 +165,15 @@ catalogue! {
         "Request Header Fields Too Large" ". The request's line and headers are too long, or too many"
         "The head is longer than `listenerConfig.maxHeaderSize`, or has more than 100 headers."
 
+    PolicyFailed "policy-failed" 500 500
+        "Internal Server Error" ". A policy of the API failed"
+        "An interceptor that the message goes through crashed, took too much memory or said something that makes no sense, or a transformation failed, whatever the message says. The log says which."
+    PolicyUnavailable "policy-unavailable" 503 503
+        "Service Unavailable" ". A policy of the API can not be applied at the moment"
+        "An interceptor that the message goes through cannot be reached, or there is too much under way to ask it."
+    PolicyTimeout "policy-timeout" 504 504
+        "Gateway Timeout" ". A policy of the API did not answer in time"
+        "An interceptor that the message goes through took longer than its `timeoutMs`."
     NotImplemented "not-implemented" 501 501
         "Not Implemented" ". The transfer coding is not supported"
         "The request's body has a transfer coding other than `chunked`."

@@ -3,14 +3,20 @@
 
 mod answer;
 mod question;
+mod room;
 
 use std::time::Duration;
 
 use microgw_engine::interceptors::{Interception, InterceptorFailure, Verdict};
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue};
 use reqwest::{Client, ClientBuilder, Response, StatusCode, Url, redirect};
+use tokio::time::{Instant, timeout_at};
 
 pub use self::answer::read;
+use self::answer::{Answer, AnswerError};
+use self::question::Question;
+use self::room::Place;
+pub use self::room::{ROOM, Room};
 
 /// Of what is said on both sides.
 pub const VERSION: u32 = 1;
@@ -27,6 +33,7 @@ pub struct Service {
     client: Client,
     url: Url,
     credential: Option<(HeaderName, HeaderValue)>,
+    room: Room,
 }
 
 /// Why a service cannot be asked.
@@ -51,13 +58,13 @@ pub fn client(builder: ClientBuilder) -> ClientBuilder {
 // === impl Service ===
 
 impl Service {
-    pub fn new(client: Client, url: &str) -> Result<Service, ServiceError> {
+    pub fn new(client: Client, room: Room, url: &str) -> Result<Service, ServiceError> {
         let url = Url::parse(url).map_err(|_| ServiceError::Url)?;
         let is_plain = url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
         if !matches!(url.scheme(), "http" | "https") || !url.has_host() || !is_plain {
             return Err(ServiceError::Url);
         }
-        Ok(Service { client, url, credential: None })
+        Ok(Service { client, url, credential: None, room })
     }
 
     /// A header that tells the service who asks.
@@ -70,30 +77,47 @@ impl Service {
     }
 
     pub async fn call(&self, interception: Interception) -> Verdict {
-        let Ok(question) = question::write(&interception) else {
-            return Verdict::Failed(InterceptorFailure::Malformed);
+        let read = match self.ask(&interception).await {
+            Err(failure) => return Verdict::Failed(failure),
+            Ok(read) => read,
         };
-        let timeout = interception.interceptor.timeout;
-        match tokio::time::timeout(timeout, self.ask(question)).await {
-            Err(_) => Verdict::Failed(InterceptorFailure::Timeout),
-            Ok(Err(failure)) => Verdict::Failed(failure),
-            Ok(Ok(answer)) => answer::read(interception, &answer).unwrap_or_else(|error| {
-                tracing::warn!("a service's answer cannot be used: {error}");
-                Verdict::Failed(InterceptorFailure::Malformed)
-            }),
-        }
+        let verdict = read.and_then(|(answer, _place)| answer::follow(interception, answer));
+        verdict.unwrap_or_else(|error| {
+            tracing::warn!("a service's answer cannot be used: {error}");
+            Verdict::Failed(InterceptorFailure::Malformed)
+        })
     }
 
-    /// Empty: it has nothing to say.
-    async fn ask(&self, question: Vec<u8>) -> Result<Vec<u8>, InterceptorFailure> {
+    /// The answer has room until it was followed. `Err`: there is none.
+    #[allow(clippy::type_complexity)] // Said once.
+    async fn ask(
+        &self,
+        interception: &Interception,
+    ) -> Result<Result<(Answer, Option<Place>), AnswerError>, InterceptorFailure> {
+        let deadline = Instant::now() + interception.interceptor.timeout;
+        let mut question = Question::of(interception);
+        let length = question.length().ok_or(InterceptorFailure::Malformed)?;
+        let asking = self.room.question(length, deadline).await.ok_or(InterceptorFailure::Crowded)?;
+        let question = question.write(length).ok_or(InterceptorFailure::Malformed)?;
+        let in_time = timeout_at(deadline, self.send(question));
+        let Some(response) = in_time.await.map_err(|_| InterceptorFailure::Timeout)?? else {
+            return Ok(Ok((Answer::default(), None)));
+        };
+        let (answer, place) = self.collect(response, deadline).await?;
+        drop(asking);
+        Ok(answer::parse(&answer).map(|answer| (answer, Some(place))))
+    }
+
+    /// `None`: it has nothing to say.
+    async fn send(&self, question: Vec<u8>) -> Result<Option<Response>, InterceptorFailure> {
         let mut request = self.client.post(self.url.clone()).header(CONTENT_TYPE, JSON).header(ACCEPT, JSON);
         if let Some((name, value)) = &self.credential {
             request = request.header(name, value);
         }
         let response = request.body(question).send().await.map_err(unreachable)?;
         match response.status() {
-            StatusCode::NO_CONTENT => Ok(Vec::new()),
-            StatusCode::OK if is_json(&response) => collect(response).await,
+            StatusCode::NO_CONTENT => Ok(None),
+            StatusCode::OK if is_json(&response) => Ok(Some(response)),
             StatusCode::OK => Err(InterceptorFailure::Malformed),
             // What stands between says that it is not there.
             StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
@@ -101,6 +125,33 @@ impl Service {
             }
             _ => Err(InterceptorFailure::Error),
         }
+    }
+
+    async fn collect(&self, mut response: Response, deadline: Instant) -> Result<(Vec<u8>, Place), InterceptorFailure> {
+        let length = response.content_length();
+        if length.is_some_and(|length| length > MAX_ANSWER as u64) {
+            return Err(InterceptorFailure::Malformed);
+        }
+        let mut place = self.room.answer(length, deadline).await.ok_or(InterceptorFailure::Crowded)?;
+        let mut answer = Vec::with_capacity(length.and_then(|length| usize::try_from(length).ok()).unwrap_or_default());
+        let mut is_long = false;
+        loop {
+            let piece = timeout_at(deadline, response.chunk()).await.map_err(|_| InterceptorFailure::Timeout)?;
+            let Some(piece) = piece.map_err(unreachable)? else { break };
+            let more = answer.len() + piece.len();
+            if more > MAX_ANSWER {
+                return Err(InterceptorFailure::Malformed);
+            }
+            if !is_long && room::is_long(length, more) {
+                // First given back: of those that wait for more nobody keeps any.
+                drop(place);
+                place = self.room.long_answer(deadline).await.ok_or(InterceptorFailure::Crowded)?;
+                is_long = true;
+            }
+            answer.extend_from_slice(&piece);
+        }
+        // Nothing is said by nothing.
+        if answer.is_empty() { Err(InterceptorFailure::Malformed) } else { Ok((answer, place)) }
     }
 }
 
@@ -120,18 +171,6 @@ fn unreachable(error: reqwest::Error) -> InterceptorFailure {
 fn is_json(response: &Response) -> bool {
     let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
-}
-
-async fn collect(mut response: Response) -> Result<Vec<u8>, InterceptorFailure> {
-    let mut answer = Vec::new();
-    while let Some(piece) = response.chunk().await.map_err(unreachable)? {
-        if answer.len() + piece.len() > MAX_ANSWER {
-            return Err(InterceptorFailure::Malformed);
-        }
-        answer.extend_from_slice(&piece);
-    }
-    // Nothing is said by nothing.
-    if answer.is_empty() { Err(InterceptorFailure::Malformed) } else { Ok(answer) }
 }
 
 #[cfg(test)]

@@ -152,6 +152,10 @@ impl Message {
         self.body.as_deref()
     }
 
+    pub fn into_body(self) -> Option<Vec<u8>> {
+        self.body
+    }
+
     /// What is read after the head; a change of a message is none.
     pub fn read_body(&mut self, body: Vec<u8>) {
         self.body = Some(body);

@@ -10,7 +10,7 @@ use microgw_engine::interceptors::{self, Interception, Interceptor, InterceptorF
 use microgw_extproc::keys::is_loopback;
 use microgw_extproc::programs::Programs;
 use microgw_extproc::transport::Transport;
-use microgw_interceptors::service::Service;
+use microgw_interceptors::service::{Room, Service};
 use microgw_interceptors::{Component, Host, Origin};
 use microgw_proto::rules::v1::RuleBook;
 use reqwest::{Client, Url};
@@ -24,6 +24,8 @@ pub struct Hosted {
     host: Host,
     settings: Vec<config::Interceptor>,
     client: ArcSwap<Client>,
+    /// For what all services are asked and answer.
+    room: Room,
     /// By name and URL, as rules have them.
     services: ArcSwap<Services>,
     kept: Mutex<Kept>,
@@ -49,6 +51,7 @@ impl Hosted {
             host: Host::keeping(data.join("compiled")),
             settings,
             client: ArcSwap::from_pointee(transport.interceptor_client(CONNECT)?),
+            room: Room::default(),
             services: ArcSwap::default(),
             kept: Mutex::default(),
         })
@@ -147,7 +150,8 @@ impl Hosted {
     fn service(&self, name: &str, url: &str) -> Result<Service, String> {
         let settings = self.settings.iter().find(|settings| settings.name == name);
         let url = settings.and_then(|settings| settings.url.as_deref()).unwrap_or(url);
-        let service = Service::new(Client::clone(&self.client.load()), url).map_err(|error| error.to_string())?;
+        let service = Service::new(Client::clone(&self.client.load()), self.room.clone(), url)
+            .map_err(|error| error.to_string())?;
         let Some((header, value)) = settings.and_then(|settings| settings.credential.as_ref()) else {
             return Ok(service);
         };

@@ -135,7 +135,7 @@ impl<'a> Exchange<'a> {
             return Err(Box::new(Step::Intercept(Box::new(call))));
         }
         let Some(reserved) = rule.reserved() else { return Err(self.failed(Reason::Internal)) };
-        let mut edits = transforms::edits(&message.changes(), |name| reserved.has_header(name));
+        let mut edits = transforms::edits(message, |name| reserved.has_header(name));
         if let (Some(path), Some(head)) = (&mut edits.path, self.head) {
             // A credential is what a client shows, and nobody else.
             if let Some(without) = query::cut(path, &reserved.parameters) {
@@ -228,7 +228,7 @@ impl<'a> Exchange<'a> {
             let transformed = self.transform(transform, &mut message, &known, Direction::Response);
             transformed.map_err(|reason| refuse(self, reason))?;
         }
-        let edits = transforms::edits(&message.changes(), |_| false);
+        let edits = transforms::edits(message, |_| false);
         Ok((edits != Edits::default()).then_some(edits))
     }
 

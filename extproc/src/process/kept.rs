@@ -71,12 +71,7 @@ impl<A: Stream<Item = Result<ProcessingRequest, Status>> + Send + Unpin> Convers
     }
 
     /// Unless the client goes, or Envoy answers it meanwhile. `deadline`: once it has begun.
-    async fn wait(
-        &mut self,
-        waiting: Waiting,
-        deadline: &mut Option<Instant>,
-        later: Duration,
-    ) -> Outcome<Waited> {
+    async fn wait(&mut self, waiting: Waiting, deadline: &mut Option<Instant>, later: Duration) -> Outcome<Waited> {
         let deadline = if let Some(deadline) = *deadline {
             deadline
         } else {

@@ -95,7 +95,7 @@ fn status(said: &ProcessingResponse) -> Option<i32> {
 async fn programs_have_their_time_and_no_more() {
     for body in [false, true] {
         let all = said(body, 20, Duration::from_millis(200)).await;
-        assert_eq!((all.len(), status(&all[0])), (1, Some(503)), "{body}");
+        assert_eq!((all.len(), status(&all[0])), (1, Some(504)), "{body}");
         let all = said(body, 50, Duration::from_millis(40)).await;
         assert_eq!(status(&all[0]), None, "{body}: Envoy hears nothing else");
     }

@@ -4,6 +4,7 @@
 //! Compiled code is machine code: whoever can write it runs it as the gateway. It is read from a directory that is ours alone.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
@@ -226,8 +227,11 @@ fn sum(path: &Path) -> io::Result<String> {
         let Some(piece) = room.get(..read).filter(|piece| !piece.is_empty()) else { break };
         context.update(piece);
     }
-    let sum = context.finish();
-    Ok(sum.as_ref().iter().map(|byte| format!("{byte:02x}")).collect())
+    let mut sum = String::new();
+    for byte in context.finish().as_ref() {
+        let _ = write!(sum, "{byte:02x}");
+    }
+    Ok(sum)
 }
 
 /// Nothing that cannot be read is known.
@@ -240,7 +244,10 @@ fn read(path: &Path) -> Sums {
 
 /// As `sha256sum` would have it.
 fn write(path: &Path, sums: &Sums) -> io::Result<()> {
-    let text: String = sums.iter().map(|(name, sum)| format!("{sum}  {name}\n")).collect();
+    let mut text = String::new();
+    for (name, sum) in sums {
+        let _ = writeln!(text, "{sum}  {name}");
+    }
     let new = path.with_extension("new");
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
     file.write_all(text.as_bytes())?;

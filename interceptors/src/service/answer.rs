@@ -17,7 +17,7 @@ use crate::attributes::{self, AttributeError};
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "camelCase")]
-struct Answer {
+pub(super) struct Answer {
     method: Option<String>,
     path: Option<String>,
     query: Object<Edits>,
@@ -87,23 +87,22 @@ pub enum AnswerError {
 }
 
 /// Follows it, or leaves it: nothing is half done.
-pub fn read(mut interception: Interception, answer: &[u8]) -> Result<Verdict, AnswerError> {
-    let answer = match answer {
-        [] => Object(Answer::default()),
-        // What serde says has parts of the answer in it.
-        _ => serde_json::from_slice(answer)
-            .map_err(|error| AnswerError::Json { line: error.line(), column: error.column() })?,
-    };
-    let Object(Answer {
-        method,
-        path,
-        query: Object(query),
-        status,
-        headers: Object(headers),
-        body,
-        attributes,
-        respond,
-    }) = answer;
+pub fn read(interception: Interception, answer: &[u8]) -> Result<Verdict, AnswerError> {
+    follow(interception, parse(answer)?)
+}
+
+pub(super) fn parse(answer: &[u8]) -> Result<Answer, AnswerError> {
+    if answer.is_empty() {
+        return Ok(Answer::default());
+    }
+    // What serde says has parts of the answer in it.
+    let read = serde_json::from_slice(answer).map(|Object(answer)| answer);
+    read.map_err(|error| AnswerError::Json { line: error.line(), column: error.column() })
+}
+
+pub(super) fn follow(mut interception: Interception, answer: Answer) -> Result<Verdict, AnswerError> {
+    let Answer { method, path, query: Object(query), status, headers: Object(headers), body, attributes, respond } =
+        answer;
     if let Some(Object(respond)) = respond {
         let edits = method.is_some() || path.is_some() || status.is_some() || body.is_some();
         if edits || query != Edits::default() || headers != Edits::default() || !attributes.0.is_empty() {

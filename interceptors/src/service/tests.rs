@@ -29,7 +29,11 @@ fn response(status: u16, body: &[u8]) -> Interception {
 }
 
 fn asked(interception: &Interception) -> Value {
-    serde_json::from_slice(&question::write(interception).unwrap()).unwrap()
+    let mut question = Question::of(interception);
+    let length = question.length().unwrap();
+    let written = question.write(length).unwrap();
+    assert_eq!((written.len(), written.capacity()), (length, length));
+    serde_json::from_slice(&written).unwrap()
 }
 
 fn answered(interception: Interception, answer: &Value) -> Result<Verdict, AnswerError> {
@@ -58,6 +62,11 @@ fn requests_are_told() {
     assert_eq!(told, expected);
     assert_eq!(asked(&request(b"\xff\x00"))["request"]["body"], json!({"base64": "/wA="}));
     assert_eq!(asked(&request(b""))["request"].get("body"), None);
+    for length in 0..5 {
+        assert!(asked(&request(&b"\xff\xfe\xfd\xfc\xfb"[..length]))["request"]["method"] == "POST");
+    }
+    let all: String = (0..0x250).filter_map(char::from_u32).collect();
+    assert_eq!(asked(&request(all.as_bytes()))["request"]["body"], json!({ "text": all }));
 }
 
 #[test]
@@ -209,7 +218,7 @@ async fn served(
 }
 
 async fn ask(url: &str, timeout: u32) -> Verdict {
-    let service = Service::new(client(Client::builder()).build().unwrap(), url).unwrap();
+    let service = Service::new(client(Client::builder()).build().unwrap(), Room::default(), url).unwrap();
     let service = service.with_credential("x-key", "s3cret").unwrap();
     assert!(!format!("{service:?}").contains("s3cret"));
     service.call(scene(url, timeout, "POST").request(&[], b"hello").unwrap()).await
@@ -271,9 +280,77 @@ async fn a_service_is_asked_over_http() {
     assert_eq!(failure(ask(&format!("http://{free}/"), 30_000).await), InterceptorFailure::Unreachable);
 }
 
+/// As many as there is room for are asked at a time; the others wait, each as long as it may.
+#[tokio::test]
+async fn questions_and_answers_have_room_together() {
+    let slow = async |State(tell): Tell, headers: HeaderMap, body: Bytes| {
+        tell.send((headers, body)).unwrap();
+        std::future::pending::<()>().await;
+    };
+    let json = [("content-type", "application/json")];
+    let long = |bytes: usize| format!("{{\"body\":{{\"text\":\"{}\"}}}}", "a".repeat(bytes));
+    let in_pieces = move |bytes: usize| {
+        let pieces = long(bytes).into_bytes().chunks(10_000).map(Bytes::copy_from_slice).collect::<Vec<_>>();
+        (
+            json,
+            axum::body::Body::from_stream(futures_util::stream::iter(pieces.into_iter().map(Ok::<_, std::io::Error>))),
+        )
+    };
+    let router = Router::new()
+        .route("/slow", post(slow))
+        .route("/long", post(async move |_: Bytes| (json, long(200_000))))
+        .route("/short-pieces", post(async move |_: Bytes| in_pieces(20_000)))
+        .route("/pieces", post(async move |_: Bytes| in_pieces(200_000)))
+        .route("/silent", post(async |_: Bytes| StatusCode::NO_CONTENT));
+    let (url, mut told) = served(router).await;
+    let room = Room::new(250_000);
+    let all = room.left();
+    let http = client(Client::builder()).build().unwrap();
+    let call = |path: &str, timeout: u32, bytes: usize| {
+        let url = format!("{url}/{path}");
+        let service = Service::new(http.clone(), room.clone(), &url).unwrap();
+        let interception = scene(&url, timeout, "POST").request(&[], &vec![b'a'; bytes]).unwrap();
+        async move { service.call(interception).await }
+    };
+    // Two questions fill it; whoever is less patient than they are is refused, and who is more gets their room.
+    let first: Vec<_> = (0..2).map(|_| tokio::spawn(call("slow", 60_000, 100_000))).collect();
+    told.recv().await.unwrap();
+    told.recv().await.unwrap();
+    assert_eq!(failure(call("silent", 20, 100_000).await), InterceptorFailure::Crowded);
+    assert!(matches!(call("silent", 60_000, 1_000).await, Verdict::Continue { .. }), "there is room for little");
+    let patient = tokio::spawn(call("silent", 60_000, 100_000));
+    first[0].abort();
+    assert!(matches!(patient.await.unwrap(), Verdict::Continue { .. }));
+    first[1].abort();
+    for call in first {
+        assert!(call.await.unwrap_err().is_cancelled());
+    }
+    // One that is larger than all of it is asked alone.
+    assert!(matches!(call("silent", 60_000, 1_000_000).await, Verdict::Continue { .. }));
+    assert_eq!(room.left(), all);
+
+    let answers = room.answer(Some(150_000), Instant::now()).await.unwrap();
+    for (path, expected) in [("long", false), ("pieces", false), ("short-pieces", true)] {
+        match call(path, if expected { 60_000 } else { 3_000 }, 0).await {
+            Verdict::Continue { .. } => assert!(expected, "{path}"),
+            Verdict::Failed(failure) => {
+                assert!(!expected && failure == InterceptorFailure::Crowded, "{path}: {failure:?}");
+            }
+            other @ Verdict::Respond(_) => panic!("{other:?}"),
+        }
+    }
+    drop(answers);
+    // They end, however many there are: nobody keeps what others need to end.
+    let calls = (0..20).map(|n| call(if n % 2 == 0 { "long" } else { "pieces" }, 60_000, 50_000));
+    for verdict in futures_util::future::join_all(calls).await {
+        assert!(matches!(&verdict, Verdict::Continue { message, .. } if message.body().unwrap().len() == 200_000));
+    }
+    assert_eq!(room.left(), all);
+}
+
 #[test]
 fn what_cannot_be_asked_is_refused() {
-    let service = |url: &str| Service::new(Client::new(), url);
+    let service = |url: &str| Service::new(Client::new(), Room::default(), url);
     for url in ["", "localhost", "ftp://a/", "http://", "http://user@a/", "http://a/#x", "unix:/a"] {
         assert!(matches!(service(url), Err(ServiceError::Url)), "{url}");
     }

@@ -155,7 +155,8 @@ async fn bombs_are_contained_while_others_are_served() {
     assert!(served > 10, "{served}");
     for bomb in loops.into_iter().chain(others) {
         let answer = bomb.await.unwrap();
-        assert_eq!(answer.status, 500, "{}", answer.body);
+        assert!([500, 504].contains(&answer.status), "{}", answer.body);
+        assert!(answer.body.contains(". A policy of the API "), "{}", answer.body);
         assert!(!answer.body.contains("wasm"), "{}", answer.body);
     }
     let metrics = gateway.get(&gateway.admin("/metrics"), &[]).await.body;
@@ -234,7 +235,15 @@ async fn services_are_asked_over_http() {
     service.replies(Reply { status: 500, ..Reply::default() });
     assert_eq!(post().await.status, 500);
     let down = gateway.get(&gateway.http("/shop/down"), &[]).await;
-    assert_eq!(down.status, 500, "{}", down.body);
+    let told = down.json()["fault"].clone();
+    assert_eq!((down.status, &told["code"], down.header("retry-after")), (503, &503.into(), "1"), "{told}");
+    assert_eq!(told["description"], "Service Unavailable. A policy of the API can not be applied at the moment");
+    let metrics = gateway.get(&gateway.admin("/metrics"), &[]).await.body;
+    for told in ["interceptor_failed", "interceptor_unavailable"] {
+        let line =
+            |line: &str| line.starts_with("microgw_decisions_total") && line.contains(told) && !line.ends_with(" 0");
+        assert!(metrics.lines().any(line), "{told}: {metrics}");
+    }
     assert_eq!(backend.take().len(), 0);
     assert!(!gateway.log().contains("the-secret"));
     assert!(!gateway.get(&gateway.admin("/status"), &[]).await.body.contains("the-secret"));
@@ -304,8 +313,9 @@ async fn services_may_take_their_time() {
     let all: Vec<_> = paths.as_object().unwrap().keys().map(|path| post(path[1..].to_owned())).collect();
     for answer in all {
         let (answer, path) = answer.await.unwrap();
-        let expected = if path.starts_with("slow") { 200 } else { 500 };
+        let expected = if path.starts_with("slow") { 200 } else { 504 };
         assert_eq!(answer.status, expected, "{path}: {}", answer.body);
+        assert!(expected == 200 || answer.body.contains("policy of the API did not answer in time"), "{}", answer.body);
     }
     let mut seen: Vec<_> = backend.take().into_iter().map(|seen| seen.path).collect();
     seen.sort();

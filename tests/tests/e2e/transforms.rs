@@ -174,7 +174,7 @@ async fn paths_methods_and_bodies_are_made() {
     assert_eq!(seen.path, "/other/elsewhere/x%3Fy?to=x%3Fy");
     for to in ["..", "a%2Fb", "%3B", "."] {
         let answer = shop.gateway.get(&shop.gateway.http(&format!("/shop/fixed?to={to}")), &[]).await;
-        assert_eq!((answer.status, answer.code()), (500, 900_900), "{to} {answer:?}");
+        assert_eq!((answer.status, answer.code()), (500, 500), "{to} {answer:?}");
     }
     assert!(shop.backend.take().is_empty());
 }
@@ -325,7 +325,7 @@ async fn what_has_no_body_gets_none() {
     // A fault of ours is told as such, and says nothing of the backend's.
     shop.answers(200, &[("x-secret", "abcdef")], "abcdef", 0);
     let answer = shop.gateway.get(&shop.gateway.http("/shop/fails"), &[]).await;
-    assert_eq!((answer.status, answer.code(), answer.header("x-secret")), (500, 900_900, ""), "{answer:?}");
+    assert_eq!((answer.status, answer.code(), answer.header("x-secret")), (500, 500, ""), "{answer:?}");
     assert!(!answer.body.contains("abcdef"));
     let log = shop.gateway.log();
     assert!(log.contains("a message could not be transformed") && log.contains("shop.json:"), "{log}");

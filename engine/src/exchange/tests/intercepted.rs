@@ -161,11 +161,19 @@ fn whatever_goes_wrong_nothing_passes() {
         Step::Done(Decision::Deny(deny)) => (deny.reason, deny.reason.fault().status()),
         other => panic!("{other:?}"),
     };
-    for failure in [InterceptorFailure::Trap, InterceptorFailure::Timeout, InterceptorFailure::NotHosted] {
+    for (failure, expected) in [
+        (InterceptorFailure::Trap, (Reason::InterceptorFailed, 500)),
+        (InterceptorFailure::Memory, (Reason::InterceptorFailed, 500)),
+        (InterceptorFailure::NotHosted, (Reason::InterceptorFailed, 500)),
+        (InterceptorFailure::Timeout, (Reason::InterceptorTimeout, 504)),
+        (InterceptorFailure::Late, (Reason::InterceptorTimeout, 504)),
+        (InterceptorFailure::Unreachable, (Reason::InterceptorUnavailable, 503)),
+        (InterceptorFailure::Crowded, (Reason::InterceptorUnavailable, 503)),
+    ] {
         let mut exchange = Exchange::new(&rule, &memory, UnixTime(1));
         let _ = intercepted(exchange.on_request_head(head(&asked)));
         let step = exchange.on_verdict_of_request(Verdict::Failed(failure), UnixTime(1));
-        assert_eq!(refused(step), (Reason::InterceptorFailed, 500));
+        assert_eq!(refused(step), expected);
     }
     // A verdict that nobody asked for.
     let mut exchange = Exchange::new(&rule, &memory, UnixTime(1));

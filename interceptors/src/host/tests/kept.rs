@@ -23,6 +23,8 @@ async fn is_compiled(directory: &Path, wat: &str) -> bool {
     }
 }
 
+type Damage<'d> = &'d dyn Fn(&mut Vec<u8>);
+
 /// What there is of code.
 fn files(directory: &Path) -> Vec<PathBuf> {
     let Ok(versions) = fs::read_dir(directory.join("code/modules")) else { return Vec::new() };
@@ -50,7 +52,7 @@ async fn what_is_not_as_it_was_written_is_compiled_anew() {
     let directory = data.path().join("compiled");
     let wat = fixtures::labels();
     assert!(is_compiled(&directory, &wat).await);
-    let damages: [&dyn Fn(&mut Vec<u8>); 5] = [
+    let damages: [Damage<'_>; 5] = [
         &|code| code.truncate(code.len() / 2),
         &Vec::clear,
         &|code| code.fill(0),
