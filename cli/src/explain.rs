@@ -5,6 +5,7 @@ mod facts;
 mod told;
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -20,6 +21,7 @@ use microgw_compiler::settings::Settings;
 use microgw_compiler::snapshot::Fallbacks;
 use microgw_engine::{
     Decision, Exchange, Headers, Phases, Reason, RequestHead, ResponseHead, ResponseStep, Rule, RuleId, Step, UnixTime,
+    joint,
 };
 use microgw_extproc::response_cache;
 use microgw_proto::rules::v1::RuleBook;
@@ -48,7 +50,7 @@ pub struct Request {
     authority: String,
     /// As it was written, with its query.
     target: String,
-    /// By lower-case name; several of one name joined by `,`.
+    /// By lower-case name; several of one name joined, as [`joint`] says.
     headers: HashMap<String, String>,
     body: Vec<u8>,
     /// What its backend would answer, if that is told.
@@ -284,11 +286,13 @@ impl Request {
                 authority = value;
                 continue;
             }
-            let joined = headers.entry(name).or_default();
-            if !joined.is_empty() {
-                joined.push(',');
+            match headers.entry(name) {
+                Entry::Vacant(first) => drop(first.insert(value)),
+                Entry::Occupied(mut known) => {
+                    let joint = joint(known.key());
+                    known.get_mut().extend([joint, &value]);
+                }
             }
-            joined.push_str(&value);
         }
         let response = match args.response {
             None => None,

@@ -519,3 +519,27 @@ fn many_schemas_with_names_take_no_longer() {
     assert!(build(&files(&definition)).model.is_some());
     assert!(start.elapsed() < std::time::Duration::from_secs(60), "{:?}", start.elapsed());
 }
+
+/// Whatever streams has a body, and whatever declares none is refused if it has one.
+#[test]
+fn a_stream_that_declares_no_body_is_told_so() {
+    let talk = |operation: &str| {
+        let files = files(&format!(
+            "{HEAD_30}x-microgw-validation: enforce\npaths:\n  /talk: {{{operation}, responses: {{}}}}}}\n"
+        ));
+        let compilation = build(&files);
+        compilation
+            .diagnostics
+            .iter()
+            .map(|diagnostic| (diagnostic.code, diagnostic.message.clone()))
+            .collect::<Vec<_>>()
+    };
+    let told = talk("post: {x-microgw-stream: bidirectional");
+    assert!(
+        matches!(&told[..], [(Code::BadContract, message)] if message.contains("declare a `requestBody`")),
+        "{told:?}"
+    );
+    assert_eq!(talk("post: {x-microgw-stream: bidirectional, requestBody: {content: {application/grpc: {}}}"), []);
+    assert_eq!(talk("get: {x-microgw-stream: bidirectional"), []);
+    assert_eq!(talk("get: {x-microgw-websocket: true"), []);
+}

@@ -39,7 +39,7 @@ use validate::Validated;
 
 pub use body::{Edits, ResponseHead, ResponseStep};
 pub use decision::{Allow, Balance, Balances, Decision, Deny, Respond};
-pub use head::{ClientCertificate, Headers, RequestHead};
+pub use head::{ClientCertificate, Headers, RequestHead, joint};
 pub use lookup::{Answer, Lookup, Sensitive};
 
 /// What the host does next.

@@ -50,7 +50,7 @@ pub use answers::{Answers, Body};
 pub use dpop::{Novelty, ProofError, ProofId};
 pub use exchange::{
     Allow, Answer, Balance, Balances, ClientCertificate, Decision, Deny, Edits, Exchange, Headers, Lookup, RequestHead,
-    Respond, ResponseHead, ResponseStep, Sensitive, Step,
+    Respond, ResponseHead, ResponseStep, Sensitive, Step, joint,
 };
 pub use facts::{CredentialDigest, Facts, OpaqueKey, UnixTime};
 pub use identity::{ApiGrant, Application, Identity, KeyTerms, KeyType, Metadata};

@@ -92,7 +92,9 @@ impl Validation {
             .map_err(|error| wrong(error.to_string()))?;
         let phases = rule.phases.unwrap_or_default();
         let seen = |needed: bool, seen: bool| !needed || seen;
-        let complete = (request == Check::Off || seen(contract.needs_request_body(), phases.request_body))
+        let complete = (request == Check::Off
+            || seen(contract.needs_request_body(), phases.request_body)
+                && seen(contract.looks_at_cookies(), rule.phases.is_some()))
             && (response == Check::Off
                 || seen(contract.needs_response_head(), phases.response_head)
                     && seen(contract.needs_response_body(), phases.response_body));

@@ -126,6 +126,11 @@ impl Contract {
         self.body.as_ref().is_some_and(Body::is_checked)
     }
 
+    /// Each line of the head has to be known, for a `,` may be part of a cookie.
+    pub fn looks_at_cookies(&self) -> bool {
+        self.in_cookie
+    }
+
     /// There is something to say of responses.
     pub fn needs_response_head(&self) -> bool {
         self.responses.iter().any(|response| !response.headers.is_empty() || response.body.has_contents())

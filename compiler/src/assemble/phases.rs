@@ -8,7 +8,7 @@ use microgw_transforms::Needs;
 use super::routes::retry;
 use super::validation;
 use crate::bodies::MAX_COLLECTED;
-use crate::model::{Model, Operation};
+use crate::model::{Access, KeyLocation, Model, Operation, Requirement};
 use crate::settings::Settings;
 
 /// What the programs that an operation's messages go through take.
@@ -37,6 +37,20 @@ impl Programs {
     }
 }
 
+/// Whether ext_authz would say too little of the head: it joins headers of one name by `,`, which cookies may have in them, and to
+/// say whether a body follows it would wait for one, as a handshake has none.
+fn is_looked_at_closely(operation: &Operation, contract: validation::Needs) -> bool {
+    let is_cookie =
+        |requirement: &Requirement| matches!(requirement, Requirement::ApiKey { location: KeyLocation::Cookie, .. });
+    let alternatives = match &operation.access {
+        Access::Guarded(alternatives) => alternatives.as_slice(),
+        Access::Public => &[],
+    };
+    contract.cookies
+        || contract.no_request_body && operation.traffic.unbuffered
+        || alternatives.iter().flat_map(|alternative| &alternative.0).any(is_cookie)
+}
+
 /// `None`: the request's head alone, by ext_authz. `limited`: clients are told of limits, in the response's head. `needs`: of what is
 /// to become of requests, and of responses. `contract`: of what they are compared with.
 pub fn of(
@@ -61,7 +75,8 @@ pub fn of(
         || of_response.is_some()
         || contract.response_head
         || programs.responses;
-    if !request_body && max_request == 0 && !response_head && of_request.is_none() && !programs.requests {
+    let closely = is_looked_at_closely(operation, contract);
+    if !closely && !request_body && max_request == 0 && !response_head && of_request.is_none() && !programs.requests {
         return None;
     }
     let most = |collected: bool, own: u64, usual: u64| match own {

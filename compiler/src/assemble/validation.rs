@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use microgw_proto::contracts::v1::parameter::Location;
 use microgw_proto::contracts::v1::{Body, Contract, Mode, Schemas};
 
 use crate::model::{Model, Operation};
@@ -11,6 +12,10 @@ use crate::settings::Settings;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(clippy::struct_excessive_bools)] // Each says something by itself.
 pub struct Needs {
+    /// Requests may have none.
+    pub no_request_body: bool,
+    /// Some of its parameters are cookies.
+    pub cookies: bool,
     pub request_body: bool,
     pub response_head: bool,
     pub response_body: bool,
@@ -74,7 +79,10 @@ pub fn needs(contract: &Contract) -> Needs {
     let has_schema = |body: &Body| body.contents.iter().any(|content| content.schema > 0);
     let bodies = || contract.responses.iter().filter_map(|response| response.body.as_ref());
     let has_headers = contract.responses.iter().any(|response| !response.headers.is_empty());
+    let is_compared = contract.request_mode() != Mode::Off;
     Needs {
+        no_request_body: is_compared && contract.request.is_none(),
+        cookies: contract.parameters.iter().any(|parameter| parameter.location() == Location::Cookie),
         request_body: contract.request.as_ref().is_some_and(|body| body.required || has_schema(body)),
         response_head: has_headers || bodies().any(|body| !body.contents.is_empty()),
         response_body: bodies().any(has_schema),

@@ -189,6 +189,9 @@ impl<'d> Contracts<'d> {
             if endless.requests && contract.request.as_ref().is_some_and(is_collected) {
                 reader.flaw(at, ENDLESS);
             }
+            if endless.brings_bodies && contract.request.is_none() {
+                reader.flaw(at, NO_REQUEST);
+            }
         }
         let requests = std::mem::take(&mut reader.used);
         reader.side = Side::Response;
@@ -232,6 +235,8 @@ impl<'d> Contracts<'d> {
     }
 }
 
+const NO_REQUEST: &str =
+    "its requests are streams, and it declares no body: declare a `requestBody` with a media type and no schema";
 const ENDLESS: &str = "the operation streams, and what has a schema is collected first";
 
 fn is_collected(body: &Body) -> bool {

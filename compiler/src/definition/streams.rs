@@ -38,6 +38,8 @@ enum Stream {
 #[derive(Clone, Copy, Default)]
 pub(super) struct Endless {
     pub requests: bool,
+    /// Their bodies are the stream.
+    pub brings_bodies: bool,
     pub responses: bool,
 }
 
@@ -88,8 +90,10 @@ impl Streams {
         traffic.idle_timeout = self.idle_timeout.or(above.idle_timeout).or_else(|| of_stream(SILENCE));
         traffic.websocket = websocket.is_some();
         let stream = if above_streams { above.stream } else { self.stream };
-        traffic.unbuffered = websocket.is_some() || stream == Some(Stream::Both);
-        Endless { requests: traffic.unbuffered, responses: endless }
+        let bidirectional = websocket.is_none() && stream == Some(Stream::Both);
+        traffic.unbuffered = websocket.is_some() || bidirectional;
+        let brings_bodies = bidirectional && matches!(method, Method::Patch | Method::Post | Method::Put);
+        Endless { requests: traffic.unbuffered, brings_bodies, responses: endless }
     }
 }
 

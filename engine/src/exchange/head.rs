@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::hash::BuildHasher;
 
-/// The headers of a request, by lower-case name. Several of one name are one value joined by `,`.
+/// The headers of a request, by lower-case name. Several of one name are one value, joined by what [`joint`] says.
 pub trait Headers: Sync {
     fn get(&self, name: &str) -> Option<&str>;
 
@@ -37,6 +37,11 @@ pub struct ClientCertificate<'a> {
     pub thumbprint: [u8; 32],
     /// PEM, URL-encoded: the client's own first, then those that it sent along.
     pub chain: &'a str,
+}
+
+/// What stands between several headers of one name that are read as one: RFC 9110, section 5.3, and RFC 9113, section 8.2.3.
+pub fn joint(name: &str) -> &'static str {
+    if name == "cookie" { "; " } else { "," }
 }
 
 impl<S: BuildHasher + Sync> Headers for HashMap<String, String, S> {

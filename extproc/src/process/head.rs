@@ -1,7 +1,7 @@
 //! The heads of messages, as ext_proc brings them: several headers of one name one by one, and pseudo-headers among them.
 
 use envoy_types::pb::envoy::config::core::v3::HeaderMap;
-use microgw_engine::{Headers, RequestHead};
+use microgw_engine::{Headers, RequestHead, joint};
 use microgw_faults::Form;
 
 use crate::certificate;
@@ -59,10 +59,11 @@ impl Head {
             let before = self.fields.get(..index).unwrap_or_default();
             let text = String::from_utf8_lossy(value);
             if let Some((_, made)) = self.made.iter_mut().find(|(other, _)| other == name) {
-                made.push(',');
+                made.push_str(joint(name));
                 made.push_str(&text);
             } else if let Some((_, first)) = before.iter().find(|(other, _)| other == name) {
-                self.made.push((name.clone(), format!("{},{text}", String::from_utf8_lossy(first))));
+                let first = String::from_utf8_lossy(first);
+                self.made.push((name.clone(), format!("{first}{}{text}", joint(name))));
             } else if std::str::from_utf8(value).is_err() {
                 self.made.push((name.clone(), text.into_owned()));
             }
@@ -79,8 +80,14 @@ impl Head {
             headers: self,
             certificate: certificate::shown(self),
             peer,
-            has_body: Some(!ended),
+            has_body: Some(!ended && !self.is_upgrade()),
         }
+    }
+
+    /// What follows is no body, as Envoy goes by it.
+    fn is_upgrade(&self) -> bool {
+        let tokens = || self.get("connection").into_iter().flat_map(|tokens| tokens.split(','));
+        self.get("upgrade").is_some() && tokens().any(|token| token.trim_ascii().eq_ignore_ascii_case("upgrade"))
     }
 
     pub(crate) fn status(&self) -> u16 {
@@ -151,5 +158,20 @@ mod tests {
         head.visit(&mut |name, value| seen.push((name.to_owned(), value.to_vec())));
         assert_eq!(seen.len(), 6);
         assert_eq!(seen[3], ("c".to_owned(), b"3".to_vec()));
+    }
+
+    #[test]
+    fn cookies_of_several_lines_are_one_list() {
+        let head = head(&[("cookie", b"a=1"), ("accept", b"b"), ("cookie", b"c=2, d"), ("cookie", b"e=3; f=4")]);
+        assert_eq!(head.get("cookie"), Some("a=1; c=2, d; e=3; f=4"));
+    }
+
+    #[test]
+    fn a_handshake_has_no_body() {
+        let has_body = |fields: &[(&str, &[u8])]| head(fields).request("", false).has_body;
+        assert_eq!(has_body(&[("upgrade", b"websocket"), ("connection", b"keep-alive, Upgrade")]), Some(false));
+        assert_eq!(has_body(&[("upgrade", b"websocket"), ("connection", b"keep-alive")]), Some(true));
+        assert_eq!(has_body(&[("connection", b"upgrade")]), Some(true));
+        assert_eq!(head(&[]).request("", true).has_body, Some(false));
     }
 }

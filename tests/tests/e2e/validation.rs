@@ -273,3 +273,94 @@ async fn bodies_and_responses_are_judged() {
     shop.backend.replies(Reply { status: 404, ..reply("gone") });
     assert_eq!(shop.get("/shop/answers", &[]).await.status, 404);
 }
+
+/// What a head says of itself: cookies on several lines, and whether a body follows where nobody waits for one.
+#[tokio::test]
+async fn heads_are_known_line_by_line() {
+    if !envoy_is_here() {
+        return;
+    }
+    let backend = Scripted::start().await;
+    let enforced = |more: Value| {
+        let mut operation = operation(&more);
+        operation["x-microgw-validation"] = "enforce".into();
+        json!({ "get": operation })
+    };
+    let cookie = json!([{ "name": "ck", "in": "cookie", "schema": { "type": "string", "enum": ["good", "a,b"] } }]);
+    let keyed = json!([{ "cookie_key": [] }]);
+    let paths = json!({
+        "/cookie": enforced(json!({ "parameters": cookie })),
+        "/keyed": { "get": operation(&json!({ "security": keyed })) },
+        "/keyed-socket": { "get": operation(&json!({ "security": keyed, "x-microgw-websocket": true })) },
+        "/socket": enforced(json!({ "x-microgw-websocket": true })),
+        "/stream": enforced(json!({ "x-microgw-stream": "bidirectional" })),
+    });
+    let project = Project::new();
+    project.define("shop", &definition("shop", "/shop", backend.address, &paths));
+    project.build().await;
+    let config = project.config("[http2]\nenable = true\n");
+    let gateway = Gateway::run(project.directory(), "shop/target/shop.mgw", &[&config]).await;
+    let key = gateway.api_key().await;
+    let http2 = reqwest::Client::builder().http2_prior_knowledge().build().unwrap();
+    // Over either protocol.
+    let asked = async |path: &str, cookies: &[&str]| {
+        let lines: String = cookies.iter().map(|cookie| format!("Cookie: {cookie}\r\n")).collect();
+        let one = gateway.raw(format!("GET {path} HTTP/1.1\r\nhost: a\r\n{lines}\r\n").as_bytes()).await.status;
+        let request =
+            cookies.iter().fold(http2.get(gateway.http(path)), |request, cookie| request.header("cookie", *cookie));
+        assert_eq!(request.send().await.unwrap().status(), one, "{path} {cookies:?}");
+        one
+    };
+    for (cookies, status) in [
+        (&["ck=good"][..], 200),
+        (&["x=1", "ck=good"], 200),
+        (&["x=1", "ck=evil"], 400),
+        (&["ck=evil", "x=1"], 400),
+        (&["ck=good", "ck=evil"], 400),
+        (&["ck=a,b"], 200),
+        (&["ck=a", "b"], 400),
+        (&["x=1; y=2", "z", "ck=good; v=3"], 200),
+    ] {
+        backend.take();
+        assert_eq!(asked("/shop/cookie", cookies).await, status, "{cookies:?}");
+        assert_eq!(backend.take().len(), if status == 200 { 2 } else { 0 }, "{cookies:?}");
+    }
+    let secret = format!("key={key}");
+    for (cookies, left) in [
+        (&[secret.as_str()][..], ""),
+        (&["x=1", &secret], "x=1"),
+        (&[&secret, "x=1"], "x=1"),
+        (&["x=1,2; y=2", &format!("{secret}; z=3"), "w"], "x=1,2; y=2; z=3; w"),
+    ] {
+        assert_eq!(asked("/shop/keyed", cookies).await, 200, "{cookies:?}");
+        for seen in backend.take() {
+            let kept: Vec<_> = seen.headers.get_all("cookie").iter().map(|value| value.to_str().unwrap()).collect();
+            assert_eq!(kept.join("|"), left, "{cookies:?}");
+        }
+    }
+    assert_eq!(asked("/shop/keyed", &[&secret, &secret]).await, 401);
+    assert_eq!(asked("/shop/keyed", &["x=1"]).await, 401);
+    assert_eq!(backend.take().len(), 0);
+
+    let shake = |path: &str, cookie: &str| {
+        format!(
+            "GET {path} HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\nCookie: x=1\r\nCookie: {cookie}\r\n\
+             sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-version: 13\r\n\r\n"
+        )
+    };
+    assert_eq!(gateway.raw(shake("/shop/socket", "y=2").as_bytes()).await.status, 200, "it arrived");
+    assert_eq!(gateway.raw(shake("/shop/keyed-socket", "y=2").as_bytes()).await.status, 401);
+    assert_eq!(gateway.raw(shake("/shop/keyed-socket", &secret).as_bytes()).await.status, 200);
+    assert_eq!(backend.take().len(), 2);
+    for path in ["/shop/socket", "/shop/stream"] {
+        let head = format!("GET {path} HTTP/1.1\r\nhost: a\r\n");
+        assert_eq!(gateway.raw(format!("{head}\r\n").as_bytes()).await.status, 200, "{path}");
+        backend.one();
+        let pieces = format!("{head}transfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n");
+        assert_eq!(gateway.raw(pieces.as_bytes()).await.status, 400, "{path}");
+        // Before any of it has come.
+        let endless = reqwest::Body::wrap_stream(futures_util::stream::pending::<Result<Vec<u8>, std::io::Error>>());
+        assert_eq!(http2.get(gateway.http(path)).body(endless).send().await.unwrap().status(), 400, "{path}");
+        assert_eq!(backend.take().len(), 0, "{path}");
+    }
+}
