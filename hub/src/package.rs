@@ -43,6 +43,8 @@ pub enum PackageError {
     Manifest(Vec<Diagnostic>),
     #[error("it is larger than {} MiB", MAX_TAR >> 20)]
     TooLarge,
+    #[error("it is not compressed as `gzip` does")]
+    Gzip(#[source] io::Error),
 }
 
 fn told(problems: &[Diagnostic]) -> String {
@@ -104,6 +106,25 @@ impl Package {
 
     /// Nothing is written anywhere.
     pub fn from_tar(bytes: &[u8]) -> Result<Package, PackageError> {
+        Package::from_tar_below(bytes, None)
+    }
+
+    /// Of a tar in `gzip`, which is unpacked as far as a tar may be long.
+    pub(crate) fn from_gzip(bytes: &[u8], below: Option<&str>) -> Result<Package, PackageError> {
+        let mut tar = Vec::new();
+        flate2::bufread::MultiGzDecoder::new(bytes)
+            .take(MAX_TAR + 1)
+            .read_to_end(&mut tar)
+            .map_err(PackageError::Gzip)?;
+        Package::from_tar_below(&tar, below)
+    }
+
+    /// `below`: a directory that its files may be in.
+    pub(crate) fn from_tar_below(bytes: &[u8], below: Option<&str>) -> Result<Package, PackageError> {
+        let inside = |path: &str| -> Option<String> {
+            let path = path.strip_prefix("./").unwrap_or(path);
+            Some(path.strip_prefix(below?)?.strip_prefix('/')?.to_owned())
+        };
         if bytes.len() as u64 > MAX_TAR {
             return Err(PackageError::TooLarge);
         }
@@ -116,12 +137,13 @@ impl Package {
             }
             let path = entry.path_bytes().into_owned();
             let path = String::from_utf8(path).map_err(|_| PackageError::Name)?;
+            let path = inside(&path).unwrap_or(path);
             let kind = match entry.header().entry_type() {
                 EntryType::Regular => None,
                 EntryType::Directory => {
                     // Some name what they packed, too.
                     let path = path.trim_end_matches('/');
-                    if path != "." {
+                    if !path.is_empty() && path != "." {
                         Content::check_path(path.strip_prefix("./").unwrap_or(path))?;
                     }
                     continue;

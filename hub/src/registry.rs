@@ -1,7 +1,8 @@
-//! Packages in a registry, by the OCI distribution specification: an image manifest with one layer, which is a tar. Nothing that a registry
+//! Packages in a registry, by the OCI distribution specification: an image manifest with one layer, which is a tar, perhaps in `gzip`. Nothing that a registry
 //! sends is believed before its digest was compared.
 
 mod challenge;
+mod helpers;
 mod logins;
 mod manifest;
 
@@ -12,8 +13,11 @@ use microgw_compiler::packages::digest;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, LOCATION, WWW_AUTHENTICATE};
 use reqwest::redirect::Policy;
 use reqwest::{Method, Response, StatusCode, Url};
+use tokio::sync::OnceCell;
 
 use self::challenge::Challenge;
+pub use self::helpers::HelperError;
+use self::logins::Known;
 pub use self::logins::{Login, Logins};
 use self::manifest::{EMPTY, Manifest, OCI_MANIFEST};
 use crate::package::{MAX_TAR, Package, PackageError};
@@ -25,6 +29,8 @@ const MAX_REDIRECTS: usize = 5;
 const CONNECT: Duration = Duration::from_secs(10);
 /// For a request and its answer.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// Who we are, where that is no secret.
+const CLIENT: &str = "micro-gw";
 /// Of a registry's answer that says which manifest it is.
 const CONTENT_DIGEST: &str = "docker-content-digest";
 
@@ -42,6 +48,8 @@ pub struct Client {
     host: String,
     repository: String,
     logins: Logins,
+    /// What was found there, once it was needed.
+    login: OnceCell<Option<Known>>,
     /// What was found out about the way in.
     authorization: Mutex<Option<HeaderValue>>,
 }
@@ -64,8 +72,12 @@ pub enum RegistryError {
     Status { what: &'static str, status: u16, code: String },
     #[error("`{host}` wants a login: {hint}")]
     LoginNeeded { host: String, hint: String },
-    #[error("`{host}` refuses the login of `auths` for `{registry}`")]
-    LoginRefused { host: String, registry: String },
+    #[error("`{host}` refuses the login of `{keeper}` for `{registry}`")]
+    LoginRefused { host: String, registry: String, keeper: String },
+    #[error("`{host}` wants a password, and `{keeper}` has a token for it that is none")]
+    NotPassword { host: String, keeper: String },
+    #[error(transparent)]
+    Helper(#[from] HelperError),
     #[error("`{0}` asks for a login in a way that is not known here")]
     Challenge(String),
     #[error("`{0}` sends us from https to http")]
@@ -110,7 +122,8 @@ impl Client {
         let base = Url::parse(&format!("{scheme}://{host}/v2/{}/", reference.repository))
             .map_err(|_| RegistryError::Redirect(host.clone()))?;
         let repository = reference.repository.clone();
-        Ok(Client { http, base, host, repository, logins: options.logins, authorization: Mutex::new(None) })
+        let (logins, login) = (options.logins, OnceCell::new());
+        Ok(Client { http, base, host, repository, logins, login, authorization: Mutex::new(None) })
     }
 
     /// The package, and the digest of its manifest.
@@ -130,8 +143,9 @@ impl Client {
         if layer.size > MAX_TAR {
             return Err(RegistryError::TooLarge("the policy"));
         }
-        let tar = self.blob(&layer.digest, layer.size).await?;
-        Ok((Package::from_tar(&tar)?, found))
+        let blob = self.blob(&layer.digest, layer.size).await?;
+        let read = if layer.is_compressed() { Package::from_gzip } else { Package::from_tar_below };
+        Ok((read(&blob, layer.below())?, found))
     }
 
     /// Its bytes, which are those of that digest.
@@ -234,18 +248,24 @@ impl Client {
         self.authorization.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 
+    async fn login(&self) -> Registered<Option<&Known>> {
+        Ok(self.login.get_or_try_init(|| self.logins.of(&self.host)).await?.as_ref())
+    }
+
     /// As the registry asks for it.
     async fn log_in(&self, answer: &Response, purpose: Purpose) -> Registered<()> {
         let said = answer.headers().get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
-        let login = self.logins.of(&self.host);
-        let authorization = match Challenge::best(said) {
+        let challenge = Challenge::best(said);
+        let known = self.login().await?;
+        let authorization = match challenge {
             Some(Challenge::Bearer { realm, service }) => {
-                self.token(&realm, service.as_deref(), login.as_ref(), purpose).await?
+                self.token(&realm, service.as_deref(), known, purpose).await?
             }
             Some(Challenge::Basic) => {
-                let hint =
-                    || RegistryError::LoginNeeded { host: self.host.clone(), hint: self.logins.hint(&self.host) };
-                login.ok_or_else(hint)?.basic()
+                let host = || self.host.clone();
+                let hint = || RegistryError::LoginNeeded { host: host(), hint: self.logins.hint(&self.host) };
+                let Known { login, keeper } = known.ok_or_else(hint)?;
+                login.basic().ok_or_else(|| RegistryError::NotPassword { host: host(), keeper: keeper.clone() })?
             }
             None => return Err(RegistryError::Challenge(self.host.clone())),
         };
@@ -258,7 +278,7 @@ impl Client {
         &self,
         realm: &str,
         service: Option<&str>,
-        login: Option<&Login>,
+        known: Option<&Known>,
         purpose: Purpose,
     ) -> Registered<HeaderValue> {
         let unknown = || RegistryError::Challenge(self.host.clone());
@@ -270,26 +290,39 @@ impl Client {
             _ => return Err(unknown()),
         }
         let actions = if purpose == Purpose::Pull { "pull" } else { "pull,push" };
-        {
-            let mut query = url.query_pairs_mut();
-            if let Some(service) = service {
-                query.append_pair("service", service);
+        let scope = format!("repository:{}:{actions}", self.repository);
+        let service = service.map(|service| ("service", service));
+        let asked = service.into_iter().chain([("scope", scope.as_str())]);
+        let request = match known.map(|known| &known.login) {
+            // OAuth 2.0, as the token server of a registry speaks it.
+            Some(Login::Token(token)) => {
+                let mut form = form_urlencoded::Serializer::new(String::new());
+                form.extend_pairs([("grant_type", "refresh_token"), ("client_id", CLIENT), ("refresh_token", token)]);
+                let form = form.extend_pairs(asked).finish();
+                self.http.post(url.clone()).header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form)
             }
-            query.append_pair("scope", &format!("repository:{}:{actions}", self.repository));
-        }
-        let mut request = self.http.get(url.clone());
-        if let Some(login) = login {
-            request = request.header(AUTHORIZATION, login.basic());
-        }
+            login => {
+                url.query_pairs_mut().extend_pairs(asked);
+                let request = self.http.get(url.clone());
+                match login.and_then(Login::basic) {
+                    Some(basic) => request.header(AUTHORIZATION, basic),
+                    None => request,
+                }
+            }
+        };
+        let is_renewed = known.is_some_and(|known| matches!(known.login, Login::Token(_)));
         let answer = request.send().await.map_err(|error| unreachable(&url, error))?;
         match answer.status() {
             StatusCode::OK => {}
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if login.is_none() => {
-                let hint = self.logins.hint(&self.host);
-                return Err(RegistryError::LoginNeeded { host: self.host.clone(), hint });
-            }
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                return Err(RegistryError::LoginRefused { host: shown_host(&url), registry: self.host.clone() });
+            // RFC 6749, section 5.2: what is wrong with a token is 400.
+            status if matches!(status.as_u16(), 401 | 403) || status == StatusCode::BAD_REQUEST && is_renewed => {
+                let (host, registry) = (shown_host(&url), self.host.clone());
+                return Err(match known {
+                    Some(Known { keeper, .. }) => {
+                        RegistryError::LoginRefused { host, registry, keeper: keeper.clone() }
+                    }
+                    None => RegistryError::LoginNeeded { host: registry, hint: self.logins.hint(&self.host) },
+                });
             }
             status => {
                 return Err(RegistryError::Status { what: "a token", status: status.as_u16(), code: String::new() });
@@ -312,10 +345,9 @@ impl Client {
             return Ok(answer);
         }
         if status == StatusCode::UNAUTHORIZED {
-            let hint = if self.logins.of(&self.host).is_some() {
-                "the one that `auths` has is not taken".to_owned()
-            } else {
-                self.logins.hint(&self.host)
+            let hint = match self.login().await? {
+                Some(Known { keeper, .. }) => format!("the one that `{keeper}` has is not taken"),
+                None => self.logins.hint(&self.host),
             };
             return Err(RegistryError::LoginNeeded { host: self.host.clone(), hint });
         }

@@ -46,7 +46,13 @@ pub fn micro_gw() -> PathBuf {
 
 /// Runs a command of `micro-gw` to its end.
 pub async fn command(directory: &Path, arguments: &[&str]) -> std::process::Output {
+    command_with(directory, arguments, &[]).await
+}
+
+/// The same with these variables.
+pub async fn command_with(directory: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> std::process::Output {
     let mut command = Command::new(micro_gw());
+    command.envs(environment.iter().copied());
     command.current_dir(directory).args(arguments).env_remove("MGW_CONF_DIR").stdin(Stdio::null()).kill_on_drop(true);
     timeout(PATIENCE, command.output()).await.expect("the command ends").expect("the command starts")
 }

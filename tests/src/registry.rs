@@ -26,12 +26,15 @@ use crate::tls::Identity;
 
 /// Who may log in where a login is asked for.
 pub const LOGIN: (&str, &str) = ("ann", "correct horse");
+/// What stands for a password of that user with the server of tokens.
+pub const IDENTITY_TOKEN: &str = "an identity/token+of=ann";
 const SERVICE: &str = "registry.test";
 const ISSUER: &str = "tokens.test";
 
 pub struct DockerRegistry {
     child: Child,
     pub port: u16,
+    scheme: &'static str,
     data: PathBuf,
 }
 
@@ -69,7 +72,12 @@ pub fn registry_is_here() -> bool {
 impl DockerRegistry {
     /// Whoever comes may read and write.
     pub async fn start(directory: &Path) -> DockerRegistry {
-        DockerRegistry::launch(directory, "").await
+        DockerRegistry::launch(directory, "", None).await
+    }
+
+    /// The same over TLS.
+    pub async fn start_tls(directory: &Path, identity: &Identity) -> DockerRegistry {
+        DockerRegistry::launch(directory, "", Some(identity)).await
     }
 
     /// For [`LOGIN`] alone.
@@ -79,7 +87,7 @@ impl DockerRegistry {
         let file = directory.join("htpasswd");
         std::fs::write(&file, format!("{}:{hash}\n", LOGIN.0)).expect("it can be written");
         let auth = format!("auth:\n  htpasswd:\n    realm: test\n    path: {}\n", file.display());
-        DockerRegistry::launch(directory, &auth).await
+        DockerRegistry::launch(directory, &auth, None).await
     }
 
     /// For those who have a token of that server.
@@ -91,13 +99,21 @@ impl DockerRegistry {
             tokens.address,
             bundle.display()
         );
-        DockerRegistry::launch(directory, &auth).await
+        DockerRegistry::launch(directory, &auth, None).await
     }
 
-    async fn launch(directory: &Path, auth: &str) -> DockerRegistry {
+    async fn launch(directory: &Path, auth: &str, identity: Option<&Identity>) -> DockerRegistry {
         let (port, data) = (free_port(), directory.join("registry"));
+        let tls = identity.map(|identity| {
+            let [certificate, key] = ["registry.crt", "registry.key"].map(|name| directory.join(name));
+            std::fs::write(&certificate, identity.certificate_pem()).expect("it can be written");
+            std::fs::write(&key, identity.key_pem()).expect("it can be written");
+            format!("  tls: {{certificate: {}, key: {}}}\n", certificate.display(), key.display())
+        });
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let tls = tls.unwrap_or_default();
         let config = format!(
-            "version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\nstorage:\n  filesystem: {{rootdirectory: {}}}\nhttp:\n  addr: 127.0.0.1:{port}\n  secret: of-the-test\n{auth}",
+            "version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\nstorage:\n  filesystem: {{rootdirectory: {}}}\nhttp:\n  addr: 127.0.0.1:{port}\n  secret: of-the-test\n{tls}{auth}",
             data.display()
         );
         let file = directory.join("registry.yaml");
@@ -110,7 +126,7 @@ impl DockerRegistry {
             .stderr(Stdio::null())
             .spawn()
             .expect("docker-registry starts");
-        let registry = DockerRegistry { child, port, data };
+        let registry = DockerRegistry { child, port, scheme, data };
         let url = registry.url("");
         let client = client();
         eventually("the registry answers", async || client.get(&url).send().await.ok()).await;
@@ -122,7 +138,7 @@ impl DockerRegistry {
     }
 
     pub fn url(&self, below: &str) -> String {
-        format!("http://127.0.0.1:{}/v2/{below}", self.port)
+        format!("{}://127.0.0.1:{}/v2/{below}", self.scheme, self.port)
     }
 
     /// Changes what is kept under a digest, as somebody who has got at the disk.
@@ -135,13 +151,18 @@ impl DockerRegistry {
 
     /// Puts something there that nobody would.
     pub async fn put(&self, name: &str, tag: &str, layer: Vec<u8>) {
+        self.put_as("application/vnd.micro-gw.policy.v1.tar", json!({}), name, tag, layer).await;
+    }
+
+    /// The same, as a layer of that kind.
+    pub async fn put_as(&self, kind: &str, annotations: serde_json::Value, name: &str, tag: &str, layer: Vec<u8>) {
         let manifest = json!({
             "schemaVersion": 2,
             "mediaType": "application/vnd.oci.image.manifest.v1+json",
             "artifactType": "application/vnd.micro-gw.policy.v1",
             "config": { "mediaType": "application/vnd.oci.empty.v1+json", "digest": digest(b"{}"), "size": 2 },
             "layers": [{
-                "mediaType": "application/vnd.micro-gw.policy.v1.tar", "digest": digest(&layer), "size": layer.len(),
+                "mediaType": kind, "digest": digest(&layer), "size": layer.len(), "annotations": annotations,
             }],
         });
         let client = client();
@@ -206,11 +227,7 @@ impl TokenServer {
         let identity = Arc::new(Identity::authority("tokens"));
         let scopes = Arc::new(Mutex::new(Vec::new()));
         let (key, asked) = (Arc::clone(&identity), Arc::clone(&scopes));
-        let (address, task) = serve(move |request| {
-            let answered = token(&key, &asked, &request);
-            async { answered }
-        })
-        .await;
+        let (address, task) = serve(move |request| token(Arc::clone(&key), Arc::clone(&asked), request)).await;
         TokenServer { address, identity, scopes, task }
     }
 
@@ -226,13 +243,30 @@ impl Drop for TokenServer {
     }
 }
 
-fn token(identity: &Identity, scopes: &Mutex<Vec<String>>, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+async fn token(
+    identity: Arc<Identity>,
+    scopes: Arc<Mutex<Vec<String>>>,
+    request: Request<Incoming>,
+) -> Response<Full<Bytes>> {
+    let (head, body) = request.into_parts();
+    let said = body.collect().await.expect("it ends").to_bytes();
+    // In a form where a token is renewed, and else in the query.
+    let is_renewal = head.method == Method::POST;
+    let query = if is_renewal { said.to_vec() } else { head.uri.query().unwrap_or_default().as_bytes().to_vec() };
+    let query = String::from_utf8(query).expect("it is text");
+    let url = reqwest::Url::parse(&format!("http://localhost/?{query}")).expect("it is a URL");
+    let asked = |name: &str| url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned());
     let login = format!("Basic {}", STANDARD.encode(format!("{}:{}", LOGIN.0, LOGIN.1)));
-    if request.headers().get(AUTHORIZATION).is_none_or(|given| *given != *login) {
+    if is_renewal {
+        assert_eq!(asked("grant_type").as_deref(), Some("refresh_token"));
+        assert_eq!(asked("client_id").as_deref(), Some("micro-gw"));
+        assert!(head.headers.get(AUTHORIZATION).is_none(), "a token is no password");
+        if asked("refresh_token").as_deref() != Some(IDENTITY_TOKEN) {
+            return status(400);
+        }
+    } else if head.headers.get(AUTHORIZATION).is_none_or(|given| *given != *login) {
         return status(401);
     }
-    let url = reqwest::Url::parse(&format!("http://localhost{}", request.uri())).expect("it is a URL");
-    let asked = |name: &str| url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned());
     assert_eq!(asked("service").as_deref(), Some(SERVICE));
     let scope = asked("scope").expect("it says what for");
     let [kind, name, actions] = scope.split(':').collect::<Vec<_>>()[..] else { return status(400) };
@@ -245,7 +279,8 @@ fn token(identity: &Identity, scopes: &Mutex<Vec<String>>, request: &Request<Inc
     let key = EncodingKey::from_ec_pem(identity.key_pem().as_bytes()).expect("it is an EC key");
     let token = jsonwebtoken::encode(&header, &claims, &key).expect("it can be signed");
     scopes.lock().unwrap_or_else(PoisonError::into_inner).push(scope);
-    Response::new(Full::from(json!({ "token": token }).to_string()))
+    let name = if is_renewal { "access_token" } else { "token" };
+    Response::new(Full::from(json!({ name: token }).to_string()))
 }
 
 // === impl Front ===

@@ -48,7 +48,7 @@ pub struct Registry {
     /// Speak HTTP without TLS. To this host alone that is the default; =false for TLS there, too.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub plain_http: Option<bool>,
-    /// File with logins (`auths`) [default: $DOCKER_CONFIG/config.json, or ~/.docker/config.json].
+    /// File with logins (`auths`, `credsStore`, `credHelpers`) [default: $DOCKER_CONFIG/config.json, or ~/.docker/config.json].
     #[arg(long, value_name = "FILE")]
     pub auth_file: Option<PathBuf>,
 }

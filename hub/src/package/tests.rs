@@ -131,6 +131,50 @@ fn what_is_no_package() {
     assert!(Package::from_directory(Path::new("/nowhere")).is_err());
 }
 
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut encoder, bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[test]
+fn what_is_compressed_is_unpacked_as_far_as_it_may_be_long() {
+    let plain = archive(&[entry(b"README.md", EntryType::Regular, b"x")]);
+    let whole = Package::from_tar(&plain).unwrap();
+    assert_eq!(Package::from_gzip(&gzip(&plain), None).unwrap(), whole);
+    // Of two members it is what both say.
+    let (one, other) = plain.split_at(700);
+    assert_eq!(Package::from_gzip(&[gzip(one), gzip(other)].concat(), None).unwrap(), whole);
+    // Made of a directory.
+    let below = [
+        entry(b"stamp/", EntryType::Directory, b""),
+        entry(b"stamp/policy.yaml", EntryType::Regular, POLICY.as_bytes()),
+        entry(b"stamp/README.md", EntryType::Regular, b"x"),
+    ];
+    let below = gzip(&[below.concat(), vec![0; 1024]].concat());
+    assert_eq!(Package::from_gzip(&below, Some("stamp")).unwrap(), whole);
+    assert!(matches!(Package::from_gzip(&below, Some("sta")), Err(PackageError::NoManifest)));
+    assert!(Package::from_gzip(&below, None).is_err());
+    for out in [&b"stamp/../../x"[..], b"stamp//etc/x", b"stamp/.x"] {
+        let out = gzip(&archive(&[entry(out, EntryType::Regular, b"x")]));
+        assert!(matches!(Package::from_gzip(&out, Some("stamp")), Err(PackageError::Content(_))));
+    }
+
+    let packed = gzip(&plain);
+    assert!(matches!(Package::from_gzip(&packed[..packed.len() - 9], None), Err(PackageError::Gzip(_))));
+    assert!(matches!(Package::from_gzip(&[&packed[..], b"more"].concat(), None), Err(PackageError::Gzip(_))));
+    assert!(matches!(Package::from_gzip(b"", None), Err(PackageError::NoManifest | PackageError::Gzip(_))));
+    let mut flipped = packed.clone();
+    let sum = flipped.len() - 8;
+    flipped[sum] ^= 1;
+    assert!(matches!(Package::from_gzip(&flipped, None), Err(PackageError::Gzip(_))));
+    // A megabyte that would be a gigabyte.
+    let zeros = gzip(&vec![0; 16 << 20]);
+    let bomb = zeros.repeat(64);
+    assert!(bomb.len() < 8 << 20);
+    assert!(matches!(Package::from_gzip(&bomb, None), Err(PackageError::TooLarge)));
+}
+
 proptest! {
     #[test]
     fn never_panics(mut bytes in any::<Vec<u8>>(), at in 0usize..2048, byte in any::<u8>()) {

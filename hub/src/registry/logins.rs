@@ -1,4 +1,4 @@
-//! Logins as `docker login` leaves them in `config.json`, where it keeps them itself: helpers are programs, and none is run.
+//! Logins as `docker login` leaves them: in `config.json`, or with the helpers that are named there.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,7 +9,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::header::HeaderValue;
 use serde::Deserialize;
-use serde::de::IgnoredAny;
+
+use super::helpers::{Helper, HelperError};
 
 /// Bytes of the file.
 const MAX_FILE: u64 = 1 << 20;
@@ -18,15 +19,27 @@ const MAX_FILE: u64 = 1 << 20;
 #[derive(Clone, Debug, Default)]
 pub struct Logins {
     by_host: BTreeMap<String, Option<Login>>,
-    has_helpers: bool,
+    /// The names of programs that have the logins of hosts, and of the one that has all others.
+    helpers: BTreeMap<String, String>,
+    store: Option<String>,
     file: String,
 }
 
 /// Shown to nobody.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Login {
-    user: String,
-    password: String,
+pub enum Login {
+    Password {
+        user: String,
+        password: String,
+    },
+    /// Of a server of tokens, for more of them.
+    Token(String),
+}
+
+/// A login, and who had it.
+pub(super) struct Known {
+    pub(super) login: Login,
+    pub(super) keeper: String,
 }
 
 #[derive(Deserialize)]
@@ -34,9 +47,9 @@ pub struct Login {
 struct File {
     #[serde(default)]
     auths: BTreeMap<String, Entry>,
-    creds_store: Option<IgnoredAny>,
+    creds_store: Option<String>,
     #[serde(default)]
-    cred_helpers: serde_json::Map<String, serde_json::Value>,
+    cred_helpers: BTreeMap<String, String>,
 }
 
 #[derive(Deserialize)]
@@ -44,6 +57,7 @@ struct Entry {
     auth: Option<String>,
     username: Option<String>,
     password: Option<String>,
+    identitytoken: Option<String>,
 }
 
 // === impl Logins ===
@@ -69,25 +83,41 @@ impl Logins {
         let File { auths, creds_store, cred_helpers } = serde_json::from_slice(&bytes).map_err(not_json)?;
         Ok(Logins {
             by_host: auths.into_iter().map(|(name, auth)| (host(&name), auth.login())).collect(),
-            has_helpers: creds_store.is_some() || !cred_helpers.is_empty(),
+            helpers: cred_helpers.into_iter().map(|(name, helper)| (host(&name), helper)).collect(),
+            store: creds_store.filter(|store| !store.is_empty()),
             file: file.display().to_string(),
         })
     }
 
-    pub(super) fn of(&self, host: &str) -> Option<Login> {
-        self.by_host.get(host)?.clone()
+    /// Of the helper that has it, or else of the file.
+    pub(super) async fn of(&self, host: &str) -> Result<Option<Known>, HelperError> {
+        if let Some(name) = self.helper(host) {
+            let helper = Helper::named(name)?;
+            if let Some(login) = helper.login(host).await? {
+                return Ok(Some(Known { login, keeper: helper.program() }));
+            }
+        }
+        let login = self.by_host.get(host).cloned().flatten();
+        Ok(login.map(|login| Known { login, keeper: "auths".to_owned() }))
+    }
+
+    fn helper(&self, host: &str) -> Option<&str> {
+        // An empty one says that there is none for this host.
+        let own = self.helpers.get(host).map(String::as_str);
+        own.or(self.store.as_deref()).filter(|name| !name.is_empty())
     }
 
     /// How somebody comes to have one.
     pub(super) fn hint(&self, host: &str) -> String {
         let file = if self.file.is_empty() { "the file of logins" } else { &self.file };
-        match (self.by_host.contains_key(host), self.has_helpers) {
-            (true, _) => format!(
-                "`auths` of {file} has neither `auth` nor `username` and `password` for it, as when a credential helper has them, and none is run"
-            ),
-            (false, true) => format!("`auths` of {file} has none for it, and credential helpers are not run"),
-            (false, false) => format!("`auths` of {file} has none for it"),
+        let neither = self.helper(host).map(|name| format!(", and neither has `docker-credential-{name}`"));
+        let neither = neither.unwrap_or_default();
+        if self.by_host.contains_key(host) {
+            return format!(
+                "`auths` of {file} has neither `auth`, `username` and `password` nor `identitytoken` for it{neither}"
+            );
         }
+        format!("`auths` of {file} has none for it{neither}")
     }
 }
 
@@ -106,24 +136,29 @@ impl Entry {
             let (user, password) = text.split_once(':')?;
             Some((user.to_owned(), password.trim_end_matches('\0').to_owned()))
         };
+        // Whoever has one was logged in with it last.
+        if let Some(token) = self.identitytoken.filter(|token| !token.is_empty()) {
+            return Some(Login::Token(token));
+        }
         let (user, password) = match self.auth.filter(|auth| !auth.is_empty()) {
             Some(auth) => of_auth(auth)?,
             None => (self.username?, self.password?),
         };
-        (!user.is_empty() && !password.is_empty()).then_some(Login { user, password })
+        (!user.is_empty() && !password.is_empty()).then_some(Login::Password { user, password })
     }
 }
 
 // === impl Login ===
 
 impl Login {
-    /// RFC 7617.
-    pub(super) fn basic(&self) -> HeaderValue {
-        let encoded = STANDARD.encode(format!("{}:{}", self.user, self.password));
+    /// RFC 7617. `None`: it is a token, and no password.
+    pub(super) fn basic(&self) -> Option<HeaderValue> {
+        let Login::Password { user, password } = self else { return None };
+        let encoded = STANDARD.encode(format!("{user}:{password}"));
         // Base64 is text.
         let mut value = HeaderValue::try_from(format!("Basic {encoded}")).unwrap_or(HeaderValue::from_static("Basic"));
         value.set_sensitive(true);
-        value
+        Some(value)
     }
 }
 
@@ -143,24 +178,46 @@ mod tests {
         Logins::read(file.path())
     }
 
-    #[test]
-    fn logins_are_found_by_host() {
+    async fn found(logins: &Logins, host: &str) -> Option<Login> {
+        logins.of(host).await.unwrap().map(|known| known.login)
+    }
+
+    #[tokio::test]
+    async fn logins_are_found_by_host() {
         let auth = STANDARD.encode("ann:a:b");
         let text = format!(
             r#"{{"auths":{{"https://Registry.example:5000/v1/":{{"auth":"{auth}"}},"b.example":{{"username":"bob","password":"pw"}},
             "c.example":{{}},"d.example":{{"auth":"!"}},"e.example":{{"auth":"","identitytoken":"t"}}}},"HttpHeaders":{{}}}}"#
         );
-        let found = logins(&text).unwrap();
-        assert_eq!(found.of("registry.example:5000").unwrap().basic(), format!("Basic {auth}"));
-        assert_eq!(found.of("b.example").unwrap().password, "pw");
-        for host in ["registry.example", "c.example", "d.example", "e.example", "example"] {
-            assert_eq!(found.of(host), None, "{host}");
+        let all = logins(&text).unwrap();
+        let basic = found(&all, "registry.example:5000").await.unwrap().basic().unwrap();
+        assert_eq!(basic, format!("Basic {auth}"));
+        let bob = Login::Password { user: "bob".to_owned(), password: "pw".to_owned() };
+        assert_eq!(found(&all, "b.example").await, Some(bob));
+        assert_eq!(found(&all, "e.example").await, Some(Login::Token("t".to_owned())));
+        for host in ["registry.example", "c.example", "d.example", "example"] {
+            assert_eq!(found(&all, host).await, None, "{host}");
         }
-        assert!(found.hint("c.example").contains("neither `auth` nor"));
-        assert!(logins(r#"{"credsStore":"pass"}"#).unwrap().hint("a").contains("credential helpers are not run"));
-        assert!(!format!("{found:?}").contains("pw"));
+        assert!(all.hint("c.example").contains("has neither `auth`"));
+        assert!(!format!("{all:?}").contains("pw") && !format!("{all:?}").contains("\"t\""));
         let error = logins(r#"{"auths":{"a":{"auth":"c2VjcmV0"#).unwrap_err().to_string();
         assert!(!error.contains("c2Vj"), "{error}");
-        assert!(Logins::read(Path::new("/nowhere/config.json")).unwrap().of("a").is_none());
+        let none = Logins::read(Path::new("/nowhere/config.json")).unwrap();
+        assert_eq!(found(&none, "a").await, None);
+    }
+
+    #[tokio::test]
+    async fn helpers_are_for_their_hosts() {
+        let all = logins(
+            r#"{"credsStore":"pass","credHelpers":{"https://a.example":"a","b.example":"","c.example":"../c"}}"#,
+        );
+        let all = all.unwrap();
+        assert_eq!(
+            (all.helper("a.example"), all.helper("b.example"), all.helper("x")),
+            (Some("a"), None, Some("pass"))
+        );
+        assert!(all.hint("x").ends_with("and neither has `docker-credential-pass`"));
+        assert_eq!(found(&all, "b.example").await, None);
+        assert!(matches!(all.of("c.example").await, Err(HelperError::Name(_))));
     }
 }

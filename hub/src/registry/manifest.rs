@@ -12,6 +12,11 @@ const ARTIFACT: &str = "application/vnd.micro-gw.policy.v1";
 const LAYER: &str = "application/vnd.micro-gw.policy.v1.tar";
 /// What other tools call a tar.
 const PLAIN_LAYERS: [&str; 2] = [LAYER, "application/vnd.oci.image.layer.v1.tar"];
+/// And one that is compressed, as `oras push` makes it of a directory.
+const COMPRESSED_LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+/// Of a layer: its title is the directory that its files are in.
+const UNPACK: &str = "io.deis.oras.content.unpack";
+const TITLE: &str = "org.opencontainers.image.title";
 const EMPTY_KIND: &str = "application/vnd.oci.empty.v1+json";
 /// The configuration of what has none.
 pub(super) const EMPTY: &[u8] = b"{}";
@@ -40,13 +45,27 @@ pub(super) struct Descriptor {
     annotations: BTreeMap<String, String>,
 }
 
+// === impl Descriptor ===
+
+impl Descriptor {
+    pub(super) fn is_compressed(&self) -> bool {
+        self.media_type == COMPRESSED_LAYER
+    }
+
+    /// The directory that all of it is in, where it was made of one.
+    pub(super) fn below(&self) -> Option<&str> {
+        let said = |name: &str| self.annotations.get(name).map(String::as_str);
+        said(TITLE).filter(|title| said(UNPACK) == Some("true") && !title.is_empty())
+    }
+}
+
 // === impl Manifest ===
 
 impl Manifest {
     /// The same bytes wherever it is made.
     pub(super) fn of(package: &Package, tar: &[u8]) -> Vec<u8> {
         let about = &package.manifest;
-        let title = |text: String| ("org.opencontainers.image.title".to_owned(), text);
+        let title = |text: String| (TITLE.to_owned(), text);
         let described = |media_type: &str, bytes: &[u8], annotations| Descriptor {
             media_type: media_type.to_owned(),
             digest: digest(bytes),
@@ -85,8 +104,8 @@ impl Manifest {
         let Ok([layer]) = <[Descriptor; 1]>::try_from(manifest.layers) else {
             return Err("it has another number of layers than one".to_owned());
         };
-        if !PLAIN_LAYERS.contains(&layer.media_type.as_str()) {
-            return Err(format!("its layer is not of the kind `{LAYER}`, a tar that is not compressed"));
+        if !PLAIN_LAYERS.contains(&layer.media_type.as_str()) && !layer.is_compressed() {
+            return Err(format!("its layer is not of the kind `{LAYER}`, a tar, nor one in `gzip`"));
         }
         if !is_digest(&layer.digest) {
             return Err("its layer has no digest of SHA-256".to_owned());
@@ -122,6 +141,12 @@ mod tests {
             manifest["layers"][0]["mediaType"] = PLAIN_LAYERS[1].into();
         });
         assert!(old.is_ok());
+        let packed = manifest(|manifest| {
+            manifest["layers"][0]["mediaType"] = COMPRESSED_LAYER.into();
+            manifest["layers"][0]["annotations"] = serde_json::json!({ TITLE: "stamp", UNPACK: "true" });
+        })
+        .unwrap();
+        assert_eq!((packed.is_compressed(), packed.below()), (true, Some("stamp")));
         let changes: [(Change, &str); 8] = [
             (|manifest| manifest["artifactType"] = "application/vnd.cncf.helm".into(), "not of the kind"),
             (|manifest| drop(manifest.as_object_mut().unwrap().remove("artifactType")), "not of the kind"),
@@ -129,8 +154,8 @@ mod tests {
             (|manifest| manifest["mediaType"] = "application/vnd.oci.image.index.v1+json".into(), "not of the kind"),
             (|manifest| manifest["layers"] = serde_json::json!([]), "another number of layers"),
             (
-                |manifest| manifest["layers"][0]["mediaType"] = "application/vnd.oci.image.layer.v1.tar+gzip".into(),
-                "not compressed",
+                |manifest| manifest["layers"][0]["mediaType"] = "application/vnd.oci.image.layer.v1.tar+zstd".into(),
+                "nor one in `gzip`",
             ),
             (|manifest| manifest["layers"][0]["digest"] = "sha256:../../x".into(), "no digest"),
             (|manifest| manifest["layers"][0]["size"] = (-1).into(), "perhaps an index"),

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::Output;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use microgw_tests::gateway::command;
+use microgw_tests::gateway::command_with;
 use microgw_tests::project::Project;
-use microgw_tests::registry::{DockerRegistry, Front, LOGIN, TokenServer, registry_is_here};
+use microgw_tests::registry::{DockerRegistry, Front, IDENTITY_TOKEN, LOGIN, TokenServer, registry_is_here};
 use microgw_tests::scripted::{Reply, Scripted};
+use microgw_tests::tls::Identity;
 use serde_json::{Value, json};
 
 const POLICY: &str = "name: stamp\nversion: 1.2.0\ndescription: Says who it was.\nparameters:\n  properties: {by: {type: string, default: me}}\nrequest:\n  - headers: {set: {X-By: \"{{ parameters.by }}\"}}\n";
@@ -49,19 +49,23 @@ impl Place {
         microgw_tests::gateway::replace(&self.path().join(path), text.as_bytes());
     }
 
-    async fn run(&self, arguments: &[&str]) -> Output {
-        command(self.path(), arguments).await
+    async fn succeeds(&self, arguments: &[&str]) -> String {
+        self.succeeds_with(&[], arguments).await
     }
 
-    async fn succeeds(&self, arguments: &[&str]) -> String {
-        let output = self.run(arguments).await;
+    async fn succeeds_with(&self, environment: &[(&str, &str)], arguments: &[&str]) -> String {
+        let output = command_with(self.path(), arguments, environment).await;
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     }
 
     async fn fails(&self, arguments: &[&str]) -> String {
+        self.fails_with(&[], arguments).await
+    }
+
+    async fn fails_with(&self, environment: &[(&str, &str)], arguments: &[&str]) -> String {
         let before = self.project_files();
-        let output = self.run(arguments).await;
+        let output = command_with(self.path(), arguments, environment).await;
         assert_eq!(output.status.code(), Some(1), "{arguments:?}");
         // Whatever failed left nothing behind.
         assert_eq!(self.project_files(), before, "{arguments:?}");
@@ -196,7 +200,7 @@ async fn whoever_is_to_log_in_does() {
     assert!(error.contains("has none for it"), "{error}");
     place.write("config.json", "{\"credsStore\": \"desktop\"}");
     let error = place.fails(&["policy", "push", "stamp", &repository, &elsewhere]).await;
-    assert!(error.contains("credential helpers are not run"), "{error}");
+    assert!(error.contains("`docker-credential-desktop` cannot be run"), "{error}");
     let right = place.logins(&[&format!("https://{}/v1/", registry.host())], LOGIN);
     place.succeeds(&["policy", "push", "stamp", &repository, &right]).await;
     let tagged = format!("{repository}:1.2.0");
@@ -310,6 +314,95 @@ async fn a_login_stays_at_home() {
     assert!(error.contains("sends us elsewhere too often"), "{error}");
 }
 
+/// A credential helper that does this, as `docker-credential-NAME` of a directory that is searched first.
+fn helper(place: &Place, name: &str, script: &str) -> String {
+    use std::os::unix::fs::PermissionsExt as _;
+    let directory = place.path().join("bin");
+    std::fs::create_dir_all(&directory).unwrap();
+    let file = directory.join(format!("docker-credential-{name}"));
+    std::fs::write(&file, format!("#!/bin/sh\n{script}\n")).unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
+    format!("{}:{}", directory.display(), std::env::var("PATH").unwrap())
+}
+
+#[tokio::test]
+async fn a_helper_is_asked_for_the_login_once_it_is_wanted() {
+    if !registry_is_here() {
+        return;
+    }
+    let place = Place::new();
+    let registry = DockerRegistry::start_basic(place.path()).await;
+    let repository = format!("{}/stamp", registry.host());
+    let answer = |user: &str, secret: &str| json!({ "ServerURL": "x", "Username": user, "Secret": secret }).to_string();
+    let asked = place.path().join("asked");
+    let knows = format!("[ \"$1\" = get ] || exit 2\ncat >> {}\necho '{}'", asked.display(), answer(LOGIN.0, LOGIN.1));
+    helper(&place, "knows", &knows);
+    helper(&place, "wrong", &format!("cat > /dev/null; echo '{}'", answer(LOGIN.0, "a wrong one")));
+    helper(&place, "token", &format!("echo '{}'", answer("<token>", IDENTITY_TOKEN)));
+    helper(&place, "unknown", "echo 'credentials not found in native keychain'; exit 1");
+    helper(&place, "locked", "echo 'secret words: correct horse'; echo 'secret words' >&2; exit 1");
+    helper(&place, "chatty", "yes correct horse");
+    let path = helper(&place, "odd", "echo '[\"correct horse\"]'");
+    let path = [("PATH", path.as_str())];
+    let file = format!("--auth-file={}", place.path().join("config.json").display());
+    let push = ["policy", "push", "stamp", &repository, &file];
+    let auth = STANDARD.encode(format!("{}:{}", LOGIN.0, LOGIN.1));
+    let helpers = |name: &str| json!({ "credHelpers": { registry.host(): name }, "credsStore": "odd" });
+    for (config, expected) in [
+        (json!({ "credsStore": "nowhere" }), "`docker-credential-nowhere` cannot be run"),
+        (json!({ "credsStore": "unknown" }), "has none for it, and neither has `docker-credential-unknown`"),
+        (helpers("wrong"), "wants a login: the one that `docker-credential-wrong` has is not taken"),
+        (helpers("token"), "wants a password, and `docker-credential-token` has a token"),
+        (helpers("locked"), "`docker-credential-locked` has failed"),
+        (helpers("chatty"), "`docker-credential-chatty` does not answer as credential helpers do"),
+        (json!({ "credsStore": "odd" }), "`docker-credential-odd` does not answer as credential helpers do"),
+        (helpers("../bin/docker-credential-knows"), "is no name of a credential helper"),
+    ] {
+        place.write("config.json", &config.to_string());
+        let error = place.fails_with(&path, &push).await;
+        assert!(error.contains(expected), "{config}: {error}");
+        for secret in ["correct horse", "a wrong one", "secret words", IDENTITY_TOKEN] {
+            assert!(!error.contains(secret), "{error}");
+        }
+    }
+    assert!(!asked.exists());
+    place.write("config.json", &helpers("knows").to_string());
+    place.succeeds_with(&path, &push).await;
+    // Once, and for this host.
+    assert_eq!(std::fs::read_to_string(&asked).unwrap(), registry.host());
+    // What a helper does not know may be in the file.
+    let both = json!({ "credsStore": "unknown", "auths": { registry.host(): { "auth": auth } } });
+    place.write("config.json", &both.to_string());
+    place.succeeds_with(&path, &["policy", "add", &format!("{repository}:1.2.0"), "-p", "shop", &file]).await;
+}
+
+#[tokio::test]
+async fn identity_tokens_are_renewed() {
+    if !registry_is_here() {
+        return;
+    }
+    let place = Place::new();
+    let tokens = TokenServer::start().await;
+    let registry = DockerRegistry::start_bearer(place.path(), &tokens).await;
+    let repository = format!("{}/policies/stamp", registry.host());
+    let file = format!("--auth-file={}", place.path().join("config.json").display());
+    let push = ["policy", "push", "stamp", &repository, &file];
+    let of_file =
+        |token: &str| json!({ "auths": { registry.host(): { "auth": "PHRva2VuPjo=", "identitytoken": token } } });
+    place.write("config.json", &of_file("a revoked one").to_string());
+    let error = place.fails(&push).await;
+    assert!(error.contains("refuses the login of `auths`") && !error.contains("revoked"), "{error}");
+    place.write("config.json", &of_file(IDENTITY_TOKEN).to_string());
+    place.succeeds(&push).await;
+    assert_eq!(tokens.scopes(), ["repository:policies/stamp:pull,push"]);
+    let answer = json!({ "ServerURL": "", "Username": "<token>", "Secret": IDENTITY_TOKEN });
+    let path = helper(&place, "token", &format!("cat > /dev/null; echo '{answer}'"));
+    place.write("config.json", &json!({ "credsStore": "token" }).to_string());
+    let tagged = format!("{repository}:1.2.0");
+    place.succeeds_with(&[("PATH", path.as_str())], &["policy", "add", &tagged, "-p", "shop", &file]).await;
+    assert_eq!(tokens.scopes(), ["repository:policies/stamp:pull"]);
+}
+
 /// A tar with one file beside the policy.
 fn tar(name: &[u8], kind: tar::EntryType) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -353,4 +446,106 @@ async fn what_a_registry_has_may_be_hostile() {
         assert!(error.contains(expected), "{tag}: {error}");
     }
     assert!(!place.path().join("escaped").exists() && !Path::new("/tmp/escaped").exists());
+}
+
+#[tokio::test]
+async fn a_registry_is_who_it_says() {
+    if !registry_is_here() {
+        return;
+    }
+    let place = Place::new();
+    let authority = Identity::authority("registries");
+    place.write("ca.pem", &authority.certificate_pem());
+    place.write("other.pem", &Identity::authority("others").certificate_pem());
+    let file = |name: &str| place.path().join(name).display().to_string();
+    let (trusted, others) = (file("ca.pem"), file("other.pem"));
+    let (trusted, others) = ([("SSL_CERT_FILE", trusted.as_str())], [("SSL_CERT_FILE", others.as_str())]);
+    let tls = "--plain-http=false";
+
+    let registry = DockerRegistry::start_tls(place.path(), &authority.issue("127.0.0.1")).await;
+    let repository = format!("{}/stamp", registry.host());
+    let push = ["policy", "push", "stamp", &repository, tls];
+    let tagged = format!("{repository}:1.2.0");
+    let add = ["policy", "add", &tagged, "-p", "shop", tls];
+    for untrusted in [&others[..], &[]] {
+        let error = place.fails_with(untrusted, &push).await;
+        assert!(error.contains("cannot be reached") && error.contains("certificate"), "{error}");
+    }
+    place.succeeds_with(&trusted, &push).await;
+    let error = place.fails_with(&others, &add).await;
+    assert!(error.contains("cannot be reached") && error.contains("certificate"), "{error}");
+    // Nor is it spoken to in the clear.
+    assert!(!place.fails(&["policy", "add", &tagged, "-p", "shop"]).await.is_empty());
+    place.succeeds_with(&trusted, &add).await;
+    place.succeeds(&["policy", "remove", "stamp", "-p", "shop"]).await;
+    drop(registry);
+
+    // A certificate of the right authority, for somebody else, or that has expired.
+    for identity in [authority.issue("registry.example.com"), authority.issue_expired("127.0.0.1")] {
+        let directory = tempfile::tempdir().unwrap();
+        let registry = DockerRegistry::start_tls(directory.path(), &identity).await;
+        let repository = format!("{}/stamp", registry.host());
+        let error = place.fails_with(&trusted, &["policy", "push", "stamp", &repository, tls]).await;
+        assert!(error.contains("cannot be reached") && error.contains("certificate"), "{error}");
+    }
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut encoder, bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// As `oras push` makes it of the directory.
+fn of_directory() -> Vec<u8> {
+    let mut builder = tar::Builder::new(Vec::new());
+    for (path, text) in [("stamp/policy.yaml", POLICY), ("stamp/README.md", "# stamp\n")] {
+        let mut header = tar::Header::new_ustar();
+        header.set_mode(0o644);
+        header.set_size(text.len() as u64);
+        builder.append_data(&mut header, path, text.as_bytes()).unwrap();
+    }
+    gzip(&builder.into_inner().unwrap())
+}
+
+#[tokio::test]
+async fn what_others_have_compressed_is_read_within_bounds() {
+    if !registry_is_here() {
+        return;
+    }
+    let place = Place::new();
+    let registry = DockerRegistry::start(place.path()).await;
+    let kind = "application/vnd.oci.image.layer.v1.tar+gzip";
+    let unpack = json!({ "org.opencontainers.image.title": "stamp", "io.deis.oras.content.unpack": "true" });
+    registry.put_as(kind, unpack, "stamp", "oras", of_directory()).await;
+    let plain = tar(b"README.md", tar::EntryType::Regular);
+    registry.put_as(kind, json!({}), "stamp", "plain", gzip(&plain)).await;
+    for tag in ["oras", "plain"] {
+        let reference = format!("{}/stamp:{tag}", registry.host());
+        place.succeeds(&["policy", "add", &reference, "-p", "shop"]).await;
+        place.succeeds(&["policy", "verify", "-p", "shop"]).await;
+        place.succeeds(&["policy", "remove", "stamp", "-p", "shop"]).await;
+    }
+    let packed = gzip(&plain);
+    for (tag, layer, expected) in [
+        ("bomb", gzip(&vec![0; 16 << 20]).repeat(64), "it is larger than"),
+        ("cut", packed[..packed.len() - 9].to_vec(), "not compressed as `gzip` does"),
+        ("plain", plain.clone(), "not compressed as `gzip` does"),
+        ("up", gzip(&tar(b"../../escaped", tar::EntryType::Regular)), "cannot be in a policy"),
+        ("link", gzip(&tar(b"link", tar::EntryType::Symlink)), "`link` is a link"),
+    ] {
+        registry.put_as(kind, json!({}), "hostile", tag, layer).await;
+        let reference = format!("{}/hostile:{tag}", registry.host());
+        let error = place.fails(&["policy", "add", &reference, "-p", "shop"]).await;
+        assert!(error.contains(expected), "{tag}: {error}");
+    }
+    // Its digest is that of what is compressed.
+    let layer = microgw_compiler::packages::digest(&packed);
+    registry.tamper(&layer, |mut bytes| {
+        // When it was made, which nobody looks at.
+        bytes[4] ^= 1;
+        bytes
+    });
+    let error = place.fails(&["policy", "add", &format!("{}/stamp:plain", registry.host()), "-p", "shop"]).await;
+    assert!(error.contains("the policy is not what its digest says"), "{error}");
 }
