@@ -69,7 +69,7 @@ pub(super) enum KeptError {
     Owner,
     #[error("for others have access to the directory (mode {0:03o}, and not 700)")]
     Access(u32),
-    #[error("for others can write to the directory that it is in (mode {0:03o})")]
+    #[error("for the directory that it is in is another user's, or others can write to it (mode {0:03o})")]
     Within(u32),
     #[error("for it is no directory")]
     Kind,

@@ -84,6 +84,32 @@ async fn memory_is_bounded() {
     assert_eq!(failure_of(stage.request(&[], b"").await), InterceptorFailure::Memory);
 }
 
+/// Each within what it may have, and together beyond what there is: whoever comes last is refused, and finds it once others have ended.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn memory_of_all_calls_is_bounded() {
+    let host = Arc::new(Host::default());
+    // 625 MiB, of which none is touched.
+    let grow = "(if (i32.eq (memory.grow (i32.const 10000)) (i32.const -1)) (then unreachable))";
+    let stage = async |core: &str| {
+        let code = wat::parse_str(on_request(&[], &format!("{grow} {core}"))).unwrap();
+        Arc::new(Stage::of(&host, &fixtures::hosted(code, LONG, 700 << 20), "POST").await)
+    };
+    let (stays, goes) = (stage(LOOP).await, stage("(i32.const 0)").await);
+    let first = tokio::spawn(async move { stays.request(&[], b"").await });
+    let machine = host.machine.get().unwrap().as_ref().unwrap();
+    while machine.memory.left() > MAX_MEMORY / 2 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    for _ in 0..3 {
+        assert_eq!(failure_of(goes.request(&[], b"").await), InterceptorFailure::Memory);
+    }
+    first.abort();
+    while machine.memory.left() < MAX_MEMORY {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    passed(goes.request(&[], b"").await);
+}
+
 #[tokio::test]
 async fn recursion_tables_and_traps_end_a_call() {
     let recursion = "(func $down (param i64) (result i64) (i64.add (i64.const 1) (call $down (local.get 0))))
