@@ -135,6 +135,8 @@ pub struct Config {
     /// `None`: tokens are verified each time.
     pub token_cache: Option<TokenCache>,
     /// Bytes of responses that are kept.
+    /// Bytes of bodies that are collected, of all together.
+    pub body_room: usize,
     pub response_cache: usize,
     /// How long a request waits for one that another has brought on its way.
     pub response_wait: Duration,

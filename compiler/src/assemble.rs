@@ -66,6 +66,9 @@ pub fn conflict(model: &Model, settings: &Settings) -> Option<String> {
         .or_else(|| validation::conflict(model, settings))
 }
 
+/// Bytes that Envoy holds of one connection before somebody reads them; its own advice for proxies at the edge.
+const CONNECTION_BUFFER: u32 = 32 * 1024;
+
 /// What a snapshot is made of.
 #[derive(Clone, Copy, Debug)]
 pub struct Input<'a> {

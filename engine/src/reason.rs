@@ -58,6 +58,8 @@ pub enum Reason {
     BodyTooLarge,
     /// The response is.
     ResponseTooLarge,
+    /// There is no room for bodies, of all requests together.
+    NoRoom,
     /// The backend's response is encoded all the same.
     UnreadableResponse,
     /// The request's body is not what the operation's transformation needs.
@@ -119,6 +121,7 @@ impl Reason {
         Reason::EncodedBody,
         Reason::BodyTooLarge,
         Reason::ResponseTooLarge,
+        Reason::NoRoom,
         Reason::UnreadableResponse,
         Reason::UnreadableBody,
         Reason::UnusableResponse,
@@ -165,6 +168,7 @@ impl Reason {
             Reason::EncodedBody => "encoded_body",
             Reason::BodyTooLarge => "body_too_large",
             Reason::ResponseTooLarge => "response_too_large",
+            Reason::NoRoom => "no_room",
             Reason::UnreadableResponse => "unreadable_response",
             Reason::UnreadableBody => "unreadable_body",
             Reason::UnusableResponse => "unusable_response",
@@ -211,6 +215,7 @@ impl Reason {
             Reason::EncodedBody => Fault::EncodedBody,
             Reason::BodyTooLarge => Fault::PayloadTooLarge,
             Reason::ResponseTooLarge => Fault::ResponseTooLarge,
+            Reason::NoRoom => Fault::Overloaded,
             Reason::UnreadableResponse | Reason::UnusableResponse => Fault::UnreadableResponse,
             Reason::UnreadableBody => Fault::BadRequest,
             Reason::TooManyLogins => Fault::TooManyLogins,

@@ -22,6 +22,7 @@ use crate::lookups::Lookups;
 use crate::metrics::{LookupOutcome, Metrics, Outcome};
 use crate::programs::{NoPrograms, Patience, Programs};
 use crate::response_cache::ResponseCache;
+use crate::room::{self, Room};
 use crate::rule_store::{Armed, RuleStore};
 use crate::seldom::Seldom;
 use crate::traces;
@@ -49,6 +50,8 @@ pub struct Decider {
     pub rate_limits: RateLimitHeaders,
     /// What backends answered, for others who ask the same.
     pub(crate) responses: Arc<ResponseCache>,
+    /// For bodies that are collected.
+    pub(crate) room: Arc<Room>,
     /// Runs what messages go through.
     pub programs: Arc<dyn Programs>,
     unknown_rules: Seldom,
@@ -106,6 +109,7 @@ impl Decider {
             bandwidth: None,
             rate_limits: RateLimitHeaders::default(),
             responses: Arc::new(ResponseCache::new(0, Duration::ZERO)),
+            room: Room::new(room::MOST),
             programs: Arc::new(NoPrograms),
             unknown_rules,
         }
@@ -117,6 +121,13 @@ impl Decider {
         let responses = Arc::new(responses);
         self.metrics.show_responses(&responses);
         Decider { responses, ..self }
+    }
+
+    /// The same, with room for collected bodies.
+    #[must_use]
+    pub fn collecting(self, room: Arc<Room>) -> Decider {
+        self.metrics.show_bodies(&room);
+        Decider { room, ..self }
     }
 
     /// The span of one decision, as part of a trace.

@@ -38,6 +38,7 @@ pub mod redis;
 pub mod remote;
 pub mod response_cache;
 pub mod revocations;
+pub mod room;
 pub mod rule_store;
 mod seldom;
 pub mod server;

@@ -21,6 +21,7 @@ use crate::introspection::{Circuit, Watch};
 use crate::limits::{self, Limits, Store};
 use crate::response_cache::{self, ResponseCache};
 use crate::revocations::{Revocations, Shown};
+use crate::room::{self, Room};
 use crate::rule_store::RuleStore;
 use crate::subscriptions::{self, Subscriptions};
 use crate::traces::SpanCounts;
@@ -213,6 +214,11 @@ impl Metrics {
         register(&mut registry, &families::RESPONSES_STORED, responses.stored.clone());
         register(&mut registry, &families::RESPONSES_REVALIDATED, responses.revalidated.clone());
         registry.register_collector(Box::new(response_cache::Shown(Arc::clone(responses))));
+    }
+
+    /// Shows what collected bodies take.
+    pub(crate) fn show_bodies(&self, room: &Arc<Room>) {
+        self.lock().register_collector(Box::new(room::Shown(Arc::clone(room))));
     }
 
     /// Shows how much was revoked, and how far that is known.

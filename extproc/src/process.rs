@@ -35,6 +35,7 @@ use crate::decider::{Asking, Decider, Settled};
 use crate::programs::Patience;
 use crate::rate_limit;
 use crate::response_cache::{Asked as CacheKey, Copying, First};
+use crate::room::Held;
 use crate::traces;
 
 /// The metadata of a stream that names the route's rule.
@@ -66,6 +67,8 @@ struct Conversation<A> {
     copying: Option<Copying>,
     /// Others wait for it.
     first: Option<First>,
+    /// Room for what is collected.
+    held: Held,
 }
 
 /// A body that goes on as it comes.
@@ -102,6 +105,8 @@ enum Collected {
         trailers: bool,
     },
     TooLong(Begun),
+    /// There is no room for it.
+    NoRoom,
 }
 
 /// A response that goes on, changed like this.
@@ -144,7 +149,8 @@ pub async fn converse(
 
 impl<A: Stream<Item = Result<ProcessingRequest, Status>> + Send + Unpin> Conversation<A> {
     fn new(decider: Arc<Decider>, asked: A, said: mpsc::Sender<Result<ProcessingResponse, Status>>) -> Conversation<A> {
-        Conversation { decider, asked, said, upload: None, copying: None, first: None }
+        let held = decider.room.enter();
+        Conversation { decider, asked, said, upload: None, copying: None, first: None, held }
     }
 
     /// A panic costs the request that caused it, and nothing else.
@@ -224,6 +230,7 @@ impl<A: Stream<Item = Result<ProcessingRequest, Status>> + Send + Unpin> Convers
                     asking.again();
                     decider.settle(&mut exchange, step, &mut asking).await
                 }
+                Collected::NoRoom => Settled::Decided(exchange.refuse_request(Reason::NoRoom)),
                 Collected::TooLong(begun) => {
                     unread = begun;
                     let step = exchange.on_long_request_body(now());
@@ -354,6 +361,7 @@ impl<A: Stream<Item = Result<ProcessingRequest, Status>> + Send + Unpin> Convers
                         follows = Follows { length: Some(body.len() as u64).filter(|_| !trailers), trailers };
                         exchange.on_response_body(response_body_of.get_or_init(|| body))
                     }
+                    Collected::NoRoom => exchange.refuse_response(Reason::NoRoom),
                     Collected::TooLong(begun) => {
                         unread = begun;
                         exchange.on_long_response_body()

@@ -130,6 +130,8 @@ async fn serve<S: Source>(mut arrivals: UnboundedReceiver<S::Arrival>, decider: 
     server.max_concurrent_streams(MAX_STREAMS).max_header_list_size(MAX_HEADERS);
     // Bodies come whether or not anybody reads them yet: what of one waits must not stand in the way of other questions.
     server.initial_stream_window_size(STREAM_WINDOW).initial_connection_window_size(STREAM_WINDOW * (MAX_STREAMS + 1));
+    // As much is said before Envoy takes it.
+    server.max_send_buf_size(STREAM_WINDOW as usize);
     while let Some(arrival) = arrivals.recv().await {
         let (server, service) = (server.clone(), TowerToHyperService::new(service.clone()));
         tokio::spawn(async move {

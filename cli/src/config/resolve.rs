@@ -110,6 +110,7 @@ pub fn resolve(
             expiry: milliseconds(values, "caching.tokenCacheExpiryTime"),
             capacity: values.number("caching.tokenCacheCapacity"),
         }),
+        body_room: values.number("bodyConfig.maxMemoryBytes"),
         response_cache: values.number("caching.maxResponseBytes"),
         response_wait: milliseconds(values, "caching.maxResponseWait"),
         admin: admin?,

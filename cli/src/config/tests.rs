@@ -105,6 +105,7 @@ fn the_defaults() {
             insecure: Vec::new(),
             users: Vec::new(),
             token_cache: Some(TokenCache { expiry: Duration::from_mins(15), capacity: 10_000 }),
+            body_room: 256 << 20,
             response_cache: 64 << 20,
             response_wait: Duration::from_secs(5),
             admin: ([127, 0, 0, 1], 9000).into(),

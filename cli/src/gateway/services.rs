@@ -27,6 +27,7 @@ use microgw_extproc::redis::Redis;
 use microgw_extproc::remote::RemoteListener;
 use microgw_extproc::response_cache::ResponseCache;
 use microgw_extproc::revocations::{RevocationSettings, Revocations};
+use microgw_extproc::room::Room;
 use microgw_extproc::rule_store::RuleStore;
 use microgw_extproc::server::AuthzServer;
 use microgw_extproc::signing::SigningKey;
@@ -100,7 +101,8 @@ impl Services {
             config.token_cache.map_or((0, Duration::ZERO), |cache| (cache.capacity, cache.expiry));
         let facts = FactCache::new(entries, lifetime).with_proofs(config.proofs).with_assertions(assertions);
         let mut decider = Decider::new(rules.clone(), facts, lookups, metrics.clone(), Decider::DEADLINE)
-            .keeping(ResponseCache::new(config.response_cache, config.response_wait));
+            .keeping(ResponseCache::new(config.response_cache, config.response_wait))
+            .collecting(Room::new(config.body_room));
         decider.description = match &config.access_log {
             Some(log) if log.caller => Description::Caller,
             None if config.tracing.is_none() => Description::Nothing,

@@ -21,8 +21,8 @@ use prost::Message as _;
 
 use self::hosts::host_is;
 use self::security::Security;
-use super::wire::{any, digest, hex, resource, seconds};
-use super::{ads, credentials, forward_proxy, names};
+use super::wire::{any, digest, hex, number, resource, seconds};
+use super::{CONNECTION_BUFFER, ads, credentials, forward_proxy, names};
 use crate::model::{BackendUrl, Endpoint, Lookup, Target};
 use crate::settings::Backends;
 use crate::snapshot::{Resource, ResourceType};
@@ -88,6 +88,8 @@ pub fn named(name: String, endpoint: &Endpoint, backends: &Backends) -> Resource
         name: name.clone(),
         cluster_discovery_type: Some(ClusterDiscoveryType::Type(kind.into())),
         connect_timeout: seconds(5),
+        // As of clients' connections: what is ahead of a reader is held here, or in the service, for each of them.
+        per_connection_buffer_limit_bytes: number(CONNECTION_BUFFER),
         eds_cluster_config: (!fixed)
             .then(|| EdsClusterConfig { eds_config: Some(assignments()), ..Default::default() }),
         load_assignment: fixed.then(|| assignment::message(&name, &assignment, &[])),

@@ -21,12 +21,9 @@ use self::filters::unguarded_filters;
 use self::manager::{by_discovery, connection_manager, guarded_manager};
 use super::answers::Answers;
 use super::wire::{any, no, number, resource};
-use super::{names, oauth};
+use super::{CONNECTION_BUFFER, names, oauth};
 use crate::settings::{CertificateRequest, Listeners, OAuthEndpoints, Settings};
 use crate::snapshot::{Resource, ResourceType};
-
-/// Envoy's advice for proxies at the edge.
-const CONNECTION_BUFFER: u32 = 32 * 1024;
 
 /// What tells a listener from the others.
 struct Own<'a> {

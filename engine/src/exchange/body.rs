@@ -13,6 +13,9 @@ use crate::identity::Identity;
 use crate::interceptors::Interception;
 use crate::reason::Reason;
 
+/// Bytes of a body that is made for a message without one: Envoy takes it in one piece, and has room for as many.
+pub const MAX_MADE: usize = 32 * 1024;
+
 /// What becomes of a message, beside what becomes of credentials.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Edits {
@@ -180,6 +183,9 @@ impl<'a> Exchange<'a> {
             Err(step) => return *step,
         };
         self.following.response = None;
+        if head.ended && edits.as_ref().is_some_and(|edits| self.makes_too_much(edits)) {
+            return self.refuse_response(Reason::NotTransformed);
+        }
         let none = Edits::default();
         let told = edits.as_ref().unwrap_or(&none);
         if self.changes_responses()
@@ -191,6 +197,15 @@ impl<'a> Exchange<'a> {
             return refused;
         }
         ResponseStep::Pass(edits.map(Box::new))
+    }
+
+    /// Of a message that has no body.
+    pub(super) fn makes_too_much(&self, edits: &Edits) -> bool {
+        let too_much = edits.body.as_ref().is_some_and(|body| body.len() > MAX_MADE);
+        if too_much {
+            self.facts.not_transformed(self.rule.operation(), "its body is too long for a message that had none");
+        }
+        too_much
     }
 
     /// `None`: the rule does not look at the body, or it is here.

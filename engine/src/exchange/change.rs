@@ -136,6 +136,10 @@ impl<'a> Exchange<'a> {
         }
         let Some(reserved) = rule.reserved() else { return Err(self.failed(Reason::Internal)) };
         let mut edits = transforms::edits(message, |name| reserved.has_header(name));
+        let has_none = self.head.is_some_and(|head| head.has_body == Some(false));
+        if has_none && self.makes_too_much(&edits) {
+            return Err(self.failed(Reason::NotTransformed));
+        }
         if let (Some(path), Some(head)) = (&mut edits.path, self.head) {
             // A credential is what a client shows, and nobody else.
             if let Some(without) = query::cut(path, &reserved.parameters) {

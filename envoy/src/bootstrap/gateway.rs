@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 use super::{AUTHZ_CLUSTER, ISSUER_CLUSTER, XDS_CLUSTER, text, with};
 use crate::sockets::SocketPaths;
 
-/// Every guarded request is a stream to the service: the default of 1024 would answer a burst with 503.
 /// Bytes of one answer of the service, and of all on one connection, that are on their way.
 const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
+/// Every guarded request is a stream to the service: the default of 1024 would answer a burst with 503.
 const LIMIT: u32 = 100_000;
 
 /// The gateway, as Envoy sees it.

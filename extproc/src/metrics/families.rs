@@ -104,6 +104,8 @@ pub static RESPONSE_CACHE_WAITING: Family = family(
 );
 pub static RESPONSE_CACHE_BYTES: Family =
     family("microgw_response_cache_bytes", Gauge, &[], "Memory that kept responses are reckoned at");
+pub static BODY_BYTES: Family =
+    family("microgw_body_bytes", Gauge, &[], "Memory that collected bodies take, of all requests together");
 pub static KEY_FETCHES: Family =
     family("microgw_key_fetches", Counter, &["issuer", "outcome"], "Fetches of issuers' keys: ok or error");
 pub static REVOCATION_LAG: Family = family(
@@ -341,6 +343,7 @@ pub static ALL: &[&Family] = &[
     &RESPONSES_REVALIDATED,
     &RESPONSE_CACHE_WAITING,
     &RESPONSE_CACHE_BYTES,
+    &BODY_BYTES,
     &KEY_FETCHES,
     &REVOCATION_LAG,
     &REVOCATIONS,

@@ -155,6 +155,10 @@ impl<A: Stream<Item = Result<ProcessingRequest, Status>> + Send + Unpin> Convers
                 _ => return Err(out_of_turn()),
             };
             let is_longer = body.len().saturating_add(piece.body.len()) > most;
+            if !self.held.grow(piece.body.len()) {
+                self.not_kept();
+                return Ok(Collected::NoRoom);
+            }
             body.extend_from_slice(&piece.body);
             if is_longer {
                 // It may be refused: it is for nobody else.

@@ -1,13 +1,13 @@
 //! Routes whose rules look at bodies or responses: decided as all others are, and whole messages, bounded.
 
+mod memory;
+
 use std::convert::Infallible;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http_body_util::StreamBody;
 use hyper::body::Frame;
-use microgw_tests::bodies::Bodies;
-use microgw_tests::gateway::{Answer, Gateway, client, command};
+use microgw_tests::gateway::{Answer, Gateway, client};
 use microgw_tests::issuer::TokenKey;
 use microgw_tests::project::{Project, definition};
 use microgw_tests::raw::exchange;
@@ -308,113 +308,6 @@ async fn what_is_only_bounded_passes_as_it_comes_and_no_further() {
     let said = String::from_utf8_lossy(&said);
     assert!(said.starts_with("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n"), "{said}");
     assert_eq!(shop.backend.one().body, b"12345");
-}
-
-/// The peak of a process since it was asked last, and what it has now: kilobytes.
-fn memory(pid: u32) -> (u64, u64) {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let of = |name: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
-        line.split_whitespace().next().unwrap().parse().unwrap()
-    };
-    let seen = (of("VmHWM:"), of("VmRSS:"));
-    std::fs::write(format!("/proc/{pid}/clear_refs"), "5").unwrap();
-    seen
-}
-
-/// Both ways, over both versions of HTTP, through bounds that let it pass: memory stays flat, whoever has to wait.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_hundred_megabytes_pass_in_little_memory() {
-    const PIECE: usize = 64 * 1024;
-    const PIECES: usize = 1600;
-    const WHOLE: usize = PIECE * PIECES;
-    /// Kilobytes: a part of one message.
-    const ROOM: u64 = 32 * 1024;
-    if !envoy_is_here() {
-        return;
-    }
-    let backend = Bodies::start().await;
-    let limit = json!({ "request": WHOLE, "response": WHOLE });
-    let paths = json!({ "/bytes/{count}": { "post": operation(false, &limit, &json!({})),
-        "get": operation(false, &limit, &json!({})) } });
-    let project = Project::new();
-    project.define("shop", &definition("shop", "/shop", backend.address, &paths));
-    project.build().await;
-    let shown = command(project.directory(), &["inspect", "shop/target/shop.mgw"]).await;
-    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
-    assert!(shown.contains(&format!("requests counted, at most {WHOLE} bytes")), "{shown}");
-    let gateway = Gateway::run(project.directory(), "shop/target/shop.mgw", &[]).await;
-    let both = [gateway.pid(), u32::try_from(gateway.envoy().await).unwrap()];
-    let http2 = reqwest::Client::builder().http2_prior_knowledge().no_proxy().build().unwrap();
-    for (version, client) in [("1.1", client()), ("2", http2)] {
-        // What a first request brings with it.
-        let small = client.post(gateway.http("/shop/bytes/1")).body(text(1_000_000));
-        assert_eq!(Answer::of(small).await.status, 200);
-        let before = both.map(memory);
-        let piece = bytes::Bytes::from(vec![b'x'; PIECE]);
-        let pieces = tokio_stream::iter((0..PIECES).map(move |_| Ok::<_, Infallible>(Frame::data(piece.clone()))));
-        let upload = client.post(gateway.http("/shop/bytes/1")).body(reqwest::Body::wrap(StreamBody::new(pieces)));
-        let answer = upload.timeout(std::time::Duration::from_secs(300)).send().await.unwrap();
-        assert_eq!(answer.status(), 200, "HTTP/{version}");
-        eprintln!("after the upload: {:?}", both.map(|pid| memory(pid).0));
-        let download = client.get(gateway.http(&format!("/shop/bytes/{WHOLE}")));
-        let mut answer = download.timeout(std::time::Duration::from_secs(300)).send().await.unwrap();
-        let mut length = 0;
-        while let Some(piece) = answer.chunk().await.unwrap() {
-            length += piece.len();
-        }
-        assert_eq!(length, WHOLE, "HTTP/{version}");
-        for (name, (pid, (_, before))) in ["service", "Envoy"].into_iter().zip(both.into_iter().zip(before)) {
-            let (peak, after) = memory(pid);
-            eprintln!("HTTP/{version}, {name}: {before} kB before, {peak} at most, {after} after");
-            assert!(peak < before + ROOM, "HTTP/{version}, {name}: {before} kB before, {peak} at most");
-        }
-    }
-}
-
-/// A backend that does not read holds up its client, not the gateway.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_backend_that_does_not_read_holds_up_its_client() {
-    const PIECE: usize = 64 * 1024;
-    const WHOLE: usize = 100 << 20;
-    if !envoy_is_here() {
-        return;
-    }
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let paths = json!({ "/slow": { "post": operation(false, &json!({ "request": WHOLE }), &json!({})) } });
-    let project = Project::new();
-    project.define("shop", &definition("shop", "/shop", listener.local_addr().unwrap(), &paths));
-    project.build().await;
-    let gateway = Gateway::run(project.directory(), "shop/target/shop.mgw", &[]).await;
-    let both = [gateway.pid(), u32::try_from(gateway.envoy().await).unwrap()];
-    let before = both.map(memory);
-    let sent = std::sync::Arc::new(AtomicUsize::new(0));
-    let counted = sent.clone();
-    let pieces = tokio_stream::iter((0..WHOLE / PIECE).map(move |_| {
-        counted.fetch_add(PIECE, Ordering::Relaxed);
-        Ok::<_, Infallible>(Frame::data(bytes::Bytes::from(vec![b'x'; PIECE])))
-    }));
-    let upload = client().post(gateway.http("/shop/slow")).body(reqwest::Body::wrap(StreamBody::new(pieces))).send();
-    let upload = tokio::spawn(upload);
-    let (connection, _) = listener.accept().await.unwrap();
-    let mut last = usize::MAX;
-    eventually("the client waits", async || {
-        let mut quiet = 0;
-        while quiet < 20 {
-            let now = sent.load(Ordering::Relaxed);
-            quiet = if now == last && now > 0 { quiet + 1 } else { 0 };
-            last = now;
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
-        Some(())
-    })
-    .await;
-    assert!(last < WHOLE / 4, "{last} bytes went somewhere");
-    for (pid, (_, before)) in both.into_iter().zip(before) {
-        let (peak, _) = memory(pid);
-        assert!(peak < before + 32 * 1024, "{before} kB before, {peak} at most");
-    }
-    drop((connection, upload));
 }
 
 /// Trailers over HTTP/2: right after a head that gets a body, and after a body that becomes another one.

@@ -44,6 +44,7 @@ pub const KEYS: &[Key] = &[
 
     Key::new("bodyConfig.maxRequestSize", Integer(1, 67_108_864), "1048576", "Bytes of a request's body that is collected where an operation looks at bodies; a longer one is answered 413. `x-microgw-body-limit` says otherwise for an operation."),
     Key::new("bodyConfig.maxResponseSize", Integer(1, 67_108_864), "1048576", "The same for responses; a longer one is answered 502."),
+    Key::new("bodyConfig.maxMemoryBytes", Integer(1_048_576, 1_099_511_627_776), "268435456", "Bytes of bodies that are collected, of all requests together; where there is no room for more, requests are answered 503."),
 
     Key::new("validationConfig.enableRequestValidation", Bool, "false", "Compare requests with what their definition says, where it does not say itself whether to (`x-microgw-validation`)."),
     Key::new("validationConfig.enableResponseValidation", Bool, "false", "The same for responses."),

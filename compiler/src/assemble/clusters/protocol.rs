@@ -14,6 +14,10 @@ use crate::assemble::wire::{number, seconds};
 use crate::model::Endpoint;
 use crate::settings::Backends;
 
+/// Bytes of one response that are on their way, and of all on a connection: clients that do not read hold up nobody else's.
+const STREAM_WINDOW: u32 = 256 * 1024;
+const CONNECTION_WINDOW: u32 = 256 * STREAM_WINDOW;
+
 pub fn options(endpoint: &Endpoint, tls: bool, backends: &Backends) -> HttpProtocolOptions {
     HttpProtocolOptions {
         common_http_protocol_options: Some(CommonOptions {
@@ -30,7 +34,12 @@ pub fn options(endpoint: &Endpoint, tls: bool, backends: &Backends) -> HttpProto
 /// What the endpoint says; otherwise HTTP/1.1 in the clear, and over TLS what the backend prefers, unless that is switched off.
 fn protocol(policy: &EndpointPolicy, tls: bool, backends: &Backends) -> UpstreamProtocolOptions {
     let streams = policy.pool.as_ref().and_then(|pool| pool.max_streams).or(backends.max_streams);
-    let http2 = || Http2ProtocolOptions { max_concurrent_streams: streams.and_then(number), ..Default::default() };
+    let http2 = || Http2ProtocolOptions {
+        max_concurrent_streams: streams.and_then(number),
+        initial_stream_window_size: number(STREAM_WINDOW),
+        initial_connection_window_size: number(CONNECTION_WINDOW),
+        ..Default::default()
+    };
     let explicit =
         |config| UpstreamProtocolOptions::ExplicitHttpConfig(ExplicitHttpConfig { protocol_config: Some(config) });
     match policy.protocol() {

@@ -124,6 +124,41 @@ fn a_body_that_cannot_be_edited_is_refused() {
     }
 }
 
+/// Envoy takes it in one piece, and has room for so much.
+#[test]
+fn a_message_without_a_body_gets_no_long_one() {
+    let memory = Memory::default();
+    let body = |length: usize| {
+        vec![Action::Body(steps::NewBody { template: "x".repeat(length), content_type: "text/plain".into() })]
+    };
+    let phases = proto::Phases { response_head: true, ..proto::Phases::default() };
+    let asked = map(&[]);
+    for (length, has_body, passes) in
+        [(MAX_MADE, Some(false), true), (MAX_MADE + 1, Some(false), false), (MAX_MADE + 1, Some(true), true)]
+    {
+        let rule = rule(body(length), Vec::new(), phases);
+        let mut exchange = Exchange::new(&rule, &memory, UnixTime(1));
+        let step = exchange.on_request_head(RequestHead { has_body, ..head(&asked) });
+        match step {
+            Step::Done(Decision::Allow(allow)) => {
+                assert!(passes && allow.edits.unwrap().body.unwrap().len() == length, "{length}");
+            }
+            Step::Done(Decision::Deny(deny)) => assert!(!passes && deny.reason == Reason::NotTransformed, "{length}"),
+            step => panic!("{step:?}"),
+        }
+    }
+    for (length, passes) in [(MAX_MADE, true), (MAX_MADE + 1, false)] {
+        let rule = rule(Vec::new(), body(length), phases);
+        let mut exchange = Exchange::new(&rule, &memory, UnixTime(1));
+        let Step::Done(Decision::Allow(_)) = exchange.on_request_head(head(&asked)) else { panic!("refused") };
+        match exchange.on_response_head(ResponseHead { status: 200, headers: &asked, ended: true }) {
+            ResponseStep::Pass(_) => assert!(passes, "{length}"),
+            ResponseStep::Refuse(deny) => assert!(!passes && deny.reason == Reason::NotTransformed, "{length}"),
+            step => panic!("{step:?}"),
+        }
+    }
+}
+
 #[test]
 fn a_response_is_transformed_with_the_request_that_it_answers() {
     let memory = Memory::default();
