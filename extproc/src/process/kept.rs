@@ -112,7 +112,7 @@ impl<A: Stream<Item = Result<ProcessingRequest, Status>> + Send + Unpin> Convers
         let trailers = match if ended { None } else { Some(self.collect(Direction::Response, 0, None).await?) } {
             None => None,
             Some(Collected::Whole { trailers, .. }) => Some(trailers),
-            Some(Collected::TooLong(_)) => return Err(out_of_turn()),
+            Some(Collected::TooLong(_) | Collected::NoRoom) => return Err(out_of_turn()),
         };
         match trailers {
             // Of a body that was never begun Envoy takes no piece.
