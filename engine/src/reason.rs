@@ -93,7 +93,7 @@ pub enum Reason {
 // === impl Reason ===
 
 impl Reason {
-    pub const ALL: [Reason; 41] = [
+    pub const ALL: [Reason; 42] = [
         Reason::MissingCredentials,
         Reason::InvalidScheme,
         Reason::MalformedLogin,
