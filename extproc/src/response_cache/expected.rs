@@ -17,8 +17,9 @@ use super::request::Asked;
 
 /// For how long nobody waits for what was waited for in vain.
 const MOMENT: Duration = Duration::from_secs(10);
-/// From its head on a response takes no longer. Its client may be slow to read it, and others are not to wait for that.
-const BODY: Duration = Duration::from_secs(1);
+/// Of how long a request waits, the part that a response may take from its head on. Its client may be slow to read it, and others are not
+/// to wait for that.
+const BODY: u32 = 5;
 /// Requests that wait at a time.
 const MOST_WAITING: usize = 1000;
 /// Questions that are remembered not to be worth it; those that were asked least go first.
@@ -89,7 +90,7 @@ pub(crate) enum Waited {
 
 impl Expected {
     pub(super) fn new(patience: Duration) -> Arc<Expected> {
-        Expected::timed(Timing { patience, body: BODY, moment: MOMENT })
+        Expected::timed(Timing { patience, body: patience / BODY, moment: MOMENT })
     }
 
     fn timed(timing: Timing) -> Arc<Expected> {
