@@ -543,3 +543,29 @@ fn a_stream_that_declares_no_body_is_told_so() {
     assert_eq!(talk("get: {x-microgw-stream: bidirectional"), []);
     assert_eq!(talk("get: {x-microgw-websocket: true"), []);
 }
+
+/// Nobody can ask for it.
+#[test]
+fn a_style_that_no_request_can_have_is_refused() {
+    let told = |mode: &str, parameter: &str| {
+        let files = files(&format!(
+            "{HEAD_30}x-microgw-validation: {mode}\npaths:\n  /a/{{p}}:\n    parameters: [{{name: p, required: true, schema: {{type: string}}, {parameter}}}]\n    get: {{responses: {{}}}}\n    delete: {{responses: {{}}}}\n"
+        ));
+        let compilation = build(&files);
+        compilation
+            .diagnostics
+            .iter()
+            .map(|diagnostic| (diagnostic.code, diagnostic.message.clone()))
+            .collect::<Vec<_>>()
+    };
+    for mode in ["enforce", "off"] {
+        let found = told(mode, "in: path, style: matrix");
+        assert!(matches!(&found[..], [(Code::BadPath, message)] if message.contains("`matrix`")), "{found:?}");
+    }
+    assert_eq!(told("enforce", "in: path, style: label"), []);
+    let found = told("enforce", "in: header, style: label");
+    assert!(
+        found.iter().any(|(code, message)| *code == Code::BadContract && message.contains("for paths alone")),
+        "{found:?}"
+    );
+}

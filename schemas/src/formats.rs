@@ -25,7 +25,18 @@ fn is_idn_hostname(text: &str) -> bool {
     });
     let dots = ['.', '\u{3002}', '\u{ff0e}', '\u{ff61}'];
     let is_short = text.chars().count() <= 254 && text.split(dots).all(|label| label.chars().count() <= 63);
-    is_short && BY_LIBRARY.as_ref().is_some_and(|library| library.is_valid(&Value::from(text)))
+    is_short
+        && text.split(dots).all(is_itself)
+        && BY_LIBRARY.as_ref().is_some_and(|library| library.is_valid(&Value::from(text)))
+}
+
+/// The library maps labels before it looks at them; what IDNA 2008 disallows becomes something else by that, or nothing.
+fn is_itself(label: &str) -> bool {
+    if label.is_ascii() {
+        return true;
+    }
+    let (mapped, valid) = idna::domain_to_unicode(label);
+    valid.is_ok() && mapped == label.to_ascii_lowercase()
 }
 
 fn is_base64(text: &str) -> bool {
@@ -93,4 +104,32 @@ pub fn is_known(format: &str) -> bool {
         "uuid",
     ];
     NOTHING.contains(&format) || TEXTS.contains(&format) || bounds(format).is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_what_they_would_be_mapped_to() {
+        for host in [
+            "b\u{fc}cher.example",
+            "B\u{fc}cher.example",
+            "xn--bcher-kva.example",
+            "\u{5b9f}\u{4f8b}.test",
+            "stra\u{df}e.de",
+        ] {
+            assert!(is_idn_hostname(host), "{host}");
+        }
+        for host in [
+            "a\u{ad}b.example",
+            "a\u{feff}b",
+            "\u{2167}.example",
+            "\u{ff41}.example",
+            "B\u{dc}cher.example",
+            "\u{200b}a",
+        ] {
+            assert!(!is_idn_hostname(host), "{host:?}");
+        }
+    }
 }

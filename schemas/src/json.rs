@@ -5,9 +5,9 @@ use std::cell::Cell;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
-use serde_json::Number;
 
 use crate::instance::Instance;
+use crate::scalar::beyond;
 
 /// What is wrong with a text that is no JSON, or none that is taken.
 #[derive(Debug, PartialEq, Eq)]
@@ -89,7 +89,7 @@ impl<'de> Visitor<'de> for Seed<'_> {
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<Instance<'de>, E> {
-        Number::from_f64(value).map(Instance::Number).ok_or_else(|| E::custom(HUGE))
+        beyond(value).map(Instance::Number).ok_or_else(|| E::custom(HUGE))
     }
 
     fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Instance<'de>, E> {

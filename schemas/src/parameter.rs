@@ -186,6 +186,10 @@ impl Parameter {
     fn deep<'a>(&self, shapes: &Shapes, pairs: &Pairs<'a>) -> Found<'a> {
         let mut root = Vec::new();
         for pair in pairs {
+            // Whoever looks for it by its name finds that.
+            if pair.name == *self.name {
+                return Err(STYLE);
+            }
             let Some(keys) = pair.name.strip_prefix(&*self.name).filter(|keys| keys.starts_with('[')) else { continue };
             let keys = style::keys(keys).ok_or(STYLE)?;
             let value = decoded(pair.value, true)?;

@@ -100,7 +100,17 @@ fn number(text: &str, fraction: bool) -> Option<Number> {
     if !fraction && !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
-    text.parse().ok()
+    text.parse()
+        .ok()
+        .map(|number: Number| number.as_f64().filter(|_| number.is_f64()).and_then(beyond).unwrap_or(number))
+}
+
+/// A whole number that is too long for 64 bits is the nearest of IEEE 754, which may be the least that they hold. So that it is less
+/// than that all the same.
+pub(crate) fn beyond(number: f64) -> Option<Number> {
+    #[allow(clippy::cast_precision_loss)] // it is a power of two
+    let least = i64::MIN as f64;
+    Number::from_f64(if number.to_bits() == least.to_bits() { least.next_down() } else { number })
 }
 
 #[cfg(test)]

@@ -49,6 +49,8 @@ pub(super) struct Contracts<'d> {
     modes: Modes,
     shelf: Shelf<'d>,
     drafts: Vec<Draft>,
+    /// Parameters that no request has, each told once.
+    unreachable: BTreeSet<Position>,
 }
 
 /// How a definition writes schemas.
@@ -156,6 +158,7 @@ impl<'d> Contracts<'d> {
             modes: Modes::read(report, root),
             shelf: Shelf::new(root, dialect),
             drafts: Vec::new(),
+            unreachable: BTreeSet::new(),
         }
     }
 
@@ -169,6 +172,7 @@ impl<'d> Contracts<'d> {
         (item, operation): (Value<'d>, Value<'d>),
         endless: Endless,
     ) {
+        self.refuse_matrix(report, resolver, [item, operation]);
         let modes = Modes::read(report, operation).or(self.modes);
         let mut contract = Contract::default();
         contract.set_request_mode(modes.request);
@@ -206,6 +210,27 @@ impl<'d> Contracts<'d> {
         let (responses, flaws) = (reader.used, reader.flaws);
         let (label, place) = (label.to_owned(), at.place());
         self.drafts.push(Draft { contract, label, place, path, flaws, requests, responses });
+    }
+
+    /// Such an operation would be declared for nobody, whether or not its requests are compared.
+    fn refuse_matrix(&mut self, report: &mut Report, resolver: &mut Resolver<'d>, owners: [Value<'d>; 2]) {
+        for at in owners.into_iter().filter_map(|owner| owner.get("parameters")).flat_map(Value::items) {
+            let Some(parameter) = follow(resolver, at) else { continue };
+            let is = |key: &str, text: &str| parameter.get(key).is_some_and(|value| value.text() == text);
+            if let Some(style) = parameter.get("style")
+                && is("in", "path")
+                && is("style", "matrix")
+                && self.unreachable.insert(style.position())
+            {
+                let message = "`matrix` writes a `;` before the value, and no parameter of a path matches one";
+                report.advise(
+                    Code::BadPath,
+                    style,
+                    message,
+                    "no request would reach the operation: write `simple` or `label`",
+                );
+            }
+        }
     }
 
     /// Gives `operations` their contracts, in the order in which they were read, and the API its schemas.
@@ -298,19 +323,23 @@ impl Draft {
     }
 }
 
+fn follow<'d>(resolver: &mut Resolver<'d>, value: Value<'d>) -> Option<Value<'d>> {
+    let mut value = value;
+    for _ in 0..32 {
+        if value.get("$ref").is_none() {
+            return Some(value);
+        }
+        value = resolver.step(value)?;
+    }
+    None
+}
+
 // === impl Reader ===
 
 impl<'d> Reader<'_, 'd> {
     /// `value`, or what its references lead to in the end. `None` for one that leads nowhere, which is reported elsewhere.
     fn follow(&mut self, value: Value<'d>) -> Option<Value<'d>> {
-        let mut value = value;
-        for _ in 0..32 {
-            if value.get("$ref").is_none() {
-                return Some(value);
-            }
-            value = self.resolver.step(value)?;
-        }
-        None
+        follow(self.resolver, value)
     }
 
     fn flaw(&mut self, at: Value<'d>, message: impl Into<String>) {

@@ -87,11 +87,19 @@ impl<'a> Part<'a> {
         let essence = media_type.as_ref().map_or("text/plain", |media_type| &*media_type.essence);
         let declared = field.map(|field| field.content_types.as_slice()).unwrap_or_default();
         let is_plain_json = media_type.is_none() && declared.iter().any(|kind| Kind::of(kind) == Kind::Json);
-        if !declared.is_empty() && !is_plain_json && !declared.iter().any(|range| rank(range, essence).is_some()) {
-            return Err("has a part with a media type that is not declared".into());
-        }
         let kind = media_type.as_ref().map_or(Kind::Text, MediaType::kind);
         let structured = types != Types::ANY && types.has(Types::MAP) && !types.has(Types::TEXT);
+        let is_declared = match declared {
+            [] => types == Types::ANY || is_binary || is_usual(types, kind, essence),
+            declared => is_plain_json || declared.iter().any(|range| rank(range, essence).is_some()),
+        };
+        // Whoever goes by its own word reads something else than was compared.
+        if !is_declared {
+            return Err("has a part with a media type that is not declared".into());
+        }
+        if !is_binary && media_type.as_ref().is_some_and(|media_type| !media_type.is_utf8()) {
+            return Err("must be UTF-8".into());
+        }
         if kind == Kind::Json || is_plain_json || (structured && matches!(kind, Kind::Text)) {
             return match json::parse(self.content, max_depth.saturating_sub(1)) {
                 Ok((value, _)) => Ok(value),
@@ -108,11 +116,19 @@ impl<'a> Part<'a> {
         if self.file || is_binary {
             return Ok(Instance::Text(String::from_utf8_lossy(self.content)));
         }
-        if media_type.is_some_and(|media_type| !media_type.is_utf8()) {
-            return Err("must be UTF-8".into());
-        }
         let text = std::str::from_utf8(self.content).map_err(|_| "is not UTF-8")?;
         Ok(scalar::reading(text.into(), scalars(types)))
+    }
+}
+
+/// What OpenAPI has where no `encoding` says otherwise: JSON for objects, and text for texts and numbers. Objects without a word are
+/// what many clients send.
+fn is_usual(types: Types, kind: Kind, essence: &str) -> bool {
+    let scalars = Types::TEXT.or(Types::NUMBER).or(Types::BOOLEAN).or(Types::NULL);
+    match kind {
+        Kind::Json => types.has(Types::MAP.or(Types::LIST)),
+        Kind::Text => !types.has(scalars) || essence == "text/plain",
+        _ => false,
     }
 }
 
@@ -192,6 +208,8 @@ fn read_part(part: &[u8]) -> Result<Part<'_>, &'static str> {
         let slot = match name.to_ascii_lowercase().as_str() {
             "content-disposition" => &mut disposition,
             "content-type" => &mut content_type,
+            "content-encoding" => return Err("a part is encoded"),
+            // These change nothing, and some clients write them.
             "content-transfer-encoding" => match value.to_ascii_lowercase().as_str() {
                 "7bit" | "8bit" | "binary" => continue,
                 _ => return Err("a part has a transfer encoding"),
@@ -214,7 +232,7 @@ fn read_part(part: &[u8]) -> Result<Part<'_>, &'static str> {
 
 /// The field's name, and whether there is one of a file.
 fn names(parameters: &str) -> Result<(Option<Cow<'_, str>>, bool), &'static str> {
-    let (mut name, mut file, mut rest) = (None, false, parameters);
+    let (mut name, mut files, mut rest) = (None, [false; 2], parameters);
     while !rest.is_empty() {
         let (parameter, tail) = split_parameter(rest);
         rest = tail;
@@ -227,9 +245,11 @@ fn names(parameters: &str) -> Result<(Option<Cow<'_, str>>, bool), &'static str>
         // Whether a backslash escapes is what parsers do not agree on, and what an asterisk says is for mail alone.
         match key.trim_ascii().to_ascii_lowercase().as_str() {
             "name" if name.is_none() && !value.contains('\\') => name = Some(unquoted(value.trim_ascii())),
-            "filename" | "filename*" => file = true,
+            // Some clients write both.
+            "filename" if !std::mem::replace(&mut files[0], true) => {}
+            "filename*" if !std::mem::replace(&mut files[1], true) => {}
             _ => return Err("the name of a part is malformed"),
         }
     }
-    Ok((name, file))
+    Ok((name, files.contains(&true)))
 }

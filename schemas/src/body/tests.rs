@@ -124,6 +124,8 @@ fn multipart_forms_are_objects() {
         "--b\r\nContent-Disposition : form-data; name=\"name\"\r\n\r\nx\r\n--b--",
         "--b\r\nContent-Disposition: form-data; name=\"name\"\r\nContent-Transfer-Encoding: base64\r\n\r\neA==\r\n--b--",
         "--b\r\nContent-Disposition: form-data; name=\"name\"\r\nContent-Disposition: form-data; name=\"age\"\r\n\r\nx\r\n--b--",
+        "--b\r\nContent-Disposition: form-data; name=\"name\"\r\nContent-Encoding: gzip\r\n\r\nx\r\n--b--",
+        "--b\r\nContent-Disposition: form-data; name=\"photo\"; filename=\"a\"; filename=\"b\"\r\n\r\nx\r\n--b--",
     ] {
         let found = check(hostile);
         assert!(
@@ -141,6 +143,68 @@ fn multipart_forms_are_objects() {
     }
     let many = part("name=\"x\"", "").repeat(5_000);
     assert!(wrong(&[many])[0].contains("too many parts"));
+}
+
+/// What a part says it is must be what was compared.
+#[test]
+fn parts_are_of_the_media_types_that_are_declared() {
+    let form = json!({
+        "type": "object",
+        "properties": {
+            "role": {"type": "string", "enum": ["user", "\"user\""]},
+            "age": {"type": "integer"},
+            "tags": {"type": "array", "items": {"type": "string"}},
+            "home": {"type": "object", "properties": {"number": {"type": "integer"}}},
+            "either": {"oneOf": [{"type": "string"}, {"type": "object"}]},
+            "photo": {"type": "string", "format": "binary"},
+            "csv": {"type": "string"},
+            "any": {},
+        },
+    });
+    let encodings = vec![proto::Encoding {
+        property: "csv".to_owned(),
+        content_types: vec!["text/csv".to_owned()],
+        ..proto::Encoding::default()
+    }];
+    let contract = with_body(&[proto::Content { encodings, ..content("multipart/form-data", 1) }], &[form]);
+    let check = |name: &str, kind: &str, value: &str| {
+        let body = [part(&format!("name=\"{name}\"\r\nContent-Type: {kind}"), value), "--b--".to_owned()].concat();
+        told(&contract.request_body(Some("multipart/form-data; boundary=b"), body.as_bytes()))
+    };
+    for (name, kind, value) in [
+        ("role", "text/plain", "user"),
+        ("role", "TEXT/plain; charset=UTF-8", "user"),
+        ("age", "text/plain", "5"),
+        ("tags", "text/plain", "a"),
+        ("home", "application/json", "{\"number\": 5}"),
+        ("home", "application/vnd.home+json", "{}"),
+        ("home", "text/plain", "{}"),
+        ("either", "text/plain", "a"),
+        ("either", "application/json", "{}"),
+        ("photo", "image/png", "x"),
+        ("photo", "text/plain; charset=utf-16", "x"),
+        ("csv", "text/csv", "a,b"),
+        ("any", "application/json", "{}"),
+        ("any", "image/png", "x"),
+    ] {
+        assert_eq!(check(name, kind, value), NONE, "{name} {kind}");
+    }
+    for (name, kind, value, told) in [
+        ("role", "application/json", "\"user\"", "has a part with a media type that is not declared"),
+        ("role", "image/png", "user", "has a part with a media type that is not declared"),
+        ("role", "text/html", "user", "has a part with a media type that is not declared"),
+        ("role", "text/plain; charset=utf-16", "user", "must be UTF-8"),
+        ("age", "application/json", "5", "has a part with a media type that is not declared"),
+        ("tags", "application/json", "[\"a\"]", "has a part with a media type that is not declared"),
+        ("home", "application/json; charset=utf-16", "{}", "must be UTF-8"),
+        ("home", "application/xml", "<a/>", "has a part with a media type that is not declared"),
+        ("csv", "text/plain", "a,b", "has a part with a media type that is not declared"),
+    ] {
+        assert_eq!(check(name, kind, value), [format!("body /{name}: {told}")], "{name} {kind}");
+    }
+    let both = part("name=\"photo\"; filename=\"a\"; filename*=utf-8''a\r\nContent-Transfer-Encoding: binary", "x");
+    let body = format!("{both}--b--");
+    assert_eq!(told(&contract.request_body(Some("multipart/form-data; boundary=b"), body.as_bytes())), NONE);
 }
 
 #[test]
@@ -211,6 +275,83 @@ fn xml_is_what_its_schema_says() {
     refused(&"<pet>".repeat(100_000));
     refused(&format!("{}{}", "<pet>".repeat(500), "</pet>".repeat(500)));
     refused(&format!("<pet>{}</pet>", "<a/>".repeat(300_000)));
+}
+
+#[test]
+fn a_namespace_that_nobody_declared_is_that_of_the_whole_document() {
+    let order = json!({
+        "type": "object", "required": ["a"], "xml": {"name": "o"},
+        "properties": {
+            "a": {"type": "integer"},
+            "id": {"type": "integer", "xml": {"attribute": true}},
+            "list": {"type": "array", "items": {"type": "integer"}},
+            "wrapped": {"type": "array", "xml": {"wrapped": true}, "items": {"type": "integer", "xml": {"name": "i"}}},
+            "in": {"type": "object", "properties": {"b": {"type": "integer"}}, "xml": {"namespace": "urn:in"}},
+        },
+    });
+    let contract = with_body(&[content("application/xml", 1)], &[order]);
+    let check = |body: &str| told(&contract.request_body(Some("application/xml"), body.as_bytes()));
+    for good in [
+        "<o><a>1</a></o>",
+        "<o xmlns='urn:o' id='1'><a>1</a><list>1</list><wrapped><i>1</i></wrapped></o>",
+        "<q:o xmlns:q='urn:o' q:id='1'><q:a>1</q:a></q:o>",
+        "<q:o xmlns:q='urn:o'><a>1</a></q:o>",
+        "<o xmlns='urn:o'><q:in xmlns:q='urn:in'><q:b>1</q:b></q:in><a>1</a></o>",
+        "<o xmlns='urn:o'><q:in xmlns:q='urn:in'><b>1</b></q:in><a>1</a></o>",
+        "<o><in xmlns='urn:in'><b>1</b></in><a>1</a></o>",
+        "<o xmlns:q='urn:more'><a>1</a><q:more>1</q:more></o>",
+        "<?xml version='1.0' encoding=\"UTF-8\" standalone='yes' ?><o><a>1</a></o>",
+    ] {
+        assert_eq!(check(good), NONE, "{good}");
+    }
+    for wrong in [
+        "<o xmlns:q='urn:evil'><q:a>1</q:a></o>",
+        "<o xmlns='urn:o'><a xmlns='urn:evil'>1</a></o>",
+        "<q:o xmlns:q='urn:o'><p:a xmlns:p='urn:evil'>1</p:a></q:o>",
+        "<o xmlns:q='urn:evil' q:id='1'><a>1</a></o>",
+        "<o xmlns:q='urn:evil'><a>1</a><q:list>1</q:list></o>",
+        "<o xmlns:q='urn:evil'><a>1</a><wrapped><q:i>1</q:i></wrapped></o>",
+        "<o><a>1</a><in><b>1</b></in></o>",
+    ] {
+        assert!(check(wrong).iter().any(|told| told.contains("has another namespace")), "{wrong}: {:?}", check(wrong));
+    }
+    for malformed in [
+        "<o b='<'><a>1</a></o>",
+        "<o xmlns:x=''><a>1</a></o>",
+        "<?xml version='9'?><o><a>1</a></o>",
+        "<?xml version='1.1'?><o><a>1</a></o>",
+        "<?xml encoding='utf-8'?><o><a>1</a></o>",
+        "<?xml version='1.0' encoding='utf-8' encoding='utf-16'?><o><a>1</a></o>",
+        "<?xml version='1.0' standalone='yes' encoding='utf-8'?><o><a>1</a></o>",
+        "<?xml version='1.0' standalone='perhaps'?><o><a>1</a></o>",
+        "<?xml version='1.0'encoding='utf-8'?><o><a>1</a></o>",
+        "<?xml version='1.0' more='1'?><o><a>1</a></o>",
+    ] {
+        assert!(check(malformed).iter().any(|told| told.contains("no XML")), "{malformed}: {:?}", check(malformed));
+    }
+}
+
+#[test]
+fn numbers_are_as_long_as_their_format() {
+    for (format, good, wrong) in [
+        (
+            "int64",
+            &["-9223372036854775808", "9223372036854775807", "0"][..],
+            &["-9223372036854775809", "-9223372036854776832", "9223372036854775808", "1e19", "-1e19"][..],
+        ),
+        ("uint64", &["18446744073709551615", "0"], &["18446744073709551616", "-1"]),
+        ("int32", &["-2147483648", "2147483647"], &["-2147483649", "2147483648"]),
+        ("uint32", &["4294967295"], &["4294967296", "-1"]),
+    ] {
+        let contract = json_body(&[json!({"type": "integer", "format": format})]);
+        let check = |body: &str| told(&contract.request_body(Some("application/json"), body.as_bytes()));
+        for good in good {
+            assert_eq!(check(good), NONE, "{format} {good}");
+        }
+        for wrong in wrong {
+            assert_eq!(check(wrong).len(), 1, "{format} {wrong}");
+        }
+    }
 }
 
 #[test]

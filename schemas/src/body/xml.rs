@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 
 use quick_xml::escape::resolve_xml_entity;
-use quick_xml::events::{BytesStart, Event};
-use quick_xml::name::{Namespace, ResolveResult};
+use quick_xml::events::{BytesDecl, BytesStart, Event};
+use quick_xml::name::{Namespace, PrefixDeclaration, ResolveResult};
 use quick_xml::{NsReader, XmlVersion};
 
 use super::form::scalars;
@@ -19,10 +19,19 @@ const MAX_NODES: u32 = 200_000;
 struct Element<'a> {
     name: String,
     namespace: Option<String>,
+    /// The namespace is neither that of what it is in nor that of the root.
+    foreign: bool,
     nil: bool,
-    attributes: Vec<(String, String)>,
+    attributes: Vec<Attribute>,
     children: Vec<Element<'a>>,
     text: Cow<'a, str>,
+}
+
+struct Attribute {
+    name: String,
+    /// `None`: none, or that of its element.
+    namespace: Option<String>,
+    value: String,
 }
 
 struct Source<'a> {
@@ -78,10 +87,10 @@ impl<'a> Source<'a> {
                     if root.is_some() || open.len() >= self.max_depth {
                         return Err("it is nested too deep, or has several roots".into());
                     }
-                    open.push(self.element(&start, namespace)?);
+                    open.push(self.element(&start, namespace, &open)?);
                 }
                 Event::Empty(start) => {
-                    let element = self.element(&start, namespace)?;
+                    let element = self.element(&start, namespace, &open)?;
                     close(element, &mut open, &mut root)?;
                 }
                 Event::End(_) => {
@@ -103,14 +112,7 @@ impl<'a> Source<'a> {
                         }
                     }
                 }
-                Event::Decl(declaration) if first => {
-                    let encoding = declaration.encoding().transpose().map_err(|_| "it is not well-formed")?;
-                    let is_utf8 =
-                        |name: &str| name.eq_ignore_ascii_case("utf-8") || name.eq_ignore_ascii_case("us-ascii");
-                    if encoding.is_some_and(|encoding| !is_utf8(&encoding)) {
-                        return Err("it is not UTF-8".into());
-                    }
-                }
+                Event::Decl(declaration) if first => check_declaration(&declaration)?,
                 Event::Comment(_) => {}
                 Event::DocType(_) => return Err("it has a document type".into()),
                 Event::Decl(_) | Event::PI(_) => return Err("it has a processing instruction".into()),
@@ -121,13 +123,26 @@ impl<'a> Source<'a> {
         }
     }
 
-    fn element(&mut self, start: &BytesStart<'_>, namespace: Option<String>) -> Result<Element<'a>, Why> {
+    /// `within`: the elements that are open, the root first.
+    fn element(
+        &mut self,
+        start: &BytesStart<'_>,
+        namespace: Option<String>,
+        within: &[Element<'_>],
+    ) -> Result<Element<'a>, Why> {
         self.count()?;
         let (mut attributes, mut nil) = (Vec::new(), false);
         for attribute in start.attributes() {
             self.count()?;
             let attribute = attribute.map_err(|_| "an attribute is malformed, or stands there twice")?;
-            if attribute.key.as_namespace_binding().is_some() {
+            if attribute.value.contains('<') {
+                return Err("it is not well-formed".into());
+            }
+            if let Some(binding) = attribute.key.as_namespace_binding() {
+                // Namespaces in XML 1.0, section 2.2: a prefix cannot be taken back.
+                if attribute.value.is_empty() && binding != PrefixDeclaration::Default {
+                    return Err("it is not well-formed".into());
+                }
                 continue;
             }
             let value = attribute
@@ -140,11 +155,21 @@ impl<'a> Source<'a> {
                     nil |= name.as_ref() == "nil" && matches!(value.as_str(), "true" | "1");
                 }
                 ResolveResult::Unknown(_) => return Err("a prefix is not declared".into()),
-                _ => attributes.push((name.as_ref().to_owned(), value)),
+                ResolveResult::Bound(Namespace(of)) => {
+                    let of = Some(of.to_owned()).filter(|of| namespace.as_ref() != Some(of));
+                    attributes.push(Attribute { name: name.as_ref().to_owned(), namespace: of, value });
+                }
+                ResolveResult::Unbound => {
+                    attributes.push(Attribute { name: name.as_ref().to_owned(), namespace: None, value });
+                }
             }
         }
         let name = start.local_name().as_ref().to_owned();
-        Ok(Element { name, namespace, nil, attributes, children: Vec::new(), text: Cow::Borrowed("") })
+        let homes = [within.first(), within.last()].into_iter().flatten();
+        let foreign = namespace.is_some()
+            && !within.is_empty()
+            && !homes.map(|home| &home.namespace).any(|home| *home == namespace);
+        Ok(Element { name, namespace, foreign, nil, attributes, children: Vec::new(), text: Cow::Borrowed("") })
     }
 
     fn count(&mut self) -> Result<(), Why> {
@@ -152,6 +177,36 @@ impl<'a> Source<'a> {
         if self.count > MAX_NODES { Err("it has too many elements".into()) } else { Ok(()) }
     }
 }
+
+/// XML 1.0, section 2.8: `version`, `encoding`, `standalone`, in this order, and nothing else.
+fn check_declaration(declaration: &BytesDecl<'_>) -> Result<(), Why> {
+    const MALFORMED: &str = "it is not well-formed";
+    let mut rest = declaration.strip_prefix("xml").ok_or(MALFORMED)?;
+    for name in ["version", "encoding", "standalone"] {
+        let trimmed = rest.trim_start_matches(BLANKS);
+        let Some(tail) = trimmed.strip_prefix(name).filter(|_| trimmed.len() < rest.len()) else {
+            if name == "version" {
+                return Err(MALFORMED.into());
+            }
+            continue;
+        };
+        let tail = tail.trim_start_matches(BLANKS).strip_prefix('=').ok_or(MALFORMED)?.trim_start_matches(BLANKS);
+        let quote = tail.chars().next().filter(|quote| ['"', '\''].contains(quote)).ok_or(MALFORMED)?;
+        let (value, after) = tail.get(1..).and_then(|tail| tail.split_once(quote)).ok_or(MALFORMED)?;
+        match name {
+            "version" if value != "1.0" => return Err("its version is not 1.0".into()),
+            "encoding" if !["utf-8", "us-ascii"].iter().any(|known| value.eq_ignore_ascii_case(known)) => {
+                return Err("it is not UTF-8".into());
+            }
+            "standalone" if !["yes", "no"].contains(&value) => return Err(MALFORMED.into()),
+            _ => {}
+        }
+        rest = after;
+    }
+    if rest.trim_matches(BLANKS).is_empty() { Ok(()) } else { Err(MALFORMED.into()) }
+}
+
+const BLANKS: [char; 4] = [' ', '\t', '\r', '\n'];
 
 /// XML 1.0, section 2.2.
 fn is_character(character: char) -> bool {
@@ -193,6 +248,7 @@ fn value<'a>(element: Element<'a>, shapes: &Shapes, id: Option<ShapeId>) -> Resu
     if !free && shape.types.has(Types::LIST) {
         // The root of a document that is a list: its items.
         bare(&element)?;
+        element.children.iter().try_for_each(|child| check_namespace(child, shapes.get(shape.items)))?;
         let items = element.children.into_iter().map(|child| value(child, shapes, shape.items));
         return Ok(Instance::List(items.collect::<Result<_, _>>()?));
     }
@@ -204,7 +260,7 @@ fn value<'a>(element: Element<'a>, shapes: &Shapes, id: Option<ShapeId>) -> Resu
 
 fn object<'a>(element: Element<'a>, shapes: &Shapes, shape: &Shape) -> Result<Instance<'a>, Why> {
     let mut members: Vec<(Cow<'a, str>, Instance<'a>)> = Vec::new();
-    for (name, text) in element.attributes {
+    for Attribute { name, namespace, value: text } in element.attributes {
         let property = shape.properties.iter().find(|(known, id)| {
             let xml = &shapes.get(Some(*id)).xml;
             xml.attribute && *local(xml.name.as_deref().unwrap_or(known)) == *name
@@ -215,6 +271,12 @@ fn object<'a>(element: Element<'a>, shapes: &Shapes, shape: &Shape) -> Result<In
                 crate::violation::shortened(&name)
             )
             .into());
+        }
+        if let Some((_, id)) = property
+            && namespace.is_some()
+            && namespace.as_deref() != shapes.get(Some(*id)).xml.namespace.as_deref()
+        {
+            return Err(other_namespace(&name));
         }
         let (name, id) = property.map_or((name, None), |(known, id)| (known.to_string(), Some(*id)));
         let types = scalars(shapes.get(id).types);
@@ -243,9 +305,13 @@ fn object<'a>(element: Element<'a>, shapes: &Shapes, shape: &Shape) -> Result<In
                     format!("`{}` has something else in it than items", crate::violation::shortened(known)).into()
                 );
             }
+            child.children.iter().try_for_each(|item| check_namespace(item, items))?;
             let items = child.children.into_iter().map(|item| value(item, shapes, of_property.items));
             members.push((name, Instance::List(items.collect::<Result<_, _>>()?)));
         } else {
+            // An item is called by the list's name where it has none of its own.
+            let items = shapes.get(of_property.items);
+            check_namespace(&child, if items.xml.namespace.is_some() { items } else { of_property })?;
             let item = value(child, shapes, of_property.items)?;
             match members.iter_mut().find(|(member, _)| *member == name) {
                 Some((_, Instance::List(items))) => items.push(item),
@@ -285,13 +351,18 @@ fn is_called(name: &str, known: &str, shapes: &Shapes, id: ShapeId) -> bool {
     local(wanted) == name
 }
 
+/// Where the schema names no namespace, those of a document may be what they are, as long as they are one: what is of another than
+/// its surroundings is not what is declared.
 fn check_namespace(element: &Element<'_>, shape: &Shape) -> Result<(), Why> {
-    match &shape.xml.namespace {
-        Some(namespace) if element.namespace.as_deref() != Some(namespace) => {
-            Err(format!("`{}` has another namespace", crate::violation::shortened(&element.name)).into())
-        }
-        _ => Ok(()),
-    }
+    let is_meant = match &shape.xml.namespace {
+        Some(namespace) => element.namespace.as_deref() == Some(namespace),
+        None => !element.foreign,
+    };
+    if is_meant { Ok(()) } else { Err(other_namespace(&element.name)) }
+}
+
+fn other_namespace(name: &str) -> Why {
+    format!("`{}` has another namespace", crate::violation::shortened(name)).into()
 }
 
 /// Some write the prefix into the name.

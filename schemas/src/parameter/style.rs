@@ -106,12 +106,15 @@ fn own<'a>(item: &'a str, name: &str) -> Option<&'a str> {
     item.strip_prefix(name)?.strip_prefix('=')
 }
 
-/// The keys of `[key][key]`.
+/// The keys of `[key][key]`. An empty one is an item, and comes last.
 pub(super) fn keys(text: &str) -> Option<Vec<String>> {
     let mut keys = Vec::new();
     let mut rest = text;
     while !rest.is_empty() {
         let (key, tail) = rest.strip_prefix('[')?.split_once(']')?;
+        if key.is_empty() && (keys.is_empty() || !tail.is_empty()) {
+            return None;
+        }
         keys.push(key.to_owned());
         rest = tail;
     }
@@ -155,6 +158,9 @@ fn insert_at<'a>(
     if is_leaf {
         let (of_value, of_items) = types(path);
         let is_list = of_value.has(Types::LIST) && of_value != Types::ANY;
+        if !is_list && !rest.is_empty() {
+            return Err(STYLE);
+        }
         let value = scalar::reading(value, if is_list { of_items.unwrap_or(Types::ANY) } else { of_value });
         match known.map(|branch| &mut branch.kind) {
             None => {

@@ -75,6 +75,22 @@ fn every_style_of_an_object() {
     assert_eq!(deep("/?p[r]=1&p[r]=2"), ["query p: is given more than once"]);
     assert_eq!(deep("/?p[r"), ["query p: is not written as it must be"]);
     assert_eq!(deep("/?p[r]=1&p[r][x]=2"), ["query p: has a property twice"]);
+    for other in [
+        "p",
+        "p=1",
+        "p[r]=1&p=1",
+        "p=&p[r]=1",
+        "p[]=1",
+        "p[r][]=1",
+        "p%5B%5D=1",
+        "p[][r]=1",
+        "p[r]x=1",
+        "p[r]]=1",
+        "%70=1",
+    ] {
+        assert_eq!(deep(&format!("/?{other}")), ["query p: is not written as it must be"], "{other}");
+    }
+    assert!(deep("/?p[r][x]=1&p[n]=2").contains(&"query p/r: must be a whole number".to_owned()));
     assert_eq!(deep("/?p[a][b][c][d][e][f][g][h][i]=1"), ["query p: is not written as it must be"]);
     assert_eq!(
         check(styled(Location::Path, S::Simple, false), exactly.clone(), "/r,1,n"),

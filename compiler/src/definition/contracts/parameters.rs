@@ -100,6 +100,9 @@ impl<'d> Reader<'_, 'd> {
         if style == Style::DeepObject && location != Location::Query {
             self.flaw(at, format!("the style `deepObject` of `{}` is for queries alone", parameter.name));
         }
+        if matches!(style, Style::Label | Style::Matrix) && location != Location::Path {
+            self.flaw(at, format!("the style of `{}` is for paths alone", parameter.name));
+        }
         let schema = declared.get("schema").map_or(0, |schema| self.schema(schema));
         Parameter { style: style.into(), explode, schema, ..parameter }
     }
