@@ -27,7 +27,7 @@ use microgw_extproc::response_cache;
 use microgw_proto::rules::v1::RuleBook;
 
 pub use self::facts::Facts;
-use self::told::{Outcome, Told};
+use self::told::{Outcome, Secrets, Told};
 use crate::args;
 use crate::build;
 use crate::inspect::{self, paths};
@@ -112,6 +112,7 @@ fn with_told<T>(
     then(&Told {
         model: &model,
         request: &request,
+        secrets: Secrets::of(&model, settings),
         removed,
         outcome: told,
         asked: facts.asked(),

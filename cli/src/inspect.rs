@@ -15,7 +15,7 @@ use anyhow::{Context as _, bail};
 use micro_gw::certificates::{self, Listed};
 use micro_gw::config::{self, Config, Material, Store, with_pretended_secrets};
 use microgw_compiler::artifact;
-use microgw_compiler::assemble::{self, Input, assemble, conflict, overridden};
+use microgw_compiler::assemble::{Input, assemble, conflict, overridden};
 use microgw_compiler::model::{Access, Api, KeyLocation, Model, Operation, Requirement};
 use microgw_compiler::settings::{
     CertificateRequest, ClientCertificates, ListedCertificate, Settings, TlsIdentity, TlsProfile, TrustStore,
@@ -43,7 +43,7 @@ pub fn inspect(args: &args::Inspect) -> anyhow::Result<()> {
     if args.envoy {
         return resources(args, model, id);
     }
-    let mut looked_at = Vec::new();
+    let mut bodies = Bodies::default();
     let snapshot = if args.config.is_some() || !args.overrides.is_empty() {
         let settings = with_pretended_secrets(&settings(args.config.as_ref(), &args.overrides)?, &model);
         if let Some(conflict) = conflict(&model, &settings) {
@@ -52,17 +52,16 @@ pub fn inspect(args: &args::Inspect) -> anyhow::Result<()> {
         let fallbacks = Fallbacks::new();
         let input = Input { model: &model, artifact: &id, settings: &settings, fallbacks: &fallbacks, previous: None };
         let snapshot = assemble(input);
-        looked_at = assemble::looked_at(&model, &settings);
+        bodies = Bodies::new(&model, &settings);
         model = overridden(&model, &settings).0.into_owned();
         Some(snapshot)
     } else {
         // Bounds and modes are those of a gateway without settings.
         if let Ok(settings) = settings(None, &[]) {
-            looked_at = assemble::looked_at(&model, &with_pretended_secrets(&settings, &model));
+            bodies = Bodies::new(&model, &with_pretended_secrets(&settings, &model));
         }
         None
     };
-    let bodies = Bodies(looked_at);
     output::line(&match args.format {
         Format::Json => serde_json::to_string_pretty(&as_json(&model, &id, &bodies, snapshot.as_ref()))?,
         Format::Human => as_text(&model, &id, &bodies, snapshot.as_ref()),
@@ -226,6 +225,7 @@ fn as_json(model: &Model, id: &str, bodies: &Bodies, snapshot: Option<&Snapshot>
     let operation = |api: &Api, index: usize, (number, operation): (usize, &Operation)| {
         json!({
             "bodies": bodies.as_json(index, number),
+            "validation": bodies.compared_as_json(index, number),
             "method": operation.method.as_str(),
             "path": operation.path.as_str(),
             "operationId": operation.operation_id,

@@ -35,13 +35,14 @@ use std::sync::Arc;
 use envoy_types::pb::envoy::config::core::v3::config_source::ConfigSourceSpecifier;
 use envoy_types::pb::envoy::config::core::v3::{AggregatedConfigSource, ApiVersion, ConfigSource};
 
+use microgw_proto::contracts::v1::Mode;
 use microgw_proto::rules::v1::Phases;
 
 use self::answers::Answers;
 use self::routes::Routes;
 use self::rules::Rules;
 use self::wire::{digest, hex, resource};
-use crate::model::{Api, Endpoint, Model};
+use crate::model::{Api, Endpoint, Model, Operation};
 use crate::settings::{CertificateRequest, Settings, Verification};
 use crate::snapshot::{ApiKey, Assignment, Fallbacks, Generation, ResourceType, Resources, Snapshot};
 
@@ -87,6 +88,15 @@ pub fn looked_at(model: &Model, settings: &Settings) -> Vec<Vec<Option<Phases>>>
     let mut rules = Rules::new(settings, &own, &Answers::new(&own.error_templates));
     let mut of_api = |api: &Api| api.operations.iter().map(|operation| rules.looks_at(api, operation)).collect();
     own.apis.iter().map(&mut of_api).collect()
+}
+
+/// What becomes of messages that are not as their contracts say, with these settings: by API and operation, requests first.
+pub fn compared(model: &Model, settings: &Settings) -> Vec<Vec<[Mode; 2]>> {
+    let modes = |operation: &Operation| {
+        let contract = validation::contract(settings, operation);
+        contract.map_or([Mode::Off; 2], |contract| [contract.request_mode(), contract.response_mode()])
+    };
+    model.apis.iter().map(|api| api.operations.iter().map(modes).collect()).collect()
 }
 
 /// Makes the snapshot. Total: whatever the model holds was checked when it was compiled or loaded.

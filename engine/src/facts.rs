@@ -55,7 +55,7 @@ pub trait Facts: Sync {
     fn failed(&self, _: &Expression) {}
 
     /// A step of a transformation failed, and its message goes nowhere. Where the step was written, and why.
-    fn not_transformed(&self, _step: &str, _failure: &'static str) {}
+    fn not_transformed(&self, _step: &str, _why: &str) {}
 
     /// A program failed, where it is used.
     fn not_intercepted(&self, _program: &str, _used_at: &str, _failure: InterceptorFailure) {}

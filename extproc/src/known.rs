@@ -88,9 +88,9 @@ impl Facts for Known {
         }
     }
 
-    fn not_transformed(&self, step: &str, failure: &'static str) {
+    fn not_transformed(&self, step: &str, why: &str) {
         if self.complaints.now() {
-            tracing::warn!(step, failure, "a message could not be transformed");
+            tracing::warn!(step, why, "a message could not be transformed");
         }
     }
 

@@ -9,7 +9,7 @@ use minijinja::value::Value;
 use crate::editable::{Direction, is_credential};
 use crate::message::{Headers, Message};
 use crate::query::{self, Query};
-use crate::template::Uses;
+use crate::template::{Uses, from_headers};
 
 /// What Envoy calls a request; it makes one up for whatever comes from outside.
 const REQUEST_ID: &str = "x-request-id";
@@ -122,16 +122,16 @@ impl<'a> View<'a> {
 
 /// Several of one name are one text, as HTTP has it.
 fn headers(headers: &Headers) -> Value {
-    let mut values: BTreeMap<&str, String> = BTreeMap::new();
+    let mut values: BTreeMap<String, String> = BTreeMap::new();
     for (name, value) in headers.iter().filter(|(name, _)| !is_credential(name)) {
         let value = String::from_utf8_lossy(value);
-        let all = values.entry(name).or_default();
+        let all = values.entry(name.to_owned()).or_default();
         if !all.is_empty() {
             all.push_str(", ");
         }
         all.push_str(&value);
     }
-    Value::from_pairs(values)
+    from_headers(values)
 }
 
 fn value(known: Known<'_>) -> Option<Value> {

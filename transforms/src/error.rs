@@ -86,7 +86,11 @@ pub enum Failure {
     TooLarge,
     #[error("a condition has no result")]
     Condition,
-    #[error("a template fails: something is not there, or it takes too long")]
+    #[error("a template names something that is not there")]
+    Missing,
+    #[error("a template takes too long")]
+    Endless,
+    #[error("a template does with a value what is not done with one of its kind, or leaves a part of a path empty")]
     Template,
     #[error("a template makes a value that cannot be sent")]
     Value,
@@ -103,30 +107,20 @@ impl Failure {
     /// cannot be followed.
     pub fn status(self, direction: Direction) -> u16 {
         match (direction, self) {
-            (_, Failure::Condition | Failure::Template | Failure::Value | Failure::Path | Failure::Malformed) => 500,
+            (
+                _,
+                Failure::Condition
+                | Failure::Missing
+                | Failure::Endless
+                | Failure::Template
+                | Failure::Value
+                | Failure::Path
+                | Failure::Malformed,
+            ) => 500,
             (Direction::Response, _) => 502,
             (Direction::Request, Failure::Encoded) => 415,
             (Direction::Request, Failure::TooLarge) => 413,
             (Direction::Request, _) => 400,
-        }
-    }
-
-    /// For metrics and logs.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Failure::NoJson => "no_json",
-            Failure::NoXml => "no_xml",
-            Failure::NoXmlForm => "no_xml_form",
-            Failure::Place => "place",
-            Failure::Hits => "hits",
-            Failure::Encoded => "encoded",
-            Failure::Partial => "partial",
-            Failure::TooLarge => "too_large",
-            Failure::Condition => "condition",
-            Failure::Template => "template",
-            Failure::Value => "value",
-            Failure::Path => "path",
-            Failure::Malformed => "malformed",
         }
     }
 }

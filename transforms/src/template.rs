@@ -12,7 +12,7 @@ use minijinja::value::Value;
 use minijinja::{AutoEscape, Environment, ErrorKind, Output, State, UndefinedBehavior};
 
 pub(crate) use self::names::Uses;
-pub(crate) use self::value::{from_json, json_text, to_text};
+pub(crate) use self::value::{from_headers, from_json, json_text, to_text};
 use crate::editable::Direction;
 use crate::{Failure, MAX_BODY, query};
 
@@ -128,9 +128,13 @@ impl Templates {
         let rendered = found.render_captured_to(values, &mut out).map(drop);
         match rendered {
             Ok(()) => String::from_utf8(out.0).map_err(|_| Failure::Template),
-            Err(error) if error.kind() == ErrorKind::WriteFailure => Err(Failure::TooLarge),
-            // What it says may have something of the message in it.
-            Err(_) => Err(Failure::Template),
+            // What it says may have something of the message in it, so its kind alone is told.
+            Err(error) => Err(match error.kind() {
+                ErrorKind::WriteFailure => Failure::TooLarge,
+                ErrorKind::UndefinedError => Failure::Missing,
+                ErrorKind::OutOfFuel => Failure::Endless,
+                _ => Failure::Template,
+            }),
         }
     }
 }

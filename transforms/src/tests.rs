@@ -173,7 +173,7 @@ fn values_cannot_break_out() {
 #[test]
 fn credentials_are_shown_to_nobody() {
     let set = |value: &str| on_request(vec![headers(vec![edit(Operation::Set, "x-copy", value)])], None);
-    assert_eq!(set("{{ request.headers.authorization }}"), Err(Failure::Template));
+    assert_eq!(set("{{ request.headers.authorization }}"), Err(Failure::Missing));
     assert_eq!(
         set("{{ request.headers['authorization'] | default('none') }}").unwrap().changes().headers[0].1,
         [b"none"]
@@ -473,7 +473,10 @@ fn templates_are_bounded() {
         "{% for a in range(100000) %}{{ 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx' * 1000 }}{% endfor %}",
         "{% set n = namespace(x=[]) %}{% for a in range(1000) %}{% set n.x = [n.x] %}{% endfor %}{{ n.x }}",
     ] {
-        assert!(matches!(set(endless), Err(Failure::Template | Failure::TooLarge | Failure::Value)), "{endless}");
+        assert!(
+            matches!(set(endless), Err(Failure::Endless | Failure::Template | Failure::TooLarge | Failure::Value)),
+            "{endless}"
+        );
     }
     assert_eq!(set("{{ 'x' * 9000 }}"), Err(Failure::Value));
 }
@@ -495,4 +498,33 @@ proptest! {
             prop_assert_eq!(message, before);
         }
     }
+}
+
+/// As docs/transformations.md has it.
+#[test]
+fn what_may_be_missing_has_a_default() {
+    let set = |value: &str| {
+        on_request(vec![headers(vec![edit(Operation::Set, "x-told", value)])], None).map(|message| {
+            message.headers.get("x-told").map(|value| String::from_utf8_lossy(value).into_owned()).collect::<String>()
+        })
+    };
+    assert_eq!(set(r#"{{ request.query.q | default([""]) | first }}"#).unwrap(), "a b");
+    assert_eq!(set(r#"{{ request.query.none | default(["no"]) | first }}"#).unwrap(), "no");
+    assert_eq!(set(r#"{{ request.headers["x-none"] | default("no") }}"#).unwrap(), "no");
+    assert_eq!(set(r#"{% if request.query.none is defined %}yes{% else %}no{% endif %}"#).unwrap(), "no");
+    assert_eq!(set("{{ request.query.none[0] }}"), Err(Failure::Missing));
+    assert_eq!(set("{{ request.headers['x-none'] }}"), Err(Failure::Missing));
+    assert_eq!(
+        set("{% for a in range(10000) %}{% for b in range(10000) %}{% endfor %}{% endfor %}"),
+        Err(Failure::Endless)
+    );
+    assert_eq!(set("{{ request.query.q | first + 1 }}"), Err(Failure::Template));
+    // Names of headers have no case.
+    for name in ["x-b", "X-B", "X-b"] {
+        assert_eq!(
+            set(&format!("{{{{ request.headers['{name}'] }}}}")).unwrap(),
+            set("{{ request.headers['x-b'] }}").unwrap()
+        );
+    }
+    assert!(set("{{ request.headers }}").unwrap().contains("\"x-b\""));
 }

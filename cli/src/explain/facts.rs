@@ -305,8 +305,7 @@ impl microgw_engine::Facts for Facts {
             Some(format!("the interceptor `{program}`, used at {used_at}, fails: {failure}"));
     }
 
-    fn not_transformed(&self, step: &str, failure: &'static str) {
-        *self.failed.lock().unwrap_or_else(PoisonError::into_inner) =
-            Some(format!("the step at {step} fails: {failure}"));
+    fn not_transformed(&self, step: &str, why: &str) {
+        *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(format!("the step at {step} fails: {why}"));
     }
 }

@@ -1,6 +1,7 @@
 //! An explanation, as text and as JSON.
 
 mod answered;
+mod secrets;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -13,6 +14,7 @@ use microgw_proto::interceptors::v1::Use;
 use serde_json::{Value, json};
 
 pub use self::answered::Answered;
+pub use self::secrets::Secrets;
 use super::facts::Asked;
 use super::{REQUEST_ID, Request};
 use crate::inspect::{destinations, traffic};
@@ -20,6 +22,7 @@ use crate::inspect::{destinations, traffic};
 pub struct Told<'m> {
     pub model: &'m Model,
     pub request: &'m Request,
+    pub secrets: Secrets<'m>,
     /// Headers that the listener took away.
     pub removed: Vec<String>,
     pub outcome: Outcome<'m>,
@@ -207,6 +210,7 @@ impl Told<'_> {
             let _ = writeln!(text, "{name:<10}{value}");
         };
         let Request { method, scheme, authority, target, .. } = self.request;
+        let target = self.secrets.masked(target);
         line("request", &format!("{method} {scheme}://{authority}{target}"));
         for name in &self.removed {
             line("", &format!("`{name}` is taken away: clients cannot send it"));
@@ -214,18 +218,18 @@ impl Told<'_> {
         match &self.outcome {
             Outcome::Unrouted { status, reason, normal } => {
                 if let Some(normal) = normal {
-                    line("matched", &normal.to_string());
+                    line("matched", &self.secrets.masked(&normal.to_string()));
                 }
                 line("answer", &format!("{status}: {reason}"));
             }
             Outcome::Public { api, operation, normal } => {
-                line("matched", &normal.to_string());
+                line("matched", &self.secrets.masked(&normal.to_string()));
                 line("route", &self.route(api, operation));
                 line("decision", "public: Envoy serves it and asks nobody");
                 line("sent", &destinations::of_operation(self.model, operation));
             }
             Outcome::Decided { api, operation, normal, rule, decision, answer } => {
-                line("matched", &normal.to_string());
+                line("matched", &self.secrets.masked(&normal.to_string()));
                 line("route", &self.route(api, operation));
                 line("rule", &rule.to_string());
                 for step in traffic::steps(self.model, operation.transforms.request) {
@@ -237,9 +241,9 @@ impl Told<'_> {
                 for Asked { what, answer } in &self.asked {
                     line("asked", &format!("{what} ({answer})"));
                 }
-                decision.as_text(&mut line, &destinations::of_operation(self.model, operation));
+                decision.as_text(&mut line, &self.secrets, &destinations::of_operation(self.model, operation));
                 if let Some(answer) = answer {
-                    answer.as_text(&mut line);
+                    answer.as_text(&mut line, &self.secrets);
                 }
             }
         }
@@ -270,6 +274,7 @@ impl Told<'_> {
 
     pub fn as_json(&self) -> Value {
         let Request { method, scheme, authority, target, .. } = self.request;
+        let target = self.secrets.masked(target);
         let mut told = json!({
             "request": { "method": method, "url": format!("{scheme}://{authority}{target}"), "removedHeaders": self.removed },
             "unusedFacts": self.unused,
@@ -286,24 +291,24 @@ impl Told<'_> {
         let programs = |uses: &[Use]| uses.iter().map(|one| self.program(one)).collect::<Vec<_>>();
         let more = match &self.outcome {
             Outcome::Unrouted { status, reason, normal } => json!({
-                "matchedAs": normal.as_ref().map(ToString::to_string),
+                "matchedAs": normal.as_ref().map(|normal| self.secrets.masked(&normal.to_string())),
                 "decision": { "allowed": false, "status": status, "reason": reason },
             }),
             Outcome::Public { api, operation, normal } => json!({
-                "matchedAs": normal.to_string(),
+                "matchedAs": self.secrets.masked(&normal.to_string()),
                 "route": route(api, operation),
                 "decision": { "allowed": true, "public": true },
                 "destination": destinations::of_operation(self.model, operation),
             }),
             Outcome::Decided { api, operation, normal, rule, decision, answer } => json!({
-                "matchedAs": normal.to_string(),
+                "matchedAs": self.secrets.masked(&normal.to_string()),
                 "route": route(api, operation),
                 "rule": rule.to_string(),
                 "requestSteps": traffic::steps(self.model, operation.transforms.request),
                 "requestInterceptors": programs(&operation.interceptors.request),
                 "responseInterceptors": programs(&operation.interceptors.response),
-                "decision": decision.as_json(),
-                "answer": answer.as_ref().map(Answered::as_json),
+                "decision": decision.as_json(&self.secrets),
+                "answer": answer.as_ref().map(|answer| answer.as_json(&self.secrets)),
                 "destination": destinations::of_operation(self.model, operation),
             }),
         };
@@ -315,7 +320,7 @@ impl Told<'_> {
 }
 
 impl Decided {
-    fn as_text(&self, line: &mut impl FnMut(&str, &str), destination: &str) {
+    fn as_text(&self, line: &mut impl FnMut(&str, &str), secrets: &Secrets<'_>, destination: &str) {
         match self {
             Decided::Allowed { caller, limits, sandbox, kept, sent } => {
                 let caller = caller.as_ref().map(|caller| format!(", as `{caller}`")).unwrap_or_default();
@@ -327,10 +332,10 @@ impl Decided {
                 if *kept {
                     line("", "or answered with a kept response to the same request");
                 }
-                line("sent", &format!("{} {}", sent.method, sent.path));
+                line("sent", &format!("{} {}", sent.method, secrets.masked(&sent.path)));
                 for (name, values) in &sent.headers {
                     for value in values {
-                        line("", &format!("{name}: {}", shown(name, value)));
+                        line("", &format!("{name}: {}", secrets.shown(name, value)));
                     }
                 }
                 match &sent.new_body {
@@ -357,12 +362,12 @@ impl Decided {
             }
             Decided::Answered(answer) => {
                 line("decision", "answered by an interceptor");
-                answer.as_text(line);
+                answer.as_text(line, secrets);
             }
         }
     }
 
-    fn as_json(&self) -> Value {
+    fn as_json(&self, secrets: &Secrets<'_>) -> Value {
         let drawn = |limits: &[Drawn]| {
             let limit = |drawn: &Drawn| json!({ "policy": drawn.policy, "level": drawn.level, "quota": drawn.quota, "remaining": drawn.remaining });
             limits.iter().map(limit).collect::<Vec<_>>()
@@ -376,9 +381,9 @@ impl Decided {
                 "limits": drawn(limits),
                 "sent": {
                     "method": sent.method,
-                    "path": sent.path,
+                    "path": secrets.masked(&sent.path),
                     "headers": sent.headers.iter().map(|(name, values)| {
-                        (name.clone(), values.iter().map(|value| shown(name, value)).collect::<Vec<_>>())
+                        (name.clone(), values.iter().map(|value| secrets.shown(name, value)).collect::<Vec<_>>())
                     }).collect::<BTreeMap<_, _>>(),
                     "bodyBytes": sent.body,
                     "body": sent.new_body,
@@ -395,16 +400,8 @@ impl Decided {
                 "challenges": challenges,
                 "body": body,
             }),
-            Decided::Answered(answer) => json!({ "allowed": false, "answeredByInterceptor": answer.as_json() }),
+            Decided::Answered(answer) => json!({ "allowed": false, "answeredByInterceptor": answer.as_json(secrets) }),
         }
-    }
-}
-
-/// Credentials that go on are not repeated.
-fn shown<'v>(name: &str, value: &'v str) -> &'v str {
-    match name {
-        "authorization" | "cookie" | "proxy-authorization" | "x-api-key" | "dpop" => "(as it was sent)",
-        _ => value,
     }
 }
 

@@ -1,21 +1,54 @@
-//! What of messages is collected, counted or looked at.
+//! What of messages is compared with contracts, collected, counted or looked at.
 
 use std::fmt::Write as _;
 
+use microgw_compiler::assemble;
+use microgw_compiler::model::Model;
+use microgw_compiler::settings::Settings;
+use microgw_proto::contracts::v1::Mode;
 use microgw_proto::rules::v1::Phases;
 use serde_json::{Value, json};
 
 /// By API and operation, as the model has them.
-pub struct Bodies(pub Vec<Vec<Option<Phases>>>);
+#[derive(Default)]
+pub struct Bodies {
+    phases: Vec<Vec<Option<Phases>>>,
+    /// Requests first.
+    compared: Vec<Vec<[Mode; 2]>>,
+}
 
 // === impl Bodies ===
 
 impl Bodies {
+    pub fn new(model: &Model, settings: &Settings) -> Bodies {
+        Bodies { phases: assemble::looked_at(model, settings), compared: assemble::compared(model, settings) }
+    }
+
     fn of(&self, api: usize, operation: usize) -> Option<&Phases> {
-        self.0.get(api)?.get(operation)?.as_ref()
+        self.phases.get(api)?.get(operation)?.as_ref()
+    }
+
+    fn compared(&self, api: usize, operation: usize) -> [Option<&'static str>; 2] {
+        let modes = self.compared.get(api).and_then(|api| api.get(operation)).copied().unwrap_or([Mode::Off; 2]);
+        modes.map(|mode| match mode {
+            Mode::Unsaid | Mode::Off => None,
+            Mode::Report => Some("report"),
+            Mode::Enforce => Some("enforce"),
+        })
+    }
+
+    pub fn compared_as_json(&self, api: usize, operation: usize) -> Value {
+        let [request, response] = self.compared(api, operation);
+        json!({ "request": request, "response": response })
     }
 
     pub fn of_operation(&self, text: &mut String, api: usize, operation: usize) {
+        for (what, mode) in ["requests", "responses"].into_iter().zip(self.compared(api, operation)) {
+            if let Some(mode) = mode {
+                // Writing to a string does not fail.
+                let _ = writeln!(text, "          {what} compared with the definition: {mode}");
+            }
+        }
         let Some(phases) = self.of(api, operation) else { return };
         let modes = [
             ("requests", mode(phases.request_body, true, phases.max_request_body)),
@@ -23,7 +56,6 @@ impl Bodies {
         ];
         for (what, mode) in modes.into_iter().filter_map(|(what, mode)| Some((what, mode?))) {
             let (how, most) = mode;
-            // Writing to a string does not fail.
             let _ = writeln!(text, "          {what} {how}, at most {most} bytes");
         }
         if phases.response_copied {

@@ -260,7 +260,7 @@ impl<'a> Exchange<'a> {
         direction: Direction,
     ) -> Result<(), Reason> {
         transform.apply_or_tell(message, known).map_err(|(step, failure)| {
-            self.facts.not_transformed(transform.source(step).unwrap_or_default(), failure.as_str());
+            self.facts.not_transformed(transform.source(step).unwrap_or_default(), &failure.to_string());
             transforms::reason(failure, direction)
         })
     }

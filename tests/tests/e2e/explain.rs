@@ -36,6 +36,7 @@ impl Shop {
             "/shaped": { "post": operation(json!([]), json!({ "x-microgw-transform": {
                 "request": [{ "headers": { "set": { "x-tenant": "acme" } } }, { "json": [{ "remove": "/secret" }] }],
                 "response": [{ "json": [{ "remove": "/secret" }] }, { "headers": { "set": { "x-shaped": "yes" } } }] } })) },
+            "/keyed": { "get": operation(json!([{ "query_key": [] }]), json!({ "x-microgw-validation": "enforce" })) },
             "/basic": { "get": operation(json!([{ "basic": [] }]), json!({})) },
             "/limited": { "get": operation(json!([]), json!({ "x-wso2-throttling-tier": "Few" })) },
         });
@@ -431,4 +432,33 @@ async fn stores_and_certificates_are_facts() {
             .collect();
         assert_eq!(found, unasked, "{told}");
     }
+}
+
+/// Whatever becomes of the request, and whoever reads it.
+#[tokio::test]
+async fn keys_are_not_repeated() {
+    if !envoy_is_here() {
+        return;
+    }
+    let shop = Shop::open().await;
+    for path in
+        ["/shop/keyed?a=1&key=hunter2&b", "/shop/keyed?k%65y=hunter2", "/shop/open?key=hunter2", "/nowhere?key=hunter2"]
+    {
+        let url = shop.gateway.http(path);
+        for json in [&["--json"][..], &[]] {
+            let arguments = [
+                &["explain", "shop/target/shop.mgw", "--config", &shop.config, &url, "-H", "X-API-Key: hunter2"],
+                json,
+            ]
+            .concat();
+            let output = command(shop.project.directory(), &arguments).await;
+            let told = String::from_utf8_lossy(&output.stdout);
+            assert!(output.status.success() && told.contains("(as-it-was-sent)"), "{told}");
+            assert!(!told.contains("hunter2"), "{told}");
+        }
+    }
+    // What is compared is told as well.
+    let output = command(shop.project.directory(), &["inspect", "shop/target/shop.mgw"]).await;
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(told.matches("requests compared with the definition: enforce").count(), 1, "{told}");
 }

@@ -329,6 +329,7 @@ async fn what_has_no_body_gets_none() {
     assert!(!answer.body.contains("abcdef"));
     let log = shop.gateway.log();
     assert!(log.contains("a message could not be transformed") && log.contains("shop.json:"), "{log}");
+    assert!(log.contains("a template ") && !log.contains("abcdef"), "{log}");
 }
 
 #[tokio::test]

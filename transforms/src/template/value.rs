@@ -1,5 +1,6 @@
 //! Values of templates: made of JSON, and written.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -13,6 +14,10 @@ use crate::json::{Json, quote};
 /// An object, whose members keep their order.
 #[derive(Debug)]
 struct Members(IndexMap<String, Value>);
+
+/// Headers by lower-case name; asked for in any case.
+#[derive(Debug)]
+struct Fields(BTreeMap<String, String>);
 
 /// A number that has more digits than the language's numbers hold. It can be written, and not reckoned with.
 #[derive(Debug)]
@@ -32,6 +37,27 @@ impl Object for Members {
     fn enumerate(self: &Arc<Self>) -> Enumerator {
         Enumerator::Values(self.0.keys().map(|name| Value::from(name.as_str())).collect())
     }
+}
+
+// === impl Fields ===
+
+impl Object for Fields {
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        self.get_value_by_str(key.as_str()?)
+    }
+
+    fn get_value_by_str(self: &Arc<Self>, key: &str) -> Option<Value> {
+        let value = self.0.get(key).or_else(|| self.0.get(&key.to_ascii_lowercase()))?;
+        Some(Value::from(value.as_str()))
+    }
+
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        Enumerator::Values(self.0.keys().map(|name| Value::from(name.as_str())).collect())
+    }
+}
+
+pub(crate) fn from_headers(headers: BTreeMap<String, String>) -> Value {
+    Value::from_object(Fields(headers))
 }
 
 // === impl Digits ===

@@ -4,7 +4,7 @@ use microgw_engine::Edits;
 use microgw_transforms::Message;
 use serde_json::{Value, json};
 
-use super::Decided;
+use super::{Decided, Secrets};
 use crate::explain::Response;
 
 /// What a client gets of its backend's response.
@@ -38,7 +38,7 @@ impl Answered {
         }
     }
 
-    pub(super) fn as_text(&self, line: &mut impl FnMut(&str, &str)) {
+    pub(super) fn as_text(&self, line: &mut impl FnMut(&str, &str), secrets: &Secrets<'_>) {
         match self {
             Answered::Passed { status, headers, body } => {
                 line("answer", &status.to_string());
@@ -49,17 +49,17 @@ impl Answered {
             }
             Answered::Refused(decision) => {
                 line("answer", "the backend's response is not passed on");
-                decision.as_text(line, "");
+                decision.as_text(line, secrets, "");
             }
         }
     }
 
-    pub(super) fn as_json(&self) -> Value {
+    pub(super) fn as_json(&self, secrets: &Secrets<'_>) -> Value {
         match self {
             Answered::Passed { status, headers, body } => {
                 json!({ "passed": true, "status": status, "headers": headers, "body": body })
             }
-            Answered::Refused(decision) => json!({ "passed": false, "instead": decision.as_json() }),
+            Answered::Refused(decision) => json!({ "passed": false, "instead": decision.as_json(secrets) }),
         }
     }
 }
