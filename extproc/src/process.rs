@@ -266,7 +266,9 @@ impl<A: Stream<Item = Result<ProcessingRequest, Status>> + Send + Unpin> Convers
         {
             let step = kept::answer(&mut exchange, kept.get_or_init(|| found));
             let step = self.through_programs(&mut exchange, step, rule, span).await;
-            let Some(Passed(edits)) = self.judged(step, &told, rule, head.form()).await? else { return Ok(()) };
+            let Some(Passed(edits)) = self.judged(step, &told, rule, head.form(), Some(asked)).await? else {
+                return Ok(());
+            };
             decider.report(&armed, &mut exchange);
             let known = kept.get().map(|kept| kept.message(edits, asked, true)).unwrap_or_default();
             let given = answer::given(known, told);
@@ -342,7 +344,9 @@ impl<A: Stream<Item = Result<ProcessingRequest, Status>> + Send + Unpin> Convers
             let renewed = kept.get_or_init(|| self.renewed(asked, &stale, response));
             let step = kept::answer(&mut exchange, renewed);
             let step = self.through_programs(&mut exchange, step, rule, span).await;
-            let Some(Passed(edits)) = self.judged(step, &told, rule, head.form()).await? else { return Ok(()) };
+            let Some(Passed(edits)) = self.judged(step, &told, rule, head.form(), Some(asked)).await? else {
+                return Ok(());
+            };
             decider.report(&armed, &mut exchange);
             let (common, whole) = answer::instead(response, renewed.message(edits, asked, false), told);
             return self.instead(common, whole.unwrap_or_default(), ended).await;
@@ -371,7 +375,9 @@ impl<A: Stream<Item = Result<ProcessingRequest, Status>> + Send + Unpin> Convers
             step => step,
         };
         let step = self.through_programs(&mut exchange, step, rule, span).await;
-        let Some(Passed(edits)) = self.judged(step, &told, rule, head.form()).await? else { return Ok(()) };
+        let Some(Passed(edits)) = self.judged(step, &told, rule, head.form(), asked.as_ref()).await? else {
+            return Ok(());
+        };
         decider.report(&armed, &mut exchange);
         let (common, edited) = answer::passed(edits, told.into_iter(), follows);
         match (response_body_of.get(), edited) {
@@ -394,18 +400,22 @@ impl<A: Stream<Item = Result<ProcessingRequest, Status>> + Send + Unpin> Convers
         }
     }
 
-    /// What becomes of the response. `None`: the client was told something else in its place.
+    /// What becomes of the response. `None`: the client was told something else in its place. `asked`: it may be kept for others.
     async fn judged(
         &self,
         step: ResponseStep<'_>,
         told: &[(&'static str, String)],
         rule: &Rule,
         form: Form,
+        asked: Option<&CacheKey>,
     ) -> Outcome<Option<Passed>> {
         match step {
             ResponseStep::Pass(edits) => return Ok(Some(Passed(edits))),
             ResponseStep::Refuse(deny) => {
                 self.decider.metrics.denied(deny.reason);
+                if let Some(asked) = asked {
+                    self.decider.responses.refused(asked);
+                }
                 let violations = Some(&deny.violations).filter(|violations| !violations.is_empty());
                 if let Some(violations) = violations {
                     // Clients are not told, so whoever runs the backend is.

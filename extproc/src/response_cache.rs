@@ -113,6 +113,11 @@ impl ResponseCache {
         (Arc::new(renewed), false)
     }
 
+    /// The rule refuses what is kept: the backend is asked again, which may say something better.
+    pub(crate) fn refused(&self, asked: &Asked) {
+        self.kept.remove(&asked.key);
+    }
+
     /// Whether a kept response has answered.
     pub(crate) fn count(&self, hit: bool) {
         let counter = if hit { &self.hits } else { &self.misses };

@@ -16,14 +16,13 @@ pub(crate) const CONDITIONS: [&str; 2] = ["if-none-match", "if-modified-since"];
 /// What is wanted of caches.
 const DIRECTIVES: [&str; 2] = ["cache-control", "pragma"];
 /// What [`says_little`], beside whole families.
-const LITTLE: [&str; 24] = [
+const LITTLE: [&str; 21] = [
     "b3",
     "baggage",
     "cache-control",
     "connection",
     "content-length",
     "dnt",
-    "from",
     "if-modified-since",
     "if-none-match",
     "keep-alive",
@@ -37,8 +36,6 @@ const LITTLE: [&str; 24] = [
     "transfer-encoding",
     "upgrade-insecure-requests",
     "user-agent",
-    "via",
-    "x-correlation-id",
     "x-forwarded-for",
     "x-request-id",
 ];

@@ -153,6 +153,7 @@ impl Copying {
         // Envoy would make up a type.
         let is_untyped = !head.ended && !fields.contains_key("content-type");
         if fields.contains_key("set-cookie")
+            || head.status >= 500
             || is_endless
             || is_untyped
             || varies

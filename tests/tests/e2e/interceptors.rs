@@ -387,21 +387,31 @@ async fn javascript_is_made_into_components() {
     }
     let (project, backend) = (Project::new(), Scripted::start().await);
     let uses = json!({ "request": [{ "name": "greet", "with": { "forbidden": "eve" } }], "response": ["greet"] });
-    let paths = json!({ "/pet/{id}": { "get": operation(&json!({ "x-microgw-interceptors": uses })) } });
+    let paths = json!({
+        "/pet/{id}": { "get": operation(&json!({ "x-microgw-interceptors": uses })) },
+        "/checked": { "get": through("check") },
+    });
     project.write(
         "interceptors/greet.yaml",
         "component: greet.wasm\nparameters: {type: object, properties: {forbidden: {type: string, default: root}}}\n",
     );
-    let output = project.path("interceptors/greet.wasm");
     // What the page says, of the packages that are here.
-    let made = Command::new(guests.join("node_modules/.bin/componentize-qjs"))
-        .current_dir(ROOT)
-        .args(["--sync", "--wit", "interceptors/wit", "--world", "body-interceptor"])
-        .args(["--js", "examples/interceptors/javascript/greet.js", "--output"])
-        .arg(&output)
-        .output()
-        .unwrap();
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let make = |world: &str, js: &Path, output: &str| {
+        let made = Command::new(guests.join("node_modules/.bin/componentize-qjs"))
+            .current_dir(ROOT)
+            .args(["--sync", "--wit", "interceptors/wit", "--world", world, "--js"])
+            .arg(js)
+            .arg("--output")
+            .arg(project.path(output))
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    };
+    make("body-interceptor", Path::new("examples/interceptors/javascript/greet.js"), "interceptors/greet.wasm");
+    let page = std::fs::read_to_string(Path::new(ROOT).join("docs/interceptors.md")).unwrap();
+    let shown = page.split("```js\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    project.write("check.js", shown);
+    make("request-interceptor", &project.path("check.js"), "interceptors/check.wasm");
     let gateway = open(&project, &backend, &paths, "").await;
     let headers = vec![("content-type", "application/json".to_owned())];
     backend.replies(Reply { headers, body: br#"{"id":1,"owner":"Ann"}"#.to_vec(), ..Reply::default() });
@@ -410,6 +420,9 @@ async fn javascript_is_made_into_components() {
     assert_eq!((answer.status, answer.json()), (200, json!({ "id": 1, "greeting": "Hello, Bob!" })));
     let answer = gateway.get(&url, &[("X-Name", "eve")]).await;
     assert_eq!((answer.status, answer.header("x-why"), &*answer.body), (403, "name", ""));
+    let checked = gateway.http("/shop/checked");
+    assert_eq!(gateway.get(&checked, &[]).await.status, 400, "as the page has it");
+    assert_eq!(gateway.get(&checked, &[("x-tenant", "a")]).await.status, 200);
     // A program that throws: the backend's body is no JSON.
     backend.replies(Reply { body: b"no JSON".to_vec(), ..Reply::default() });
     assert_eq!(gateway.get(&url, &[]).await.status, 500);

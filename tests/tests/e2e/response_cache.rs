@@ -224,6 +224,26 @@ async fn what_is_done_to_responses_is_done_to_kept_ones_once() {
     assert_eq!((statuses, shop.get("/shop/limited", &[]).await.status), ([200, 200], 429), "kept ones count");
 }
 
+/// What is wrong once is not wrong for as long as it would have been good.
+#[tokio::test]
+async fn what_is_refused_is_not_kept() {
+    if !envoy_is_here() {
+        return;
+    }
+    let shop = Shop::open().await;
+    let json = [("content-type", "application/json"), ("cache-control", "max-age=600")];
+    for _ in 0..2 {
+        shop.says(r#"{"other":1}"#, &json);
+        assert_eq!(shop.get("/shop/checked", &[]).await.status, 500);
+        assert_eq!(shop.backend.take().len(), 1, "it is asked each time");
+    }
+    shop.says(r#"{"id":1}"#, &json);
+    for _ in 0..2 {
+        assert_eq!(shop.get("/shop/checked", &[]).await.status, 200);
+    }
+    assert_eq!(shop.backend.take().len(), 1);
+}
+
 #[tokio::test]
 async fn what_was_kept_ends_with_the_publish_that_changes_it() {
     if !envoy_is_here() {
