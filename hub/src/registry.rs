@@ -2,7 +2,7 @@
 //! sends is believed before its digest was compared.
 
 mod challenge;
-mod helpers;
+mod keychain;
 mod logins;
 mod manifest;
 
@@ -16,7 +16,7 @@ use reqwest::{Method, Response, StatusCode, Url};
 use tokio::sync::OnceCell;
 
 use self::challenge::Challenge;
-pub use self::helpers::HelperError;
+pub use self::keychain::HelperError;
 use self::logins::Known;
 pub use self::logins::{Login, Logins};
 use self::manifest::{EMPTY, Manifest, OCI_MANIFEST};

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use reqwest::header::HeaderValue;
 use serde::Deserialize;
 
-use super::helpers::{Helper, HelperError};
+use super::keychain::{Helper, HelperError};
 
 /// Bytes of the file.
 const MAX_FILE: u64 = 1 << 20;
