@@ -7,6 +7,7 @@
 
 mod answer;
 mod head;
+mod judged;
 mod kept;
 mod turns;
 
@@ -20,7 +21,7 @@ use envoy_types::pb::envoy::service::ext_proc::v3::processing_response::Response
 use envoy_types::pb::envoy::service::ext_proc::v3::{HttpHeaders, ProcessingRequest, ProcessingResponse};
 use envoy_types::pb::google::protobuf::value::Kind;
 use futures_util::{FutureExt as _, Stream, stream};
-use microgw_engine::{Decision, Edits, Exchange, Flow, Phases, Reason, ResponseHead, ResponseStep, Rule};
+use microgw_engine::{Decision, Exchange, Phases, Reason, ResponseHead, ResponseStep, Rule};
 use microgw_faults::Form;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -29,6 +30,7 @@ use tracing::{Instrument as _, Span};
 
 use self::answer::{Direction, Follows};
 pub(crate) use self::head::Head;
+use self::judged::Passed;
 use crate::answer::{refusal, told};
 use crate::clock::now;
 use crate::decider::{Asking, Decider, Settled};
@@ -108,9 +110,6 @@ enum Collected {
     /// There is no room for it.
     NoRoom,
 }
-
-/// A response that goes on, changed like this.
-struct Passed(Option<Box<Edits>>);
 
 type Outcome<T> = Result<T, End>;
 
@@ -398,55 +397,6 @@ impl<A: Stream<Item = Result<ProcessingRequest, Status>> + Send + Unpin> Convers
                 self.body(Direction::Response, whole, follows.trailers).await
             }
         }
-    }
-
-    /// What becomes of the response. `None`: the client was told something else in its place. `asked`: it may be kept for others.
-    async fn judged(
-        &self,
-        step: ResponseStep<'_>,
-        told: &[(&'static str, String)],
-        rule: &Rule,
-        form: Form,
-        asked: Option<&CacheKey>,
-    ) -> Outcome<Option<Passed>> {
-        match step {
-            ResponseStep::Pass(edits) => return Ok(Some(Passed(edits))),
-            ResponseStep::Refuse(deny) => {
-                self.decider.metrics.denied(deny.reason);
-                if let Some(asked) = asked {
-                    self.decider.responses.refused(asked);
-                }
-                let violations = Some(&deny.violations).filter(|violations| !violations.is_empty());
-                if let Some(violations) = violations {
-                    // Clients are not told, so whoever runs the backend is.
-                    self.decider.metrics.violated(Flow::Response, false);
-                    tracing::warn!(api = %rule.api().name, operation = rule.operation(), %violations, "refused a response");
-                } else {
-                    tracing::debug!(api = %rule.api().name, operation = rule.operation(), reason = %deny.reason, "refused a response");
-                }
-                self.refuse(deny, form, Some(rule)).await?;
-            }
-            ResponseStep::Respond(responded) => {
-                self.say(message(answer::responded(&responded, told.iter().cloned()))).await?;
-            }
-            ResponseStep::NeedBody | ResponseStep::Intercept(_) => return Err(out_of_turn()),
-        }
-        Ok(None)
-    }
-
-    async fn through_programs<'a>(
-        &self,
-        exchange: &mut Exchange<'a>,
-        mut step: ResponseStep<'a>,
-        rule: &Rule,
-        span: &Span,
-    ) -> ResponseStep<'a> {
-        let mut patience = Patience::of_response(&self.said, rule);
-        while let ResponseStep::Intercept(call) = step {
-            let verdict = self.decider.intercept(*call, &mut patience, span).await;
-            step = exchange.on_verdict_of_response(verdict);
-        }
-        step
     }
 }
 
