@@ -511,7 +511,7 @@ fn what_may_be_missing_has_a_default() {
     assert_eq!(set(r#"{{ request.query.q | default([""]) | first }}"#).unwrap(), "a b");
     assert_eq!(set(r#"{{ request.query.none | default(["no"]) | first }}"#).unwrap(), "no");
     assert_eq!(set(r#"{{ request.headers["x-none"] | default("no") }}"#).unwrap(), "no");
-    assert_eq!(set(r#"{% if request.query.none is defined %}yes{% else %}no{% endif %}"#).unwrap(), "no");
+    assert_eq!(set(r"{% if request.query.none is defined %}yes{% else %}no{% endif %}").unwrap(), "no");
     assert_eq!(set("{{ request.query.none[0] }}"), Err(Failure::Missing));
     assert_eq!(set("{{ request.headers['x-none'] }}"), Err(Failure::Missing));
     assert_eq!(
