@@ -37,7 +37,7 @@ use sign::Signing;
 use spend::Spent;
 use validate::Validated;
 
-pub use body::{Edits, ResponseHead, ResponseStep};
+pub use body::{Edits, MAX_MADE, ResponseHead, ResponseStep};
 pub use decision::{Allow, Balance, Balances, Decision, Deny, Respond};
 pub use head::{ClientCertificate, Headers, RequestHead, joint};
 pub use lookup::{Answer, Lookup, Sensitive};

@@ -49,8 +49,8 @@ mod validation;
 pub use answers::{Answers, Body};
 pub use dpop::{Novelty, ProofError, ProofId};
 pub use exchange::{
-    Allow, Answer, Balance, Balances, ClientCertificate, Decision, Deny, Edits, Exchange, Headers, Lookup, RequestHead,
-    Respond, ResponseHead, ResponseStep, Sensitive, Step, joint,
+    Allow, Answer, Balance, Balances, ClientCertificate, Decision, Deny, Edits, Exchange, Headers, Lookup, MAX_MADE,
+    RequestHead, Respond, ResponseHead, ResponseStep, Sensitive, Step, joint,
 };
 pub use facts::{CredentialDigest, Facts, OpaqueKey, UnixTime};
 pub use identity::{ApiGrant, Application, Identity, KeyTerms, KeyType, Metadata};

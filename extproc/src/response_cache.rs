@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use http_cache_semantics::BeforeRequest;
-use microgw_engine::{Allow, Keep, RequestHead, ResponseHead};
+use microgw_engine::{Allow, Keep, MAX_MADE, RequestHead, ResponseHead};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::metrics::counter::Counter;
@@ -89,9 +89,9 @@ impl ResponseCache {
         })
     }
 
-    /// What may be good still, if the backend says so.
+    /// What may be good still, if the backend says so: that is a response without a body, which gets the one that is kept.
     pub(crate) fn stale(&self, asked: &Asked) -> Option<Arc<Kept>> {
-        let kept = self.kept.get(&asked.key).filter(|_| asked.validates)?;
+        let kept = self.kept.get(&asked.key).filter(|kept| asked.validates && kept.body.len() <= MAX_MADE)?;
         let matches = match kept.policy.before_request(&asked.request, SystemTime::now()) {
             BeforeRequest::Stale { matches, .. } => matches,
             BeforeRequest::Fresh(_) => true,

@@ -4,7 +4,7 @@ use steps::edit::Operation;
 use steps::step::Action;
 
 use super::*;
-use crate::exchange::body::{Edits, MAX_MADE, ResponseHead, ResponseStep};
+use crate::exchange::body::{Edits, ResponseHead, ResponseStep};
 
 type Map = std::collections::HashMap<String, String>;
 

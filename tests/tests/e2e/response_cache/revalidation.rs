@@ -61,6 +61,28 @@ async fn what_has_not_changed_is_answered_as_it_was() {
     assert!(metrics.contains("microgw_response_cache_revalidated_total 5\n"), "{metrics}");
 }
 
+/// A response without a body gets no long one.
+#[tokio::test]
+async fn what_is_long_is_asked_for_as_a_whole() {
+    if !envoy_is_here() {
+        return;
+    }
+    let shop = Shop::open().await;
+    for (length, condition) in [(32 << 10, "\"7\""), ((32 << 10) + 1, "")] {
+        let (path, whole) = (format!("/shop/items/{length}"), "x".repeat(length));
+        let headers = [("etag", "\"7\""), ("cache-control", "max-age=600")];
+        shop.says(&whole, &headers);
+        assert_eq!(shop.get(&path, &[]).await.body.len(), length);
+        shop.backend.take();
+        if !condition.is_empty() {
+            shop.says_unchanged(&headers);
+        }
+        let answer = shop.get(&path, &[ANEW]).await;
+        assert!(answer.status == 200 && answer.body == whole, "{length}: {}", answer.status);
+        assert_eq!(shop.backend.one().header("if-none-match"), condition);
+    }
+}
+
 #[tokio::test]
 async fn what_is_too_old_is_asked_about() {
     if !envoy_is_here() {
